@@ -1,0 +1,5 @@
+//! Names every room shares: faults of files, error codes, JSON pointers, limits. Imports from no other room.
+
+pub mod code;
+pub mod fault;
+pub mod pointer;

@@ -1,0 +1,482 @@
+//! The binding file as it is written: one YAML file a source. `docs/bindings.md` is its reference.
+//!
+//! These types only read; [`super::compile`] checks them against the contract and makes what the
+//! engine runs on. Unknown keys are faults.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+/// Keys in the order of the file are not needed: a `BTreeMap` keeps errors and prints stable.
+pub type Named<T> = BTreeMap<String, Spanned<T>>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceFile {
+    /// The source's id: lower-case letters, digits and `-`.
+    pub source: Spanned<String>,
+    /// The department's name, as people read it.
+    pub title: String,
+    pub steward: Option<Steward>,
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Where the source is: `http(s)://…`, `sqlite:…` or `postgres://…`; `${NAME}` stands for a variable.
+    pub base_url: Spanned<String>,
+    /// Prefixes of the division codes the source covers; empty: everywhere.
+    #[serde(default)]
+    pub territory: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub authority: Authority,
+    /// Sent with every request; `${NAME}` stands for a variable.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Spanned<String>>,
+    /// How requests and answers are encoded on the wire.
+    #[serde(default)]
+    pub encoding: Encoding,
+    /// What answers are written in; `soap` sources always speak XML.
+    #[serde(default)]
+    pub format: Format,
+    pub sign: Option<Spanned<Sign>>,
+    pub tls: Option<Tls>,
+    #[serde(default)]
+    pub limits: Limits,
+    pub envelope: Option<Envelope>,
+    /// Makes one source of many: see [`Instances`].
+    pub instances: Option<Spanned<Instances>>,
+    #[serde(default)]
+    pub endpoints: Named<Endpoint>,
+    /// Root queries this source answers with the keys of entities.
+    #[serde(default)]
+    pub queries: Named<Query>,
+}
+
+/// Who answers for the source.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Steward {
+    /// The head of the department, who is answerable.
+    pub head: Option<String>,
+    /// Who does the work.
+    pub person: Option<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    #[default]
+    Rest,
+    Graphql,
+    Soap,
+    Sql,
+}
+
+/// Under whose name the source is called.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authority {
+    /// The gateway's own; calls may be shared between callers.
+    #[default]
+    Gateway,
+    /// The caller's: the call carries who asks (`X-Principal`, `X-Purpose`, `X-Case`) and is never merged.
+    Caller,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// As the answer's `Content-Type` (or XML declaration) says, else UTF-8.
+    #[default]
+    Auto,
+    Gbk,
+    Gb18030,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Json,
+    Xml,
+}
+
+/// How requests are signed. Secrets are `${NAME}` variables.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "scheme", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Sign {
+    /// HMAC over the sorted parameters (query, and top-level members of a JSON body) with `timestamp` and
+    /// `nonce` added, as `a=1&b=2&nonce=…&timestamp=…`; sent in headers `X-App-Key`, `X-Timestamp`,
+    /// `X-Nonce`, `X-Sign` (hex).
+    HmacParams {
+        hash: HmacHash,
+        app_key: String,
+        secret: String,
+    },
+    /// HMAC over `METHOD\nPATH?QUERY\nTIMESTAMP\nhex(sha256(body))`; sent in one header as
+    /// `key_id:timestamp:base64(mac)`.
+    HmacHeader {
+        hash: HmacHash,
+        header: String,
+        key_id: String,
+        secret: String,
+    },
+    Basic {
+        user: String,
+        password: String,
+    },
+    /// OAuth 2.0 client credentials (RFC 6749 section 4.4); the token is kept until shortly before it expires.
+    Oauth2 {
+        token_url: String,
+        client_id: String,
+        client_secret: String,
+        scope: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HmacHash {
+    Sm3,
+    Sha256,
+}
+
+/// Files in PEM; `${NAME}` stands for a variable.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The only authority trusted for this source; absent: the system's.
+    pub ca: Option<String>,
+    pub client_cert: Option<String>,
+    pub client_key: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Deadline of one call, its wait in the queue included.
+    pub timeout_ms: u64,
+    /// Calls under way at once.
+    pub in_flight_max: usize,
+    /// Calls in any sliding second; absent: as many as come.
+    pub per_second_max: Option<u32>,
+    /// Bytes of one answer, after decompression.
+    pub answer_bytes_max: usize,
+    /// Further tries of a read that got 429, 503 or no connection, while the deadline allows.
+    pub retries_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { timeout_ms: 2_000, in_flight_max: 64, per_second_max: None, answer_bytes_max: 8 << 20, retries_max: 1 }
+    }
+}
+
+/// What every JSON answer of the source is wrapped in. Pointers are JSON Pointers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Envelope {
+    /// The answer counts only where this holds; else it is the source's error.
+    pub ok: Option<Test>,
+    /// The answer means "no record" where this holds; looked at before `ok`.
+    pub absent: Option<Test>,
+    /// Where the data is; absent: the whole answer.
+    pub data: Option<Spanned<String>>,
+    /// Where the source says what went wrong; for operators, never shown to callers.
+    pub message: Option<Spanned<String>>,
+}
+
+/// `{at: /code, is: 0}`: the value at the pointer, as text, is one of those.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    pub at: Spanned<String>,
+    pub is: Option<OneOrMany>,
+    pub not: Option<OneOrMany>,
+}
+
+/// A scalar as text, whatever YAML type it was written in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scalar(pub String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Scalar;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text, a number, true, false or null")
+            }
+            fn visit_bool<E>(self, v: bool) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_string()))
+            }
+            fn visit_i64<E>(self, v: i64) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_string()))
+            }
+            fn visit_u64<E>(self, v: u64) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_string()))
+            }
+            fn visit_f64<E>(self, v: f64) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_string()))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_owned()))
+            }
+            fn visit_unit<E>(self) -> Result<Scalar, E> {
+                Ok(Scalar("null".to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    Many(Vec<Scalar>),
+    One(Scalar),
+}
+
+impl OneOrMany {
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one.0.clone()],
+            Self::Many(many) => many.iter().map(|scalar| scalar.0.clone()).collect(),
+        }
+    }
+}
+
+/// Many systems that speak alike (73 banks) behind one file. Every instance is called with its own variables:
+/// `${instance.COLUMN}` in `base_url`, `headers`, `sign` and `tls`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instances {
+    /// A CSV file beside the binding, with a header line; columns `id` and `title` are required.
+    pub file: String,
+}
+
+/// One operation of the source: what it is asked with, and which contract fields its answer fills.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// The contract's entity type whose fields this fills.
+    pub entity: Spanned<String>,
+    /// A field of the entity (dotted path) whose value, or each of whose values, the source knows records by;
+    /// absent: the entity's own key.
+    pub key: Option<Spanned<String>>,
+    /// Where this has no record, the entity does not exist (one endpoint an entity type).
+    #[serde(default)]
+    pub establishes: bool,
+    /// How to ask for one key.
+    pub one: Option<Spanned<Request>>,
+    /// How to ask for many keys at once. Where both are there, `one` serves a single key.
+    pub many: Option<Spanned<Request>>,
+    /// Further inputs of `one`'s templates: a name and a field (dotted path) of the entity.
+    #[serde(default)]
+    pub with: BTreeMap<String, Spanned<String>>,
+    /// A condition (CEL over the entity's fields and `today`); where it is not true, the source is not asked
+    /// and the fields are UNDETERMINED.
+    pub requires: Option<Spanned<String>>,
+    /// Overrides the source's deadline.
+    pub timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub fields: Named<Field>,
+    /// Fields that another source answers for and this one holds too; compared when the caller asks for claims.
+    #[serde(default)]
+    pub also: Named<Field>,
+}
+
+/// A request template. `{key}` is the key, `{keys}` all keys of a batch, `{name}` an input of `with`,
+/// `{arg.name}` an argument of a root query, `{year}` and `{today}` the date (+08:00).
+/// In `body`, a text that is exactly `{keys}` becomes a JSON list and `{key#}` a JSON number;
+/// in paths and query values the text is percent-encoded.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    // --- REST and SOAP: exactly one of `get` and `post`, relative to `base_url`
+    pub get: Option<Spanned<String>>,
+    pub post: Option<Spanned<String>>,
+    /// Query parameters. `{keys}` repeats the parameter, `{keys:,}` joins the keys with what follows the colon.
+    #[serde(default)]
+    pub query: BTreeMap<String, Spanned<Scalar>>,
+    #[serde(default)]
+    pub headers: BTreeMap<String, Spanned<String>>,
+    /// A JSON body, written in YAML.
+    pub body: Option<Spanned<serde_json::Value>>,
+    /// An XML body (for SOAP: what stands inside `soap:Body`). `{key}` is escaped; what stands between
+    /// `{#keys}` and `{/keys}` is repeated for every key.
+    pub xml: Option<Spanned<String>>,
+    /// SOAP 1.1: the `SOAPAction` header.
+    pub action: Option<String>,
+
+    // --- GraphQL
+    /// A root field of the source's schema.
+    pub field: Option<Spanned<String>>,
+    /// The argument that takes the key (in `one`) or the list of keys (in `many`), and its type.
+    pub argument: Option<GraphqlArgument>,
+    /// `many` only: ask `field` once a key under an alias, all in one document.
+    #[serde(default)]
+    pub aliases: bool,
+    /// Apollo Federation 2: read through `_entities`, the representation's type name and key field.
+    pub entities: Option<Entities>,
+
+    // --- SQL
+    /// A view (or table); the statement reads only the columns that `fields` name and the caller may have.
+    pub view: Option<Spanned<String>>,
+    /// The view's column that holds the key.
+    pub key_column: Option<Spanned<String>>,
+
+    // --- reading the answer, all protocols
+    /// Where the list of records is, inside the envelope's data; absent: the data is the record (in `many`: the list).
+    pub items: Option<Spanned<String>>,
+    /// `many`: where each record holds its key. Several records of one key all count.
+    pub item_key: Option<Spanned<String>>,
+    /// `many`: `items` is an object whose member names are the keys.
+    #[serde(default)]
+    pub items_by_key: bool,
+    /// Records are arrays; the pointer names the list of their column names.
+    pub columns: Option<Spanned<String>>,
+    /// Only records for which this holds count.
+    pub only: Option<Test>,
+    /// Keys in one call at most; default 100.
+    pub batch_max: Option<usize>,
+    /// Further pages are fetched until there is none.
+    pub pages: Option<Spanned<Pages>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphqlArgument {
+    pub name: String,
+    /// As in a GraphQL document: `"[String!]!"`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entities {
+    /// `__typename` of the representation.
+    pub typename: String,
+    /// The key field in the representation.
+    pub key: String,
+}
+
+/// How the source cuts long answers into pages. Exactly one of `cursor` and `number`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pages {
+    /// The query (or JSON body) parameter that takes the next page's cursor.
+    pub cursor: Option<String>,
+    /// Where the answer's data holds the next cursor; null, empty or missing: there is none.
+    pub next: Option<Spanned<String>>,
+    /// The query (or JSON body) parameter that takes the page's number, from 1.
+    pub number: Option<String>,
+    /// The parameter that takes the page's size, and the size.
+    pub size_parameter: Option<String>,
+    #[serde(default = "default_page_size")]
+    pub size: usize,
+    /// Pages fetched for one read at most.
+    #[serde(default = "default_pages_max")]
+    pub pages_max: usize,
+}
+
+fn default_page_size() -> usize {
+    100
+}
+
+fn default_pages_max() -> usize {
+    50
+}
+
+/// A root query answered with entity keys: a lookup (one key) or a listing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Query {
+    pub ask: Spanned<Request>,
+    /// Where each record holds the entity's key.
+    pub key_at: Spanned<String>,
+    /// Fields of the entity that the listing's records hold already.
+    #[serde(default)]
+    pub fields: Named<Field>,
+}
+
+/// How one contract field is read from a record: a pointer, or this.
+#[derive(Debug)]
+pub enum Field {
+    Pointer(String),
+    Full(Box<FullField>),
+}
+
+// By hand, because `#[serde(untagged)]` would lose the places in the file and the names of unknown keys.
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Field;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON Pointer (`/dbje`) or a mapping (`{at: /dbje, unit: fen}`)")
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Field, E> {
+                Ok(Field::Pointer(v.to_owned()))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Field, A::Error> {
+                FullField::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                    .map(|full| Field::Full(Box::new(full)))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FullField {
+    /// JSON Pointer in the record; for an object with `fields`, where the object is (`""`: the record itself).
+    pub at: Option<Spanned<String>>,
+    /// A list: `records` (one element a record), `instances` (one element an instance of the source) or
+    /// where the array is in the record (arrays of several records are joined; a single value is a list of one).
+    pub list: Option<Spanned<String>>,
+    /// A reference to another entity by its key: where the key (or the array of keys) is.
+    #[serde(rename = "ref")]
+    pub reference: Option<Spanned<String>>,
+    /// A fixed value.
+    #[serde(rename = "const")]
+    pub constant: Option<Spanned<Scalar>>,
+    /// In a list of `instances`: a column of the instance list (`id`, `title`, …).
+    pub instance: Option<Spanned<String>>,
+    /// In a list of `instances`: `state` (an ItemState) or `code` (an ErrorCode) of that instance's call.
+    pub outcome: Option<Spanned<String>>,
+
+    /// The fields of the object, or of each element of the list.
+    pub fields: Named<Field>,
+    /// Only elements for which this holds.
+    pub only: Option<Test>,
+
+    /// A code table of `config/codes/`: raw code → value.
+    pub codes: Option<Spanned<String>>,
+    /// As `codes`, written in place.
+    pub map: Option<BTreeMap<String, Scalar>>,
+    /// `fen` (1/100 yuan), `jiao`, `yuan`, `wan` (10 000 yuan).
+    pub unit: Option<Spanned<String>>,
+    /// Numbers are written with thousands separators.
+    pub thousands: bool,
+    /// The date's pattern: `yyyyMMdd`, `yyyy-MM-dd`, `yyyy/M/d`, `yyyy年M月d日`, `yyyyMM`, `yyyyMMddHHmmss`,
+    /// `yyyy-MM-dd HH:mm:ss`, `epoch-ms`. Without it: ISO 8601.
+    pub date: Option<Spanned<String>>,
+    /// Raw values that mean true, and false.
+    pub yes: Option<OneOrMany>,
+    pub no: Option<OneOrMany>,
+    /// A text that is a list, cut at this separator (for list fields, with `at`).
+    pub split: Option<String>,
+    /// Base64 of an image; metadata (EXIF and the like) is cut out.
+    pub image: bool,
+    /// A raw value that means the field is empty (`"-"`, `"9999"`).
+    pub null: Option<OneOrMany>,
+    /// A missing pointer is an error of the source instead of null.
+    pub required: bool,
+    /// One value out of the records of several keys: `first` (default; the first that is not null), `sum`, `all`,
+    /// `any`, `max`, `min`.
+    pub combine: Option<Spanned<String>>,
+    /// With `all`, `any` or `sum`: what a key without a record counts as; absent: it does not count.
+    pub absent: Option<Spanned<Scalar>>,
+}

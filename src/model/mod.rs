@@ -1,0 +1,7 @@
+//! What the files declare: compiled at load, immutable, without IO on a request's way.
+
+pub mod access;
+pub mod binding;
+pub mod config;
+pub mod contract;
+pub mod rule;
