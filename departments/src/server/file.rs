@@ -1,0 +1,50 @@
+//! The housing department's database: a SQLite file for a bounded set of villages, in a directory of its own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::{Connection, SqliteConnection};
+
+/// A directory that goes with this value.
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    pub(super) fn make() -> io::Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("huxiang-demo-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file that only its owner may read and gives its path.
+    pub(super) fn write(&self, name: &str, text: &str) -> io::Result<String> {
+        let path = self.0.join(name);
+        std::fs::write(&path, text)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(path.display().to_string())
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the statements into a new file.
+pub(super) async fn write_database(path: &Path, statements: &str) -> io::Result<()> {
+    let url = format!("sqlite:{}?mode=rwc", path.display());
+    let mut connection = SqliteConnection::connect(&url).await.map_err(io::Error::other)?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await.map_err(io::Error::other)?;
+    connection.close().await.map_err(io::Error::other)
+}

@@ -1,0 +1,75 @@
+//! What stands before every department: the request log, its latency and its faults.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+
+use super::Fault;
+use super::log::{Log, Logged};
+use crate::world::Roll;
+
+/// Bytes a department reads of one request.
+const BODY_MAX: usize = 16 << 20;
+
+#[derive(Clone)]
+pub(super) struct Front {
+    pub(super) source: Arc<str>,
+    pub(super) log: Log,
+    pub(super) fault: Arc<Mutex<Fault>>,
+    /// `None`: answers at once.
+    pub(super) latency_ms: Option<(u64, u64)>,
+}
+
+impl Front {
+    pub(super) fn before(self, router: Router) -> Router {
+        router.layer(from_fn_with_state(self, pass))
+    }
+
+    fn latency(&self, path: &str, body: &str) -> Duration {
+        let Some((from, to)) = self.latency_ms else { return Duration::ZERO };
+        let mut roll = Roll::new(from, path, body);
+        Duration::from_millis(from + roll.below(to.saturating_sub(from)))
+    }
+}
+
+async fn pass(State(front): State<Front>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(bytes) = to_bytes(body, BODY_MAX).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
+    let body = text(&bytes);
+    let wait = front.latency(parts.uri.path(), &body);
+    front.log.push(
+        &front.source,
+        Logged {
+            method: parts.method.to_string(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            body,
+            headers: parts
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                .collect(),
+            at: SystemTime::now(),
+        },
+    );
+    let fault = *front.fault.lock().unwrap_or_else(PoisonError::into_inner);
+    let wait = if let Fault::Slow(longer) = fault { wait + longer } else { wait };
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+    fault.apply(next.run(Request::from_parts(parts, Body::from(bytes))).await).await
+}
+
+/// UTF-8, or else GBK.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => encoding_rs::GBK.decode(bytes).0.into_owned(),
+    }
+}
