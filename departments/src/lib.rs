@@ -5,6 +5,8 @@
 //! [`server`] runs them.
 
 pub mod agriculture;
+#[cfg(test)]
+mod ask;
 pub mod banks;
 pub mod banks_association;
 pub mod charity;
@@ -23,6 +25,7 @@ pub mod justice;
 pub mod market_regulation;
 pub mod medical_insurance;
 pub mod natural_resources;
+pub mod photo;
 pub mod police;
 pub mod projects;
 pub mod provident_fund;
