@@ -1,1 +1,242 @@
-//! In the making.
+//! Source-level settings of a binding, compiled: one [`Connection`] an instance, variables filled in.
+
+pub mod instances;
+pub mod sign;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+use super::format::{Authority, Encoding, Format, Limits, Protocol, Sign, SourceFile};
+use super::request::place;
+use crate::base::fault::{Faults, Place, SourceText};
+pub use instances::Instance;
+use instances::Variables;
+use sign::{Secret, Signing};
+
+/// How one source (or one instance of it) is reached.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    pub source: Arc<str>,
+    pub instance: Option<Instance>,
+    pub protocol: Protocol,
+    /// Without a `/` at its end. May hold a password (databases): never print it.
+    pub base_url: Secret,
+    /// Sent with every request.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub encoding: Encoding,
+    /// XML for SOAP sources.
+    pub format: Format,
+    pub sign: Option<Signing>,
+    pub tls: TlsFiles,
+    pub limits: Limits,
+    pub authority: Authority,
+}
+
+/// PEM texts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct TlsFiles {
+    pub ca: Option<Secret>,
+    /// Certificate chain and private key of the client.
+    pub identity: Option<Secret>,
+}
+
+impl Connection {
+    /// One connection, or one an instance; those with faults are left out. Instance lists and PEM files are read
+    /// beside the binding file.
+    pub fn compile(
+        file: &SourceFile,
+        text: &Arc<SourceText>,
+        variables: &dyn Fn(&str) -> Option<String>,
+        faults: &mut Faults,
+    ) -> Vec<Self> {
+        check_limits(file, text, faults);
+        let mut compiler = Compiler { file, text, variables, faults };
+        let Some(list) = &file.instances else {
+            return compiler.connection(None).into_iter().collect();
+        };
+        let Some(csv) = instances::open(text, &list.value.file, compiler.faults) else { return Vec::new() };
+        let instances = instances::read(&csv, variables, compiler.faults);
+        instances.into_iter().filter_map(|instance| compiler.connection(Some(instance))).collect()
+    }
+
+    /// As operators read it: `banks/abc`.
+    pub fn name(&self) -> String {
+        match &self.instance {
+            Some(instance) => format!("{}/{}", self.source, instance.id),
+            None => self.source.to_string(),
+        }
+    }
+}
+
+struct Compiler<'a> {
+    file: &'a SourceFile,
+    text: &'a Arc<SourceText>,
+    variables: Variables<'a>,
+    faults: &'a mut Faults,
+}
+
+impl Compiler<'_> {
+    fn connection(&mut self, instance: Option<Instance>) -> Option<Connection> {
+        let file = self.file;
+        let before = self.faults.len();
+        let base_url = self.base_url(instance.as_ref());
+        let headers = self.headers(instance.as_ref());
+        let sign = file.sign.as_ref().and_then(|sign| self.sign(&sign.value, place(sign), instance.as_ref()));
+        let tls = self.tls(instance.as_ref());
+        if self.faults.len() > before {
+            return None;
+        }
+        Some(Connection {
+            source: file.source.value.as_str().into(),
+            instance,
+            protocol: file.protocol,
+            base_url: Secret::new(base_url?),
+            headers,
+            encoding: file.encoding,
+            format: if file.protocol == Protocol::Soap { Format::Xml } else { file.format },
+            sign,
+            tls,
+            limits: file.limits.clone(),
+            authority: file.authority,
+        })
+    }
+
+    fn fill(&mut self, value: &str, at: Place, instance: Option<&Instance>) -> Option<String> {
+        instances::substitute(value, self.variables, instance)
+            .map_err(|name| instances::undefined(self.text, at, &name, self.faults))
+            .ok()
+    }
+
+    fn base_url(&mut self, instance: Option<&Instance>) -> Option<String> {
+        let file = self.file;
+        let at = place(&file.base_url);
+        let url = self.fill(&file.base_url.value, at, instance)?;
+        let schemes: &[&str] = match file.protocol {
+            Protocol::Sql => &["sqlite:", "postgres://", "postgresql://"],
+            _ => &["http://", "https://"],
+        };
+        let parses = file.protocol == Protocol::Sql || reqwest::Url::parse(&url).is_ok();
+        if !parses || !schemes.iter().any(|scheme| url.starts_with(scheme)) {
+            let hint = format!("it starts with {}", schemes.join(" or "));
+            self.faults.add(self.text, at, "`base_url` is not an address this protocol can call", hint);
+            return None;
+        }
+        if file.protocol != Protocol::Sql && url.contains(['?', '#']) {
+            self.faults.add(self.text, at, "`base_url` has parameters", "write parameters under a request's `query`");
+        }
+        Some(url.trim_end_matches('/').to_owned())
+    }
+
+    fn headers(&mut self, instance: Option<&Instance>) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = Vec::new();
+        for (name, value) in &self.file.headers {
+            let at = place(value);
+            let Some(filled) = self.fill(&value.value, at, instance) else { continue };
+            match (HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(filled.as_bytes())) {
+                (Ok(name), Ok(mut value)) => {
+                    // It may be a key.
+                    value.set_sensitive(true);
+                    headers.push((name, value));
+                }
+                _ => self.faults.add(self.text, at, format!("`{name}` is not a header that can be sent"), ""),
+            }
+        }
+        headers
+    }
+
+    fn sign(&mut self, sign: &Sign, at: Place, instance: Option<&Instance>) -> Option<Signing> {
+        let mut fill = |value: &str| self.fill(value, at, instance);
+        Some(match sign {
+            Sign::HmacParams { hash, app_key, secret } => {
+                let (app_key, secret) = (fill(app_key), fill(secret));
+                Signing::HmacParams { hash: *hash, app_key: app_key?, secret: Secret::new(secret?) }
+            }
+            Sign::HmacHeader { hash, header, key_id, secret } => {
+                let (key_id, secret) = (fill(key_id), fill(secret));
+                let Ok(header) = HeaderName::try_from(header.as_str()) else {
+                    self.faults.add(self.text, at, format!("`{header}` is not a header's name"), "");
+                    return None;
+                };
+                Signing::HmacHeader { hash: *hash, header, key_id: key_id?, secret: Secret::new(secret?) }
+            }
+            Sign::Basic { user, password } => {
+                let (user, password) = (fill(user), fill(password));
+                Signing::Basic { user: user?, password: Secret::new(password?) }
+            }
+            Sign::Oauth2 { token_url, client_id, client_secret, scope } => {
+                let (token_url, id, secret) = (fill(token_url), fill(client_id), fill(client_secret));
+                let token_url = self.token_url(&token_url?, at, instance)?;
+                let client_secret = Secret::new(secret?);
+                Signing::Oauth2 { token_url, client_id: id?, client_secret, scope: scope.clone() }
+            }
+        })
+    }
+
+    /// Absolute, or a path below `base_url`.
+    fn token_url(&mut self, url: &str, at: Place, instance: Option<&Instance>) -> Option<String> {
+        let absolute = if url.starts_with('/') { format!("{}{url}", self.base_url(instance)?) } else { url.to_owned() };
+        let fits = reqwest::Url::parse(&absolute).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !fits {
+            self.faults.add(self.text, at, "`token_url` is not an address", "write `https://…` or `/oauth/token`");
+        }
+        fits.then_some(absolute)
+    }
+
+    fn tls(&mut self, instance: Option<&Instance>) -> TlsFiles {
+        let Some(tls) = &self.file.tls else { return TlsFiles::default() };
+        let at = place(&self.file.base_url);
+        let mut pem = |value: &Option<String>| {
+            let filled = self.fill(value.as_deref()?, at, instance)?;
+            self.pem(filled, at)
+        };
+        let (ca, certificate, key) = (pem(&tls.ca), pem(&tls.client_cert), pem(&tls.client_key));
+        if tls.client_cert.is_some() != tls.client_key.is_some() {
+            let hint = "`client_cert` and `client_key` go together";
+            self.faults.add(self.text, at, "`tls` has a certificate without its key, or a key alone", hint);
+        }
+        let identity = certificate.zip(key).map(|(certificate, key)| Secret::new(format!("{certificate}\n{key}\n")));
+        TlsFiles { ca: ca.map(Secret::new), identity }
+    }
+
+    /// The PEM text itself, or the file beside the binding.
+    fn pem(&mut self, value: String, at: Place) -> Option<String> {
+        if value.contains("-----BEGIN") {
+            return Some(value);
+        }
+        let path = self.text.path.parent().unwrap_or(Path::new(".")).join(&value);
+        match std::fs::read_to_string(&path) {
+            Ok(text) if text.contains("-----BEGIN") => Some(text),
+            Ok(_) => {
+                self.faults.add(self.text, at, format!("{} is not PEM", path.display()), "");
+                None
+            }
+            Err(error) => {
+                let message = format!("{} cannot be read: {error}", path.display());
+                self.faults.add(self.text, at, message, "give the PEM text or a file");
+                None
+            }
+        }
+    }
+}
+
+fn check_limits(file: &SourceFile, text: &Arc<SourceText>, faults: &mut Faults) {
+    let limits = &file.limits;
+    let wrong = [
+        ("timeout_ms", (1..=600_000).contains(&limits.timeout_ms), "between 1 and 600 000"),
+        ("in_flight_max", (1..=10_000).contains(&limits.in_flight_max), "between 1 and 10 000"),
+        (
+            "per_second_max",
+            limits.per_second_max.is_none_or(|n| (1..=100_000).contains(&n)),
+            "between 1 and 100 000; leave it out where there is none",
+        ),
+        ("answer_bytes_max", (1..=1 << 30).contains(&limits.answer_bytes_max), "between 1 and 1 GiB"),
+        ("retries_max", limits.retries_max <= 10, "at most 10"),
+    ];
+    for (name, fits, range) in wrong {
+        if !fits {
+            faults.add(text, place(&file.source), format!("limits.{name} is out of range"), format!("it is {range}"));
+        }
+    }
+}

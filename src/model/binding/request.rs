@@ -1,1 +1,448 @@
-//! In the making.
+//! One request of a source, compiled: paths split, placeholders parsed, names checked.
+
+pub mod graphql;
+pub mod reading;
+pub mod template;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use serde_saphyr::Spanned;
+
+use super::format::{Envelope, Protocol, Request};
+use crate::base::fault::{Faults, Place, SourceText};
+use crate::base::pointer::Pointer;
+use graphql::{GraphqlAsk, GraphqlVariable, is_name, is_type, named, names_fields};
+use reading::{Reading, pointer};
+use template::{Hole, Node, Text, XmlText};
+
+/// Where a value of a binding file stands, for faults. The value of a block (a mapping over several lines) is
+/// marked at its first character only.
+pub fn place<T>(spanned: &Spanned<T>) -> Place {
+    let location = spanned.referenced;
+    let length = usize::try_from(location.span().len()).unwrap_or(0);
+    Place {
+        line: usize::try_from(location.line()).unwrap_or(0),
+        column: usize::try_from(location.column()).unwrap_or(0),
+        length: if length > 80 { 1 } else { length },
+    }
+}
+
+const BATCH_DEFAULT: usize = 100;
+const BATCH_MAX: usize = 5_000;
+
+/// A compiled request template; see [`Request`] for what each part means.
+#[derive(Debug, Clone)]
+pub struct CallTemplate {
+    pub many: bool,
+    pub ask: Ask,
+    pub reading: Reading,
+    batch_max: usize,
+    inputs: Box<[Arc<str>]>,
+    page: Option<PageTemplate>,
+    timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// REST, and SOAP where `soap` is there.
+    Http(Box<HttpAsk>),
+    Graphql(GraphqlAsk),
+    Sql(SqlAsk),
+}
+
+#[derive(Debug, Clone)]
+pub struct HttpAsk {
+    pub post: bool,
+    pub path: Text,
+    pub query: Box<[(Box<str>, Text)]>,
+    pub headers: Box<[(HeaderName, Text)]>,
+    pub body: Option<Body>,
+    /// SOAP 1.1: the `SOAPAction`, perhaps empty.
+    pub soap: Option<Box<str>>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Body {
+    Json(Node),
+    Xml(XmlText),
+}
+
+#[derive(Debug, Clone)]
+pub struct SqlAsk {
+    /// Quoted, schema and all.
+    pub view: Box<str>,
+    /// Not quoted; absent: every row (a listing).
+    pub key_column: Option<Box<str>>,
+}
+
+/// How the source cuts long answers.
+#[derive(Debug, Clone)]
+pub struct PageTemplate {
+    pub by: PageBy,
+    pub size_parameter: Option<Box<str>>,
+    /// Records of a full page.
+    pub size: usize,
+    /// Pages followed for one read at most.
+    pub pages_max: usize,
+}
+
+#[derive(Debug, Clone)]
+pub enum PageBy {
+    /// `next` starts at the answer's data.
+    Cursor {
+        parameter: Box<str>,
+        next: Pointer,
+    },
+    Number {
+        parameter: Box<str>,
+    },
+}
+
+impl CallTemplate {
+    /// `None` where faults were added. `many`: the request is asked with several keys at once.
+    pub fn compile(
+        request: &Spanned<Request>,
+        protocol: Protocol,
+        many: bool,
+        envelope: Option<&Envelope>,
+        text: &Arc<SourceText>,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        let before = faults.len();
+        let mut compiler = Compiler { request: &request.value, at: place(request), protocol, many, text, faults };
+        compiler.strangers(envelope);
+        let ask = compiler.ask();
+        let envelope = envelope.filter(|_| !names_fields(protocol));
+        let reading = Reading::compile(&request.value, envelope, text, compiler.faults);
+        let page = compiler.page();
+        let batch_max = compiler.batch_max();
+        let (ask, reading) = (ask?, reading?);
+        compiler.keyed(&ask, &reading);
+        let inputs = compiler.holes(&ask);
+        if faults.len() > before {
+            return None;
+        }
+        Some(Self { many, ask, reading, batch_max, inputs, page, timeout: None })
+    }
+
+    /// The endpoint's own deadline for one call, in place of the source's.
+    pub fn with_timeout_ms(mut self, timeout_ms: Option<u64>) -> Self {
+        self.timeout = timeout_ms.map(Duration::from_millis);
+        self
+    }
+
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// Keys one call takes at most; 1 where the request takes one key.
+    pub fn batch_max(&self) -> usize {
+        self.batch_max
+    }
+
+    /// GraphQL and SQL: only wanted fields are named upstream.
+    pub fn selects_fields(&self) -> bool {
+        matches!(self.ask, Ask::Graphql(_) | Ask::Sql(_))
+    }
+
+    /// Names of the placeholders beside the keys and the date, as `name` and `arg.name`; each once, sorted.
+    pub fn needs_inputs(&self) -> &[Arc<str>] {
+        &self.inputs
+    }
+
+    pub fn page(&self) -> Option<&PageTemplate> {
+        self.page.as_ref()
+    }
+}
+
+struct Compiler<'a> {
+    request: &'a Request,
+    at: Place,
+    protocol: Protocol,
+    many: bool,
+    text: &'a Arc<SourceText>,
+    faults: &'a mut Faults,
+}
+
+impl Compiler<'_> {
+    fn fault(&mut self, at: Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.faults.add(self.text, at, message, hint);
+    }
+
+    /// Keys of another protocol.
+    fn strangers(&mut self, envelope: Option<&Envelope>) {
+        let r = self.request;
+        let http = matches!(self.protocol, Protocol::Rest | Protocol::Soap);
+        let graphql = self.protocol == Protocol::Graphql;
+        let used: [(&str, bool, bool); 12] = [
+            ("get", r.get.is_some(), self.protocol == Protocol::Rest),
+            ("post", r.post.is_some(), http),
+            ("query", !r.query.is_empty(), self.protocol == Protocol::Rest),
+            ("headers", !r.headers.is_empty(), http),
+            ("body", r.body.is_some(), self.protocol == Protocol::Rest),
+            ("xml", r.xml.is_some(), http),
+            ("action", r.action.is_some(), self.protocol == Protocol::Soap),
+            ("field", r.field.is_some(), graphql),
+            ("argument", r.argument.is_some(), graphql),
+            ("aliases", r.aliases, graphql),
+            ("entities", r.entities.is_some(), graphql),
+            ("view", r.view.is_some() || r.key_column.is_some(), self.protocol == Protocol::Sql),
+        ];
+        for (name, present, allowed) in used {
+            if present && !allowed {
+                let message = format!("`{name}` means nothing to a source with protocol {}", name_of(self.protocol));
+                self.fault(self.at, message, "take it out, or correct `protocol`");
+            }
+        }
+        if names_fields(self.protocol) && envelope.is_some() {
+            let message = format!("a {} source has no envelope", name_of(self.protocol));
+            self.fault(self.at, message, "take `envelope` out; pointers start at the field's value, or at the row");
+        }
+    }
+
+    fn ask(&mut self) -> Option<Ask> {
+        match self.protocol {
+            Protocol::Rest | Protocol::Soap => self.http().map(|ask| Ask::Http(Box::new(ask))),
+            Protocol::Graphql => self.graphql().map(Ask::Graphql),
+            Protocol::Sql => self.sql().map(Ask::Sql),
+        }
+    }
+
+    fn http(&mut self) -> Option<HttpAsk> {
+        let r = self.request;
+        let soap = self.protocol == Protocol::Soap;
+        let (post, path) = match (&r.get, &r.post) {
+            (Some(get), None) => (false, get.value.as_str()),
+            (None, Some(post)) => (true, post.value.as_str()),
+            (None, None) if soap => (true, ""),
+            _ => {
+                self.fault(self.at, "the request has not exactly one of `get` and `post`", "write `get: /path`");
+                return None;
+            }
+        };
+        if path.contains('?') {
+            self.fault(self.at, format!("the path `{path}` has parameters"), "write parameters under `query`");
+        }
+        if !path.is_empty() && !path.starts_with('/') {
+            self.fault(self.at, format!("the path `{path}` does not start with `/`"), "it is relative to `base_url`");
+        }
+        let path = Text::parse(path);
+        if path.holes().any(|hole| *hole == Hole::Keys(None)) {
+            self.fault(self.at, "`{keys}` in a path needs a separator", "write `{keys:,}`");
+        }
+        let query = r.query.iter().map(|(name, v)| (name.as_str().into(), Text::parse(&v.value.0))).collect();
+        let headers = self.headers();
+        let body = self.body(post);
+        let action = if soap { Some(r.action.as_deref().unwrap_or_default().into()) } else { None };
+        Some(HttpAsk { post, path, query, headers, body, soap: action })
+    }
+
+    fn headers(&mut self) -> Box<[(HeaderName, Text)]> {
+        let mut headers = Vec::new();
+        for (name, value) in &self.request.headers {
+            match HeaderName::try_from(name.as_str()) {
+                Ok(name) => headers.push((name, Text::parse(&value.value))),
+                Err(_) => self.fault(place(value), format!("`{name}` is not a header's name"), ""),
+            }
+        }
+        headers.into()
+    }
+
+    fn body(&mut self, post: bool) -> Option<Body> {
+        let r = self.request;
+        if !post && (r.body.is_some() || r.xml.is_some()) {
+            self.fault(self.at, "a `get` has no body", "write `post: /path`");
+        }
+        if self.protocol == Protocol::Soap && r.xml.is_none() {
+            self.fault(self.at, "the request has no `xml`", "write what stands inside `soap:Body`");
+        }
+        let body = match (&r.body, &r.xml) {
+            (Some(body), None) => Node::parse(&body.value).map(Body::Json).map_err(|wrong| (place(body), wrong)),
+            (None, Some(xml)) => XmlText::parse(&xml.value).map(Body::Xml).map_err(|wrong| (place(xml), wrong)),
+            (None, None) => return None,
+            (Some(_), Some(xml)) => Err((place(xml), "the request has both `body` and `xml`")),
+        };
+        body.map_err(|(at, wrong)| self.fault(at, wrong, "")).ok()
+    }
+
+    fn graphql(&mut self) -> Option<GraphqlAsk> {
+        let r = self.request;
+        if let Some(entities) = &r.entities {
+            if r.field.is_some() || r.argument.is_some() || r.aliases {
+                self.fault(self.at, "`entities` goes without `field`, `argument` and `aliases`", "");
+            }
+            if !is_name(&entities.typename) || !is_name(&entities.key) {
+                self.fault(self.at, "`entities` needs a GraphQL type name and a field name", "");
+                return None;
+            }
+            let (typename, key) = (entities.typename.as_str().into(), entities.key.as_str().into());
+            return Some(GraphqlAsk::Entities { typename, key });
+        }
+        let Some(field) = &r.field else {
+            self.fault(self.at, "the request names no root field", "write `field: students`, or `entities`");
+            return None;
+        };
+        if !is_name(&field.value) {
+            self.fault(place(field), format!("`{}` is not a GraphQL name", field.value), "");
+            return None;
+        }
+        let field: Box<str> = field.value.as_str().into();
+        let Some(argument) = &r.argument else {
+            if self.many {
+                self.fault(self.at, "`many` needs the argument that takes the keys", "write `argument: {name, type}`");
+            }
+            return Some(GraphqlAsk::Plain { field });
+        };
+        if !is_name(&argument.name) || !is_type(&argument.kind) {
+            self.fault(self.at, "`argument` needs a name and a type as in a document", "such as `\"[String!]!\"`");
+            return None;
+        }
+        let kind = argument.kind.as_str();
+        let list = kind.trim_start().starts_with('[');
+        if self.many && list == r.aliases {
+            let hint = if list { "write the type of one key" } else { "write a list type, or `aliases: true`" };
+            self.fault(self.at, format!("the argument's type `{kind}` does not take the keys"), hint);
+        }
+        let argument = GraphqlVariable {
+            name: argument.name.as_str().into(),
+            kind: kind.into(),
+            numbers: matches!(named(kind), "Int" | "Float"),
+        };
+        Some(match self.many && r.aliases {
+            true => GraphqlAsk::Aliases { field, argument },
+            false => GraphqlAsk::Argument { field, argument },
+        })
+    }
+
+    fn sql(&mut self) -> Option<SqlAsk> {
+        let r = self.request;
+        let Some(view) = &r.view else {
+            self.fault(self.at, "the request names no view", "write `view: v_houses`");
+            return None;
+        };
+        let parts: Option<Vec<String>> = view.value.split('.').map(quoted_identifier).collect();
+        let Some(parts) = parts.filter(|parts| parts.len() <= 3) else {
+            let message = format!("`{}` is not the name of a view", view.value);
+            self.fault(place(view), message, "letters, digits and `_`, perhaps with the schema: `public.v_houses`");
+            return None;
+        };
+        let key_column = r.key_column.as_ref();
+        if let Some(column) = key_column.filter(|column| quoted_identifier(&column.value).is_none()) {
+            self.fault(place(column), format!("`{}` is not the name of a column", column.value), "");
+        }
+        if self.many && key_column.is_none() {
+            self.fault(self.at, "the request has no `key_column`", "name the column that holds the key");
+        }
+        Some(SqlAsk { view: parts.join(".").into(), key_column: key_column.map(|column| column.value.as_str().into()) })
+    }
+
+    fn page(&mut self) -> Option<PageTemplate> {
+        let spanned = self.request.pages.as_ref()?;
+        let (pages, at) = (&spanned.value, place(spanned));
+        let by = match (&pages.cursor, &pages.number) {
+            (Some(parameter), None) if self.protocol != Protocol::Sql => {
+                let Some(next) = &pages.next else {
+                    self.fault(at, "`cursor` needs `next`", "say where the answer holds the next cursor");
+                    return None;
+                };
+                PageBy::Cursor { parameter: parameter.as_str().into(), next: pointer(next, self.text, self.faults)? }
+            }
+            (None, Some(parameter)) => PageBy::Number { parameter: parameter.as_str().into() },
+            (Some(_), None) => {
+                self.fault(at, "a SQL source is paged by number", "write `number: page`");
+                return None;
+            }
+            _ => {
+                self.fault(at, "`pages` has not exactly one of `cursor` and `number`", "");
+                return None;
+            }
+        };
+        if pages.size == 0 || pages.pages_max == 0 || pages.size > 10_000 || pages.pages_max > 10_000 {
+            self.fault(at, "`size` and `pages_max` are between 1 and 10 000", "");
+        }
+        if self.request.aliases || self.request.entities.is_some() || self.protocol == Protocol::Soap {
+            self.fault(at, "this request cannot be paged", "aliases, entities and SOAP answer everything at once");
+        }
+        let size_parameter = pages.size_parameter.as_deref().map(Into::into);
+        Some(PageTemplate { by, size_parameter, size: pages.size, pages_max: pages.pages_max })
+    }
+
+    fn batch_max(&mut self) -> usize {
+        match self.request.batch_max {
+            _ if !self.many => 1,
+            Some(n) if (1..=BATCH_MAX).contains(&n) => n,
+            None => BATCH_DEFAULT,
+            Some(_) => {
+                self.fault(self.at, format!("`batch_max` is between 1 and {BATCH_MAX}"), "");
+                BATCH_DEFAULT
+            }
+        }
+    }
+
+    /// In `many` every record must tell its key.
+    fn keyed(&mut self, ask: &Ask, reading: &Reading) {
+        let by_itself =
+            matches!(ask, Ask::Sql(_) | Ask::Graphql(GraphqlAsk::Aliases { .. } | GraphqlAsk::Entities { .. }));
+        if self.many && !by_itself && reading.item_key.is_none() && !reading.items_by_key {
+            let hint = "write `item_key: /id` (where each record holds its key), or `items_by_key: true`";
+            self.fault(self.at, "`many` does not say which key a record belongs to", hint);
+        }
+        if reading.items_by_key && reading.columns.is_some() {
+            self.fault(self.at, "`items_by_key` and `columns` exclude each other", "");
+        }
+    }
+
+    /// Checks where keys stand, and gives the names of all inputs.
+    fn holes(&mut self, ask: &Ask) -> Box<[Arc<str>]> {
+        let mut all: Vec<Hole> = Vec::new();
+        if let Ask::Http(http) = ask {
+            let texts = http.query.iter().map(|(_, text)| text).chain(http.headers.iter().map(|(_, text)| text));
+            all.extend(http.path.holes().chain(texts.flat_map(Text::holes)).cloned());
+            if let Some(Body::Json(node)) = &http.body {
+                all.extend(node.holes());
+            }
+            let mut outer_key = all.contains(&Hole::Key);
+            if let Some(Body::Xml(xml)) = &http.body {
+                outer_key |= xml.outer_holes().any(|hole| *hole == Hole::Key);
+                all.extend(xml.holes().cloned());
+                if xml.repeats() {
+                    all.push(Hole::Keys(None));
+                }
+            }
+            let keys = all.iter().any(|hole| matches!(hole, Hole::Keys(_)));
+            if self.many && (outer_key || !keys) {
+                let hint = "write `{keys}`, or in XML `{#keys}…{key}…{/keys}`";
+                self.fault(self.at, "`many` does not ask with all keys", hint);
+            }
+        }
+        let inputs: BTreeSet<Arc<str>> = all
+            .into_iter()
+            .filter_map(|hole| match hole {
+                Hole::Input(name) => Some(name),
+                _ => None,
+            })
+            .collect();
+        inputs.into_iter().collect()
+    }
+}
+
+fn name_of(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Rest => "rest",
+        Protocol::Graphql => "graphql",
+        Protocol::Soap => "soap",
+        Protocol::Sql => "sql",
+    }
+}
+
+/// Letters (of any script), digits and `_`, at most 128 characters, quoted as the SQL standard says.
+pub fn quoted_identifier(name: &str) -> Option<String> {
+    let fits = !name.is_empty()
+        && name.chars().count() <= 128
+        && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$'))
+        && !name.starts_with(|c: char| c.is_numeric());
+    fits.then(|| format!("\"{name}\""))
+}
