@@ -1,0 +1,108 @@
+//! `config/gateway.yaml` as it is written. Unknown keys are faults; [`super::GatewayConfig`] is what the gateway runs on.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+/// Any text may hold `${NAME}`, or `${NAME:-default}` for a variable that may be missing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    pub listen: Spanned<String>,
+    pub tls: Option<TlsFiles>,
+    #[serde(default)]
+    pub issuers: Vec<IssuerEntry>,
+    #[serde(default)]
+    pub networks: BTreeMap<String, Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub proxies: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub limits: super::Limits,
+    #[serde(default)]
+    pub graphql: GraphqlEntry,
+    #[serde(default)]
+    pub principal: PrincipalEntry,
+    pub audit: AuditEntry,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    pub cert: Spanned<String>,
+    pub key: Spanned<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerEntry {
+    pub issuer: Spanned<String>,
+    pub audience: Spanned<String>,
+    pub algorithms: Vec<Spanned<String>>,
+    pub jwks: Option<Spanned<String>>,
+    #[serde(default)]
+    pub keys: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub demo: bool,
+    pub signing_key: Option<Spanned<String>>,
+    #[serde(default)]
+    pub claims: BTreeMap<String, Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GraphqlEntry {
+    pub get_queries: bool,
+    pub graphiql: bool,
+    pub trusted_documents: Option<Spanned<String>>,
+    pub introspection: bool,
+}
+
+impl Default for GraphqlEntry {
+    fn default() -> Self {
+        Self { get_queries: false, graphiql: false, trusted_documents: None, introspection: true }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrincipalEntry {
+    pub claims: BTreeMap<String, Spanned<super::ClaimType>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditEntry {
+    pub store: Spanned<String>,
+    pub key: Spanned<String>,
+}
+
+// By hand: `string` and `[string]` are both YAML of their own, and a wrong one should say what is allowed.
+impl<'de> Deserialize<'de> for super::ClaimType {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = super::ClaimType;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("`string`, `int`, `bool` or `[string]`")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                match text {
+                    "string" => Ok(super::ClaimType::Text),
+                    "int" => Ok(super::ClaimType::Int),
+                    "bool" => Ok(super::ClaimType::Bool),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let first: Option<String> = seq.next_element()?;
+                let second: Option<String> = seq.next_element()?;
+                match (first.as_deref(), second) {
+                    (Some("string"), None) => Ok(super::ClaimType::Texts),
+                    _ => Err(serde::de::Error::invalid_value(serde::de::Unexpected::Seq, &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
