@@ -295,3 +295,193 @@ fn states_and_codes_are_those_of_the_gateway() {
     ];
     assert_eq!(values("ErrorCode"), codes.map(|code| code.as_str().to_owned()).into());
 }
+
+fn yaml(path: &str) -> serde_json::Value {
+    let text = std::fs::read_to_string(root().join(path)).unwrap();
+    serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn texts(value: &serde_json::Value) -> Vec<&str> {
+    value.as_array().map(|list| list.iter().map(|item| item.as_str().unwrap()).collect()).unwrap_or_default()
+}
+
+/// A leaf that has a class: its path from Household (or `Person.…`), its class, and the class of what it stands in.
+struct Leaf {
+    path: String,
+    class: String,
+    outer: String,
+}
+
+fn leaves(schema: &Schema) -> Vec<Leaf> {
+    fn go(schema: &Schema, kind: &str, outer: Option<&str>, prefix: &str, out: &mut Vec<Leaf>) {
+        let object = schema.get_object(kind).unwrap();
+        let own = object.directives.get("class").and_then(|class| class.specified_argument_by_name("name"));
+        let of_object = own.and_then(|name| name.as_str()).or(outer);
+        for (name, field) in &object.fields {
+            let path = format!("{prefix}{name}");
+            let own = text(&field.directives, "class", "name");
+            let class = own.as_deref().or(of_object);
+            match schema.get_object(field.ty.inner_named_type()) {
+                Some(inner) if !inner.directives.has("key") => {
+                    go(schema, field.ty.inner_named_type(), class, &format!("{path}."), out);
+                }
+                _ => {
+                    let class = class.unwrap().to_owned();
+                    out.push(Leaf { path, outer: outer.unwrap_or(&class).to_owned(), class });
+                }
+            }
+        }
+    }
+    let mut out = Vec::new();
+    go(schema, "Household", None, "", &mut out);
+    go(schema, "Person", None, "Person.", &mut out);
+    out
+}
+
+fn covers(prefixes: &[&str], path: &str) -> bool {
+    prefixes.iter().any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
+
+fn roles() -> serde_json::Map<String, serde_json::Value> {
+    yaml("config/roles.yaml")["roles"].as_object().unwrap().clone()
+}
+
+#[test]
+fn every_grant_names_classes_fields_and_relations_that_are_there() {
+    let schema = contract();
+    let leaves = leaves(&schema);
+    let classes: BTreeSet<&str> = leaves.iter().map(|leaf| leaf.class.as_str()).collect();
+    let relations = yaml("config/rules/relations.yaml");
+    for (role, content) in roles() {
+        for grant in content["grants"].as_array().unwrap() {
+            assert!(relations["relations"].get(grant["relation"].as_str().unwrap()).is_some(), "{role}: {grant}");
+            for class in texts(&grant["classes"]) {
+                assert!(classes.contains(class), "{role}: class {class}");
+            }
+            let masked = grant["mask"].as_object().into_iter().flat_map(|mask| mask.keys().map(String::as_str));
+            for path in texts(&grant["fields"]).into_iter().chain(texts(&grant["except"])).chain(masked) {
+                assert!(leaves.iter().any(|leaf| covers(&[path], &leaf.path)), "{role}: field {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_role_gets_the_hidden_input_or_a_name_out_of_a_list_it_may_not_see() {
+    let schema = contract();
+    for (role, content) in roles() {
+        for grant in content["grants"].as_array().unwrap() {
+            let (classes, fields, except) =
+                (texts(&grant["classes"]), texts(&grant["fields"]), texts(&grant["except"]));
+            for leaf in leaves(&schema) {
+                let by_field = covers(&fields, &leaf.path);
+                let given = (by_field || classes.contains(&leaf.class.as_str())) && !covers(&except, &leaf.path);
+                // Relations on Person give Person's fields only.
+                let on_person = ["self-person", "guardian"].contains(&grant["relation"].as_str().unwrap());
+                if !given || (on_person && !leaf.path.starts_with("Person.")) {
+                    continue;
+                }
+                assert_ne!(leaf.path, "registry.personIds", "{role}");
+                assert!(
+                    by_field || classes.contains(&leaf.outer.as_str()),
+                    "{role} gets {} without its list",
+                    leaf.path
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_supervisor_has_every_item_and_the_administrators_none() {
+    let schema = contract();
+    let roles = roles();
+    let grant = &roles["supervisor"]["grants"][0];
+    let (classes, except) = (texts(&grant["classes"]), texts(&grant["except"]));
+    for leaf in leaves(&schema).iter().filter(|leaf| leaf.path != "registry.personIds") {
+        assert!(classes.contains(&leaf.class.as_str()) && !covers(&except, &leaf.path), "{}", leaf.path);
+    }
+    for role in ["operator", "security-officer", "auditor", "public"] {
+        assert!(roles[role]["grants"].as_array().unwrap().is_empty(), "{role}");
+    }
+}
+
+#[test]
+fn rules_read_fields_that_are_there() {
+    let schema = contract();
+    let mut conditions = Vec::new();
+    for (name, relation) in yaml("config/rules/relations.yaml")["relations"].as_object().unwrap() {
+        conditions.push((name.clone(), relation["when"].as_str().unwrap().to_owned()));
+    }
+    for (path, derived) in yaml("config/rules/warning.yaml")["derived"].as_object().unwrap() {
+        assert!(field(&schema, path).directives.has("item"));
+        for rule in derived["rules"].as_array().unwrap() {
+            conditions.push((rule["id"].as_str().unwrap().to_owned(), rule["when"].as_str().unwrap().to_owned()));
+        }
+    }
+    let functions = ["startsWith", "exists", "all"];
+    for (name, condition) in conditions {
+        for word in condition.split(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c))) {
+            if let Some(path) = word.strip_prefix("household.") {
+                let names: Vec<&str> = path.split('.').filter(|name| !functions.contains(name)).collect();
+                assert!(!names.is_empty(), "{name}");
+                field(&schema, &names.join("."));
+            }
+        }
+    }
+}
+
+#[test]
+fn code_tables_have_each_code_once_and_values_of_their_enumeration() {
+    let schema = contract();
+    let enumerations = BTreeMap::from([
+        ("sex", "Sex"),
+        ("family-relation", "RelationToHead"),
+        ("disability-kind", "DisabilityKind"),
+        ("disability-grade", "DisabilityGrade"),
+        ("employment-status", "EmploymentStatus"),
+        ("low-income-category", "LowIncomeCategory"),
+        ("registry-state", "RegistryState"),
+        ("hardship-causes", "HardshipCause"),
+        ("register-type", "RegisterType"),
+        ("life-status", "LifeStatus"),
+        ("identity-verdict", "IdentityVerdict"),
+        ("dibao-status", "DibaoStatus"),
+        ("support-kind", "SupportKind"),
+        ("school-stage", "SchoolStage"),
+        ("housing-safety-grade", "HousingSafetyGrade"),
+        ("renovation-stage", "RenovationStage"),
+        ("water-supply", "WaterSupply"),
+        ("vehicle-kind", "VehicleKind"),
+        ("disbursement-status", "DisbursementStatus"),
+        ("measure-kind", "MeasureKind"),
+        ("measure-state", "MeasureState"),
+        ("need-state", "NeedState"),
+        ("need-origin", "NeedOrigin"),
+        ("deposit-band", "DepositBand"),
+    ]);
+    let mut seen = BTreeSet::new();
+    for entry in std::fs::read_dir(root().join("config/codes")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "csv") {
+            continue;
+        }
+        let table = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let content = std::fs::read_to_string(&path).unwrap();
+        let mut lines = content.lines();
+        assert_eq!(lines.next(), Some("code,value,zh"), "{table}");
+        let mut codes = BTreeSet::new();
+        for line in lines {
+            let [code, value, zh] = cells(line).try_into().unwrap_or_else(|_| panic!("{table}: {line}"));
+            assert!(codes.insert(code) && !zh.is_empty(), "{table}: {line}");
+            if let Some(kind) = enumerations.get(table.as_str()) {
+                assert!(schema.get_enum(kind).unwrap().values.contains_key(value.as_str()), "{table}: {line}");
+            }
+        }
+        seen.insert(table);
+    }
+    for table in enumerations.keys() {
+        assert!(seen.contains(*table), "{table} is missing");
+    }
+    assert_eq!(std::fs::read_to_string(root().join("config/codes/nationality.csv")).unwrap().lines().count(), 57);
+}
