@@ -24,6 +24,7 @@ pub mod human_resources;
 pub mod justice;
 pub mod market_regulation;
 pub mod medical_insurance;
+pub mod money;
 pub mod natural_resources;
 pub mod photo;
 pub mod police;
