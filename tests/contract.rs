@@ -352,7 +352,11 @@ fn every_grant_names_classes_fields_and_relations_that_are_there() {
     let leaves = leaves(&schema);
     let classes: BTreeSet<&str> = leaves.iter().map(|leaf| leaf.class.as_str()).collect();
     let relations = yaml("config/rules/relations.yaml");
+    let gateway = yaml("config/gateway.yaml");
     for (role, content) in roles() {
+        for network in texts(&content["networks"]) {
+            assert!(gateway["networks"].get(network).is_some(), "{role}: network {network}");
+        }
         for grant in content["grants"].as_array().unwrap() {
             assert!(relations["relations"].get(grant["relation"].as_str().unwrap()).is_some(), "{role}: {grant}");
             for class in texts(&grant["classes"]) {
@@ -419,9 +423,13 @@ fn rules_read_fields_that_are_there() {
             conditions.push((rule["id"].as_str().unwrap().to_owned(), rule["when"].as_str().unwrap().to_owned()));
         }
     }
+    let gateway = yaml("config/gateway.yaml");
     let functions = ["startsWith", "exists", "all"];
     for (name, condition) in conditions {
         for word in condition.split(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c))) {
+            if let Some(claim) = word.strip_prefix("principal.").and_then(|rest| rest.split('.').next()) {
+                assert!(claim == "id" || gateway["principal"]["claims"].get(claim).is_some(), "{name}: claim {claim}");
+            }
             if let Some(path) = word.strip_prefix("household.") {
                 let names: Vec<&str> = path.split('.').filter(|name| !functions.contains(name)).collect();
                 assert!(!names.is_empty(), "{name}");
