@@ -41,7 +41,8 @@ fn enterprise(world: &World, number: u64) -> Value {
     let jobs: Vec<Value> = (0..roll.below(4))
         .map(|index| {
             let monthly = 3_000 + roll.below(40) * 100;
-            json!({"id": format!("{id}-{index}"), "title": roll.pick(&["包装工", "缝纫工", "保洁", "采茶工", "仓管"]), "monthlyWage": monthly, "places": 1 + roll.below(6)})
+            let title = roll.pick(&["包装工", "缝纫工", "保洁", "采茶工", "仓管"]);
+            json!({"id": format!("{id}-{index}"), "title": title, "monthlyWage": monthly, "places": 1 + roll.below(6)})
         })
         .collect();
     json!({"id": id, "name": name, "trade": trade, "jobs": jobs})

@@ -25,7 +25,7 @@ pub struct Payment {
     pub arrived_on: Option<Date>,
     pub bank: &'static str,
     pub last4: String,
-    /// Raw code: `01` arrived, `02` under way, `03` sent back by the bank.
+    /// Raw code: `1` paid and under way, `2` arrived, `9` sent back by the bank.
     pub status: &'static str,
 }
 
@@ -111,7 +111,7 @@ fn payment(
         arrived_on: None,
         bank,
         last4,
-        status: "02",
+        status: "1",
     }
 }
 
@@ -124,9 +124,9 @@ fn settle(member: &Member, made: &mut [Payment]) {
             continue;
         }
         if roll.chance(3) {
-            payment.status = "03";
+            payment.status = "9";
         } else {
-            payment.status = "01";
+            payment.status = "2";
             let later = roll.below(4) as i64;
             payment.arrived_on = Some(payment.paid_on.plus_days(later));
         }
@@ -240,8 +240,8 @@ pub fn expected(_world: &World, household: &Household) -> Value {
         .iter()
         .map(|payment| {
             let status = match payment.status {
-                "01" => "ARRIVED",
-                "02" => "PAID",
+                "2" => "ARRIVED",
+                "1" => "PAID",
                 _ => "RETURNED",
             };
             json!({
