@@ -25,14 +25,14 @@ const PAGE_MAX: usize = 100;
 /// Employment by GB/T 2261.4; each with the employers one meets here.
 type Work = (&'static str, &'static str, &'static [&'static str]);
 const WORK: [Work; 5] = [
-    ("24", "EMPLOYED", &["丽水畲乡茶业有限公司", "景宁竹木制品厂", "温州鞋业有限公司", "义乌小商品仓储有限公司"]),
+    ("24", "EMPLOYED", &["丽水山泉茶业有限公司", "壶镇缝纫机零件厂", "温州鞋业有限公司", "义乌小商品仓储有限公司"]),
     ("27", "FARMING", &[]),
     ("51", "FLEXIBLE", &[]),
     ("54", "SELF_EMPLOYED", &[]),
     ("70", "UNEMPLOYED", &[]),
 ];
 const POSTS: [&str; 5] = ["生态护林员", "乡村保洁员", "河道巡查员", "农村公路护路员", "养老服务协理员"];
-const PROVIDERS: [&str; 3] = ["景宁畲族自治县技工学校", "丽水市农业农村培训中心", "浙江省扶贫培训基地"];
+const PROVIDERS: [&str; 3] = ["丽水技师学院", "丽水市农业农村培训中心", "浙江省扶贫培训基地"];
 const COURSES: [&str; 6] = ["茶叶加工工", "家政服务员", "电工(低压)", "中式烹调师", "养老护理员", "电子商务师"];
 
 struct Worker {
@@ -52,7 +52,11 @@ fn worker(household: &Household, index: usize) -> Option<Worker> {
     // Those who study are education's.
     let member = adult(household, index).filter(|member| (23..65).contains(&member.age()))?;
     let mut roll = member.roll("human-resources");
-    let (status_code, status, employers) = roll.pick(&WORK);
+    let (status_code, status, employers) = match public_post(household, index) {
+        // Who holds a public welfare post is in flexible employment.
+        Some(_) => WORK[2],
+        None => roll.pick(&WORK),
+    };
     let employer = (!employers.is_empty()).then(|| roll.pick(employers));
     let place = match employer {
         Some(_) => Some(roll.pick(&["浙江省丽水市", "浙江省温州市", "浙江省金华市"]).to_string()),

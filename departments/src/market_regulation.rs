@@ -24,7 +24,7 @@ const IDS_MAX: usize = 100;
 /// Seconds that a signature may be old.
 const SIGNATURE_SECONDS: u64 = 300;
 
-const TRADES: [&str; 6] = ["茶叶店", "农家乐", "小吃店", "家庭农场", "食用菌种植场", "竹制品加工店"];
+const TRADES: [&str; 6] = ["茶叶店", "农家乐", "烧饼店", "家庭农场", "食用菌种植场", "竹制品加工店"];
 
 struct Business {
     name: String,
@@ -42,14 +42,18 @@ fn business(household: &Household, index: usize) -> Option<Business> {
     let mut roll = member.roll("market-regulation");
     let cooperative = roll.chance(20);
     let trade = roll.pick(&TRADES);
-    let village = &household.division.village;
+    let (county, village) = (&household.division.county, &household.division.village);
     let name = match cooperative {
-        true => format!("景宁{village}{}专业合作社", roll.pick(&["惠明茶", "香菇", "高山蔬菜"])),
-        false => format!("景宁{}{trade}", member.name),
+        true => format!("{county}{village}{}专业合作社", roll.pick(&["黄茶", "香菇", "高山蔬菜"])),
+        false => format!("{county}{}{trade}", member.name),
     };
     Some(Business {
         name,
-        credit_code: credit_code(if cooperative { "93" } else { "92" }, "331122", roll.below(100_000_000) as u32),
+        credit_code: credit_code(
+            if cooperative { "93" } else { "92" },
+            &household.division.code[..6],
+            roll.below(100_000_000) as u32,
+        ),
         kind: if cooperative { "农民专业合作社" } else { "个体工商户" },
         role: if cooperative { "社员" } else { "经营者" },
         registered: roll.date(2012, 2024),

@@ -91,7 +91,7 @@ async fn transaction(State(world): State<World>, Json(request): Json<Value>) -> 
 
 fn enrolment(member: &Member, facts: &Insurance) -> Vec<Value> {
     vec![json!({
-        "certno": member.id_number, "psn_name": member.name, "insu_admdvs": "331122",
+        "certno": member.id_number, "psn_name": member.name, "insu_admdvs": member.id_number[..6],
         "psn_insu_stas": if facts.insured { "1" } else { "0" },
         "uninsu_rsn": if facts.insured { "" } else { facts.reason },
         "insutype": if facts.employee { "310" } else { "390" },
