@@ -1,1 +1,168 @@
-//! In the making.
+//! Rules: CEL expressions over contract fields, compiled and type-checked at load.
+//!
+//! The crate `cel` parses; the check and the evaluation are ours. The crate has no type checker, no decimals, no
+//! three-valued logic for values that are not there and no cost budget, and its evaluator recurses as deep as the
+//! text does. So the parsed tree is checked against the contract and turned into a small typed tree ([`ir`]), which
+//! a total evaluator runs: bounded depth, bounded steps, exact decimals, no errors but "unknown".
+//!
+//! What an expression means where CEL leaves it open:
+//! - A member that is **absent** from the entity is unavailable: whatever depends on it is [`Truth::Unknown`]
+//!   (`false && unknown` is false, `true || unknown` is true, as in CEL).
+//! - A member that is **null** is a department's "nothing": `<`, `<=`, `>`, `>=` with it are false; it equals the
+//!   literal `null` and nothing else, not even another null (two people without a cadre do not share one); anything
+//!   else made of it (arithmetic, `!`, `exists`, `startsWith` …) is null, and a condition that is null is false.
+//! - A claim that the token does not carry is null.
+//! - A partial date (`2021-03`) is compared as far as it goes; beyond that the answer is unknown.
+//! - A DateTime is compared by its date.
+
+mod check;
+mod date;
+pub mod derived;
+mod evaluate;
+mod functions;
+mod ir;
+mod load;
+mod parse;
+mod place;
+pub mod relations;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use derived::{Decision, Ladder, LadderRule};
+pub use load::{Rules, load};
+pub use relations::Relation;
+
+/// What a rule may read: answered by the contract.
+pub trait FieldTypes {
+    /// The type of a field of an object type.
+    fn field(&self, type_name: &str, field: &str) -> Option<FieldType>;
+    /// The names of an object type's fields; empty where there is no such type.
+    fn fields(&self, type_name: &str) -> Vec<String>;
+    /// The values of an enumeration; `None` where there is no such enumeration.
+    fn enum_values(&self, type_name: &str) -> Option<Vec<String>>;
+}
+
+/// A field's type without its nullability.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldType {
+    /// The GraphQL named type.
+    pub name: String,
+    pub list: bool,
+    pub kind: FieldKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldKind {
+    Scalar,
+    Enum,
+    Object,
+}
+
+/// The type of a claim of the principal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimType {
+    String,
+    StringList,
+    Int,
+    Bool,
+}
+
+/// What an expression may name, beside `today`.
+pub struct Scope<'a> {
+    /// `household`
+    pub entity_variable: &'a str,
+    /// `Household`
+    pub entity_type: &'a str,
+    /// Claims readable as `principal.NAME`.
+    pub principal: &'a BTreeMap<String, ClaimType>,
+    pub fields: &'a dyn FieldTypes,
+}
+
+/// What is wrong with an expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleFault {
+    /// Where in the text, in characters from 0.
+    pub offset: usize,
+    /// How much of it, in characters; at least 1.
+    pub length: usize,
+    pub message: String,
+    /// What to do next; may be empty.
+    pub hint: String,
+}
+
+/// The outcome of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Truth {
+    True,
+    False,
+    /// It depends on a value that is not available.
+    Unknown,
+}
+
+/// Longest text of one expression, in characters.
+pub const TEXT_MAX: usize = 4_000;
+
+/// A checked condition. Cheap to clone; holds no data.
+#[derive(Debug, Clone)]
+pub struct Expression {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    text: String,
+    root: ir::Expr,
+    inputs: Vec<Vec<String>>,
+    claims: Vec<String>,
+}
+
+impl Expression {
+    /// Parses and checks; the result must be a Bool. The first fault found is the answer.
+    pub fn compile(text: &str, scope: &Scope<'_>) -> Result<Self, RuleFault> {
+        let node = parse::parse(text)?;
+        let checked = check::check(&node, scope)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                text: text.to_owned(),
+                root: checked.root,
+                inputs: checked.inputs,
+                claims: checked.claims,
+            }),
+        })
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.inner.text
+    }
+
+    /// Every path read from the entity, in its longest form and sorted; a list's elements are read through the list
+    /// (`identity.members.lifeStatus`). A path may end at an object or a list where only its presence or size counts.
+    pub fn inputs(&self) -> &[Vec<String>] {
+        &self.inner.inputs
+    }
+
+    /// Claims read, sorted.
+    pub fn principal_claims(&self) -> &[String] {
+        &self.inner.claims
+    }
+
+    /// `entity` in the contract's JSON; what is absent there is unavailable. `principal` is an object of claims.
+    pub fn evaluate(
+        &self,
+        entity: &serde_json::Value,
+        principal: &serde_json::Value,
+        today: jiff::civil::Date,
+    ) -> Truth {
+        evaluate::evaluate(&self.inner.root, entity, principal, today)
+    }
+}
+
+/// `Household` → `household`, `LowIncomeCase` → `lowIncomeCase`.
+pub fn variable_name(type_name: &str) -> String {
+    let mut chars = type_name.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}

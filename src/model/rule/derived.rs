@@ -1,0 +1,91 @@
+//! Derived fields: a ladder of levels, each reached by any of its rules.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use super::{Expression, Truth};
+
+/// A field that no department answers: the highest level whose rule fired.
+#[derive(Debug, Clone)]
+pub struct Ladder {
+    /// The field from the entity, dotted: `risk.warning`. Its type has a field `level`, an enumeration.
+    pub path: String,
+    /// The entity type.
+    pub on: String,
+    /// Why it may be shown to those who may not see all of its inputs.
+    pub declassifies: String,
+    /// Highest first.
+    pub levels: Vec<String>,
+    /// The level where no rule fired and none is undetermined.
+    pub otherwise: String,
+    pub rules: Vec<LadderRule>,
+}
+
+#[derive(Debug, Clone)]
+pub struct LadderRule {
+    pub id: String,
+    pub level: String,
+    pub zh: String,
+    pub en: String,
+    pub when: Expression,
+}
+
+/// What a ladder came to for one entity.
+#[derive(Debug)]
+pub struct Decision<'a> {
+    /// The highest level that fired; `None`: nothing fired, and a rule that could have is undetermined.
+    pub level: Option<String>,
+    /// No rule is undetermined.
+    pub complete: bool,
+    pub fired: Vec<&'a LadderRule>,
+    pub undetermined: Vec<&'a LadderRule>,
+}
+
+impl Ladder {
+    /// All inputs of all rules, sorted, each once.
+    pub fn inputs(&self) -> Vec<Vec<String>> {
+        let mut all: Vec<_> = self.rules.iter().flat_map(|rule| rule.when.inputs().iter().cloned()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Rules of every level are evaluated, so that the reasons are complete.
+    pub fn decide(&self, entity: &Value, principal: &Value, today: jiff::civil::Date) -> Decision<'_> {
+        let (mut fired, mut undetermined) = (Vec::new(), Vec::new());
+        for rule in &self.rules {
+            match rule.when.evaluate(entity, principal, today) {
+                Truth::True => fired.push(rule),
+                Truth::Unknown => undetermined.push(rule),
+                Truth::False => {}
+            }
+        }
+        let highest = self.levels.iter().find(|level| fired.iter().any(|rule| rule.level == **level));
+        let level = match highest {
+            Some(level) => Some(level.clone()),
+            None => undetermined.is_empty().then(|| self.otherwise.clone()),
+        };
+        Decision { level, complete: undetermined.is_empty(), fired, undetermined }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LadderFile {
+    pub on: Spanned<String>,
+    pub declassifies: Spanned<String>,
+    pub ladder: Vec<Spanned<String>>,
+    pub otherwise: Spanned<String>,
+    pub rules: Vec<Spanned<LadderRuleFile>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LadderRuleFile {
+    pub id: Spanned<String>,
+    pub level: Spanned<String>,
+    pub zh: String,
+    pub en: String,
+    pub when: Spanned<String>,
+}

@@ -1,0 +1,192 @@
+//! Reads `config/rules/*.yaml` and checks them against the contract.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::derived::{Ladder, LadderFile, LadderRule};
+use super::place::{in_text, of_location, place};
+use super::relations::{Relation, RelationFile};
+use super::{ClaimType, Expression, FieldKind, FieldType, FieldTypes, Scope, variable_name};
+use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
+
+/// All rules, in the order of their names.
+#[derive(Debug, Default, Clone)]
+pub struct Rules {
+    pub relations: Vec<Relation>,
+    pub ladders: Vec<Ladder>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RulesFile {
+    #[serde(default)]
+    relations: BTreeMap<String, Spanned<RelationFile>>,
+    #[serde(default)]
+    derived: BTreeMap<String, Spanned<LadderFile>>,
+}
+
+struct Loading<'a> {
+    file: &'a Arc<SourceText>,
+    fields: &'a dyn FieldTypes,
+    claims: &'a BTreeMap<String, ClaimType>,
+    faults: &'a mut Faults,
+}
+
+/// Whatever is faulty is reported and left out. A name that stands in two files is a fault.
+pub fn load(
+    files: &[Arc<SourceText>],
+    fields: &dyn FieldTypes,
+    claims: &BTreeMap<String, ClaimType>,
+    faults: &mut Faults,
+) -> Rules {
+    let mut relations = BTreeMap::new();
+    let mut ladders = BTreeMap::new();
+    for file in files {
+        let parsed: RulesFile = match serde_saphyr::from_str(&file.text) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let at = error.location().map_or_else(Place::default, of_location);
+                faults.add(file, at, format!("this is not a rules file: {}", error.without_snippet()), "");
+                continue;
+            }
+        };
+        let mut loading = Loading { file, fields, claims, faults };
+        for (name, written) in parsed.relations {
+            if relations.contains_key(&name) {
+                loading.fault(place(&written), format!("the relation `{name}` is there already"), "rename one");
+            } else if let Some(relation) = loading.relation(&name, &written.value) {
+                relations.insert(name, relation);
+            }
+        }
+        for (path, written) in parsed.derived {
+            if ladders.contains_key(&path) {
+                loading.fault(place(&written), format!("`{path}` is derived already"), "delete one");
+            } else if let Some(ladder) = loading.ladder(&path, &written) {
+                ladders.insert(path, ladder);
+            }
+        }
+    }
+    Rules { relations: relations.into_values().collect(), ladders: ladders.into_values().collect() }
+}
+
+impl Loading<'_> {
+    fn fault(&mut self, at: Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.faults.add(self.file, at, message, hint);
+    }
+
+    fn relation(&mut self, name: &str, written: &RelationFile) -> Option<Relation> {
+        self.entity(&written.on)?;
+        let when = self.expression(&written.when, &written.on.value)?;
+        Some(Relation { name: name.to_owned(), on: written.on.value.clone(), when })
+    }
+
+    fn entity(&mut self, on: &Spanned<String>) -> Option<()> {
+        if self.fields.fields(&on.value).is_empty() {
+            self.fault(place(on), format!("the contract has no type `{}`", on.value), "name an entity type");
+            return None;
+        }
+        Some(())
+    }
+
+    fn expression(&mut self, when: &Spanned<String>, on: &str) -> Option<Expression> {
+        let variable = variable_name(on);
+        let scope = Scope { entity_variable: &variable, entity_type: on, principal: self.claims, fields: self.fields };
+        match Expression::compile(&when.value, &scope) {
+            Ok(expression) => Some(expression),
+            Err(fault) => {
+                let at = in_text(self.file, when, &fault);
+                self.fault(at, fault.message, fault.hint);
+                None
+            }
+        }
+    }
+
+    fn ladder(&mut self, path: &str, written: &Spanned<LadderFile>) -> Option<Ladder> {
+        let file = &written.value;
+        self.entity(&file.on)?;
+        let values = self.level_values(path, written)?;
+        let before = self.faults.len();
+        if file.declassifies.value.trim().is_empty() {
+            self.fault(place(&file.declassifies), "`declassifies` is empty", "say why the result may be shown");
+        }
+        if file.ladder.is_empty() {
+            self.fault(place(written), "the ladder has no level", "list the levels, highest first");
+        }
+        for level in file.ladder.iter().chain([&file.otherwise]) {
+            if !values.contains(&level.value) {
+                let hint = did_you_mean(&level.value, values.iter().map(String::as_str), "see the contract");
+                self.fault(place(level), format!("`{}` is not a value of the field's `level`", level.value), hint);
+            }
+        }
+        let levels: Vec<String> = file.ladder.iter().map(|level| level.value.clone()).collect();
+        let rules = self.ladder_rules(file, &levels);
+        (self.faults.len() == before).then(|| Ladder {
+            path: path.to_owned(),
+            on: file.on.value.clone(),
+            declassifies: file.declassifies.value.clone(),
+            levels,
+            otherwise: file.otherwise.value.clone(),
+            rules,
+        })
+    }
+
+    fn ladder_rules(&mut self, file: &LadderFile, levels: &[String]) -> Vec<LadderRule> {
+        let mut seen = BTreeSet::new();
+        let mut rules = Vec::with_capacity(file.rules.len());
+        for written in &file.rules {
+            let rule = &written.value;
+            if !seen.insert(rule.id.value.clone()) {
+                self.fault(place(&rule.id), format!("the rule `{}` is there already", rule.id.value), "rename one");
+            }
+            if !levels.contains(&rule.level.value) {
+                let hint = did_you_mean(&rule.level.value, levels.iter().map(String::as_str), "add it to `ladder`");
+                self.fault(place(&rule.level), format!("`{}` is not on the ladder", rule.level.value), hint);
+            }
+            if let Some(when) = self.expression(&rule.when, &file.on.value) {
+                rules.push(LadderRule {
+                    id: rule.id.value.clone(),
+                    level: rule.level.value.clone(),
+                    zh: rule.zh.clone(),
+                    en: rule.en.clone(),
+                    when,
+                });
+            }
+        }
+        rules
+    }
+
+    /// The values of the enumeration `level` of the type that stands at the path.
+    fn level_values(&mut self, path: &str, written: &Spanned<LadderFile>) -> Option<Vec<String>> {
+        let mut type_name = written.value.on.value.clone();
+        for field in path.split('.') {
+            let Some(FieldType { name, list: false, kind: FieldKind::Object }) = self.fields.field(&type_name, field)
+            else {
+                let names = self.fields.fields(&type_name);
+                let hint = did_you_mean(field, names.iter().map(String::as_str), "see the contract in schema/");
+                self.fault(
+                    place(written),
+                    format!("`{path}`: `{type_name}` has no field `{field}` that is an object"),
+                    hint,
+                );
+                return None;
+            };
+            type_name = name;
+        }
+        let values = self
+            .fields
+            .field(&type_name, "level")
+            .filter(|level| level.kind == FieldKind::Enum && !level.list)
+            .and_then(|level| self.fields.enum_values(&level.name));
+        if values.is_none() {
+            self.fault(
+                place(written),
+                format!("`{path}` cannot be derived by a ladder: `{type_name}` has no enumeration field `level`"),
+                "name a field whose type has one",
+            );
+        }
+        values
+    }
+}
