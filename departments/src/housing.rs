@@ -1,15 +1,163 @@
-//! 住建局: not built yet.
+//! 住建局: no interface at all, only a read-only view in its database, known by the owner's id number.
+//!
+//! The statements work in SQLite and in PostgreSQL.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::world::{Household, World};
+use crate::photo;
+use crate::world::{Date, Household, World, yuan};
 
-/// DDL and rows of the department's read-only views for these villages (12 digits each).
-pub fn housing_sql(_world: &World, _villages: &[String]) -> String {
-    String::new()
+#[derive(Debug, Clone)]
+pub struct House {
+    /// Table housing-safety-grade: `1` to `4` for A to D.
+    pub grade: &'static str,
+    /// Hundredths of a square metre.
+    pub area: i64,
+    pub renovation: Option<Renovation>,
+    pub photo_on: Option<Date>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Renovation {
+    /// Table renovation-stage.
+    pub stage: &'static str,
+    pub grant_fen: i64,
+    pub started_on: Date,
+    pub finished_on: Option<Date>,
+    pub programme: &'static str,
+}
+
+/// The house of the household, in its head's name.
+pub fn house(household: &Household) -> Option<House> {
+    if household.almost_nothing() {
+        return None;
+    }
+    let mut roll = household.roll("housing/house");
+    let poor = household.one_in(3, "housing/poor");
+    let grade = if poor { roll.pick(&["3", "3", "4"]) } else { roll.pick(&["1", "1", "2"]) };
+    let area = roll.amount_fen(4_500, 21_000);
+    let photo_on = roll.date(2022, 2024);
+    Some(House {
+        grade,
+        area,
+        renovation: household.one_in(3, "housing/renovation").then(|| renovation(household)),
+        photo_on: household.one_in(2, "housing/photo").then_some(photo_on),
+    })
+}
+
+fn renovation(household: &Household) -> Renovation {
+    let mut roll = household.roll("housing/renovation");
+    let stage = roll.pick(&["10", "20", "30", "40", "50", "50"]);
+    let started_on = roll.date(2020, 2023);
+    Renovation {
+        stage,
+        grant_fen: roll.amount_fen(120, 450) * 10_000,
+        started_on,
+        finished_on: matches!(stage, "40" | "50").then(|| started_on.plus_days(120 + roll.below(200) as i64)),
+        programme: roll.pick(&["农村困难家庭危房改造", "安居圆梦"]),
+    }
+}
+
+const TABLES: &str = "\
+DROP VIEW IF EXISTS v_nfxx;
+DROP TABLE IF EXISTS t_nfxx;
+CREATE TABLE t_nfxx (
+  hzsfzh VARCHAR(18) PRIMARY KEY, aqdj CHAR(1) NOT NULL, jzmj NUMERIC(10,2),
+  gzjd CHAR(2), gzbz NUMERIC(12,2), kgrq VARCHAR(10), jgrq VARCHAR(10), gzxm VARCHAR(60),
+  zprq VARCHAR(10), zpgs VARCHAR(20), zp TEXT, czr VARCHAR(30)
+);
+";
+
+const VIEW: &str = "\
+CREATE VIEW v_nfxx AS
+  SELECT hzsfzh, aqdj, jzmj, gzjd, gzbz, kgrq, jgrq, gzxm, zprq, zpgs, zp FROM t_nfxx;
+";
+
+/// DDL and rows of the department's database for these villages (12 digits each).
+pub fn housing_sql(world: &World, villages: &[String]) -> String {
+    let rows: Vec<String> = villages
+        .iter()
+        .flat_map(|village| world.village_household_ids(village))
+        .filter_map(|id| row(&world.household(&id)?))
+        .collect();
+    let mut sql = String::from(TABLES);
+    for part in rows.chunks(200) {
+        sql.push_str(&format!("INSERT INTO t_nfxx VALUES\n{};\n", part.join(",\n")));
+    }
+    sql.push_str(VIEW);
+    sql
+}
+
+fn row(household: &Household) -> Option<String> {
+    let house = house(household)?;
+    let text = |value: Option<String>| value.map_or_else(|| "NULL".to_owned(), |text| format!("'{text}'"));
+    let renovation = house.renovation.as_ref();
+    let photo = house.photo_on.map(|on| photo::with_exif(&format!("{:04}:{:02}:{:02} 10:00:00", on.y, on.m, on.d)));
+    let cells = [
+        text(Some(household.head().id_number.clone())),
+        text(Some(house.grade.to_owned())),
+        yuan(house.area),
+        text(renovation.map(|r| r.stage.to_owned())),
+        renovation.map_or_else(|| "NULL".to_owned(), |r| yuan(r.grant_fen)),
+        text(renovation.map(|r| r.started_on.to_string())),
+        text(renovation.and_then(|r| r.finished_on).map(|on| on.to_string())),
+        text(renovation.map(|r| r.programme.to_owned())),
+        text(house.photo_on.map(|on| on.to_string())),
+        text(house.photo_on.map(|_| "image/jpeg".to_owned())),
+        text(photo),
+        text(Some("系统管理员".to_owned())),
+    ];
+    Some(format!("({})", cells.join(", ")))
 }
 
 /// The items the department owns, as contract paths and values.
-pub fn expected(_world: &World, _household: &Household) -> Value {
-    Value::Object(serde_json::Map::new())
+pub fn expected(_world: &World, household: &Household) -> Value {
+    let Some(house) = house(household) else { return json!({}) };
+    json!({
+        "housing.safetyGrade": match house.grade { "1" => "A", "2" => "B", "3" => "C", _ => "D" },
+        "housing.safetyGradeCode": house.grade,
+        "housing.floorArea": yuan(house.area),
+        "housing.renovation": house.renovation.map(|renovation| json!({
+            "stage": match renovation.stage {
+                "10" => "APPLIED", "20" => "APPROVED", "30" => "UNDER_WAY", "40" => "FINISHED", _ => "ACCEPTED",
+            },
+            "stageCode": renovation.stage,
+            "grant": yuan(renovation.grant_fen),
+            "startedOn": renovation.started_on.to_string(),
+            "finishedOn": renovation.finished_on.map(|on| on.to_string()),
+            "programme": renovation.programme,
+        })),
+        "photos.house": house.photo_on.map(|on| json!({
+            "takenOn": on.to_string(), "mediaType": "image/jpeg", "base64": photo::bare(),
+        })),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, Row, SqliteConnection};
+
+    use super::*;
+    use crate::ask;
+
+    #[tokio::test]
+    async fn the_view_holds_the_houses_of_the_villages() {
+        let (world, household) = ask::world();
+        let sql = housing_sql(&world, &["331122101348".to_owned()]);
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        let rows = sqlx::query("SELECT aqdj FROM v_nfxx").fetch_all(&mut connection).await.unwrap();
+        assert_eq!(rows.len(), 20, "all but the household with almost nothing");
+        let row = sqlx::query("SELECT aqdj FROM v_nfxx WHERE hzsfzh = ?")
+            .bind(&household.head().id_number)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(row.get::<String, _>(0), house(&household).unwrap().grade);
+    }
+
+    #[test]
+    fn every_item_is_dense() {
+        ask::dense(expected, &["housing.safetyGrade", "housing.floorArea", "housing.renovation", "photos.house"]);
+    }
 }

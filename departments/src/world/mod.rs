@@ -18,6 +18,11 @@ pub use household::{Household, Member, Role, Sex};
 pub use names::full as full_name;
 pub use roll::Roll;
 
+/// Fen as the contract writes yuan: `1250.00`.
+pub fn yuan(fen: i64) -> String {
+    format!("{}.{:02}", fen / 100, fen % 100)
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct World {
@@ -218,7 +223,7 @@ impl World {
             moved_on: moved.then(|| roll.date(last_year, last_year)),
             in_register: !dead && !moved,
             lives_together: !dead && !moved && !away,
-            is_supporter: !dead && matches!(role, Role::Head | Role::Spouse | Role::GrownChild),
+            is_supporter: away && !moved,
             police_name,
             today: self.inner.today,
             id_number,
