@@ -27,6 +27,9 @@ struct Parts {
 
 pub(super) fn date(text: &str, pattern: &DatePattern, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
     let parts = local(read(text.trim(), pattern)?)?;
+    if parts.hour.is_some() {
+        civil(&parts)?;
+    }
     let written = match (parts.month, parts.day) {
         (None, _) => {
             jiff::civil::Date::new(parts.year, 1, 1).map_err(|_| NOT_A_DATE)?;

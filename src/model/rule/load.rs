@@ -1,5 +1,6 @@
 //! Reads `config/rules/*.yaml` and checks them against the contract.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -55,17 +56,28 @@ pub fn load(
         };
         let mut loading = Loading { file, fields, claims, faults };
         for (name, written) in parsed.relations {
-            if relations.contains_key(&name) {
-                loading.fault(place(&written), format!("the relation `{name}` is there already"), "rename one");
-            } else if let Some(relation) = loading.relation(&name, &written.value) {
-                relations.insert(name, relation);
+            match relations.entry(name) {
+                Entry::Occupied(there) => {
+                    let message = format!("the relation `{}` is there already", there.key());
+                    loading.fault(place(&written), message, "rename one");
+                }
+                Entry::Vacant(free) => {
+                    if let Some(relation) = loading.relation(free.key(), &written.value) {
+                        free.insert(relation);
+                    }
+                }
             }
         }
         for (path, written) in parsed.derived {
-            if ladders.contains_key(&path) {
-                loading.fault(place(&written), format!("`{path}` is derived already"), "delete one");
-            } else if let Some(ladder) = loading.ladder(&path, &written) {
-                ladders.insert(path, ladder);
+            match ladders.entry(path) {
+                Entry::Occupied(there) => {
+                    loading.fault(place(&written), format!("`{}` is derived already", there.key()), "delete one");
+                }
+                Entry::Vacant(free) => {
+                    if let Some(ladder) = loading.ladder(free.key(), &written) {
+                        free.insert(ladder);
+                    }
+                }
             }
         }
     }
