@@ -2,4 +2,5 @@
 
 pub mod code;
 pub mod fault;
+pub mod nesting;
 pub mod pointer;

@@ -42,6 +42,11 @@ impl Pointer {
         &self.segments
     }
 
+    /// `other`, read from where this one points to.
+    pub fn join(&self, other: &Self) -> Self {
+        Self { segments: self.segments.iter().chain(&other.segments).cloned().collect() }
+    }
+
     pub fn is_root(&self) -> bool {
         self.segments.is_empty()
     }

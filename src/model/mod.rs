@@ -4,4 +4,7 @@ pub mod access;
 pub mod binding;
 pub mod config;
 pub mod contract;
+pub mod mask;
 pub mod rule;
+pub mod snapshot;
+pub mod yaml;

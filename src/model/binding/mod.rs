@@ -1,6 +1,125 @@
 //! `resolvers/*.yaml`: which source answers for which contract fields, and how it is asked.
+//!
+//! [`format`] is the file as written; [`compile`] holds it against the contract and makes [`Bindings`].
 
+pub mod codes;
+pub mod compile;
 pub mod connection;
 pub mod conversion;
+pub mod fields;
 pub mod format;
+pub mod mapping;
 pub mod request;
+
+use std::sync::Arc;
+
+use super::contract::{EntityId, SlotId, index};
+use super::rule::Expression;
+use connection::Connection;
+use mapping::Mapping;
+use request::CallTemplate;
+
+index!(/// A source of these bindings.
+    SourceId);
+index!(/// An endpoint of these bindings.
+    EndpointId);
+
+/// All bindings of a snapshot. Immutable.
+#[derive(Debug, Default)]
+pub struct Bindings {
+    pub sources: Vec<Source>,
+    pub endpoints: Vec<Endpoint>,
+    /// By root query, in the contract's order.
+    pub queries: Vec<Option<RootBinding>>,
+    /// By slot: the endpoint that answers for it.
+    pub providers: Vec<Option<EndpointId>>,
+    /// By slot: endpoints that hold it too (`also`).
+    pub also: Vec<Vec<EndpointId>>,
+    /// By entity: the endpoint whose missing record means that the entity does not exist.
+    pub establishes: Vec<Option<EndpointId>>,
+}
+
+/// One department's system, or many alike (`instances`).
+#[derive(Debug)]
+pub struct Source {
+    pub id: Arc<str>,
+    pub title: Arc<str>,
+    /// Prefixes of division codes; empty: everywhere.
+    pub territory: Vec<String>,
+    pub authority: format::Authority,
+    /// One, or one an instance.
+    pub connections: Vec<Arc<Connection>>,
+    pub instanced: bool,
+}
+
+/// One operation of a source.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub id: EndpointId,
+    pub source: SourceId,
+    pub name: Arc<str>,
+    pub entity: EntityId,
+    /// The slot whose value, or each of whose values, the source knows records by.
+    pub key: SlotId,
+    pub one: Option<CallTemplate>,
+    pub many: Option<CallTemplate>,
+    /// Further inputs of the templates.
+    pub with: Vec<(Arc<str>, SlotId)>,
+    pub requires: Option<Requirement>,
+    pub timeout_ms: Option<u64>,
+    pub mapping: Mapping,
+    /// Only the named fields are asked of the source (GraphQL, SQL).
+    pub selects_fields: bool,
+}
+
+/// A condition over the entity without which the source is not asked.
+#[derive(Debug)]
+pub struct Requirement {
+    pub text: Arc<str>,
+    pub when: Expression,
+    /// The slots it reads.
+    pub inputs: Vec<SlotId>,
+}
+
+/// A root query that a source answers with entity keys.
+#[derive(Debug)]
+pub struct RootBinding {
+    pub source: SourceId,
+    pub name: Arc<str>,
+    pub entity: EntityId,
+    pub ask: CallTemplate,
+    /// Reads the key (its first entry) and the fields that the records hold already.
+    pub mapping: Mapping,
+}
+
+impl Endpoint {
+    /// The template for a number of keys, and how many of them go into one call.
+    pub fn template(&self, keys: usize) -> Option<(&CallTemplate, usize)> {
+        match (&self.one, &self.many) {
+            (Some(one), _) if keys <= 1 => Some((one, 1)),
+            (_, Some(many)) => Some((many, many.batch_max().max(1))),
+            (Some(one), None) => Some((one, 1)),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Bindings {
+    pub fn source(&self, id: SourceId) -> &Source {
+        #[expect(clippy::indexing_slicing, reason = "a SourceId is an index into this very vector")]
+        &self.sources[id.index()]
+    }
+
+    pub fn endpoint(&self, id: EndpointId) -> &Endpoint {
+        #[expect(clippy::indexing_slicing, reason = "an EndpointId is an index into this very vector")]
+        &self.endpoints[id.index()]
+    }
+
+    pub fn provider(&self, slot: SlotId) -> Option<EndpointId> {
+        self.providers.get(slot.index()).copied().flatten()
+    }
+
+    pub fn also(&self, slot: SlotId) -> &[EndpointId] {
+        self.also.get(slot.index()).map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,168 @@
+//! The permitted operation → a graph of fetches. Synchronous, without IO; a plan holds no principal and no data, and
+//! prints as text ([`print`]).
+//!
+//! Every place in the operation where an entity appears is a [`Node`]; what is fetched for it are its [`FetchNode`]s,
+//! one an endpoint. Fetches of the **relation** stage tell how the caller stands to each entity (the gate); fetches of
+//! the **answer** stage wait for that and are made only for entities of which the caller may have something.
+
+mod build;
+pub mod print;
+
+use std::sync::Arc;
+
+use super::operation::Operation;
+use crate::model::access::{RelationId, SlotSet};
+use crate::model::binding::EndpointId;
+use crate::model::contract::{EntityId, ItemId, SlotId};
+
+pub use build::build;
+
+/// An index into [`Plan::nodes`].
+pub type NodeId = usize;
+/// An index into [`Node::fetches`].
+pub type FetchId = usize;
+
+#[derive(Debug)]
+pub struct Plan {
+    pub operation: Arc<Operation>,
+    pub nodes: Vec<Node>,
+    /// By root selection: the node of its entities.
+    pub roots: Vec<Option<NodeId>>,
+}
+
+/// Entities of one type at one place of the operation.
+#[derive(Debug)]
+pub struct Node {
+    pub entity: EntityId,
+    pub origin: Origin,
+    /// Slots the operation selects here and some relation may give.
+    pub shown: SlotSet,
+    /// Slots the operation selects here and no relation gives.
+    pub refused: SlotSet,
+    /// The relations that give any of what is shown, here or in entities that take this one's relations.
+    pub relations: Vec<RelationNeed>,
+    /// Takes the relations of the entity above.
+    pub inherits: bool,
+    /// Takes the relations of an entity below, reached through this slot.
+    pub via: Option<SlotId>,
+    pub fetches: Vec<FetchNode>,
+    pub children: Vec<Child>,
+    pub derived: Vec<DerivedNeed>,
+    /// Items whose state is asked for.
+    pub items: Vec<ItemId>,
+    /// Sources that hold an item too are asked as well.
+    pub claims: bool,
+    /// What the record that named the entity tells of it.
+    pub embedded: SlotSet,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Of a root query, by its index in the contract.
+    Query(usize),
+    /// Under a slot of another node.
+    Slot { node: NodeId, slot: SlotId },
+}
+
+/// A node below, and the slot that leads there.
+#[derive(Debug, Clone, Copy)]
+pub struct Child {
+    pub slot: SlotId,
+    pub node: NodeId,
+}
+
+/// A relation that has to be decided, and what its rule reads.
+#[derive(Debug)]
+pub struct RelationNeed {
+    pub relation: RelationId,
+    pub reads: ReadTree,
+}
+
+/// A derived slot that is shown, and what its rules read.
+#[derive(Debug)]
+pub struct DerivedNeed {
+    /// The slot the rules fill; what is selected is it or below it.
+    pub slot: SlotId,
+    pub ladder: usize,
+    pub reads: ReadTree,
+}
+
+/// Slots that a rule reads, as a tree: through objects, lists and entities.
+#[derive(Debug, Default, Clone)]
+pub struct ReadTree {
+    pub slots: Vec<(SlotId, ReadTree)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Relation,
+    Answer,
+}
+
+/// One endpoint, asked for the entities of a node.
+#[derive(Debug)]
+pub struct FetchNode {
+    pub endpoint: EndpointId,
+    pub stage: Stage,
+    /// What the caller gets of it (per entity, as far as its relations allow).
+    pub shown: SlotSet,
+    /// What other fetches and rules read of it; never shown.
+    pub hidden: SlotSet,
+    /// Fetches of this node that give it inputs.
+    pub after: Vec<FetchId>,
+    /// Asked for every entity that is related at all: it tells whether the entity exists.
+    pub establishes: bool,
+    /// Derived slots whose rules read of it: asked where one of them is permitted.
+    pub derived: SlotSet,
+}
+
+impl ReadTree {
+    /// The tree below a slot, made where it is new.
+    pub fn enter(&mut self, slot: SlotId) -> &mut Self {
+        let at = match self.slots.iter().position(|(known, _)| *known == slot) {
+            Some(at) => at,
+            None => {
+                self.slots.push((slot, Self::default()));
+                self.slots.len() - 1
+            }
+        };
+        #[expect(clippy::indexing_slicing, reason = "found or pushed just above")]
+        &mut self.slots[at].1
+    }
+
+    /// Every slot of the tree with the trees below it.
+    pub fn each(&self, visit: &mut impl FnMut(SlotId, &Self)) {
+        for (slot, below) in &self.slots {
+            visit(*slot, below);
+            below.each(visit);
+        }
+    }
+}
+
+impl Plan {
+    pub fn node(&self, id: NodeId) -> &Node {
+        #[expect(clippy::indexing_slicing, reason = "a NodeId is an index into this very vector")]
+        &self.nodes[id]
+    }
+}
+
+impl Node {
+    pub fn child(&self, slot: SlotId) -> Option<NodeId> {
+        self.children.iter().find(|child| child.slot == slot).map(|child| child.node)
+    }
+
+    /// The fetch that gives a slot, in the order of preference: what is shown, then what is read.
+    pub fn fetch_of(&self, endpoint: EndpointId, slot: SlotId, stage: Stage) -> Option<FetchId> {
+        let of = |wanted: Stage| {
+            self.fetches.iter().position(|fetch| {
+                fetch.endpoint == endpoint
+                    && fetch.stage == wanted
+                    && (fetch.shown.contains(slot) || fetch.hidden.contains(slot))
+            })
+        };
+        match stage {
+            Stage::Relation => of(Stage::Relation),
+            Stage::Answer => of(Stage::Answer).or_else(|| of(Stage::Relation)),
+        }
+    }
+}

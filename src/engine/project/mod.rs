@@ -1,0 +1,2 @@
+//! Records → the answer.
+pub mod pick;

@@ -1,0 +1,282 @@
+//! `config/roles.yaml` and the relations → [`Access`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use regex::Regex;
+use serde_saphyr::Spanned;
+
+use super::format::{self, RolesFile};
+use super::{Access, CompiledRelation, Grant, RelationId, Role, SlotSet};
+use crate::base::fault::{self, Faults, Place, SourceText};
+use crate::model::contract::{Contract, Shape, SlotId};
+use crate::model::mask::Mask;
+use crate::model::rule::Relation;
+use crate::model::yaml;
+
+/// Compiles the roles. `networks` are the names that `gateway.yaml` declares.
+pub fn load(
+    text: &Arc<SourceText>,
+    contract: &Contract,
+    relations: Vec<Relation>,
+    networks: &[String],
+    faults: &mut Faults,
+) -> Access {
+    let relations = relations.into_iter().filter_map(|rule| compile_relation(rule, contract)).collect();
+    let mut compiler = Compiler { text, contract, networks, faults, access: Access { relations, ..Access::default() } };
+    if let Some(file) = yaml::read::<RolesFile>(text, compiler.faults) {
+        for (name, role) in &file.roles {
+            compiler.role(name, &role.value);
+        }
+    }
+    compiler.access
+}
+
+fn compile_relation(rule: Relation, contract: &Contract) -> Option<CompiledRelation> {
+    let on = contract.entity_named(&rule.on)?;
+    let key = &contract.slot(contract.entity(on).key).name;
+    let inputs = rule
+        .when
+        .inputs()
+        .iter()
+        .filter(|path| path.len() != 1 || path.first().is_none_or(|first| **first != **key))
+        .cloned()
+        .collect();
+    Some(CompiledRelation { name: rule.name.as_str().into(), on, rule, inputs })
+}
+
+struct Compiler<'a> {
+    text: &'a Arc<SourceText>,
+    contract: &'a Contract,
+    networks: &'a [String],
+    faults: &'a mut Faults,
+    access: Access,
+}
+
+impl Compiler<'_> {
+    fn fault(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.faults.add(self.text, place, message, hint);
+    }
+
+    fn role(&mut self, name: &str, role: &format::Role) {
+        for network in &role.networks {
+            if !self.networks.contains(&network.value) {
+                let hint = fault::did_you_mean(
+                    &network.value,
+                    self.networks.iter().map(String::as_str),
+                    "networks are declared in gateway.yaml",
+                );
+                self.fault(yaml::place_of(network), format!("there is no network `{}`", network.value), hint);
+            }
+        }
+        let mut grants = Vec::new();
+        for grant in &role.grants {
+            if let Some(grant) = self.grant(name, grant) {
+                grants.push(self.access.grants.len());
+                self.access.grants.push(grant);
+            }
+        }
+        self.access.roles.push(Role {
+            name: name.into(),
+            title: role.title.as_str().into(),
+            networks: role.networks.iter().map(|network| network.value.as_str().into()).collect(),
+            grants,
+        });
+    }
+
+    fn grant(&mut self, role: &str, grant: &Spanned<format::Grant>) -> Option<Grant> {
+        let written = &grant.value;
+        let relation = self.relation(&written.relation)?;
+        let case = written.case.as_ref().and_then(|pattern| self.pattern(pattern));
+        if written.classes.is_empty() && written.fields.is_empty() {
+            self.fault(yaml::place(grant), "the grant gives nothing", "name `classes` or `fields`");
+        }
+        let mut slots = self.classes(&written.classes);
+        for field in &written.except {
+            for slot in self.slots(field) {
+                for below in self.contract.below(slot) {
+                    slots.remove(below);
+                }
+            }
+        }
+        for field in &written.fields {
+            for slot in self.slots(field) {
+                self.give(slot, &mut slots);
+            }
+        }
+        let mut masks = BTreeMap::new();
+        for (what, mask) in &written.mask {
+            self.mask(what, mask, &mut slots, &mut masks);
+        }
+        self.close(&mut slots);
+        Some(Grant {
+            role: role.into(),
+            relation,
+            purposes: written.purposes.iter().map(|purpose| purpose.as_str().into()).collect(),
+            case,
+            slots,
+            masks,
+        })
+    }
+
+    fn relation(&mut self, name: &Spanned<String>) -> Option<RelationId> {
+        let found = self.access.relations.iter().position(|relation| *relation.name == *name.value);
+        if found.is_none() {
+            let known: Vec<String> = self.access.relations.iter().map(|relation| relation.name.to_string()).collect();
+            let hint = fault::did_you_mean(
+                &name.value,
+                known.iter().map(String::as_str),
+                "relations are declared in rules/relations.yaml",
+            );
+            self.fault(yaml::place_of(name), format!("there is no relation `{}`", name.value), hint);
+        }
+        found.and_then(|at| u32::try_from(at).ok()).map(RelationId)
+    }
+
+    fn pattern(&mut self, pattern: &Spanned<String>) -> Option<Regex> {
+        match Regex::new(&format!("^(?:{})$", pattern.value)) {
+            Ok(regex) => Some(regex),
+            Err(error) => {
+                self.fault(
+                    yaml::place_of(pattern),
+                    format!("`case` is not a regular expression: {error}"),
+                    "for example \"JD-[0-9]{4}-[0-9]{3,6}\"",
+                );
+                // Fails closed: nothing matches the empty class.
+                Regex::new("[^\\s\\S]").ok()
+            }
+        }
+    }
+
+    fn classes(&mut self, classes: &[Spanned<String>]) -> SlotSet {
+        let mut slots = SlotSet::new();
+        for class in classes {
+            let Some(at) = self.contract.classes.iter().position(|name| **name == *class.value) else {
+                let contract = self.contract;
+                let hint = fault::did_you_mean(
+                    &class.value,
+                    contract.classes.iter().map(|name| &**name),
+                    "classes are named by @class in the contract",
+                );
+                self.fault(yaml::place_of(class), format!("the contract has no data class `{}`", class.value), hint);
+                continue;
+            };
+            slots.union(
+                &self
+                    .contract
+                    .slots
+                    .iter()
+                    .filter(|slot| slot.class.is_some_and(|class| class.index() == at))
+                    .map(|slot| slot.id)
+                    .collect(),
+            );
+        }
+        slots
+    }
+
+    fn slots(&mut self, field: &Spanned<String>) -> Vec<SlotId> {
+        let contract = self.contract;
+        let found: Vec<SlotId> = contract
+            .slots
+            .iter()
+            .filter(|slot| *slot.path == *field.value || contract.full_path(slot.id) == field.value)
+            .map(|slot| slot.id)
+            .collect();
+        match found.as_slice() {
+            [] => {
+                let known = contract.slots.iter().map(|slot| &*slot.path);
+                let hint =
+                    fault::did_you_mean(&field.value, known, "fields are named by their dotted path in the contract");
+                self.fault(yaml::place_of(field), format!("the contract has no field `{}`", field.value), hint);
+            }
+            [_] => {}
+            [first, ..] => {
+                let hint = format!("write `{}`", contract.full_path(*first));
+                self.fault(yaml::place_of(field), format!("`{}` is a field of several entities", field.value), hint);
+            }
+        }
+        found
+    }
+
+    /// A field, what is below it in the same class, and what is above it, without which it could not be reached.
+    fn give(&self, slot: SlotId, slots: &mut SlotSet) {
+        let class = self.contract.slot(slot).class;
+        for below in self.contract.below(slot) {
+            let inside = self.contract.slot(below);
+            if inside.class == class || class.is_none() {
+                slots.insert(below);
+            }
+        }
+        for above in self.contract.above(slot) {
+            slots.insert(above);
+        }
+    }
+
+    /// Where the mask does not fit a value, the value is not given at all.
+    fn mask(&mut self, what: &str, mask: &Spanned<String>, slots: &mut SlotSet, masks: &mut BTreeMap<SlotId, Mask>) {
+        let Some(parsed) = Mask::parse(&mask.value) else {
+            let hint = fault::did_you_mean(
+                &mask.value,
+                Mask::NAMES.iter().copied(),
+                &format!("one of {}", Mask::NAMES.join(", ")),
+            );
+            self.fault(yaml::place_of(mask), format!("there is no mask `{}`", mask.value), hint);
+            return;
+        };
+        let by_class: Vec<SlotId> = self
+            .contract
+            .slots
+            .iter()
+            .filter(|slot| slot.class.is_some_and(|class| self.contract.class_name(class) == what))
+            .map(|slot| slot.id)
+            .collect();
+        let whole_class = !by_class.is_empty();
+        let targets = if whole_class {
+            by_class
+        } else {
+            let named = Spanned::new(what.to_owned(), mask.referenced, mask.defined);
+            self.slots(&named)
+        };
+        for slot in targets {
+            match &self.contract.slot(slot).shape {
+                Shape::Leaf(kind) | Shape::LeafList(kind) if parsed.fits(kind) => {
+                    masks.entry(slot).or_insert(parsed);
+                }
+                Shape::Leaf(_) | Shape::LeafList(_) if whole_class => slots.remove(slot),
+                _ if whole_class => {}
+                _ => {
+                    let message = format!(
+                        "the mask `{}` does not fit `{what}`, which is {}",
+                        mask.value,
+                        self.contract.slot(slot).type_name
+                    );
+                    self.fault(yaml::place_of(mask), message, "see docs/access.md for which mask fits which type");
+                }
+            }
+        }
+        // A field named by itself overrides its class.
+        if !whole_class {
+            let named = Spanned::new(what.to_owned(), mask.referenced, mask.defined);
+            for slot in self.slots(&named) {
+                masks.insert(slot, parsed);
+            }
+        }
+    }
+
+    /// A slot counts only if all above it that have a class count too; sections without a class come with what is in
+    /// them. Hidden slots never count.
+    fn close(&self, slots: &mut SlotSet) {
+        let reachable = |slot: SlotId, slots: &SlotSet| {
+            self.contract.above(slot).all(|above| self.contract.slot(above).class.is_none() || slots.contains(above))
+        };
+        let kept: SlotSet =
+            slots.iter().filter(|slot| !self.contract.slot(*slot).hidden && reachable(*slot, slots)).collect();
+        let mut closed = kept.clone();
+        for slot in kept.iter() {
+            for above in self.contract.above(slot) {
+                closed.insert(above);
+            }
+        }
+        *slots = closed;
+    }
+}

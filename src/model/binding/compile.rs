@@ -1,0 +1,501 @@
+//! Binding files, contract, code tables and variables → [`Bindings`].
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_saphyr::Spanned;
+
+use super::codes::CodeTables;
+use super::connection::Connection;
+use super::fields::{Base, FieldCompiler};
+use super::format::{self, SourceFile};
+use super::mapping::Mapping;
+use super::request::CallTemplate;
+use super::{Bindings, Endpoint, EndpointId, Requirement, RootBinding, Source, SourceId};
+use crate::base::fault::{self, Faults, Place, SourceText};
+use crate::model::contract::{Contract, EntityId, RootKind, Shape, SlotId};
+use crate::model::rule::{Expression, Scope};
+use crate::model::yaml;
+
+/// Looks up `${NAME}`.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// What bindings are compiled against.
+pub struct Against<'a> {
+    pub contract: &'a Contract,
+    pub codes: &'a CodeTables,
+    pub variables: Variables<'a>,
+    /// Slots that rules fill.
+    pub derived: &'a [SlotId],
+}
+
+/// Compiles every `*.yaml` of a folder, in the order of their names.
+pub fn load(folder: &Path, against: &Against, faults: &mut Faults) -> Bindings {
+    let whole = SourceText::new(folder, "");
+    let mut paths: Vec<PathBuf> = match std::fs::read_dir(folder) {
+        Ok(entries) => entries
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+            .collect(),
+        Err(error) => {
+            faults.add(
+                &whole,
+                Place::default(),
+                format!("the folder of bindings cannot be read: {error}"),
+                "bindings are .yaml files, one a source",
+            );
+            return Bindings::default();
+        }
+    };
+    paths.sort();
+    let mut compiler =
+        Compiler { against, faults, bindings: empty(against.contract), places: HashMap::new(), seen: HashMap::new() };
+    for path in &paths {
+        let Some(text) = fault::read(path, compiler.faults) else { continue };
+        if let Some(file) = yaml::read::<SourceFile>(&text, compiler.faults) {
+            compiler.source(&file, &text);
+        }
+    }
+    compiler.nobody(&whole);
+    compiler.circles(&whole);
+    compiler.bindings
+}
+
+fn empty(contract: &Contract) -> Bindings {
+    Bindings {
+        queries: contract.queries.iter().map(|_| None).collect(),
+        providers: vec![None; contract.slots.len()],
+        also: vec![Vec::new(); contract.slots.len()],
+        establishes: vec![None; contract.entities.len()],
+        ..Bindings::default()
+    }
+}
+
+struct Compiler<'a> {
+    against: &'a Against<'a>,
+    faults: &'a mut Faults,
+    bindings: Bindings,
+    /// Where each slot is bound, to name the other place when it is bound twice.
+    places: HashMap<SlotId, String>,
+    seen: HashMap<String, String>,
+}
+
+impl Compiler<'_> {
+    fn source(&mut self, file: &SourceFile, text: &Arc<SourceText>) {
+        let name = &file.source.value;
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+            self.faults.add(
+                text,
+                yaml::place_of(&file.source),
+                format!("`{name}` is not a source id"),
+                "lower-case letters, digits and `-`",
+            );
+        }
+        let here = text.path.display().to_string();
+        if let Some(other) = self.seen.insert(name.clone(), here) {
+            self.faults.add(
+                text,
+                yaml::place_of(&file.source),
+                format!("the source `{name}` is declared in {other} already"),
+                "one file a source",
+            );
+        }
+        for prefix in &file.territory {
+            if prefix.value.is_empty() || !prefix.value.chars().all(|c| c.is_ascii_digit()) {
+                self.faults.add(
+                    text,
+                    yaml::place_of(prefix),
+                    format!("`{}` is not the beginning of a division code", prefix.value),
+                    "digits, for example \"331122\"",
+                );
+            }
+        }
+        let connections = Connection::compile(file, text, self.against.variables, self.faults);
+        let id = SourceId(u32::try_from(self.bindings.sources.len()).unwrap_or(u32::MAX));
+        self.bindings.sources.push(Source {
+            id: name.as_str().into(),
+            title: file.title.as_str().into(),
+            territory: file.territory.iter().map(|prefix| prefix.value.clone()).collect(),
+            authority: file.authority,
+            connections: connections.into_iter().map(Arc::new).collect(),
+            instanced: file.instances.is_some(),
+        });
+        for (name, endpoint) in &file.endpoints {
+            self.endpoint(id, name, endpoint, file, text);
+        }
+        for (name, query) in &file.queries {
+            self.query(id, name, query, file, text);
+        }
+    }
+
+    fn fields<'b>(&'b mut self, file: &SourceFile, text: &'b Arc<SourceText>) -> FieldCompiler<'b> {
+        FieldCompiler {
+            contract: self.against.contract,
+            codes: self.against.codes,
+            text,
+            faults: self.faults,
+            instanced: file.instances.is_some(),
+        }
+    }
+
+    fn entity(&mut self, name: &Spanned<String>, text: &Arc<SourceText>) -> Option<EntityId> {
+        let contract = self.against.contract;
+        let found = contract.entity_named(&name.value);
+        if found.is_none() {
+            let known = contract.entities.iter().map(|entity| &*entity.name);
+            let hint = fault::did_you_mean(&name.value, known, "an entity is a type of the contract with @key");
+            self.faults.add(text, yaml::place_of(name), format!("the contract has no entity `{}`", name.value), hint);
+        }
+        found
+    }
+
+    /// A slot that a call's inputs are taken from: a scalar or a list of scalars of the same entity.
+    fn input(
+        &mut self,
+        entity: EntityId,
+        path: &Spanned<String>,
+        lists: bool,
+        text: &Arc<SourceText>,
+    ) -> Option<SlotId> {
+        let contract = self.against.contract;
+        let Some(slot) = contract.slot_at(entity, &path.value) else {
+            let hint = fault::did_you_mean(&path.value, contract.paths(entity), "a dotted path of the entity");
+            self.faults.add(
+                text,
+                yaml::place_of(path),
+                format!("`{}` has no field `{}`", contract.entity(entity).name, path.value),
+                hint,
+            );
+            return None;
+        };
+        let inside_list = contract.above(slot).any(|above| matches!(contract.slot(above).shape, Shape::ObjectList));
+        let fits = matches!(contract.slot(slot).shape, Shape::Leaf(_))
+            || (lists && matches!(contract.slot(slot).shape, Shape::LeafList(_)));
+        if inside_list || !fits {
+            self.faults.add(
+                text,
+                yaml::place_of(path),
+                format!("`{}` cannot be an input of a call", path.value),
+                "a scalar field of the entity (for `key` also a list of scalars), not one inside a list of objects",
+            );
+            return None;
+        }
+        Some(slot)
+    }
+
+    fn endpoint(
+        &mut self,
+        source: SourceId,
+        name: &str,
+        endpoint: &Spanned<format::Endpoint>,
+        file: &SourceFile,
+        text: &Arc<SourceText>,
+    ) {
+        let place = yaml::place(endpoint);
+        let written = &endpoint.value;
+        let Some(entity) = self.entity(&written.entity, text) else { return };
+        let own_key = self.against.contract.entity(entity).key;
+        let key = match &written.key {
+            Some(path) => self.input(entity, path, true, text),
+            None => Some(own_key),
+        };
+        let compile = |request: &Option<Spanned<format::Request>>, many: bool, faults: &mut Faults| {
+            request.as_ref().and_then(|request| {
+                CallTemplate::compile(request, file.protocol, many, file.envelope.as_ref(), text, faults)
+            })
+        };
+        let one = compile(&written.one, false, self.faults);
+        let many = compile(&written.many, true, self.faults);
+        if written.one.is_none() && written.many.is_none() {
+            self.faults.add(
+                text,
+                place,
+                format!("the endpoint `{name}` does not say how it is asked"),
+                "add `one` (a key a call) or `many` (a batch of keys)",
+            );
+        }
+        let id = EndpointId(u32::try_from(self.bindings.endpoints.len()).unwrap_or(u32::MAX));
+        let mut mapping = Mapping::default();
+        let base = Base { entity, parent: None, per_instance: false };
+        self.fields(file, text).fields(&written.fields, base, &mut mapping);
+        let own = mapping.entries.len();
+        self.fields(file, text).fields(&written.also, base, &mut mapping);
+        self.provide(id, &mapping, own, source, name, place, text);
+        let with: Vec<(Arc<str>, SlotId)> = written
+            .with
+            .iter()
+            .filter_map(|(name, path)| Some((name.as_str().into(), self.input(entity, path, false, text)?)))
+            .collect();
+        for template in [&one, &many].into_iter().flatten() {
+            for input in template.needs_inputs() {
+                if !with.iter().any(|(name, _)| **name == **input) {
+                    self.faults.add(
+                        text,
+                        place,
+                        format!("the endpoint `{name}` uses `{{{input}}}`, which nothing gives"),
+                        format!("add `with: {{{input}: a.field}}`"),
+                    );
+                }
+            }
+        }
+        if many.is_some() && !with.is_empty() && one.is_none() {
+            self.faults.add(
+                text,
+                place,
+                "`with` gives inputs of single calls, and this endpoint has only `many`",
+                "inputs differ from key to key: use `one`",
+            );
+        }
+        let requires = written.requires.as_ref().and_then(|condition| self.requirement(entity, condition, text));
+        if written.establishes {
+            self.establish(entity, id, key == Some(own_key), place, text);
+        }
+        let Some(key) = key else { return };
+        let selects_fields = one.iter().chain(&many).any(CallTemplate::selects_fields);
+        self.bindings.endpoints.push(Endpoint {
+            id,
+            source,
+            name: name.into(),
+            entity,
+            key,
+            one,
+            many,
+            with,
+            requires,
+            timeout_ms: written.timeout_ms,
+            mapping,
+            selects_fields,
+        });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each names one thing the fault must say")]
+    fn provide(
+        &mut self,
+        id: EndpointId,
+        mapping: &Mapping,
+        own: usize,
+        source: SourceId,
+        name: &str,
+        place: Place,
+        text: &Arc<SourceText>,
+    ) {
+        let here = format!("{}.{name}", self.bindings.source(source).id);
+        for (at, entry) in mapping.entries.iter().enumerate() {
+            let path = self.against.contract.full_path(entry.slot);
+            if at >= own {
+                if let Some(also) = self.bindings.also.get_mut(entry.slot.index()) {
+                    also.push(id);
+                }
+                continue;
+            }
+            if let Some(other) = self.places.insert(entry.slot, here.clone()) {
+                self.faults.add(
+                    text,
+                    place,
+                    format!("`{path}` is bound twice: by {other} and by {here}"),
+                    "one source answers for a field; the other lists it under `also`",
+                );
+            }
+            if let Some(provider) = self.bindings.providers.get_mut(entry.slot.index()) {
+                *provider = Some(id);
+            }
+        }
+    }
+
+    fn establish(&mut self, entity: EntityId, id: EndpointId, by_own_key: bool, place: Place, text: &Arc<SourceText>) {
+        if !by_own_key {
+            self.faults.add(
+                text,
+                place,
+                "an endpoint that establishes an entity is asked by the entity's own key",
+                "leave `key` out",
+            );
+        }
+        if let Some(slot) = self.bindings.establishes.get_mut(entity.index()) {
+            if slot.replace(id).is_some() {
+                let name = &self.against.contract.entity(entity).name;
+                self.faults.add(
+                    text,
+                    place,
+                    format!("`{name}` is established twice"),
+                    "one endpoint an entity has `establishes: true`",
+                );
+            }
+        }
+    }
+
+    fn requirement(
+        &mut self,
+        entity: EntityId,
+        condition: &Spanned<String>,
+        text: &Arc<SourceText>,
+    ) -> Option<Requirement> {
+        let contract = self.against.contract;
+        let entity_type = contract.entity(entity).name.to_string();
+        let variable = crate::model::rule::variable_name(&entity_type);
+        let none = std::collections::BTreeMap::new();
+        let scope = Scope { entity_variable: &variable, entity_type: &entity_type, principal: &none, fields: contract };
+        let place = yaml::place(condition);
+        match Expression::compile(&condition.value, &scope) {
+            Ok(when) => {
+                let mut inputs = Vec::new();
+                for path in when.inputs() {
+                    match contract.slot_at(entity, &path.join(".")) {
+                        Some(slot) => inputs.push(slot),
+                        None => self.faults.add(
+                            text,
+                            place,
+                            format!("`requires` reads `{}`, which belongs to another entity", path.join(".")),
+                            "use fields of this entity only",
+                        ),
+                    }
+                }
+                Some(Requirement { text: condition.value.as_str().into(), when, inputs })
+            }
+            Err(error) => {
+                let place = Place { column: place.column + error.offset, length: error.length, ..place };
+                self.faults.add(text, place, error.message, error.hint);
+                None
+            }
+        }
+    }
+
+    fn query(
+        &mut self,
+        source: SourceId,
+        name: &str,
+        query: &Spanned<format::Query>,
+        file: &SourceFile,
+        text: &Arc<SourceText>,
+    ) {
+        let contract = self.against.contract;
+        let place = Place { length: name.chars().count(), ..yaml::place(query) };
+        let Some((at, field)) = contract.queries.iter().enumerate().find(|(_, field)| &*field.name == name) else {
+            let hint = fault::did_you_mean(
+                name,
+                contract.queries.iter().map(|field| &*field.name),
+                "`queries` names fields of the contract's query type",
+            );
+            self.faults.add(text, place, format!("the contract has no query `{name}`"), hint);
+            return;
+        };
+        if matches!(field.kind, RootKind::ByKey { .. }) {
+            self.faults.add(text, place, format!("`{name}` takes the key itself and needs no binding"), "leave it out");
+            return;
+        }
+        let Some(ask) =
+            CallTemplate::compile(&query.value.ask, file.protocol, false, file.envelope.as_ref(), text, self.faults)
+        else {
+            return;
+        };
+        let key = contract.entity(field.entity).key;
+        let mut mapping = Mapping::default();
+        let mut fields: format::Named<format::Field> = format::Named::new();
+        fields.insert(
+            contract.slot(key).path.to_string(),
+            Spanned::new(
+                format::Field::Pointer(query.value.key_at.value.clone()),
+                query.value.key_at.referenced,
+                query.value.key_at.defined,
+            ),
+        );
+        let base = Base { entity: field.entity, parent: None, per_instance: false };
+        self.fields(file, text).fields(&fields, base, &mut mapping);
+        self.fields(file, text).fields(&query.value.fields, base, &mut mapping);
+        if let Some(binding) = self.bindings.queries.get_mut(at) {
+            let bound = binding.replace(RootBinding { source, name: name.into(), entity: field.entity, ask, mapping });
+            if bound.is_some() {
+                self.faults.add(
+                    text,
+                    place,
+                    format!("the query `{name}` is bound twice"),
+                    "one source answers a query",
+                );
+            }
+        }
+    }
+
+    /// Leaves and lists that no source and no rule fills, and queries that no source answers.
+    fn nobody(&mut self, whole: &Arc<SourceText>) {
+        let contract = self.against.contract;
+        for slot in &contract.slots {
+            let structural =
+                matches!(slot.shape, Shape::Object | Shape::ItemStates) || contract.entity(slot.entity).key == slot.id;
+            let above = contract.above(slot.id).any(|above| self.filled(above));
+            if !structural && !above && !self.filled(slot.id) && !self.embedded(slot.id) {
+                self.faults.add(
+                    whole,
+                    Place::default(),
+                    format!("no source answers for `{}`", contract.full_path(slot.id)),
+                    "bind it in a file of this folder, or take it out of the contract",
+                );
+            }
+        }
+        let unbound: Vec<&str> = contract
+            .queries
+            .iter()
+            .zip(&self.bindings.queries)
+            .filter(|(field, binding)| binding.is_none() && !matches!(field.kind, RootKind::ByKey { .. }))
+            .map(|(field, _)| &*field.name)
+            .collect();
+        for name in unbound {
+            self.faults.add(
+                whole,
+                Place::default(),
+                format!("no source answers the query `{name}`"),
+                "add it under `queries:` of the source that can list or look up its entities",
+            );
+        }
+    }
+
+    fn filled(&self, slot: SlotId) -> bool {
+        self.bindings.provider(slot).is_some() || self.against.derived.contains(&slot)
+    }
+
+    /// A slot of an entity that is only ever read where another record describes the entity.
+    fn embedded(&self, slot: SlotId) -> bool {
+        let inside = |mapping: &Mapping| {
+            mapping.entry(slot).is_some() || mapping.entries.iter().any(|entry| matches!(&entry.read, super::mapping::Read::Objects { inside, .. } if inside.entry(slot).is_some()))
+        };
+        self.bindings.endpoints.iter().any(|endpoint| inside(&endpoint.mapping))
+            || self.bindings.queries.iter().flatten().any(|query| inside(&query.mapping))
+    }
+
+    /// Endpoints whose inputs come, in the end, from themselves.
+    fn circles(&mut self, whole: &Arc<SourceText>) {
+        for start in &self.bindings.endpoints {
+            let mut next = self.needs(start);
+            let mut seen = Vec::new();
+            while let Some(endpoint) = next.pop() {
+                if endpoint == start.id {
+                    let source = &self.bindings.source(start.source).id;
+                    self.faults.add(
+                        whole,
+                        Place::default(),
+                        format!("the inputs of {source}.{} come, in the end, from itself", start.name),
+                        "give it another key, or let another source answer for the input",
+                    );
+                    break;
+                }
+                if !seen.contains(&endpoint) {
+                    seen.push(endpoint);
+                    next.extend(self.needs(self.bindings.endpoint(endpoint)));
+                }
+            }
+        }
+    }
+
+    fn needs(&self, endpoint: &Endpoint) -> Vec<EndpointId> {
+        let key = self.against.contract.entity(endpoint.entity).key;
+        endpoint.inputs().filter(|slot| *slot != key).filter_map(|slot| self.bindings.provider(slot)).collect()
+    }
+}
+
+impl Endpoint {
+    /// Every slot that must be known before this endpoint is asked.
+    pub fn inputs(&self) -> impl Iterator<Item = SlotId> + '_ {
+        let required = self.requires.iter().flat_map(|requirement| &requirement.inputs).copied();
+        std::iter::once(self.key).chain(self.with.iter().map(|(_, slot)| *slot)).chain(required)
+    }
+}

@@ -1,0 +1,211 @@
+//! How the fields of an entity, object or list element are read from one JSON record.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::conversion::{Combine, Conversion};
+use crate::base::pointer::Pointer;
+use crate::model::contract::SlotId;
+
+/// A term of a [`Mapping`]: one pointer whose value is wanted.
+pub type Term = usize;
+
+/// What is read from a record, compiled: entries by slot, and a trie of all their pointers, so that a record is gone
+/// through once.
+#[derive(Debug, Default)]
+pub struct Mapping {
+    pub entries: Vec<Entry>,
+    pub trie: Trie,
+    /// The pointers of the terms.
+    pub terms: Vec<Pointer>,
+    by_slot: HashMap<SlotId, usize>,
+}
+
+/// One slot's reading.
+#[derive(Debug)]
+pub struct Entry {
+    pub slot: SlotId,
+    pub read: Read,
+    pub combine: Combine,
+    /// What a key without a record counts as, as the contract's JSON.
+    pub absent: Option<Arc<str>>,
+    /// A missing value is the source's error, not null.
+    pub required: bool,
+}
+
+#[derive(Debug)]
+pub enum Read {
+    Scalar {
+        at: Term,
+        conversion: Conversion,
+    },
+    /// A list of scalars; `split`: from one text.
+    Scalars {
+        over: Over,
+        conversion: Conversion,
+        split: Option<String>,
+    },
+    /// An object with a place of its own: null where that place is empty.
+    Object {
+        at: Term,
+        inside: Box<Mapping>,
+    },
+    /// A list of value objects, or of entities that the record describes.
+    Objects {
+        over: Over,
+        inside: Box<Mapping>,
+        only: Option<Test>,
+    },
+    /// An entity by its key.
+    Reference {
+        at: Term,
+        conversion: Conversion,
+    },
+    /// Entities by their keys.
+    References {
+        over: Over,
+        conversion: Conversion,
+    },
+    /// The contract's JSON, as it stands.
+    Constant(Arc<str>),
+    /// A column of the instance list.
+    Instance(Arc<str>),
+    Outcome(Outcome),
+}
+
+/// What the elements of a list are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// Each record of the entity's keys.
+    Records,
+    /// Each instance of the source.
+    Instances,
+    /// The array at a place in each record.
+    Array(Term),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    State,
+    Code,
+}
+
+/// The value at a term, as text, is (or is not) one of some.
+#[derive(Debug)]
+pub struct Test {
+    pub at: Term,
+    pub is: Vec<String>,
+    pub negated: bool,
+}
+
+/// The pointers of a mapping by their segments.
+#[derive(Debug, Default)]
+pub struct Trie {
+    /// The term that ends here.
+    pub term: Option<Term>,
+    pub children: HashMap<Box<str>, Trie>,
+}
+
+impl Mapping {
+    /// The term of a pointer, made where it is new.
+    pub fn term(&mut self, pointer: &Pointer) -> Term {
+        let mut node = &mut self.trie;
+        for segment in pointer.segments() {
+            node = node.children.entry(segment.clone()).or_default();
+        }
+        if let Some(term) = node.term {
+            return term;
+        }
+        let term = self.terms.len();
+        node.term = Some(term);
+        self.terms.push(pointer.clone());
+        term
+    }
+
+    pub fn push(&mut self, entry: Entry) {
+        self.by_slot.insert(entry.slot, self.entries.len());
+        self.entries.push(entry);
+    }
+
+    pub fn entry(&self, slot: SlotId) -> Option<&Entry> {
+        self.by_slot.get(&slot).and_then(|at| self.entries.get(*at))
+    }
+
+    /// Marks the terms that the wanted slots are read from.
+    pub fn wanted_terms(&self, wanted: impl Fn(SlotId) -> bool) -> Vec<bool> {
+        let mut terms = vec![false; self.terms.len()];
+        let mut mark = |term: Term| {
+            if let Some(flag) = terms.get_mut(term) {
+                *flag = true;
+            }
+        };
+        for entry in self.entries.iter().filter(|entry| wanted(entry.slot)) {
+            entry.read.terms(&mut mark);
+        }
+        terms
+    }
+
+    /// The pointers, from the record's top, that the wanted slots are read from: what a source that takes field
+    /// names is asked for.
+    pub fn wanted_pointers(&self, wanted: &impl Fn(SlotId) -> bool) -> Vec<Pointer> {
+        let mut out = Vec::new();
+        self.collect_pointers(wanted, &Pointer::default(), &mut out);
+        out.sort();
+        out.dedup();
+        out
+    }
+
+    fn collect_pointers(&self, wanted: &impl Fn(SlotId) -> bool, base: &Pointer, out: &mut Vec<Pointer>) {
+        for entry in self.entries.iter().filter(|entry| wanted(entry.slot)) {
+            let (term, inside, only) = match &entry.read {
+                Read::Object { at, inside } => (Some(*at), Some(inside), None),
+                Read::Objects { over, inside, only } => (over.term(), Some(inside), only.as_ref()),
+                Read::Scalar { at, .. } | Read::Reference { at, .. } => (Some(*at), None, None),
+                Read::Scalars { over, .. } | Read::References { over, .. } => (over.term(), None, None),
+                Read::Constant(_) | Read::Instance(_) | Read::Outcome(_) => continue,
+            };
+            let here =
+                term.and_then(|term| self.terms.get(term)).map_or_else(|| base.clone(), |pointer| base.join(pointer));
+            match inside {
+                Some(inside) => {
+                    inside.collect_pointers(wanted, &here, out);
+                    if let Some(pointer) = only.and_then(|test| inside.terms.get(test.at)) {
+                        out.push(here.join(pointer));
+                    }
+                }
+                None => out.push(here),
+            }
+        }
+    }
+}
+
+impl Over {
+    pub fn term(self) -> Option<Term> {
+        match self {
+            Self::Array(term) => Some(term),
+            Self::Records | Self::Instances => None,
+        }
+    }
+}
+
+impl Read {
+    fn terms(&self, mark: &mut impl FnMut(Term)) {
+        match self {
+            Self::Scalar { at, .. } | Self::Reference { at, .. } | Self::Object { at, .. } => mark(*at),
+            Self::Scalars { over, .. } | Self::References { over, .. } | Self::Objects { over, .. } => {
+                if let Some(term) = over.term() {
+                    mark(term);
+                }
+            }
+            Self::Constant(_) | Self::Instance(_) | Self::Outcome(_) => {}
+        }
+    }
+}
+
+impl Trie {
+    /// Whether any wanted term ends here or below.
+    pub fn leads_to(&self, wanted: &[bool]) -> bool {
+        self.term.is_some_and(|term| wanted.get(term).copied().unwrap_or(false))
+            || self.children.values().any(|child| child.leads_to(wanted))
+    }
+}

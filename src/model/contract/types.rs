@@ -1,0 +1,30 @@
+//! The contract as rules see it.
+
+use apollo_compiler::schema::ExtendedType;
+
+use super::Contract;
+use crate::model::rule::{FieldKind, FieldType, FieldTypes};
+
+impl FieldTypes for Contract {
+    fn field(&self, type_name: &str, field: &str) -> Option<FieldType> {
+        let definition = self.full.get_object(type_name)?.fields.get(field)?;
+        let name = definition.ty.inner_named_type();
+        let kind = match self.full.types.get(name) {
+            Some(ExtendedType::Object(_)) => FieldKind::Object,
+            Some(ExtendedType::Enum(_)) => FieldKind::Enum,
+            _ => FieldKind::Scalar,
+        };
+        Some(FieldType { name: name.to_string(), list: definition.ty.is_list(), kind })
+    }
+
+    fn fields(&self, type_name: &str) -> Vec<String> {
+        self.full
+            .get_object(type_name)
+            .map(|object| object.fields.keys().map(ToString::to_string).collect())
+            .unwrap_or_default()
+    }
+
+    fn enum_values(&self, type_name: &str) -> Option<Vec<String>> {
+        self.full.get_enum(type_name).map(|definition| definition.values.keys().map(ToString::to_string).collect())
+    }
+}

@@ -1,0 +1,182 @@
+//! Masks: a value shown in part, to those whose grant says so.
+
+use rust_decimal::Decimal;
+
+use crate::model::binding::conversion::Kind;
+
+/// How a value is shown in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mask {
+    /// `张*某`: the first and the last character; of two only the first.
+    Name,
+    /// `331122********1234`: the first six and the last four of an identity number.
+    IdNumber,
+    /// `139****1234`
+    Phone,
+    /// Up to the village, town or street; what comes after (the house) is cut.
+    Address,
+    /// A Decimal as a band of [`BANDS`]: `5000-10000`.
+    Band,
+    /// A date's year.
+    Year,
+}
+
+/// The upper ends of the bands; a band holds its lower end. Beyond the last: `100000+`, below zero: `<0`.
+pub const BANDS: [i64; 6] = [0, 5_000, 10_000, 20_000, 50_000, 100_000];
+
+impl Mask {
+    /// As configuration names it; `None`: there is no such mask.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "name" => Self::Name,
+            "id-number" => Self::IdNumber,
+            "phone" => Self::Phone,
+            "address" => Self::Address,
+            "band" => Self::Band,
+            "year" => Self::Year,
+            _ => return None,
+        })
+    }
+
+    /// All names, for hints.
+    pub const NAMES: [&'static str; 6] = ["name", "id-number", "phone", "address", "band", "year"];
+
+    /// Whether the mask says something sensible about fields of this kind.
+    pub fn fits(self, kind: &Kind) -> bool {
+        match self {
+            Self::Name | Self::Phone | Self::Address => *kind == Kind::Text,
+            Self::IdNumber => matches!(kind, Kind::Text | Kind::Id),
+            Self::Band => *kind == Kind::Decimal,
+            Self::Year => matches!(kind, Kind::Date | Kind::DateTime),
+        }
+    }
+}
+
+/// Appends the masked value of `json_text` (one scalar in the contract's JSON) to `out`. Null stays null; a value that
+/// the mask cannot read is shown as `"***"` (as null where the mask is a band or a year): never unmasked.
+pub fn apply(mask: Mask, json_text: &str, out: &mut Vec<u8>) {
+    if json_text.trim() == "null" {
+        out.extend_from_slice(b"null");
+        return;
+    }
+    let text = match serde_json::from_str::<serde_json::Value>(json_text) {
+        Ok(serde_json::Value::String(text)) => Some(text),
+        Ok(serde_json::Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    let masked = text.as_deref().map(str::trim).and_then(|text| match mask {
+        Mask::Name => Some(name(text)),
+        Mask::IdNumber => Some(ends(text, 6, 4)),
+        Mask::Phone => Some(ends(text, 3, 4)),
+        Mask::Address => Some(address(text)),
+        Mask::Band => band(text),
+        Mask::Year => year(text),
+    });
+    let fallback = || if matches!(mask, Mask::Band | Mask::Year) { "null" } else { "\"***\"" }.to_owned();
+    let written = masked.and_then(|masked| serde_json::to_string(&masked).ok()).unwrap_or_else(fallback);
+    out.extend_from_slice(written.as_bytes());
+}
+
+fn name(text: &str) -> String {
+    let count = text.chars().count();
+    let first: String = text.chars().take(1).collect();
+    match count {
+        0 | 1 => "*".to_owned(),
+        2 => first + "*",
+        _ => first + &"*".repeat(count - 2) + &text.chars().skip(count - 1).collect::<String>(),
+    }
+}
+
+/// The first and last characters; a text too short to hide at least as much as a third is hidden whole.
+fn ends(text: &str, first: usize, last: usize) -> String {
+    let count = text.chars().count();
+    let hidden = count.saturating_sub(first + last);
+    if hidden == 0 || hidden * 3 < count {
+        return "*".repeat(count.max(1));
+    }
+    let head: String = text.chars().take(first).collect();
+    let tail: String = text.chars().skip(count - last).collect();
+    head + &"*".repeat(hidden) + &tail
+}
+
+/// Cut after the smallest division named, before any digit; without one the whole is hidden.
+fn address(text: &str) -> String {
+    const DIVISIONS: [&str; 12] = ["行政村", "社区", "街道", "村", "乡", "镇", "区", "县", "旗", "市", "州", "省"];
+    let before_digits = text.find(|c: char| c.is_numeric() || c == '#').and_then(|at| text.get(..at)).unwrap_or(text);
+    let end = DIVISIONS.iter().filter_map(|division| before_digits.rfind(division).map(|at| at + division.len())).max();
+    match end.and_then(|end| text.get(..end)) {
+        Some(kept) => format!("{kept}***"),
+        None => "***".to_owned(),
+    }
+}
+
+fn band(text: &str) -> Option<String> {
+    let value = Decimal::from_str_exact(text).ok()?;
+    if value < Decimal::ZERO {
+        return Some("<0".to_owned());
+    }
+    let pairs = BANDS.iter().zip(BANDS.iter().skip(1));
+    for (low, high) in pairs {
+        if value < Decimal::from(*high) {
+            return Some(format!("{low}-{high}"));
+        }
+    }
+    BANDS.last().map(|last| format!("{last}+"))
+}
+
+fn year(text: &str) -> Option<String> {
+    text.get(..4).filter(|year| year.bytes().all(|byte| byte.is_ascii_digit())).map(str::to_owned)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn masked(mask: &str, json: &str) -> String {
+        let mut out = Vec::new();
+        apply(Mask::parse(mask).unwrap(), json, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn masks_keep_what_they_say_and_no_more() {
+        assert_eq!(masked("name", "\"张某某\""), "\"张*某\"");
+        assert_eq!(masked("name", "\"欧阳某某\""), "\"欧**某\"");
+        assert_eq!(masked("name", "\"张三\""), "\"张*\"");
+        assert_eq!(masked("name", "\"张\""), "\"*\"");
+        assert_eq!(masked("id-number", "\"331122197501011234\""), "\"331122********1234\"");
+        assert_eq!(masked("id-number", "\"3311221234\""), "\"**********\"");
+        assert_eq!(masked("phone", "\"13912341234\""), "\"139****1234\"");
+        assert_eq!(masked("phone", "\"110\""), "\"***\"");
+        assert_eq!(
+            masked("address", "\"浙江省丽水市缙云县新建镇河阳村12号\""),
+            "\"浙江省丽水市缙云县新建镇河阳村***\""
+        );
+        assert_eq!(masked("address", "\"缙云县五云街道黄龙路18号3幢\""), "\"缙云县五云街道***\"");
+        assert_eq!(masked("address", "\"中山路8号\""), "\"***\"");
+        assert_eq!(masked("year", "\"1975-03-02\""), "\"1975\"");
+    }
+
+    #[test]
+    fn bands_hold_their_lower_end() {
+        assert_eq!(masked("band", "\"0\""), "\"0-5000\"");
+        assert_eq!(masked("band", "\"4999.99\""), "\"0-5000\"");
+        assert_eq!(masked("band", "\"5000.00\""), "\"5000-10000\"");
+        assert_eq!(masked("band", "\"100000\""), "\"100000+\"");
+        assert_eq!(masked("band", "\"-1\""), "\"<0\"");
+    }
+
+    #[test]
+    fn what_a_mask_cannot_read_is_hidden() {
+        for mask in Mask::NAMES {
+            assert_eq!(masked(mask, "null"), "null");
+            for odd in ["\"\"", "true", "{}", "[1]", "broken", "\"秘密的\"", "\"19\""] {
+                let shown = masked(mask, odd);
+                assert!(!shown.contains("broken") && !shown.contains("秘密的"), "{mask} {odd} {shown}");
+                serde_json::from_str::<serde_json::Value>(&shown).unwrap();
+            }
+        }
+        assert!(!Mask::Band.fits(&Kind::Int) && Mask::Band.fits(&Kind::Decimal));
+    }
+}

@@ -1,0 +1,109 @@
+//! Everything the files declare, compiled together: what a request runs on, swapped whole.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::access::{self, Access};
+use super::binding::compile::{self as bindings, Against};
+use super::binding::{Bindings, codes::CodeTables};
+use super::config::{self, GatewayConfig};
+use super::contract::{self, Contract, SlotId};
+use super::rule::{self, Rules};
+use crate::base::fault::{self, Faults, Place, SourceText};
+
+/// Where the files are: a folder with `schema/`, `resolvers/` and `config/`.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    pub schema: PathBuf,
+    pub resolvers: PathBuf,
+    pub config: PathBuf,
+}
+
+impl Folders {
+    pub fn under(root: &Path) -> Self {
+        Self { schema: root.join("schema"), resolvers: root.join("resolvers"), config: root.join("config") }
+    }
+}
+
+/// One consistent version of contract, bindings, rules and access. Immutable.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub contract: Contract,
+    pub bindings: Bindings,
+    pub rules: Rules,
+    pub access: Access,
+    pub config: GatewayConfig,
+    /// By slot: the ladder that fills it.
+    ladders: Vec<(SlotId, usize)>,
+}
+
+impl Snapshot {
+    /// Reads and compiles all files. `None` means that there are faults; all that could be found are added.
+    pub fn load(folders: &Folders, variables: &dyn Fn(&str) -> Option<String>, faults: &mut Faults) -> Option<Self> {
+        let base = folders.config.parent().unwrap_or(Path::new("."));
+        let config = GatewayConfig::load(&folders.config.join("gateway.yaml"), base, variables, faults);
+        let codes = CodeTables::load(&folders.config.join("codes"), faults);
+        let contract = contract::load::load(&folders.schema, faults)?;
+        let rules = load_rules(&folders.config.join("rules"), &contract, config.as_ref(), faults);
+        let ladders = ladder_slots(&rules, &contract, &folders.config, faults);
+        let derived: Vec<SlotId> = ladders.iter().map(|(slot, _)| *slot).collect();
+        let against = Against { contract: &contract, codes: &codes, variables, derived: &derived };
+        let bindings = bindings::load(&folders.resolvers, &against, faults);
+        let networks =
+            config.as_ref().map(|config| config.networks.named.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+        let access = fault::read(&folders.config.join("roles.yaml"), faults)
+            .map(|text| access::load(&text, &contract, rules.relations.clone(), &networks, faults));
+        if !faults.is_empty() {
+            return None;
+        }
+        Some(Self { contract, bindings, rules, access: access?, config: config?, ladders })
+    }
+
+    /// The ladder that fills a slot.
+    pub fn ladder_of(&self, slot: SlotId) -> Option<usize> {
+        self.ladders.iter().find(|(known, _)| *known == slot).map(|(_, ladder)| *ladder)
+    }
+}
+
+fn load_rules(folder: &Path, contract: &Contract, config: Option<&GatewayConfig>, faults: &mut Faults) -> Rules {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map(|entries| {
+            entries
+                .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+                .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+                .collect()
+        })
+        .unwrap_or_default();
+    paths.sort();
+    let files: Vec<Arc<SourceText>> = paths.iter().filter_map(|path| fault::read(path, faults)).collect();
+    let claims = config
+        .map(|config| config.claims.iter().map(|(name, kind)| (name.clone(), claim_type(*kind))).collect())
+        .unwrap_or_default();
+    rule::load(&files, contract, &claims, faults)
+}
+
+fn claim_type(kind: config::ClaimType) -> rule::ClaimType {
+    match kind {
+        config::ClaimType::Text => rule::ClaimType::String,
+        config::ClaimType::Texts => rule::ClaimType::StringList,
+        config::ClaimType::Int => rule::ClaimType::Int,
+        config::ClaimType::Bool => rule::ClaimType::Bool,
+    }
+}
+
+fn ladder_slots(rules: &Rules, contract: &Contract, config: &Path, faults: &mut Faults) -> Vec<(SlotId, usize)> {
+    let whole = SourceText::new(config.join("rules"), "");
+    let mut slots = Vec::new();
+    for (at, ladder) in rules.ladders.iter().enumerate() {
+        match contract.entity_named(&ladder.on).and_then(|entity| contract.slot_at(entity, &ladder.path)) {
+            Some(slot) => slots.push((slot, at)),
+            None => faults.add(
+                &whole,
+                Place::default(),
+                format!("the contract has no field `{}.{}`, which a rule fills", ladder.on, ladder.path),
+                "name the field by its dotted path",
+            ),
+        }
+    }
+    slots
+}
