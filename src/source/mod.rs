@@ -1,13 +1,28 @@
 //! Calls to sources: adapters turn what a department speaks into UTF-8 JSON, guards keep to what it can bear.
 
+mod charset;
+mod connector;
+mod failure;
+mod graphql;
+mod guard;
+mod json;
+mod records;
+mod rest;
+mod sign;
+mod soap;
+mod sql;
+mod token;
+mod wire;
+mod xml;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
-use crate::model::binding::connection::Connection;
 use crate::model::binding::request::CallTemplate;
+pub use connector::{Connector, Shared};
 
 /// What every call passes on.
 #[derive(Debug, Clone, Default)]
@@ -96,35 +111,4 @@ pub struct SourceError {
     /// For operators; holds no household's value.
     pub detail: String,
     pub calls: u32,
-}
-
-/// What all connectors share: HTTP clients and, by source and instance, guards that a reload does not reset.
-#[derive(Debug, Default)]
-pub struct Shared {}
-
-/// A connection with its client and guards.
-#[derive(Debug)]
-pub struct Connector {
-    connection: Connection,
-}
-
-impl Connector {
-    pub fn new(connection: Connection, _shared: &Shared) -> Result<Self, String> {
-        Ok(Self { connection })
-    }
-
-    pub fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
-    /// Reads records. The error's code is one of the SOURCE_* codes, or INPUT_MISSING where a template's value is
-    /// not there.
-    pub async fn fetch(&self, _fetch: Fetch<'_>) -> Result<Fetched, SourceError> {
-        Err(SourceError { code: ErrorCode::Internal, detail: "not there yet".to_owned(), calls: 0 })
-    }
-
-    /// Requests sent since the start.
-    pub fn calls(&self) -> u64 {
-        0
-    }
 }

@@ -119,9 +119,11 @@ impl CallTemplate {
         let reading = Reading::compile(&request.value, envelope, text, compiler.faults);
         let page = compiler.page();
         let batch_max = compiler.batch_max();
-        let (ask, reading) = (ask?, reading?);
-        compiler.keyed(&ask, &reading);
-        let inputs = compiler.holes(&ask);
+        let inputs = ask.as_ref().map(|ask| {
+            compiler.keyed(ask);
+            compiler.holes(ask)
+        });
+        let (ask, reading, inputs) = (ask?, reading?, inputs?);
         if faults.len() > before {
             return None;
         }
@@ -383,7 +385,8 @@ impl Compiler<'_> {
     }
 
     /// In `many` every record must tell its key.
-    fn keyed(&mut self, ask: &Ask, reading: &Reading) {
+    fn keyed(&mut self, ask: &Ask) {
+        let reading = self.request;
         let by_itself =
             matches!(ask, Ask::Sql(_) | Ask::Graphql(GraphqlAsk::Aliases { .. } | GraphqlAsk::Entities { .. }));
         if self.many && !by_itself && reading.item_key.is_none() && !reading.items_by_key {

@@ -1,0 +1,235 @@
+//! A connection with its client, pool and guards: the one door to a source.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::guard::Guards;
+use super::records::{KeyIndex, PageEnd, Reader};
+use super::sql::Pool;
+use super::wire::Wire;
+use super::{Fetch, Fetched, PageAt, SourceError, graphql, rest, sql};
+use crate::base::code::ErrorCode;
+use crate::model::binding::connection::{Connection, TlsFiles};
+use crate::model::binding::format::Protocol;
+use crate::model::binding::request::template::Values;
+use crate::model::binding::request::{Ask, PageBy};
+
+/// Pages of one read together are at most this many times `answer_bytes_max`.
+const READ_FACTOR: usize = 8;
+
+/// What all connectors share: HTTP clients (one for each TLS setting, with its pool of connections) and, by source
+/// and instance, the guards, which a reload does not reset while limits stay the same.
+#[derive(Debug, Default)]
+pub struct Shared {
+    clients: Mutex<HashMap<TlsFiles, reqwest::Client>>,
+    guards: Mutex<HashMap<String, Arc<Guards>>>,
+}
+
+impl Shared {
+    fn client(&self, tls: &TlsFiles) -> Result<reqwest::Client, String> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(tls) {
+            return Ok(client.clone());
+        }
+        let client = client(tls)?;
+        clients.insert(tls.clone(), client.clone());
+        Ok(client)
+    }
+
+    fn guards(&self, connection: &Connection) -> Arc<Guards> {
+        let limits = &connection.limits;
+        let name = format!("{} {} {:?}", connection.name(), limits.in_flight_max, limits.per_second_max);
+        let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(guards.entry(name).or_insert_with(|| Guards::new(limits)))
+    }
+}
+
+fn client(tls: &TlsFiles) -> Result<reqwest::Client, String> {
+    let mut builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .gzip(true)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .user_agent(concat!("huxiang/", env!("CARGO_PKG_VERSION")));
+    if let Some(ca) = &tls.ca {
+        let authorities = reqwest::Certificate::from_pem_bundle(ca.reveal().as_bytes())
+            .map_err(|_| "tls.ca is not a PEM certificate".to_owned())?;
+        builder = builder.tls_certs_only(authorities);
+    }
+    if let Some(identity) = &tls.identity {
+        let identity = reqwest::Identity::from_pem(identity.reveal().as_bytes())
+            .map_err(|_| "tls.client_cert and tls.client_key are not a PEM certificate and its key".to_owned())?;
+        builder = builder.identity(identity);
+    }
+    builder.build().map_err(|error| format!("the HTTP client cannot be made: {}", error.without_url()))
+}
+
+/// A connection with its client and guards. Cheap to share behind an `Arc`; calls run side by side.
+#[derive(Debug)]
+pub struct Connector {
+    connection: Connection,
+    guards: Arc<Guards>,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Http(reqwest::Client),
+    Sql(Pool),
+}
+
+impl Connector {
+    /// Opens no connection yet. The error says what in the settings is of no use.
+    pub fn new(connection: Connection, shared: &Shared) -> Result<Self, String> {
+        let way = match connection.protocol {
+            Protocol::Sql => Way::Sql(Pool::new(&connection)?),
+            Protocol::Rest | Protocol::Soap | Protocol::Graphql => Way::Http(shared.client(&connection.tls)?),
+        };
+        let guards = shared.guards(&connection);
+        Ok(Self { connection, guards, way })
+    }
+
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Deadline of one call: the endpoint's, else the source's.
+    pub fn timeout(&self, endpoint: Option<Duration>) -> Duration {
+        endpoint.unwrap_or(Duration::from_millis(self.connection.limits.timeout_ms))
+    }
+
+    /// Requests sent (or statements run) since the start, tries included; token requests are not counted.
+    pub fn calls(&self) -> u64 {
+        self.guards.calls()
+    }
+
+    /// Reads records. The error's code is one of the SOURCE_* codes, or INPUT_MISSING or VALUE_INVALID where a
+    /// value the request needs is not there or cannot be sent.
+    pub async fn fetch(&self, fetch: Fetch<'_>) -> Result<Fetched, SourceError> {
+        let calls = AtomicU32::new(0);
+        match self.read(&fetch, &calls).await {
+            Ok(fetched) => Ok(Fetched { calls: calls.into_inner(), ..fetched }),
+            Err(Failure { code, detail }) => Err(SourceError { code, detail, calls: calls.into_inner() }),
+        }
+    }
+
+    async fn read(&self, fetch: &Fetch<'_>, calls: &AtomicU32) -> Result<Fetched, Failure> {
+        let template = fetch.template;
+        if fetch.keys.len() > template.batch_max().max(1) {
+            return Err(Failure::new(ErrorCode::Internal, "more keys than one call takes (batch_max)"));
+        }
+        let mut fetched = Fetched::default();
+        if template.many && fetch.keys.is_empty() {
+            return Ok(fetched);
+        }
+        let keys = KeyIndex::new(fetch.keys);
+        let today = today();
+        let mut at = fetch.page.clone().unwrap_or(PageAt::First);
+        let mut pages = 0;
+        loop {
+            let deadline = fetch.deadline.min(Instant::now() + self.timeout(template.timeout()));
+            let call = Call { connector: self, fetch, keys: &keys, today: &today, deadline, calls };
+            let end = call.page(&at, &mut fetched).await?;
+            pages += 1;
+            let Some(next) = self.next(fetch, &at, end)? else { return Ok(fetched) };
+            if fetch.page.is_some() || template.page().is_none_or(|page| pages >= page.pages_max) {
+                fetched.next = Some(next);
+                return Ok(fetched);
+            }
+            let bytes: usize = fetched.buffers.iter().map(bytes::Bytes::len).sum();
+            if bytes > self.connection.limits.answer_bytes_max.saturating_mul(READ_FACTOR) {
+                return Err(Failure::bad("the pages of the answer are together too large (limits.answer_bytes_max)"));
+            }
+            at = next;
+        }
+    }
+
+    fn next(&self, fetch: &Fetch<'_>, at: &PageAt, end: PageEnd) -> Result<Option<PageAt>, Failure> {
+        let Some(page) = fetch.template.page() else { return Ok(None) };
+        Ok(match (&page.by, end.cursor) {
+            (PageBy::Cursor { .. }, None) => None,
+            (PageBy::Cursor { .. }, Some(cursor)) => {
+                let next = PageAt::Cursor(cursor);
+                if next == *at {
+                    return Err(Failure::bad("the answer's next cursor is the one it was asked with"));
+                }
+                Some(next)
+            }
+            (PageBy::Number { .. }, _) if end.count < page.size => None,
+            (PageBy::Number { .. }, _) => Some(PageAt::Number(rest::number_of(at).saturating_add(1))),
+        })
+    }
+}
+
+/// One page's call.
+pub(crate) struct Call<'a> {
+    pub connector: &'a Connector,
+    pub fetch: &'a Fetch<'a>,
+    pub keys: &'a KeyIndex<'a>,
+    today: &'a str,
+    pub deadline: Instant,
+    calls: &'a AtomicU32,
+}
+
+impl<'a> Call<'a> {
+    async fn page(&self, at: &PageAt, out: &mut Fetched) -> Result<PageEnd, Failure> {
+        match (&self.fetch.template.ask, &self.connector.way) {
+            (Ask::Http(ask), Way::Http(_)) => rest::page(self, ask, at, out).await,
+            (Ask::Graphql(ask), Way::Http(_)) => graphql::page(self, ask, at, out).await,
+            (Ask::Sql(ask), Way::Sql(pool)) => sql::page(self, pool, ask, at, out).await,
+            _ => Err(Failure::new(ErrorCode::Internal, "the request is of another protocol than its source")),
+        }
+    }
+
+    pub fn connection(&self) -> &'a Connection {
+        &self.connector.connection
+    }
+
+    pub fn guards(&self) -> &'a Guards {
+        &self.connector.guards
+    }
+
+    pub fn count(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn key_count(&self) -> u32 {
+        u32::try_from(self.fetch.keys.len()).unwrap_or(u32::MAX)
+    }
+
+    pub fn values(&self) -> Values<'a> {
+        Values { keys: self.fetch.keys, inputs: self.fetch.inputs, today: self.today }
+    }
+
+    pub fn reader(&self) -> Reader<'a> {
+        let xml = self.connection().format == crate::model::binding::format::Format::Xml;
+        Reader { fetch: self.fetch, keys: self.keys, xml }
+    }
+
+    pub fn wire(&self) -> Result<Wire<'a>, Failure> {
+        let Way::Http(client) = &self.connector.way else {
+            return Err(Failure::new(ErrorCode::Internal, "the source is a database"));
+        };
+        Ok(Wire {
+            connection: self.connection(),
+            client,
+            guards: self.guards(),
+            context: self.fetch.context,
+            deadline: self.deadline,
+            calls: self.calls,
+        })
+    }
+}
+
+/// `yyyy-MM-dd` at +08:00.
+fn today() -> String {
+    let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(8));
+    jiff::Timestamp::now().to_zoned(zone).date().to_string()
+}

@@ -1,0 +1,292 @@
+//! GraphQL sources: the selection set is built from the wanted pointers, nothing else is named.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method};
+use reqwest::Url;
+
+use super::connector::Call;
+use super::failure::{Failure, redacted};
+use super::records::PageEnd;
+use super::rest::page_parameters;
+use super::{Fetched, PageAt, charset, json};
+use crate::base::code::ErrorCode;
+use crate::base::pointer::Pointer;
+use crate::model::binding::format::Encoding;
+use crate::model::binding::request::PageBy;
+use crate::model::binding::request::graphql::{GraphqlAsk, GraphqlVariable, is_name};
+use crate::model::binding::request::template::{json_number, json_text, key_list};
+use crate::source::wire::Outgoing;
+
+/// Fields to select, nested.
+#[derive(Debug, Default)]
+struct Selection(BTreeMap<String, Selection>);
+
+impl Selection {
+    /// Numbers are places in lists, not fields.
+    fn add(&mut self, segments: &[Box<str>]) -> Result<(), Failure> {
+        let mut here = self;
+        for segment in segments.iter().filter(|segment| segment.parse::<usize>().is_err()) {
+            if !is_name(segment) {
+                let detail = format!("`{segment}` is not a GraphQL field; correct the pointer in the binding");
+                return Err(Failure::new(ErrorCode::Internal, detail));
+            }
+            here = here.0.entry(segment.to_string()).or_default();
+        }
+        Ok(())
+    }
+
+    fn print(&self, out: &mut String) {
+        if self.0.is_empty() {
+            return;
+        }
+        out.push('{');
+        for (n, (name, inside)) in self.0.iter().enumerate() {
+            if n > 0 {
+                out.push(' ');
+            }
+            out.push_str(name);
+            inside.print(out);
+        }
+        out.push('}');
+    }
+}
+
+/// One page of a read.
+pub(crate) async fn page(
+    call: &Call<'_>,
+    ask: &GraphqlAsk,
+    at: &PageAt,
+    out: &mut Fetched,
+) -> Result<PageEnd, Failure> {
+    let mut body = String::from("{\"query\":");
+    json_text(&document(call, ask, at)?, &mut body);
+    body.push_str(",\"variables\":");
+    variables(call, ask, &mut body)?;
+    body.push('}');
+    let reply = call.wire()?.send(&outgoing(call, body)?).await?;
+    let ok = reply.status.is_success();
+    let status = reply.status.as_u16();
+    let refused = || Failure::new(ErrorCode::SourceError, format!("the source answered with HTTP status {status}"));
+    let text = charset::decode(reply.body, Encoding::Auto, reply.content_type.as_deref(), false);
+    let buffer = match text {
+        Ok(text) => Bytes::from(text),
+        Err(_) if !ok => return Err(refused()),
+        Err(bad) => return Err(bad),
+    };
+    let kept = buffer.clone();
+    let text = match json::check(&kept) {
+        Ok(text) => text,
+        Err(_) if !ok => return Err(refused()),
+        Err(bad) => return Err(bad),
+    };
+    let errors = Errors::read(text)?;
+    if !ok && errors.0.is_empty() {
+        return Err(refused());
+    }
+    read(call, ask, buffer, text, &errors, out)
+}
+
+fn read(
+    call: &Call<'_>,
+    ask: &GraphqlAsk,
+    buffer: Bytes,
+    text: &str,
+    errors: &Errors<'_>,
+    out: &mut Fetched,
+) -> Result<PageEnd, Failure> {
+    let member = |name: &str| Pointer::parse(&format!("/data/{name}")).unwrap_or_default();
+    let value = |name: &str| json::find(text, &member(name));
+    let reader = call.reader();
+    match ask {
+        GraphqlAsk::Plain { .. } | GraphqlAsk::Argument { .. } => {
+            if !errors.0.is_empty() {
+                return Err(errors.failure(call));
+            }
+            let data = value("r")?.ok_or_else(missing)?;
+            let cursor = reader.cursor(data)?;
+            Ok(PageEnd { count: reader.data(buffer, data, None, out)?, cursor })
+        }
+        GraphqlAsk::Aliases { .. } => {
+            let failed = errors.keys(call, |path| path.first()?.strip_prefix('a')?.parse().ok())?;
+            for key in (0..call.key_count()).filter(|key| !failed.contains(key)) {
+                let data = value(&format!("a{key}"))?.ok_or_else(missing)?;
+                if call.fetch.template.reading.items.is_none() && data.starts_with('[') {
+                    for item in json::elements(data)? {
+                        reader.data(buffer.clone(), item, Some(key), out)?;
+                    }
+                } else {
+                    reader.data(buffer.clone(), data, Some(key), out)?;
+                }
+            }
+            out.failed.extend(failed);
+            Ok(PageEnd::default())
+        }
+        GraphqlAsk::Entities { .. } => {
+            let failed = errors.keys(call, |path| match path {
+                [first, index, ..] if first == "_entities" => index.parse().ok(),
+                _ => None,
+            })?;
+            let list = value("_entities")?.filter(|list| list.starts_with('[')).ok_or_else(missing)?;
+            let entities = json::elements(list)?;
+            if u32::try_from(entities.len()).ok() != Some(call.key_count()) {
+                return Err(Failure::bad("the answer has not as many entities as were asked for"));
+            }
+            for (entity, key) in entities.into_iter().zip(0..).filter(|(_, key)| !failed.contains(key)) {
+                reader.data(buffer.clone(), entity, Some(key), out)?;
+            }
+            out.failed.extend(failed);
+            Ok(PageEnd::default())
+        }
+    }
+}
+
+fn missing() -> Failure {
+    Failure::bad("the answer lacks a field that was asked for")
+}
+
+/// The answer's `errors`: path and message of each.
+struct Errors<'t>(Vec<(Vec<String>, &'t str)>);
+
+impl<'t> Errors<'t> {
+    fn read(text: &'t str) -> Result<Self, Failure> {
+        let list = json::find_in(text, &["errors".into()])?.filter(|list| list.starts_with('['));
+        let mut all = Vec::new();
+        for error in list.map(json::elements).transpose()?.unwrap_or_default() {
+            let path = json::find_in(error, &["path".into()])?.filter(|path| path.starts_with('['));
+            let path = path.map(json::elements).transpose()?.unwrap_or_default();
+            let path = path.into_iter().map(|part| json::text(part).map(|text| text.into_owned()));
+            let message = json::find_in(error, &["message".into()])?.unwrap_or("\"\"");
+            all.push((path.collect::<Result<_, _>>()?, message));
+        }
+        Ok(Self(all))
+    }
+
+    fn failure(&self, call: &Call<'_>) -> Failure {
+        let message = self.0.first().and_then(|(_, message)| json::text(message).ok()).unwrap_or_default();
+        let message = redacted(&message, call.fetch.keys, call.fetch.inputs);
+        Failure::new(ErrorCode::SourceError, format!("the source answered with errors: {message}"))
+    }
+
+    /// The keys that errors belong to; where one belongs to none, or no key is left, the whole answer failed.
+    fn keys(&self, call: &Call<'_>, key: impl Fn(&[String]) -> Option<u32>) -> Result<Vec<u32>, Failure> {
+        let mut failed = Vec::new();
+        for (path, _) in &self.0 {
+            match key(path).filter(|key| *key < call.key_count()) {
+                Some(key) if failed.contains(&key) => {}
+                Some(key) => failed.push(key),
+                None => return Err(self.failure(call)),
+            }
+        }
+        if !failed.is_empty() && u32::try_from(failed.len()).ok() == Some(call.key_count()) {
+            return Err(self.failure(call));
+        }
+        Ok(failed)
+    }
+}
+
+fn outgoing(call: &Call<'_>, body: String) -> Result<Outgoing, Failure> {
+    let url = Url::parse(call.connection().base_url.reveal())
+        .map_err(|_| Failure::new(ErrorCode::Internal, "`base_url` is not an address"))?;
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let accept = "application/graphql-response+json, application/json;q=0.9";
+    headers.insert(ACCEPT, HeaderValue::from_static(accept));
+    let bytes = Bytes::from(body.clone());
+    Ok(Outgoing { method: Method::POST, url, query: Vec::new(), headers, json: Some(body), body: bytes })
+}
+
+fn document(call: &Call<'_>, ask: &GraphqlAsk, at: &PageAt) -> Result<String, Failure> {
+    let selection = selection(call)?;
+    let paging: String =
+        page_parameters(call, at).into_iter().map(|(name, _, json)| format!(" {name}:{json}")).collect();
+    let call_of = |field: &str, arguments: &str| {
+        if arguments.is_empty() { field.to_owned() } else { format!("{field}({})", arguments.trim_start()) }
+    };
+    Ok(match ask {
+        GraphqlAsk::Plain { field } => format!("query{{r:{}{selection}}}", call_of(field, &paging)),
+        GraphqlAsk::Argument { field, argument: GraphqlVariable { name, kind, .. } } => {
+            let field = call_of(field, &format!("{name}:$k{paging}"));
+            format!("query($k:{kind}){{r:{field}{selection}}}")
+        }
+        GraphqlAsk::Aliases { field, argument: GraphqlVariable { name, kind, .. } } => {
+            let (mut declared, mut fields) = (String::new(), String::new());
+            for key in 0..call.key_count() {
+                let _ = write!(declared, "$k{key}:{kind} ");
+                let _ = write!(fields, "a{key}:{field}({name}:$k{key}){selection} ");
+            }
+            format!("query({}){{{}}}", declared.trim_end(), fields.trim_end())
+        }
+        GraphqlAsk::Entities { typename, .. } => {
+            let selection = if selection.is_empty() { "{__typename}" } else { &selection };
+            format!("query($r:[_Any!]!){{_entities(representations:$r){{... on {typename}{selection}}}}}")
+        }
+    })
+}
+
+/// What is read of the field's value: the wanted fields of its records, their key, the next cursor.
+fn selection(call: &Call<'_>) -> Result<String, Failure> {
+    let template = call.fetch.template;
+    let reading = &template.reading;
+    let items: &[Box<str>] = reading.items.as_ref().map_or(&[], Pointer::segments);
+    let of_record = |pointer: &Pointer| -> Vec<Box<str>> { items.iter().chain(pointer.segments()).cloned().collect() };
+    let mut selection = Selection::default();
+    selection.add(items)?;
+    let own = reading.item_key.iter().chain(reading.only.as_ref().map(|only| &only.at));
+    for pointer in call.fetch.wanted.iter().chain(own) {
+        selection.add(&of_record(pointer))?;
+    }
+    if call.fetch.wanted.is_empty() && reading.item_key.is_none() && reading.only.is_none() {
+        selection.add(&[items, &["__typename".into()]].concat())?;
+    }
+    if let Some(PageBy::Cursor { next, .. }) = template.page().map(|page| &page.by) {
+        selection.add(next.segments())?;
+    }
+    let mut out = String::new();
+    selection.print(&mut out);
+    Ok(out)
+}
+
+fn variables(call: &Call<'_>, ask: &GraphqlAsk, out: &mut String) -> Result<(), Failure> {
+    let values = call.values();
+    let scalar = |numbers: bool, key: &str, out: &mut String| {
+        if numbers {
+            return json_number(key, out);
+        }
+        json_text(key, out);
+        Ok(())
+    };
+    out.push('{');
+    match ask {
+        GraphqlAsk::Plain { .. } => {}
+        GraphqlAsk::Argument { argument, .. } => {
+            out.push_str("\"k\":");
+            if argument.kind.trim_start().starts_with('[') && !values.keys.is_empty() {
+                key_list(&values, argument.numbers, out)?;
+            } else {
+                let missing = || Failure::new(ErrorCode::InputMissing, "the request's argument has no value");
+                scalar(argument.numbers, values.key().ok_or_else(missing)?, out)?;
+            }
+        }
+        GraphqlAsk::Aliases { argument, .. } => {
+            for (n, key) in values.keys.iter().enumerate() {
+                let _ = write!(out, "{}\"k{n}\":", if n > 0 { "," } else { "" });
+                scalar(argument.numbers, key, out)?;
+            }
+        }
+        GraphqlAsk::Entities { typename, key: field } => {
+            out.push_str("\"r\":[");
+            for (n, key) in values.keys.iter().enumerate() {
+                let _ = write!(out, "{}{{\"__typename\":\"{typename}\",\"{field}\":", if n > 0 { "," } else { "" });
+                json_text(key, out);
+                out.push('}');
+            }
+            out.push(']');
+        }
+    }
+    out.push('}');
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! REST: JSON or XML over HTTP, and what SOAP shares with it.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::Url;
+
+use super::connector::Call;
+use super::failure::Failure;
+use super::records::{PageEnd, Reader};
+use super::sign::header;
+use super::wire::{Outgoing, Reply};
+use super::{Fetched, PageAt, charset, json, soap, xml};
+use crate::base::code::ErrorCode;
+use crate::model::binding::format::Format;
+use crate::model::binding::request::template::{Hole, Node, Text, Values, json_text};
+use crate::model::binding::request::{Body, HttpAsk, PageBy};
+
+/// One page of a read.
+pub(crate) async fn page(call: &Call<'_>, ask: &HttpAsk, at: &PageAt, out: &mut Fetched) -> Result<PageEnd, Failure> {
+    let outgoing = outgoing(call, ask, at)?;
+    let reply = call.wire()?.send(&outgoing).await?;
+    let reader = call.reader();
+    let xml = call.connection().format == Format::Xml;
+    // A lookup of something that is not there; a list that is not there is a wrong address.
+    let lookup = !call.fetch.template.many && call.fetch.template.page().is_none();
+    if reply.status == StatusCode::NOT_FOUND && lookup && ask.soap.is_none() {
+        return Ok(PageEnd::default());
+    }
+    if !reply.status.is_success() {
+        return Err(refused(call, &reader, reply, ask.soap.is_some()));
+    }
+    let text = decoded(call, reply)?;
+    if ask.soap.is_some() {
+        return reader.answer(Bytes::from(soap::body(&xml::to_json(&text)?, call)?), out);
+    }
+    let text = if xml { xml::to_json(&text)? } else { text };
+    reader.answer(Bytes::from(text), out)
+}
+
+fn decoded(call: &Call<'_>, reply: Reply) -> Result<String, Failure> {
+    let connection = call.connection();
+    let xml = connection.format == Format::Xml;
+    charset::decode(reply.body, connection.encoding, reply.content_type.as_deref(), xml)
+}
+
+/// An answer with an error status; the source's message where its body is as the binding says.
+fn refused(call: &Call<'_>, reader: &Reader<'_>, reply: Reply, soap: bool) -> Failure {
+    let what = format!("the source answered with HTTP status {}", reply.status.as_u16());
+    if reply.status.is_redirection() {
+        return Failure::new(ErrorCode::SourceError, format!("{what}; redirects are not followed: see `base_url`"));
+    }
+    let plain = Failure::new(ErrorCode::SourceError, what.clone());
+    let Ok(text) = decoded(call, reply) else { return plain };
+    let text = if call.connection().format == Format::Xml { xml::to_json(&text).unwrap_or_default() } else { text };
+    if soap {
+        return soap::fault(&text, call).unwrap_or(plain);
+    }
+    match json::check(text.as_bytes()) {
+        Ok(text) => reader.refused(text, &what),
+        Err(_) => plain,
+    }
+}
+
+fn outgoing(call: &Call<'_>, ask: &HttpAsk, at: &PageAt) -> Result<Outgoing, Failure> {
+    let values = call.values();
+    let in_body = matches!(&ask.body, Some(Body::Json(Node::Object(_))));
+    let parameters = page_parameters(call, at);
+    let mut query = query(ask, &values)?;
+    if !in_body {
+        query.extend(parameters.iter().map(|(name, value, _)| ((*name).to_owned(), value.clone())));
+    }
+    let url = url(call.connection().base_url.reveal(), ask, &values, &query)?;
+    let mut headers = headers(ask, &values)?;
+    let (json, body) = match &ask.body {
+        None => (None, Vec::new()),
+        Some(Body::Json(node)) => {
+            let more: Vec<(&str, String)> =
+                parameters.iter().filter(|_| in_body).map(|(name, _, json)| (*name, json.clone())).collect();
+            let mut text = String::new();
+            node.fill_object(&values, &more, &mut text)?;
+            content_type(&mut headers, "application/json")?;
+            (Some(text.clone()), charset::encode(text, call.connection().encoding, false)?)
+        }
+        Some(Body::Xml(template)) => {
+            let encoding = call.connection().encoding;
+            let mut inside = String::new();
+            template.fill(&values, &mut inside)?;
+            let (text, kind) = match &ask.soap {
+                Some(action) => {
+                    headers.insert("soapaction", header(&format!("\"{action}\""))?);
+                    (soap::envelope(&inside, encoding), "text/xml")
+                }
+                None if inside.trim_start().starts_with("<?xml") => (inside, "application/xml"),
+                None => (soap::declared(&inside, encoding), "application/xml"),
+            };
+            content_type(&mut headers, &format!("{kind}; charset={}", charset::name(encoding)))?;
+            (None, charset::encode(text, encoding, true)?)
+        }
+    };
+    let accept = if call.connection().format == Format::Xml { "text/xml, application/xml" } else { "application/json" };
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static(accept));
+    let method = if ask.post { Method::POST } else { Method::GET };
+    Ok(Outgoing { method, url, query, headers, json, body: Bytes::from(body) })
+}
+
+fn content_type(headers: &mut HeaderMap, value: &str) -> Result<(), Failure> {
+    if !headers.contains_key(CONTENT_TYPE) {
+        headers.insert(CONTENT_TYPE, header(value)?);
+    }
+    Ok(())
+}
+
+fn headers(ask: &HttpAsk, values: &Values<'_>) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    for (name, text) in &ask.headers {
+        headers.insert(name, header(&text.filled(values)?)?);
+    }
+    Ok(headers)
+}
+
+fn query(ask: &HttpAsk, values: &Values<'_>) -> Result<Vec<(String, String)>, Failure> {
+    let mut query = Vec::new();
+    for (name, text) in &ask.query {
+        if matches!(text.only_hole(), Some((Hole::Keys(None), _))) {
+            query.extend(values.keys.iter().map(|key| (name.to_string(), key.to_string())));
+        } else {
+            query.push((name.to_string(), text.filled(values)?));
+        }
+    }
+    Ok(query)
+}
+
+/// The page's parameters: name, value, value as JSON.
+pub(crate) fn page_parameters<'t>(call: &Call<'t>, at: &PageAt) -> Vec<(&'t str, String, String)> {
+    let Some(page) = call.fetch.template.page() else { return Vec::new() };
+    let mut parameters = Vec::new();
+    if let Some(name) = &page.size_parameter {
+        parameters.push((name.as_ref(), page.size.to_string(), page.size.to_string()));
+    }
+    match (&page.by, at) {
+        (PageBy::Cursor { parameter, .. }, PageAt::Cursor(cursor)) => {
+            let mut json = String::new();
+            json_text(cursor, &mut json);
+            parameters.push((parameter.as_ref(), cursor.clone(), json));
+        }
+        (PageBy::Cursor { .. }, _) => {}
+        (PageBy::Number { parameter }, at) => {
+            let number = number_of(at).to_string();
+            parameters.push((parameter.as_ref(), number.clone(), number));
+        }
+    }
+    parameters
+}
+
+/// The page's number, from 1.
+pub(crate) fn number_of(at: &PageAt) -> u32 {
+    match at {
+        PageAt::Number(number) => (*number).max(1),
+        PageAt::First | PageAt::Cursor(_) => 1,
+    }
+}
+
+fn url(base: &str, ask: &HttpAsk, values: &Values<'_>, query: &[(String, String)]) -> Result<Url, Failure> {
+    let mut url = base.to_owned();
+    url.push_str(&path(&ask.path, values)?);
+    for (n, (name, value)) in query.iter().enumerate() {
+        url.push(if n == 0 { '?' } else { '&' });
+        percent(name, &mut url);
+        url.push('=');
+        percent(value, &mut url);
+    }
+    Url::parse(&url).map_err(|_| Failure::new(ErrorCode::Internal, "the request's address is none; see `base_url`"))
+}
+
+/// A value in a path is one segment: it cannot be empty (that would ask for the list), nor `.` or `..`.
+fn path(template: &Text, values: &Values<'_>) -> Result<String, Failure> {
+    for hole in template.holes() {
+        if matches!(values.of(hole)?.as_ref(), "" | "." | "..") {
+            return Err(Failure::new(ErrorCode::ValueInvalid, "a value is none that can stand in a path"));
+        }
+    }
+    let mut out = String::new();
+    template.fill(values, &mut out, &percent)?;
+    Ok(out)
+}
+
+/// Percent-encoded but for RFC 3986's unreserved characters.
+pub(crate) fn percent(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+}

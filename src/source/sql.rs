@@ -1,0 +1,252 @@
+//! SQL sources: one parameterised SELECT over a view, on a connection that cannot write.
+//!
+//! Every column is cast to text, so that no digit is lost on the way. Rows become one JSON array of objects.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Row, Type};
+use tokio::sync::OnceCell;
+use tokio::time::timeout_at;
+
+use super::connector::Call;
+use super::failure::Failure;
+use super::records::PageEnd;
+use super::rest::number_of;
+use super::{Fetched, PageAt, Record};
+use crate::base::code::ErrorCode;
+use crate::base::pointer::Pointer;
+use crate::model::binding::connection::Connection;
+use crate::model::binding::request::SqlAsk;
+use crate::model::binding::request::template::json_text;
+
+const CONNECTIONS_MAX: usize = 16;
+
+/// A database, connected to at the first call.
+#[derive(Debug)]
+pub(crate) enum Pool {
+    Sqlite(Box<SqliteConnectOptions>, u32, OnceCell<SqlitePool>),
+    Postgres(Box<PgConnectOptions>, u32, OnceCell<PgPool>),
+}
+
+impl Pool {
+    pub fn new(connection: &Connection) -> Result<Self, String> {
+        let url = connection.base_url.reveal();
+        let limits = &connection.limits;
+        let max = u32::try_from(limits.in_flight_max.clamp(1, CONNECTIONS_MAX)).unwrap_or(1);
+        if url.starts_with("sqlite:") {
+            let options: SqliteConnectOptions =
+                url.parse().map_err(|_| "`base_url` is not the address of a SQLite file".to_owned())?;
+            let options = options
+                .read_only(true)
+                .create_if_missing(false)
+                .pragma("query_only", "ON")
+                .busy_timeout(Duration::from_millis(limits.timeout_ms));
+            return Ok(Self::Sqlite(Box::new(options), max, OnceCell::new()));
+        }
+        let options: PgConnectOptions =
+            url.parse().map_err(|_| "`base_url` is not the address of a PostgreSQL database".to_owned())?;
+        let timeout = limits.timeout_ms.to_string();
+        let options = options
+            .application_name("huxiang")
+            .options([("default_transaction_read_only", "on"), ("statement_timeout", &timeout)]);
+        Ok(Self::Postgres(Box::new(options), max, OnceCell::new()))
+    }
+}
+
+/// One page of a read.
+pub(crate) async fn page(
+    call: &Call<'_>,
+    pool: &Pool,
+    ask: &SqlAsk,
+    at: &PageAt,
+    out: &mut Fetched,
+) -> Result<PageEnd, Failure> {
+    let permit = call.guards().enter(call.deadline).await?;
+    call.count();
+    let found = timeout_at(call.deadline, run(call, pool, ask, at)).await;
+    drop(permit);
+    let rows = found.unwrap_or_else(|_| Err(Failure::timeout()))?;
+    let (count, buffer) = (rows.seen, u32::try_from(out.buffers.len()).unwrap_or(u32::MAX));
+    for (key, start, end) in rows.spans {
+        out.records.push(Record { key, buffer, start, end });
+    }
+    out.buffers.push(Bytes::from(rows.json));
+    Ok(PageEnd { count, cursor: None })
+}
+
+async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt) -> Result<Rows, Failure> {
+    let columns = columns(call.fetch.wanted)?;
+    let keys = keys(call);
+    let key_given = ask.key_column.is_some() && !keys.is_empty();
+    match pool {
+        Pool::Sqlite(options, max, pool) => {
+            let pool = pool.get_or_init(async || {
+                SqlitePoolOptions::new().max_connections(*max).connect_lazy_with(options.as_ref().clone())
+            });
+            let marks = vec!["?"; keys.len()].join(",");
+            let statement = statement(call, ask, &columns, at, key_given.then(|| format!("IN ({marks})")));
+            let mut connection = pool.await.acquire().await.map_err(unreachable)?;
+            let deadline = call.deadline;
+            // The statement itself stops at the deadline, not only the wait for it.
+            let mut handle = connection.lock_handle().await.map_err(failed)?;
+            handle.set_progress_handler(1_000, move || tokio::time::Instant::now() < deadline);
+            drop(handle);
+            let mut query = sqlx::query(AssertSqlSafe(statement));
+            for key in keys.iter().filter(|_| key_given) {
+                query = query.bind(*key);
+            }
+            collect(call, &columns, key_given, query.fetch(&mut *connection)).await
+        }
+        Pool::Postgres(options, max, pool) => {
+            let pool = pool.get_or_init(async || {
+                PgPoolOptions::new().max_connections(*max).connect_lazy_with(options.as_ref().clone())
+            });
+            let statement = statement(call, ask, &columns, at, key_given.then(|| "= ANY($1)".to_owned()));
+            let mut connection = pool.await.acquire().await.map_err(unreachable)?;
+            let mut query = sqlx::query(AssertSqlSafe(statement));
+            if key_given {
+                query = query.bind(keys.iter().map(|key| (*key).to_owned()).collect::<Vec<String>>());
+            }
+            collect(call, &columns, key_given, query.fetch(&mut *connection)).await
+        }
+    }
+}
+
+fn keys<'a>(call: &Call<'a>) -> Vec<&'a str> {
+    let values = call.values();
+    if values.keys.is_empty() {
+        return values.key().into_iter().collect();
+    }
+    values.keys.iter().map(AsRef::as_ref).collect()
+}
+
+/// The columns that wanted pointers start with, each once.
+fn columns(wanted: &[Pointer]) -> Result<Vec<&str>, Failure> {
+    let mut columns: Vec<&str> = Vec::new();
+    for pointer in wanted {
+        let Some(column) = pointer.segments().first() else { continue };
+        if column.contains('\0') {
+            return Err(Failure::new(ErrorCode::Internal, "a pointer of the binding is not a column"));
+        }
+        if !columns.contains(&column.as_ref()) {
+            columns.push(column);
+        }
+    }
+    Ok(columns)
+}
+
+/// `t` before every column: SQLite reads a quoted name it does not know as a text, unless it is qualified.
+fn column(name: &str) -> String {
+    format!("t.\"{}\"", name.replace('"', "\"\""))
+}
+
+fn statement(call: &Call<'_>, ask: &SqlAsk, columns: &[&str], at: &PageAt, condition: Option<String>) -> String {
+    let only = call.fetch.template.reading.only.as_ref();
+    let only = only.and_then(|only| only.at.segments().first()).map(AsRef::as_ref);
+    let key = ask.key_column.as_deref();
+    // The key comes first, what `only` looks at second, then what is wanted.
+    let extra =
+        [key, only].map(|name| name.map_or("NULL".to_owned(), |name| format!("CAST({} AS TEXT)", column(name))));
+    let wanted = columns.iter().map(|name| format!("CAST({} AS TEXT)", column(name)));
+    let selected = extra.into_iter().chain(wanted).collect::<Vec<_>>().join(",");
+    let mut statement = format!("SELECT {selected} FROM {} AS t", ask.view);
+    if let (Some(key), Some(condition)) = (key, condition) {
+        statement.push_str(&format!(" WHERE {} {condition}", column(key)));
+    }
+    if let Some(page) = call.fetch.template.page() {
+        let order = key.map_or("1".to_owned(), column);
+        let offset = (u64::from(number_of(at)) - 1).saturating_mul(u64::try_from(page.size).unwrap_or(u64::MAX));
+        statement.push_str(&format!(" ORDER BY {order} LIMIT {} OFFSET {offset}", page.size));
+    }
+    statement
+}
+
+#[derive(Default)]
+struct Rows {
+    json: String,
+    spans: Vec<(u32, u32, u32)>,
+    /// Rows, those left out by `only` among them.
+    seen: usize,
+}
+
+async fn collect<R>(
+    call: &Call<'_>,
+    columns: &[&str],
+    key_given: bool,
+    mut stream: impl Stream<Item = Result<R, sqlx::Error>> + Unpin,
+) -> Result<Rows, Failure>
+where
+    R: Row,
+    usize: ColumnIndex<R>,
+    for<'r> Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let max = call.connection().limits.answer_bytes_max;
+    let only = call.fetch.template.reading.only.as_ref();
+    let mut rows = Rows::default();
+    rows.json.push('[');
+    while let Some(row) = stream.try_next().await.map_err(failed)? {
+        rows.seen += 1;
+        let cell = |index: usize| row.try_get::<Option<String>, usize>(index).map_err(failed);
+        if only.is_some_and(|only| cell(1).is_ok_and(|value| !only.holds(value.as_deref().unwrap_or("null")))) {
+            continue;
+        }
+        let key = match cell(0)? {
+            Some(key) if key_given && call.fetch.template.many => call.keys.get(&key),
+            _ => Some(0),
+        };
+        let Some(key) = key else { continue };
+        if rows.json.len() > 1 {
+            rows.json.push(',');
+        }
+        let start = rows.json.len();
+        for (n, name) in columns.iter().enumerate() {
+            rows.json.push(if n == 0 { '{' } else { ',' });
+            json_text(name, &mut rows.json);
+            rows.json.push(':');
+            match cell(n + 2)? {
+                Some(value) => json_text(&value, &mut rows.json),
+                None => rows.json.push_str("null"),
+            }
+        }
+        rows.json.push_str(if columns.is_empty() { "{}" } else { "}" });
+        let end = rows.json.len();
+        let span = u32::try_from(start).ok().zip(u32::try_from(end).ok()).filter(|_| end <= max);
+        let (start, end) = span
+            .ok_or_else(|| Failure::bad(format!("the answer is larger than {max} bytes (limits.answer_bytes_max)")))?;
+        rows.spans.push((key, start, end));
+    }
+    rows.json.push(']');
+    Ok(rows)
+}
+
+fn unreachable(error: sqlx::Error) -> Failure {
+    match error {
+        sqlx::Error::PoolTimedOut => Failure::timeout(),
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default().into_owned();
+            Failure::new(ErrorCode::SourceUnreachable, format!("the database cannot be opened (code {code})"))
+        }
+        _ => Failure::new(ErrorCode::SourceUnreachable, "the database cannot be reached"),
+    }
+}
+
+/// A database's message may quote values; its code does not.
+fn failed(error: sqlx::Error) -> Failure {
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default().into_owned();
+            // SQLite's "interrupted", PostgreSQL's "query canceled".
+            if matches!(code.as_str(), "9" | "57014") {
+                return Failure::timeout();
+            }
+            let hint = if code == "42883" { "; the key column must be text: cast it in the view" } else { "" };
+            Failure::new(ErrorCode::SourceError, format!("the database refused the statement (code {code}){hint}"))
+        }
+        sqlx::Error::Io(_) => Failure::new(ErrorCode::SourceUnreachable, "the connection to the database broke off"),
+        _ => Failure::bad("a row of the answer cannot be read"),
+    }
+}

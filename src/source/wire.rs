@@ -1,0 +1,192 @@
+//! The one seam to the HTTP client: a request goes out under its guards, an answer comes back whole.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::Url;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::CallContext;
+use super::failure::Failure;
+use super::guard::{Guards, body, retry};
+use super::sign::{Signed, header, sign};
+use crate::base::code::ErrorCode;
+use crate::model::binding::connection::Connection;
+use crate::model::binding::connection::sign::{Secret, Signing};
+use crate::model::binding::format::Authority;
+
+/// A request, but for its signature.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub method: Method,
+    pub url: Url,
+    /// Query parameters, not encoded.
+    pub query: Vec<(String, String)>,
+    pub headers: HeaderMap,
+    /// The text of a JSON body.
+    pub json: Option<String>,
+    pub body: Bytes,
+}
+
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub status: StatusCode,
+    pub content_type: Option<String>,
+    pub body: Vec<u8>,
+}
+
+/// One call's way out.
+pub(crate) struct Wire<'a> {
+    pub connection: &'a Connection,
+    pub client: &'a reqwest::Client,
+    pub guards: &'a Guards,
+    pub context: &'a CallContext,
+    pub deadline: Instant,
+    pub calls: &'a AtomicU32,
+}
+
+/// How one try ended.
+enum Tried {
+    Reply(Reply),
+    /// It may be tried again after that moment; else it ends so.
+    NotNow(Instant, Failure),
+    Unauthorized,
+}
+
+impl Wire<'_> {
+    /// Sends the request, again where the source says "not now" or cannot be reached and the deadline allows. Only
+    /// reads go this way.
+    pub async fn send(&self, out: &Outgoing) -> Result<Reply, Failure> {
+        let mut refused: Option<Secret> = None;
+        let mut tries = 0;
+        loop {
+            let token = self.token(refused.as_ref()).await?;
+            match self.attempt(out, token.as_ref(), tries).await? {
+                Tried::Reply(reply) => return Ok(reply),
+                Tried::Unauthorized if token.is_some() && refused.is_none() => refused = token,
+                Tried::Unauthorized => {
+                    return Err(Failure::new(ErrorCode::SourceError, "the source answered with HTTP status 401"));
+                }
+                Tried::NotNow(at, failure) => {
+                    if tries >= self.connection.limits.retries_max || at >= self.deadline {
+                        return Err(failure);
+                    }
+                    tries += 1;
+                    sleep_until(at).await;
+                }
+            }
+        }
+    }
+
+    async fn token(&self, refused: Option<&Secret>) -> Result<Option<Secret>, Failure> {
+        match &self.connection.sign {
+            Some(signing @ Signing::Oauth2 { .. }) => {
+                self.guards.tokens.get(self.client, signing, refused, self.deadline).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn attempt(&self, out: &Outgoing, token: Option<&Secret>, tries: u32) -> Result<Tried, Failure> {
+        let permit = self.guards.enter(self.deadline).await?;
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let tried = timeout_at(self.deadline, self.once(out, token, tries)).await;
+        drop(permit);
+        tried.unwrap_or_else(|_| Err(Failure::timeout()))
+    }
+
+    async fn once(&self, out: &Outgoing, token: Option<&Secret>, tries: u32) -> Result<Tried, Failure> {
+        let headers = self.headers(out, token)?;
+        let request = self.client.request(out.method.clone(), out.url.clone()).headers(headers);
+        let response = match request.body(out.body.clone()).send().await {
+            Ok(response) => response,
+            Err(error) if error.is_timeout() => return Err(Failure::timeout()),
+            Err(error) => {
+                let what = if error.is_connect() { "cannot be reached" } else { "closed the connection unanswered" };
+                let failure = Failure::new(ErrorCode::SourceUnreachable, format!("the source {what}"));
+                return Ok(Tried::NotNow(Instant::now() + retry::wait(None, tries), failure));
+            }
+        };
+        let status = response.status();
+        if retry::is_not_now(status) {
+            let code =
+                if status == StatusCode::TOO_MANY_REQUESTS { ErrorCode::SourceBusy } else { ErrorCode::SourceError };
+            let failure = Failure::new(code, format!("the source answered with HTTP status {}", status.as_u16()));
+            let now = Instant::now();
+            let at = now.checked_add(retry::wait(Some(response.headers()), tries)).unwrap_or(self.deadline);
+            return Ok(Tried::NotNow(at, failure));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            return Ok(Tried::Unauthorized);
+        }
+        let content_type =
+            response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let body = body::read(response, self.connection.limits.answer_bytes_max).await?;
+        Ok(Tried::Reply(Reply { status, content_type, body }))
+    }
+
+    /// Signed anew for every try: timestamps and nonces are good once.
+    fn headers(&self, out: &Outgoing, token: Option<&Secret>) -> Result<HeaderMap, Failure> {
+        let mut headers = out.headers.clone();
+        for (name, value) in &self.connection.headers {
+            headers.insert(name, value.clone());
+        }
+        self.told(&mut headers)?;
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, header(&format!("Bearer {}", token.reveal()))?);
+        }
+        if let Some(signing) = &self.connection.sign {
+            let signed = Signed {
+                method: &out.method,
+                url: &out.url,
+                query: &out.query,
+                json: out.json.as_deref(),
+                body: &out.body,
+            };
+            sign(signing, &signed, &mut headers)?;
+        }
+        Ok(headers)
+    }
+
+    /// What every call tells: the trace, the request, and perhaps the caller.
+    fn told(&self, headers: &mut HeaderMap) -> Result<(), Failure> {
+        let mut tell = |name: &'static str, value: &str| {
+            headers.insert(name, header(&printable(value))?);
+            Ok::<(), Failure>(())
+        };
+        if let Some(traceparent) = &self.context.traceparent {
+            tell("traceparent", traceparent)?;
+        }
+        if !self.context.request_id.is_empty() {
+            tell("x-request-id", &self.context.request_id)?;
+        }
+        if self.connection.authority == Authority::Caller {
+            let caller = self.context.caller.as_ref().ok_or_else(|| {
+                Failure::new(ErrorCode::InputMissing, "the source is asked in the caller's name, and there is none")
+            })?;
+            tell("x-principal", &caller.principal)?;
+            if let Some(purpose) = &caller.purpose {
+                tell("x-purpose", purpose)?;
+            }
+            if let Some(case) = &caller.case {
+                tell("x-case", case)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Printable ASCII as it is, everything else (and `%`) percent-encoded.
+fn printable(value: &str) -> String {
+    let mut out = String::new();
+    for c in value.chars() {
+        if (' '..='~').contains(&c) && c != '%' {
+            out.push(c);
+        } else {
+            super::rest::percent(c.encode_utf8(&mut [0; 4]), &mut out);
+        }
+    }
+    out
+}
