@@ -9,4 +9,5 @@ pub mod base;
 pub mod engine;
 pub mod identify;
 pub mod model;
+pub mod serve;
 pub mod source;

@@ -1,0 +1,47 @@
+// The page around GraphiQL. Token, purpose and case live in the fields alone: nothing is kept in the browser,
+// because queries may hold ids. `/graphiql#token=…&purpose=…&case=…&from=…&query=…&variables=…` fills them and
+// the editors; a fragment never reaches the server, and it is taken off the address at once.
+(function () {
+  'use strict';
+  var fields = ['token', 'purpose', 'case', 'from'];
+  var field = function (name) { return document.getElementById(name); };
+  var given = new URLSearchParams(location.hash.slice(1));
+  fields.forEach(function (name) { if (given.get(name)) field(name).value = given.get(name); });
+  if (location.hash) history.replaceState(null, '', location.pathname);
+
+  var kept = new Map();
+  var storage = {
+    getItem: function (key) { return kept.has(key) ? kept.get(key) : null; },
+    setItem: function (key, value) { kept.set(key, String(value)); },
+    removeItem: function (key) { kept.delete(key); },
+    clear: function () { kept.clear(); },
+    get length() { return kept.size; }
+  };
+
+  function fetcher(params, options) {
+    var headers = Object.assign({
+      'Content-Type': 'application/json',
+      'Accept': 'application/graphql-response+json, application/json'
+    }, options && options.headers);
+    var body = { query: params.query, operationName: params.operationName, variables: params.variables, extensions: {} };
+    var token = field('token').value.trim();
+    if (token) headers.Authorization = 'Bearer ' + token.replace(/^Bearer\s+/i, '');
+    if (field('from').value.trim()) headers['X-Forwarded-For'] = field('from').value.trim();
+    if (field('purpose').value.trim()) body.extensions.purpose = field('purpose').value.trim();
+    if (field('case').value.trim()) body.extensions.case = field('case').value.trim();
+    return fetch('graphql', { method: 'POST', headers: headers, body: JSON.stringify(body), credentials: 'omit' })
+      .then(function (response) { return response.json(); });
+  }
+
+  var root = ReactDOM.createRoot(document.getElementById('graphiql'));
+  var render = function (key) {
+    root.render(React.createElement(GraphiQL, {
+      key: key, fetcher: fetcher, storage: storage, shouldPersistHeaders: false,
+      defaultQuery: given.get('query') || '# Ctrl-Space offers what this token may see; Ctrl-Enter asks.\n',
+      variables: given.get('variables') || undefined
+    }));
+  };
+  // Another token sees another schema: read it anew, and keep what was typed.
+  field('token').addEventListener('change', function () { render('token-' + Date.now()); });
+  render('first');
+})();

@@ -1,0 +1,216 @@
+//! From the file as written to the checked configuration; every fault is added, none stops the reading.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde_saphyr::{Location, Spanned};
+
+use super::{
+    AuditConfig, ClaimType, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, Limits, Networks, Pem, TlsConfig,
+    TokenAlgorithm, Variables, format,
+};
+use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
+
+pub fn place(at: Location, length: usize) -> Place {
+    let count = |n: u64| usize::try_from(n).unwrap_or(0);
+    Place { line: count(at.line()), column: count(at.column()), length }
+}
+
+pub struct Reader<'a> {
+    pub text: &'a Arc<SourceText>,
+    pub base: &'a Path,
+    pub variables: Variables<'a>,
+    pub faults: &'a mut Faults,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, at: &Spanned<String>, message: impl Into<String>, hint: impl Into<String>) {
+        let place = place(at.referenced, at.value.chars().count());
+        self.faults.add(self.text, place, message, hint);
+    }
+
+    /// The text with its variables filled in; a missing variable is a fault.
+    fn fill(&mut self, at: &Spanned<String>) -> String {
+        let mut out = String::new();
+        let mut rest = at.value.as_str();
+        while let Some((before, after)) = rest.split_once("${") {
+            out.push_str(before);
+            let Some((inside, tail)) = after.split_once('}') else {
+                self.fault(at, "`${` without `}`", "write `${NAME}` or `${NAME:-default}`");
+                return out;
+            };
+            let (name, default) = inside.split_once(":-").map_or((inside, None), |(n, d)| (n, Some(d)));
+            match (self.variables)(name).or_else(|| default.map(str::to_owned)) {
+                Some(value) => out.push_str(&value),
+                None => {
+                    let hint = format!("set {name} in the gateway's environment");
+                    self.fault(at, format!("the variable `{name}` is not set"), hint);
+                }
+            }
+            rest = tail;
+        }
+        out.push_str(rest);
+        out
+    }
+
+    fn path(&mut self, at: &Spanned<String>) -> PathBuf {
+        self.base.join(self.fill(at))
+    }
+
+    fn pem(&mut self, at: &Spanned<String>) -> Pem {
+        let text = self.fill(at);
+        if text.trim_start().starts_with("-----BEGIN") {
+            return Pem::Text(text.into());
+        }
+        let path = self.base.join(&text);
+        if !text.is_empty() && !path.is_file() {
+            let hint = "give a PEM file's path (from the folder that holds config/), or a variable with the PEM text";
+            self.fault(at, format!("there is no file `{text}`"), hint);
+        }
+        Pem::File(path)
+    }
+
+    pub fn config(&mut self, file: format::ConfigFile) -> Option<GatewayConfig> {
+        let listen_text = self.fill(&file.listen);
+        let listen = listen_text.parse::<SocketAddr>().ok();
+        if listen.is_none() {
+            self.fault(&file.listen, "this is not an address and port", "write for example `127.0.0.1:8080`");
+        }
+        let tls = file.tls.map(|tls| TlsConfig { cert: self.pem(&tls.cert), key: self.pem(&tls.key) });
+        let claims: BTreeMap<String, ClaimType> =
+            file.principal.claims.iter().map(|(name, kind)| (name.clone(), kind.value)).collect();
+        let issuers = file.issuers.iter().filter_map(|entry| self.issuer(entry, &claims)).collect();
+        self.twice(&file.issuers);
+        let named = file.networks.iter().map(|(name, ranges)| (name.clone(), self.ranges(ranges))).collect();
+        let proxies = self.ranges(&file.proxies);
+        let graphql = GraphqlConfig {
+            get_queries: file.graphql.get_queries,
+            graphiql: file.graphql.graphiql,
+            trusted_documents: file.graphql.trusted_documents.as_ref().map(|at| self.path(at)),
+            introspection: file.graphql.introspection,
+        };
+        let store = self.path(&file.audit.store);
+        let key = self.fill(&file.audit.key);
+        if key.len() < 32 {
+            self.fault(&file.audit.key, "the audit key is shorter than 32 bytes", "make one: `openssl rand -hex 32`");
+        }
+        self.limits(&file.limits);
+        Some(GatewayConfig {
+            listen: listen?,
+            tls,
+            issuers,
+            networks: Networks { named, proxies },
+            limits: file.limits,
+            graphql,
+            claims,
+            audit: AuditConfig { store, key: key.as_bytes().into() },
+        })
+    }
+
+    fn issuer(&mut self, entry: &format::IssuerEntry, claims: &BTreeMap<String, ClaimType>) -> Option<Issuer> {
+        let issuer = self.fill(&entry.issuer);
+        let audience = self.fill(&entry.audience);
+        if issuer.is_empty() || audience.is_empty() {
+            self.fault(&entry.issuer, "issuer and audience must not be empty", "write the token's `iss` and `aud`");
+        }
+        let algorithms: Vec<_> = entry.algorithms.iter().filter_map(|at| self.algorithm(at)).collect();
+        if entry.algorithms.is_empty() {
+            self.fault(&entry.issuer, "no algorithm is listed", "list what the issuer signs with: RS256, ES256, EdDSA");
+        }
+        let keys: Vec<_> = entry.keys.iter().map(|at| self.pem(at)).collect();
+        let jwks = entry.jwks.as_ref().and_then(|at| self.jwks(at));
+        if entry.keys.is_empty() && entry.jwks.is_none() {
+            self.fault(&entry.issuer, "the issuer has no keys", "give `jwks` (a file or an https URL) or `keys`");
+        }
+        let signing_key = entry.signing_key.as_ref().map(|at| self.pem(at));
+        if let (Some(at), false) = (&entry.signing_key, entry.demo) {
+            let hint = "remove it, or mark the issuer `demo: true`; a gateway never signs for a real issuer";
+            self.fault(at, "only a demo issuer has a signing key", hint);
+        }
+        for (name, at) in &entry.claims {
+            let known = claims.keys().map(String::as_str).chain(["id", "roles"]);
+            if known.clone().all(|other| other != name) {
+                let hint = did_you_mean(name, known, "declare it under `principal.claims` first");
+                self.fault(at, format!("`{name}` is no claim of the principal"), hint);
+            }
+        }
+        let claims = entry.claims.iter().map(|(name, at)| (name.clone(), at.value.clone())).collect();
+        Some(Issuer { issuer, audience, algorithms, jwks, keys, demo: entry.demo, signing_key, claims })
+    }
+
+    fn twice(&mut self, entries: &[format::IssuerEntry]) {
+        for (at, entry) in entries.iter().enumerate() {
+            if entries.iter().take(at).any(|other| other.issuer.value == entry.issuer.value) {
+                self.fault(&entry.issuer, "this issuer is listed twice", "put all its keys into one entry");
+            }
+        }
+    }
+
+    fn algorithm(&mut self, at: &Spanned<String>) -> Option<TokenAlgorithm> {
+        match at.value.as_str() {
+            "RS256" => Some(TokenAlgorithm::Rs256),
+            "ES256" => Some(TokenAlgorithm::Es256),
+            "EdDSA" => Some(TokenAlgorithm::EdDsa),
+            other => {
+                let hint = "RS256, ES256 and EdDSA are; shared secrets (HS…) and `none` never";
+                self.fault(at, format!("the algorithm `{other}` is not accepted"), hint);
+                None
+            }
+        }
+    }
+
+    fn jwks(&mut self, at: &Spanned<String>) -> Option<JwksFrom> {
+        let text = self.fill(at);
+        if text.starts_with("https://") {
+            return Some(JwksFrom::Url(text));
+        }
+        let on_loopback = ["http://127.0.0.1:", "http://[::1]:", "http://localhost:"];
+        if on_loopback.iter().any(|prefix| text.starts_with(prefix)) {
+            return Some(JwksFrom::Url(text));
+        }
+        if text.contains("://") {
+            self.fault(at, "keys must not be fetched in the clear", "use an https URL, or a file");
+            return None;
+        }
+        let path = self.base.join(&text);
+        if !path.is_file() {
+            self.fault(at, format!("there is no file `{text}`"), "give a JWKS file's path or an https URL");
+        }
+        Some(JwksFrom::File(path))
+    }
+
+    fn ranges(&mut self, entries: &[Spanned<String>]) -> Vec<IpNet> {
+        let mut out = Vec::new();
+        for at in entries {
+            let text = self.fill(at);
+            let one = text.parse::<IpAddr>().map(IpNet::from);
+            match text.parse::<IpNet>().or(one) {
+                Ok(range) => out.push(range),
+                Err(_) => {
+                    let hint = "write for example `10.20.0.0/16`, `2001:db8::/32` or one address";
+                    self.fault(at, format!("`{text}` is no address range"), hint);
+                }
+            }
+        }
+        out
+    }
+
+    fn limits(&mut self, limits: &Limits) {
+        let sizes = [
+            limits.body_bytes_max,
+            limits.depth_max,
+            limits.tokens_max,
+            limits.nesting_max,
+            limits.upstream_calls_max,
+            limits.connections_max,
+        ];
+        let times = [limits.request_timeout_ms, limits.read_timeout_ms];
+        if sizes.contains(&0) || times.contains(&0) {
+            let place = Place::default();
+            self.faults.add(self.text, place, "a limit of 0 lets nothing through", "leave it out for the default");
+        }
+    }
+}

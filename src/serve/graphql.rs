@@ -1,0 +1,245 @@
+//! GraphQL over HTTP: what comes in is checked before it is read, and read before it is parsed.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use futures::{FutureExt, StreamExt};
+
+use super::kind::{Kind, selected};
+use super::negotiate::{Media, accepted, is_json, names_graphql_response, status};
+use super::{App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, Peer, RequestId, error_body, ids, request};
+use crate::base::code::ErrorCode;
+use crate::identify::{AuthError, Declared, Identity, Principal, caller_address};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PURPOSE: HeaderName = HeaderName::from_static("x-purpose");
+const CASE: HeaderName = HeaderName::from_static("x-case");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// A request refused before the engine saw it.
+struct Refusal {
+    status: StatusCode,
+    code: ErrorCode,
+    message: String,
+    /// A header the status asks for.
+    header: Option<(HeaderName, String)>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, code: ErrorCode::BadRequest, message: message.into(), header: None }
+    }
+
+    fn with(self, header: HeaderName, value: impl Into<String>) -> Self {
+        Self { header: Some((header, value.into())), ..self }
+    }
+}
+
+pub async fn handle<G: Gateway>(
+    State(app): State<Arc<App<G>>>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    request: Request,
+) -> Response<Body> {
+    let media = accepted(request.headers());
+    match answer(&app, &id, media, request).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            tracing::info!(request_id = %id, status = refusal.status.as_u16(), reason = %refusal.message, "refused");
+            let media = media.unwrap_or(Media::Json);
+            let mut out = response(refusal.status, media, error_body(refusal.code, &refusal.message, &id));
+            if let Some((name, value)) = refusal.header
+                && let Ok(value) = HeaderValue::from_str(&value)
+            {
+                out.headers_mut().insert(name, value);
+            }
+            out
+        }
+    }
+}
+
+async fn answer<G: Gateway>(
+    app: &App<G>,
+    id: &str,
+    media: Option<Media>,
+    request: Request,
+) -> Result<Response<Body>, Refusal> {
+    let (parts, body) = request.into_parts();
+    let is_get = check_method(app, &parts)?;
+    let media = media.ok_or_else(|| {
+        let types = "accept application/graphql-response+json or application/json";
+        Refusal::new(StatusCode::NOT_ACCEPTABLE, types)
+    })?;
+    check_headers(&parts, is_get, app.limits.body_bytes_max)?;
+    let address = address(app, &parts)?;
+    let principal = principal(app, &parts.headers).await?;
+    let sent = if is_get { request::from_uri(&parts.uri) } else { request::from_body(&read(app, body).await?) };
+    let sent = sent.map_err(bad)?;
+    let sent = trusted(app, sent, is_get)?;
+    let header = |name: &HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
+    let declared = Declared::from(&sent.extensions, header(&PURPOSE), header(&CASE)).map_err(bad)?;
+    let networks = app.networks.of(address);
+    let identity = Identity { principal, address, networks, purpose: declared.purpose, case: declared.case };
+    let trace = ids::traceparent(parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
+    Ok(ask(app, id, media, identity, sent, trace).await)
+}
+
+/// Whether it is a GET; other methods than POST (and GET, where it is on) are refused.
+fn check_method<G>(app: &App<G>, parts: &Parts) -> Result<bool, Refusal> {
+    let get_possible = app.get_queries || !app.documents.is_empty();
+    let allow = if get_possible { "GET, POST" } else { "POST" };
+    match parts.method {
+        Method::POST => Ok(false),
+        Method::GET if get_possible => Ok(true),
+        _ => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, format!("use {allow}")).with(header::ALLOW, allow)),
+    }
+}
+
+/// What the headers alone decide. A browser cannot send either kind of request across sites without asking first:
+/// a JSON body needs a preflight, and a GET must carry something that no link, image or form can.
+fn check_headers(parts: &Parts, is_get: bool, body_bytes_max: usize) -> Result<(), Refusal> {
+    let headers = &parts.headers;
+    if is_get {
+        let forcing = [header::AUTHORIZATION, HeaderName::from_static("x-requested-with")];
+        let asks_first = forcing.iter().any(|name| headers.contains_key(name));
+        if asks_first || names_graphql_response(headers) || is_json(headers) {
+            return Ok(());
+        }
+        let hint = "a GET needs `Accept: application/graphql-response+json` or an X-Requested-With header";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, hint));
+    }
+    if !is_json(headers) || headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        let hint = "send the request as application/json in UTF-8, not compressed";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, hint));
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > body_bytes_max)) {
+        return Err(too_large(body_bytes_max));
+    }
+    Ok(())
+}
+
+fn too_large(body_bytes_max: usize) -> Refusal {
+    let message = format!("the body is larger than {body_bytes_max} bytes");
+    let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message);
+    Refusal { code: ErrorCode::LimitExceeded, ..refusal }.with(header::CONNECTION, "close")
+}
+
+fn bad(message: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, message)
+}
+
+fn address<G>(app: &App<G>, parts: &Parts) -> Result<IpAddr, Refusal> {
+    // Without a known peer nothing is believed: 0.0.0.0 is in no network.
+    let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+    let forwarded: Vec<&[u8]> = parts.headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    caller_address(peer, forwarded.into_iter(), &app.networks).map_err(|error| bad(error.to_string()))
+}
+
+async fn principal<G>(app: &App<G>, headers: &HeaderMap) -> Result<Option<Principal>, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (first, second) = (values.next(), values.next());
+    let checked = match second {
+        Some(_) => Err(AuthError::NotBearer),
+        None => app.verifier.authenticate(first.map(HeaderValue::as_bytes)).await,
+    };
+    checked.map_err(|error| {
+        let challenge =
+            format!("Bearer realm=\"huxiang\", error=\"invalid_token\", error_description=\"{}\"", plain(&error));
+        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, error.to_string());
+        Refusal { code: ErrorCode::Unauthenticated, ..refusal }.with(header::WWW_AUTHENTICATE, challenge)
+    })
+}
+
+/// Without the characters that a quoted string may not hold.
+fn plain(error: &AuthError) -> String {
+    error.to_string().chars().filter(|c| (' '..='~').contains(c) && *c != '"' && *c != '\\').collect()
+}
+
+async fn read<G>(app: &App<G>, body: Body) -> Result<Bytes, Refusal> {
+    let max = app.limits.body_bytes_max;
+    let reading = async {
+        let mut out = BytesMut::new();
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| bad("the body broke off"))?;
+            if out.len() + chunk.len() > max {
+                return Err(too_large(max));
+            }
+            out.extend_from_slice(&chunk);
+        }
+        Ok(out.freeze())
+    };
+    match tokio::time::timeout(Duration::from_millis(app.limits.read_timeout_ms), reading).await {
+        Ok(result) => result,
+        Err(_) => {
+            let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body came too slowly");
+            Err(refusal.with(header::CONNECTION, "close"))
+        }
+    }
+}
+
+/// Puts a trusted document's text in its place, and keeps GET to queries.
+fn trusted<G>(app: &App<G>, mut sent: GraphqlRequest, is_get: bool) -> Result<GraphqlRequest, Refusal> {
+    match &sent.document_id {
+        Some(id) => match app.documents.get(id) {
+            Some(text) => sent.query = Some(text.to_string()),
+            None => return Err(bad("this document is not known here; send `query`, or have the document registered")),
+        },
+        None if is_get && !app.get_queries => {
+            let message = "GET takes only trusted documents here; send queries by POST";
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message).with(header::ALLOW, "POST"));
+        }
+        None => {}
+    }
+    let query = sent.query.as_deref().unwrap_or("");
+    if is_get && !matches!(selected(query, sent.operation_name.as_deref()), None | Some(Kind::Query)) {
+        let message = "GET takes only queries; send this operation by POST";
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message).with(header::ALLOW, "POST"));
+    }
+    Ok(sent)
+}
+
+/// Asks the engine; one that panics or never ends costs this request and no other.
+async fn ask<G: Gateway>(
+    app: &App<G>,
+    id: &str,
+    media: Media,
+    identity: Identity,
+    sent: GraphqlRequest,
+    trace: String,
+) -> Response<Body> {
+    let limit = Duration::from_millis(app.limits.request_timeout_ms).saturating_add(ENGINE_GRACE);
+    let asked = app.gateway.answer(identity, sent, id.to_owned(), Some(trace));
+    let (outcome, body) = match tokio::time::timeout(limit, AssertUnwindSafe(asked).catch_unwind()).await {
+        Ok(Ok(answer)) => (answer.status, answer.body),
+        Ok(Err(_)) => {
+            tracing::error!(request_id = %id, "answering panicked");
+            let code = ErrorCode::Internal;
+            (Outcome::RequestError(code), error_body(code, "a fault of the gateway; name the request id", id))
+        }
+        Err(_) => {
+            let code = ErrorCode::DeadlineExceeded;
+            (Outcome::RequestError(code), error_body(code, "the request took too long; ask for less", id))
+        }
+    };
+    let mut out = response(status(outcome, media), media, body);
+    if out.status() == StatusCode::UNAUTHORIZED {
+        out.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"huxiang\""));
+    }
+    out
+}
+
+fn response(status: StatusCode, media: Media, body: Bytes) -> Response<Body> {
+    let mut out = Response::new(Body::from(body));
+    *out.status_mut() = status;
+    out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media.content_type()));
+    out
+}

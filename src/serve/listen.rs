@@ -1,0 +1,171 @@
+//! The listener: connection cap, TLS, timeouts against slow clients, graceful stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::write_limit::WriteLimit;
+use super::{Peer, ServeError};
+use crate::model::config::{Limits, TlsConfig};
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After `accept` fails (no file descriptors left), before it is tried again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const HEADERS_MAX: usize = 64;
+/// Bytes of one request's head.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// TLS 1.2 and 1.3 with HTTP/1.1 (ALPN), from PEM. The error names the file.
+pub fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, ServeError> {
+    let fault = |what: &str, error: String| ServeError(format!("tls.{what}: {error}"));
+    let cert = config.cert.read().map_err(|e| fault("cert", e.to_string()))?;
+    let key = config.key.read().map_err(|e| fault("key", e.to_string()))?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&cert)
+        .collect::<Result<_, _>>()
+        .map_err(|e| fault("cert", format!("not a PEM certificate: {e}")))?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| fault("key", format!("not a PEM private key: {e}")))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| fault("cert", e.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|e| fault("cert", format!("certificate and key do not go together: {e}")))?;
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+/// Serves until `stop` ends; then takes no more connections, lets the requests under way end within
+/// `limits.shutdown_ms`, and cuts what is left.
+pub async fn run(
+    listener: TcpListener,
+    app: Router,
+    tls: Option<TlsAcceptor>,
+    limits: &Limits,
+    stop: impl Future<Output = ()>,
+) {
+    let slots = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
+    let io_timeout = Duration::from_millis(limits.read_timeout_ms);
+    let (stopping, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        let accepted = async {
+            // Above the cap nothing is accepted: further clients wait in the kernel's queue.
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            (slot, listener.accept().await)
+        };
+        let (slot, accepted) = tokio::select! {
+            () = &mut stop => break,
+            accepted = accepted => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (app, tls, stopped) = (app.clone(), tls.clone(), stopped.clone());
+        connections.spawn(async move {
+            let _slot = slot;
+            connection(stream, peer, app, tls, io_timeout, stopped).await;
+        });
+    }
+    drop(listener);
+    let _ = stopping.send(true);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(Duration::from_millis(limits.shutdown_ms), all).await.is_err() {
+        tracing::warn!("requests were still under way at the end of shutdown_ms and are cut");
+        connections.shutdown().await;
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Router,
+    tls: Option<TlsAcceptor>,
+    io_timeout: Duration,
+    stopped: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => http(stream, peer, app, io_timeout, stopped).await,
+        Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => http(stream, peer, app, io_timeout, stopped).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        },
+    }
+}
+
+async fn http(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    app: Router,
+    io_timeout: Duration,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let inner = TowerToHyperService::new(app);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer.ip().to_canonical()));
+        inner.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(io_timeout)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(WriteLimit::new(stream, io_timeout)), service);
+    tokio::pin!(connection);
+    let stop = async { drop(stopped.wait_for(|stopped| *stopped).await) };
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = stop => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Ends at SIGTERM or SIGINT (elsewhere than on Unix: Ctrl-C).
+pub async fn stop_signal() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let terminate = async {
+            match signal(SignalKind::terminate()) {
+                Ok(mut terminate) => drop(terminate.recv().await),
+                Err(_) => std::future::pending::<()>().await,
+            }
+        };
+        tokio::select! { () = interrupt => {}, () = terminate => {} }
+    }
+    #[cfg(not(unix))]
+    interrupt.await;
+}

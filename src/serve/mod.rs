@@ -1,0 +1,168 @@
+//! HTTP: GraphQL over HTTP, GraphiQL, health. What is behind it is a [`Gateway`].
+
+mod documents;
+mod graphiql;
+mod graphql;
+mod ids;
+mod kind;
+mod listen;
+mod negotiate;
+mod request;
+mod write_limit;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::routing::{any, get};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+pub use listen::{acceptor, run, stop_signal};
+
+use crate::base::code::ErrorCode;
+use crate::identify::{Identity, Verifier};
+use crate::model::config::{GatewayConfig, Limits, Networks};
+use documents::Documents;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// One GraphQL request, as sent. A trusted document's text is already in `query`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GraphqlRequest {
+    pub query: Option<String>,
+    /// The trusted document that `query` was taken from.
+    pub document_id: Option<String>,
+    pub operation_name: Option<String>,
+    pub variables: Map<String, Value>,
+    pub extensions: Map<String, Value>,
+}
+
+/// How a request ended, for the status code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Executed, maybe in part.
+    Ok,
+    /// Not executed: the answer has no `data`.
+    RequestError(ErrorCode),
+}
+
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: Outcome,
+    /// The complete JSON of the response.
+    pub body: Bytes,
+}
+
+/// What answers GraphQL requests.
+pub trait Gateway: Send + Sync + 'static {
+    /// The answer, audited. `traceparent` is what to pass on to departments (W3C Trace Context). The future is
+    /// dropped when the client goes away.
+    fn answer(
+        &self,
+        identity: Identity,
+        request: GraphqlRequest,
+        request_id: String,
+        traceparent: Option<String>,
+    ) -> impl Future<Output = Answer> + Send;
+
+    /// Whether requests can be answered now; for `/health/ready`.
+    fn ready(&self) -> bool;
+}
+
+/// A fault at the start of serving.
+#[derive(Debug)]
+pub struct ServeError(pub String);
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// The address at the other end of the connection; [`run`] puts it into every request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub IpAddr);
+
+#[derive(Debug, Clone)]
+struct RequestId(Arc<str>);
+
+struct App<G> {
+    gateway: Arc<G>,
+    verifier: Arc<Verifier>,
+    networks: Networks,
+    limits: Limits,
+    documents: Documents,
+    get_queries: bool,
+}
+
+/// The routes: `/graphql`, `/graphiql` (if configured), `/health/live`, `/health/ready`.
+///
+/// Reads the trusted documents; the error says which of them is at fault.
+pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway: Arc<G>) -> Result<Router, ServeError> {
+    let documents = match &config.graphql.trusted_documents {
+        Some(folder) => Documents::load(folder).map_err(ServeError)?,
+        None => Documents::default(),
+    };
+    let app = Arc::new(App {
+        gateway,
+        verifier,
+        networks: config.networks.clone(),
+        limits: config.limits.clone(),
+        documents,
+        get_queries: config.graphql.get_queries,
+    });
+    let mut router = Router::new()
+        .route("/graphql", any(graphql::handle::<G>))
+        .route("/health/live", get(|| async { "live\n" }))
+        .route("/health/ready", get(ready::<G>));
+    if config.graphql.graphiql {
+        router = router.route("/graphiql", get(graphiql::page)).route("/graphiql/{file}", get(graphiql::file));
+    }
+    let around = middleware::from_fn_with_state(Arc::clone(&app), around::<G>);
+    Ok(router.fallback(|| async { StatusCode::NOT_FOUND }).with_state(app).layer(around))
+}
+
+async fn ready<G: Gateway>(State(app): State<Arc<App<G>>>) -> (StatusCode, &'static str) {
+    if app.gateway.ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+}
+
+/// Gives every request its id, and every response the headers that all have.
+async fn around<G: Gateway>(
+    State(app): State<Arc<App<G>>>,
+    mut request: axum::extract::Request,
+    next: Next,
+) -> Response<Body> {
+    let from_proxy = request.extensions().get::<Peer>().is_some_and(|peer| app.networks.is_proxy(peer.0));
+    let sent = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let id: Arc<str> = match sent.filter(|id| from_proxy && ids::is_request_id(id)) {
+        Some(id) => id.into(),
+        None => ids::new_request_id().into(),
+    };
+    request.extensions_mut().insert(RequestId(Arc::clone(&id)));
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The JSON of a response with one error and no data.
+fn error_body(code: ErrorCode, message: &str, request_id: &str) -> Bytes {
+    let error = json!({"message": message, "extensions": {"code": code.as_str(), "requestId": request_id}});
+    json!({ "errors": [error] }).to_string().into()
+}
+
+/// How long the engine may take beyond its own deadline before the gateway gives up on it.
+const ENGINE_GRACE: Duration = Duration::from_secs(5);

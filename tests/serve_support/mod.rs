@@ -1,0 +1,225 @@
+//! A gateway that records what it is asked, behind a real listener.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use huxiang::base::code::ErrorCode;
+use huxiang::base::fault::{Faults, SourceText};
+use huxiang::identify::{Identity, Verifier, mint};
+use huxiang::model::config::{GatewayConfig, Pem, TlsConfig};
+use huxiang::serve::{self, Answer, Gateway, GraphqlRequest, Outcome};
+use serde_json::{Map, json};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+static KEY: LazyLock<rcgen::KeyPair> = LazyLock::new(|| rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
+
+pub type Seen = (Identity, GraphqlRequest, String, Option<String>);
+
+pub struct Recorder {
+    pub seen: Mutex<Vec<Seen>>,
+    ready: AtomicBool,
+}
+
+impl Recorder {
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::SeqCst);
+    }
+}
+
+impl Gateway for Recorder {
+    /// Answers `SLEEP ms` after a while, `BIG n` with n bytes, `PANIC` not at all, an error code with that error, anything else with data.
+    async fn answer(&self, who: Identity, request: GraphqlRequest, id: String, trace: Option<String>) -> Answer {
+        let query = request.query.clone().unwrap_or_default();
+        self.seen.lock().unwrap().push((who, request, id, trace));
+        if let Some(ms) = query.strip_prefix("SLEEP ") {
+            tokio::time::sleep(Duration::from_millis(ms.parse().unwrap())).await;
+        }
+        if let Some(bytes) = query.strip_prefix("BIG ") {
+            let body = vec![b' '; bytes.parse().unwrap()].into();
+            return Answer { status: Outcome::Ok, body };
+        }
+        let codes = [
+            ErrorCode::ParseFailed,
+            ErrorCode::ValidationFailed,
+            ErrorCode::LimitExceeded,
+            ErrorCode::Unauthenticated,
+            ErrorCode::Forbidden,
+            ErrorCode::AuditUnavailable,
+            ErrorCode::DeadlineExceeded,
+        ];
+        let status = match codes.iter().find(|code| code.as_str() == query) {
+            Some(code) => Outcome::RequestError(*code),
+            None => Outcome::Ok,
+        };
+        assert_ne!(query, "PANIC");
+        Answer { status, body: json!({"data": {"a": 1}}).to_string().into() }
+    }
+
+    fn ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+}
+
+pub struct Options {
+    pub get_queries: bool,
+    pub graphiql: bool,
+    pub documents: Vec<&'static str>,
+    pub no_proxies: bool,
+    pub request_timeout_ms: u64,
+    pub read_timeout_ms: u64,
+    pub shutdown_ms: u64,
+    pub connections_max: usize,
+    pub tls: Option<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            get_queries: false,
+            graphiql: false,
+            documents: Vec::new(),
+            no_proxies: false,
+            request_timeout_ms: 10_000,
+            read_timeout_ms: 5_000,
+            shutdown_ms: 5_000,
+            connections_max: 100,
+            tls: None,
+        }
+    }
+}
+
+pub struct Running {
+    pub address: SocketAddr,
+    pub client: reqwest::Client,
+    pub gateway: Arc<Recorder>,
+    pub stop: Option<oneshot::Sender<()>>,
+    pub served: tokio::task::JoinHandle<()>,
+    folder: Option<PathBuf>,
+}
+
+impl Running {
+    pub async fn start(options: Options) -> Self {
+        let mut config = config();
+        let folder = documents(&options.documents);
+        config.graphql.get_queries = options.get_queries;
+        config.graphql.graphiql = options.graphiql;
+        config.graphql.trusted_documents = folder.clone();
+        if options.no_proxies {
+            config.networks.proxies.clear();
+        }
+        config.limits.body_bytes_max = 65_536;
+        config.limits.request_timeout_ms = options.request_timeout_ms;
+        config.limits.read_timeout_ms = options.read_timeout_ms;
+        config.limits.shutdown_ms = options.shutdown_ms;
+        config.limits.connections_max = options.connections_max;
+        let gateway = Arc::new(Recorder { seen: Mutex::default(), ready: AtomicBool::new(true) });
+        let verifier = Arc::new(Verifier::load(&config).unwrap());
+        let app = serve::app(&config, verifier, Arc::clone(&gateway)).unwrap();
+        let tls = options.tls.map(|(cert, key)| {
+            serve::acceptor(&TlsConfig { cert: Pem::Text(cert.into()), key: Pem::Text(key.into()) }).unwrap()
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let limits = config.limits.clone();
+        let served = tokio::spawn(async move {
+            serve::run(listener, app, tls, &limits, async { drop(stopped.await) }).await;
+        });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { address, client, gateway, stop: Some(stop), served, folder }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn post(&self) -> reqwest::RequestBuilder {
+        self.client.post(self.url("/graphql")).header("content-type", "application/json")
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.gateway.seen.lock().unwrap().clone()
+    }
+
+    /// Posts the body in chunks, without saying its length, and gives the status.
+    pub async fn raw_chunked(&self, body: &str) -> u16 {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let head =
+            "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for chunk in body.as_bytes().chunks(8_192) {
+            let head = format!("{:x}\r\n", chunk.len());
+            let chunk = [head.as_bytes(), chunk, b"\r\n"].concat();
+            if stream.write_all(&chunk).await.is_err() {
+                break;
+            }
+        }
+        let _ = stream.write_all(b"0\r\n\r\n").await;
+        status(&mut stream).await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.served.abort();
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// The status of the next response; 0 where the connection ends instead.
+pub async fn status(stream: &mut TcpStream) -> u16 {
+    let mut head = Vec::new();
+    let mut buffer = [0; 1_024];
+    while head.len() < 12 {
+        match stream.read(&mut buffer).await {
+            Ok(n) if n > 0 => head.extend_from_slice(&buffer[..n]),
+            _ => return 0,
+        }
+    }
+    String::from_utf8_lossy(&head)[9..12].parse().unwrap()
+}
+
+fn config() -> GatewayConfig {
+    let text = "listen: 127.0.0.1:0\n\
+        issuers:\n  - {issuer: 'https://id', audience: huxiang, algorithms: [EdDSA], keys: ['${PUBLIC}'], \
+        demo: true, signing_key: '${PRIVATE}'}\n\
+        networks: {local: [127.0.0.0/8], outside: [203.0.113.0/24]}\nproxies: [127.0.0.1]\n\
+        audit: {store: unused.sqlite, key: 0123456789abcdef0123456789abcdef}\n";
+    let variables = |name: &str| match name {
+        "PUBLIC" => Some(KEY.public_key_pem()),
+        "PRIVATE" => Some(KEY.serialize_pem()),
+        _ => None,
+    };
+    let mut faults = Faults::default();
+    let file = SourceText::new("gateway.yaml", text);
+    let config = GatewayConfig::parse(&file, std::path::Path::new("."), &variables, &mut faults);
+    config.unwrap_or_else(|| panic!("{}", faults.render()))
+}
+
+pub fn token(roles: &[&str]) -> String {
+    let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
+    mint(&config().issuers[0], "zhang", &roles, &Map::new(), Duration::from_secs(60)).unwrap()
+}
+
+pub fn sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn documents(texts: &[&str]) -> Option<PathBuf> {
+    let first = texts.first()?;
+    let folder = std::env::temp_dir().join(format!("huxiang-documents-{}-{}", std::process::id(), sha256(first)));
+    std::fs::create_dir_all(&folder).unwrap();
+    for text in texts {
+        std::fs::write(folder.join(format!("{}.graphql", sha256(text))), text).unwrap();
+    }
+    Some(folder)
+}
