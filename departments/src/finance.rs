@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
+use crate::civil_affairs;
 use crate::world::{Date, Household, Member, World};
 
 /// One payment to one person.
@@ -71,11 +72,10 @@ fn member_payments(household: &Household, member: &Member) -> Vec<Payment> {
 }
 
 fn head_payments(household: &Household, member: &Member, year: i32, made: &mut Vec<Payment>) {
-    let living = household.members.iter().filter(|other| other.alive).count() as i64;
-    let (programme, by, monthly) = if household.roll("finance/monthly").chance(65) {
-        ("最低生活保障金", "民政局", household.roll("finance/dibao").amount_fen(38_000, 88_000) * living)
-    } else {
-        ("低收入农户生活补助", "农业农村局", household.roll("finance/low-income").amount_fen(10_000, 26_000))
+    // What civil affairs grant is what finance pays.
+    let (programme, by, monthly) = match civil_affairs::dibao_share_fen(household) {
+        Some(share) => ("最低生活保障金", "民政局", share * civil_affairs::counted(household).count() as i64),
+        None => ("低收入农户生活补助", "农业农村局", household.roll("finance/low-income").amount_fen(10_000, 26_000)),
     };
     for month in 1..=12 {
         made.push(payment(member, programme, by, monthly, false, Date::new(year, month, 10)));

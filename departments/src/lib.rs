@@ -16,6 +16,7 @@ pub mod disabled_federation;
 pub mod discipline;
 pub mod education;
 pub mod emergency;
+pub mod expected;
 pub mod finance;
 pub mod health;
 pub mod help;

@@ -21,9 +21,12 @@ pub struct Logged {
 /// Requests kept a source; the oldest go first.
 const KEPT: usize = 100_000;
 
+/// How many came, and the latest of them.
+type Requests = (u64, VecDeque<Logged>);
+
 #[derive(Clone, Default)]
 pub(super) struct Log {
-    sources: Arc<Mutex<BTreeMap<String, (u64, VecDeque<Logged>)>>>,
+    sources: Arc<Mutex<BTreeMap<String, Requests>>>,
 }
 
 impl Log {

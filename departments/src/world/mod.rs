@@ -222,7 +222,8 @@ impl World {
             death_on: dead.then(|| roll.date(last_year, last_year)),
             moved_on: moved.then(|| roll.date(last_year, last_year)),
             in_register: !dead && !moved,
-            lives_together: !dead && !moved && !away,
+            // Agriculture does not know yet that somebody died.
+            lives_together: !moved && !away,
             is_supporter: away && !moved,
             police_name,
             today: self.inner.today,
