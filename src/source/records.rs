@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::failure::{Failure, redacted};
 use super::{Fetch, Fetched, Record, json};
 use crate::base::code::ErrorCode;
+use crate::base::pointer::Pointer;
 use crate::model::binding::request::reading::{Condition, Reading};
 use crate::model::binding::request::template::json_text;
 
@@ -207,12 +208,14 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether a missing list is an empty one: always in XML; in JSON only where `envelope.ok` has already told
-    /// that the answer is a good one, since else any nonsense would read as "no record".
-    fn left_out(&self, data: &str, at: &crate::base::pointer::Pointer) -> Result<bool, Failure> {
+    /// Whether a missing list is an empty one: in XML, where the root (or SOAP's response) element is the right one;
+    /// in JSON only where `envelope.ok` has already told that the answer is a good one, since else any nonsense
+    /// would read as "no record".
+    fn left_out(&self, data: &str, at: &Pointer) -> Result<bool, Failure> {
         let Some((_, parents)) = at.segments().split_last() else { return Ok(false) };
         if self.xml {
-            return Ok(true);
+            let root = at.segments().get(..1).unwrap_or_default();
+            return Ok(!self.reading().data.is_root() || json::find_in(data, root)?.is_some());
         }
         let parent = json::find_in(data, parents)?;
         Ok(self.reading().ok.is_some() && parent.is_some_and(|parent| parent.starts_with('{')))

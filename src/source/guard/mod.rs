@@ -38,8 +38,9 @@ impl Guards {
     /// Waits for its turn, no longer than the deadline. The call is under way as long as the permit is held.
     pub async fn enter(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Failure> {
         let permit = match timeout_at(deadline, self.in_flight.acquire()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) | Err(_) => return Err(busy("limits.in_flight_max")),
+            // A place that comes free at the deadline is too late: nothing is sent for nobody.
+            Ok(Ok(permit)) if Instant::now() < deadline => permit,
+            _ => return Err(busy("limits.in_flight_max")),
         };
         if let Some(rate) = &self.rate {
             let turn = rate.reserve(Instant::now(), deadline).ok_or_else(|| busy("limits.per_second_max"))?;

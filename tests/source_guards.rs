@@ -1,0 +1,274 @@
+//! Guards and signatures: deadlines, caps, rates, retries, tokens, certificates, what is passed on.
+
+mod source_support;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures::future::join_all;
+use huxiang::base::code::ErrorCode;
+use huxiang::source::{CallContext, Caller};
+use source_support::{Asked, compile, compile_with, serve};
+use tokio::net::TcpListener;
+
+fn binding(head: &str) -> String {
+    format!(
+        "source: test\ntitle: Test\nbase_url: ${{URL}}\n{head}\nendpoints:\n  e:\n    entity: Household\n    \
+         one: {{get: /a, query: {{id: \"{{key}}\"}}}}\n"
+    )
+}
+
+async fn code(asked: &Asked) -> ErrorCode {
+    asked.one("k", &[]).await.unwrap_err().code
+}
+
+#[tokio::test]
+async fn a_slow_source_costs_no_more_than_its_deadline() {
+    let slow = get(async || {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        "{}"
+    });
+    let asked = Asked::new(&binding("limits: {timeout_ms: 150}"), &serve(Router::new().route("/a", slow)).await);
+    let start = Instant::now();
+    let error = asked.one("k", &[]).await.unwrap_err();
+    assert_eq!((error.code, error.calls), (ErrorCode::SourceTimeout, 1));
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_source_that_is_not_there_or_hangs_up_is_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    assert_eq!(code(&Asked::new(&binding(""), &url)).await, ErrorCode::SourceUnreachable);
+    assert_eq!(code(&Asked::new(&binding(""), "http://no.such.host.invalid")).await, ErrorCode::SourceUnreachable);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            drop(socket);
+        }
+    });
+    assert_eq!(code(&Asked::new(&binding(""), &url)).await, ErrorCode::SourceUnreachable);
+}
+
+#[tokio::test]
+async fn no_more_calls_are_under_way_than_allowed_and_the_rest_is_busy() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (n, m) = (Arc::clone(&now), Arc::clone(&most));
+    let slow = get(async move || {
+        m.fetch_max(n.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        n.fetch_sub(1, Ordering::SeqCst);
+        "{}"
+    });
+    let head = "limits: {timeout_ms: 350, in_flight_max: 2}";
+    let asked = Asked::new(&binding(head), &serve(Router::new().route("/a", slow)).await);
+    let all = join_all((0..12).map(|_| asked.one("k", &[]))).await;
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+    let done = all.iter().filter(|answer| answer.is_ok()).count();
+    assert!((4..=8).contains(&done), "{done}");
+    let others = all.iter().filter_map(|answer| answer.as_ref().err());
+    assert!(others.clone().all(|error| matches!(error.code, ErrorCode::SourceBusy | ErrorCode::SourceTimeout)));
+    assert!(others.clone().any(|error| (error.code, error.calls) == (ErrorCode::SourceBusy, 0)));
+}
+
+#[tokio::test]
+async fn the_source_never_counts_more_calls_in_a_second_than_it_allows() {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&times);
+    let count = get(async move || {
+        log.lock().unwrap().push(Instant::now());
+        "{}"
+    });
+    let url = serve(Router::new().route("/a", count)).await;
+    let asked = Asked::new(&binding("limits: {timeout_ms: 5000, per_second_max: 5}"), &url);
+    let all = join_all((0..14).map(|_| asked.one("k", &[]))).await;
+    assert!(all.iter().all(Result::is_ok));
+    let mut times = times.lock().unwrap().clone();
+    times.sort();
+    assert!(times.windows(6).all(|window| window[5] - window[0] > Duration::from_secs(1)));
+    let brief = Asked::new(&binding("limits: {timeout_ms: 300, per_second_max: 1}"), &url);
+    brief.one("k", &[]).await.unwrap();
+    assert_eq!(code(&brief).await, ErrorCode::SourceBusy);
+}
+
+/// Refuses the first `n` calls.
+async fn refusing(n: usize, status: StatusCode, retry_after: &'static str) -> (String, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let route = get(async move || {
+        if count.fetch_add(1, Ordering::SeqCst) < n {
+            return (status, [("retry-after", retry_after)], "").into_response();
+        }
+        "{}".into_response()
+    });
+    (serve(Router::new().route("/a", route)).await, calls)
+}
+
+#[tokio::test]
+async fn a_read_is_tried_again_when_the_source_says_so_and_the_deadline_allows() {
+    let (url, calls) = refusing(1, StatusCode::TOO_MANY_REQUESTS, "1").await;
+    let asked = Asked::new(&binding("limits: {timeout_ms: 3000}"), &url);
+    let start = Instant::now();
+    assert!(asked.one("k", &[]).await.is_ok());
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+    // Longer than the deadline: not waited for.
+    let (url, calls) = refusing(9, StatusCode::TOO_MANY_REQUESTS, "60").await;
+    let asked = Asked::new(&binding("limits: {timeout_ms: 3000}"), &url);
+    let start = Instant::now();
+    assert_eq!(code(&asked).await, ErrorCode::SourceBusy);
+    assert!(start.elapsed() < Duration::from_secs(1));
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    // No more tries than the binding says; other statuses are final.
+    let (url, calls) = refusing(9, StatusCode::SERVICE_UNAVAILABLE, "0").await;
+    assert_eq!(code(&Asked::new(&binding("limits: {retries_max: 2}"), &url)).await, ErrorCode::SourceError);
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+    let (url, calls) = refusing(9, StatusCode::BAD_GATEWAY, "0").await;
+    assert_eq!(code(&Asked::new(&binding("limits: {retries_max: 2}"), &url)).await, ErrorCode::SourceError);
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn one_token_serves_all_calls_and_a_refused_one_is_fetched_anew_once() {
+    let (issued, revoked) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (count, low) = (Arc::clone(&issued), Arc::clone(&revoked));
+    let token = async move |headers: HeaderMap, form: String| {
+        assert_eq!(headers["authorization"], "Basic aWQ6cyUyQmVjcmV0");
+        assert_eq!(form, "grant_type=client_credentials");
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let n = count.fetch_add(1, Ordering::SeqCst) + 1;
+        format!(r#"{{"access_token":"t{n}","token_type":"Bearer","expires_in":3600}}"#)
+    };
+    let data = async move |headers: HeaderMap| -> Response {
+        let token = headers["authorization"].to_str().unwrap().strip_prefix("Bearer t").unwrap().parse::<u64>();
+        match token.unwrap() > low.load(Ordering::SeqCst) {
+            true => "{}".into_response(),
+            false => StatusCode::UNAUTHORIZED.into_response(),
+        }
+    };
+    let url = serve(Router::new().route("/token", post(token)).route("/a", get(data))).await;
+    let sign = "sign: {scheme: oauth2, token_url: /token, client_id: id, client_secret: s+ecret}";
+    let asked = Asked::new(&binding(sign), &url);
+    assert!(join_all((0..8).map(|_| asked.one("k", &[]))).await.iter().all(Result::is_ok));
+    assert_eq!(issued.load(Ordering::SeqCst), 1);
+    revoked.store(1, Ordering::SeqCst);
+    assert!(join_all((0..8).map(|_| asked.one("k", &[]))).await.iter().all(Result::is_ok));
+    assert_eq!(issued.load(Ordering::SeqCst), 2);
+    revoked.store(u64::MAX, Ordering::SeqCst);
+    assert_eq!(code(&asked).await, ErrorCode::SourceError);
+    assert_eq!(issued.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn trace_request_and_caller_are_passed_on() {
+    let route = get(async |headers: HeaderMap| {
+        let value = |name: &str| headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
+        let names =
+            ["traceparent", "x-request-id", "x-principal", "x-purpose", "x-case", "x-api-key", "accept-encoding"];
+        serde_json::to_string(&names.map(value)).unwrap()
+    });
+    let url = serve(Router::new().route("/a", route)).await;
+    let context = CallContext {
+        traceparent: Some("00-1-2-01".to_owned()),
+        request_id: "r1".to_owned(),
+        caller: Some(Caller { principal: "p".to_owned(), purpose: Some("核查".to_owned()), case: None }),
+    };
+    let mut asked = Asked::new(&binding("headers: {X-Api-Key: k}"), &url);
+    asked.context = context.clone();
+    assert_eq!(asked.one("k", &[]).await.unwrap()[0].1, r#"["00-1-2-01","r1","-","-","-","k","gzip"]"#);
+    let mut asked = Asked::new(&binding("authority: caller"), &url);
+    assert_eq!(code(&asked).await, ErrorCode::InputMissing);
+    asked.context = context;
+    let expected = r#"["00-1-2-01","r1","p","%E6%A0%B8%E6%9F%A5","-","-","gzip"]"#;
+    assert_eq!(asked.one("k", &[]).await.unwrap()[0].1, expected);
+}
+
+#[tokio::test]
+async fn no_secret_is_printed() {
+    let sign = "headers: {X-Key: topsecret1}\nsign: {scheme: basic, user: u, password: topsecret2}";
+    let asked = Asked::new(&binding(sign), "http://u:topsecret3@127.0.0.1:1");
+    let printed = format!("{:?} {:?}", asked.connector, asked.one("k", &[]).await.unwrap_err());
+    assert!(!printed.contains("topsecret"), "{printed}");
+}
+
+/// Hostile answers: each is an error with a code, none a panic or an endless wait.
+async fn answered(head: &str, body: impl Fn() -> Response + Clone + Send + Sync + 'static) -> (ErrorCode, String) {
+    let url = serve(Router::new().route("/a", get(async move || body()))).await;
+    let error = Asked::new(&binding(head), &url).one("k", &[]).await.unwrap_err();
+    (error.code, error.detail)
+}
+
+#[tokio::test]
+async fn hostile_answers_are_bad_answers() {
+    let bad = ErrorCode::SourceBadAnswer;
+    let texts = [
+        ("[".repeat(1_000_000), "nested"),
+        (format!("{}1{}", "{\"a\":".repeat(129), "}".repeat(129)), "nested"),
+        ("{\"a\":".to_owned(), "not JSON"),
+        ("<html>".to_owned(), "not JSON"),
+        (String::new(), "not JSON"),
+        ("{} {}".to_owned(), "not JSON"),
+        ("NaN".to_owned(), "not JSON"),
+    ];
+    for (text, expected) in texts {
+        let (code, detail) = answered("", move || text.clone().into_response()).await;
+        assert!(code == bad && detail.contains(expected), "{code} {detail}");
+    }
+    let (code, detail) = answered("", || b"{\"a\":\"\xff\"}".to_vec().into_response()).await;
+    assert!(code == bad && detail.contains("UTF-8"), "{detail}");
+    let cut = [31_u8, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 42, 83, 178, 82, 170, 24, 5, 163, 96, 20];
+    let (code, _) = answered("", move || ([("content-encoding", "gzip")], cut.to_vec()).into_response()).await;
+    assert_eq!(code, bad);
+    let (code, detail) = answered("limits: {answer_bytes_max: 1000}", || "x".repeat(1001).into_response()).await;
+    assert!(code == bad && detail.contains("larger than 1000 bytes"), "{detail}");
+    let charset = || ([("content-type", "application/json; charset=klingon")], "{}").into_response();
+    assert_eq!(answered("", charset).await.0, bad);
+    let surrogate = || r#"{"\ud800":1,"ok":"\ud800"}"#.into_response();
+    assert_eq!(answered("envelope: {ok: {at: /ok, is: x}}", surrogate).await.0, bad);
+}
+
+#[tokio::test]
+async fn an_endless_body_ends_at_the_cap_or_the_deadline() {
+    fn endless(pause: u64) -> Response {
+        let chunks = futures::stream::unfold((), move |()| async move {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            Some((Ok::<_, std::io::Error>(vec![b' '; 4096]), ()))
+        });
+        Response::new(Body::from_stream(chunks))
+    }
+    let head = "limits: {timeout_ms: 5000, answer_bytes_max: 100000}";
+    assert_eq!(answered(head, || endless(0)).await.0, ErrorCode::SourceBadAnswer);
+    assert_eq!(answered("limits: {timeout_ms: 200}", || endless(50)).await.0, ErrorCode::SourceTimeout);
+}
+
+#[tokio::test]
+async fn numbers_and_texts_nobody_looks_at_pass_through_unread() {
+    let text = r#"{"n":1e999,"s":"\ud800","d":0.1000000000000000000001}"#;
+    let url = serve(Router::new().route("/a", get(async move || text))).await;
+    let found = Asked::new(&binding(""), &url).one("k", &[]).await.unwrap();
+    assert_eq!(found[0].1, text);
+}
+
+#[test]
+fn wrong_settings_are_faults() {
+    for head in [
+        "limits: {in_flight_max: 0}",
+        "limits: {per_second_max: 0}",
+        "tls: {client_cert: x.pem}",
+        "headers: {\"a b\": c}",
+        "sign: {scheme: oauth2, token_url: nonsense, client_id: a, client_secret: b}",
+        "instances: {file: none.csv}",
+    ] {
+        assert!(compile(&binding(head), "http://127.0.0.1:1").is_err(), "{head}");
+    }
+    assert!(compile(&binding(""), "ftp://127.0.0.1").is_err());
+    assert!(compile_with(&binding(""), &|_| None).is_err());
+}

@@ -1,0 +1,133 @@
+//! SQL sources: bound keys, text columns, nothing writable, deadlines.
+
+mod source_support;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use huxiang::base::code::ErrorCode;
+use source_support::{Asked, compile, record};
+use sqlx::{Connection, Executor};
+
+const SETUP: [&str; 3] = [
+    "CREATE TABLE houses (owner TEXT, no BIGINT, grade TEXT, area NUMERIC, built DATE, secret TEXT)",
+    "INSERT INTO houses VALUES ('a', 331122101348000001, 'C', 81.5, '2001-02-03', 's'), \
+     ('a', 2, NULL, 10, NULL, 's'), ('b''x', 3, 'D', 1, NULL, 's')",
+    "CREATE VIEW v_houses AS SELECT * FROM houses",
+];
+
+fn binding(request: &str) -> String {
+    format!(
+        "source: test\ntitle: Test\nprotocol: sql\nbase_url: ${{URL}}\nlimits: {{timeout_ms: 700}}\nendpoints:\n  e:\n    \
+         entity: Household\n    {request}\n"
+    )
+}
+
+const MANY: &str = "many: {view: v_houses, key_column: owner}";
+
+struct File(PathBuf);
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+async fn sqlite(name: &str) -> (File, String) {
+    let path = std::env::temp_dir().join(format!("huxiang-test-{}-{name}.db", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let url = format!("sqlite:{}", path.display());
+    let mut connection = sqlx::SqliteConnection::connect(&format!("{url}?mode=rwc")).await.unwrap();
+    for statement in SETUP {
+        connection.execute(statement).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    (File(path), url)
+}
+
+async fn reads_rows(url: &str) {
+    let asked = Asked::new(&binding(MANY), url);
+    let found = asked.many(&["b'x", "zz", "a"], &["/grade", "/no"]).await.unwrap();
+    let expected = [
+        record(2, r#"{"grade":"C","no":"331122101348000001"}"#),
+        record(2, r#"{"grade":null,"no":"2"}"#),
+        record(0, r#"{"grade":"D","no":"3"}"#),
+    ];
+    assert_eq!(found.len(), expected.len());
+    assert!(expected.iter().all(|record| found.contains(record)), "{found:?}");
+    assert_eq!(asked.many(&["a' OR '1'='1"], &["/no"]).await.unwrap(), []);
+    let error = asked.many(&["a"], &["/nope"]).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::SourceError, "{}", error.detail);
+    let one = Asked::new(&binding("one: {view: v_houses, key_column: owner, only: {at: /grade, is: C}}"), url);
+    assert_eq!(one.one("a", &["/area"]).await.unwrap(), [record(0, r#"{"area":"81.5"}"#)]);
+    let all = Asked::new(&binding("one: {view: v_houses, items: \"\", pages: {number: page, size: 2}}"), url);
+    assert_eq!(all.fetch(all.one.as_ref().unwrap(), &[], &["/no"], None).await.unwrap().records.len(), 3);
+}
+
+#[tokio::test]
+async fn sqlite_rows_are_read_by_bound_keys_as_text() {
+    let (_file, url) = sqlite("rows").await;
+    reads_rows(&url).await;
+}
+
+#[tokio::test]
+async fn sqlite_is_not_created_and_not_written() {
+    let missing = Asked::new(&binding(MANY), "sqlite:/nowhere/at/all.db");
+    assert_eq!(missing.many(&["a"], &["/no"]).await.unwrap_err().code, ErrorCode::SourceUnreachable);
+    let (file, _) = sqlite("write").await;
+    let url = format!("sqlite:{}?mode=rwc", file.0.display());
+    // Whatever the address says, the connection reads only; a view cannot write, so the mode is looked at.
+    let asked = Asked::new(&binding(MANY), &url);
+    assert_eq!(asked.many(&["a"], &["/no"]).await.unwrap().len(), 2);
+    let before = std::fs::metadata(&file.0).unwrap().modified().unwrap();
+    assert_eq!(asked.many(&["b'x"], &["/no"]).await.unwrap().len(), 1);
+    assert_eq!(std::fs::metadata(&file.0).unwrap().modified().unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_slow_statement_ends_at_the_deadline() {
+    let (file, url) = sqlite("slow").await;
+    let mut connection = sqlx::SqliteConnection::connect(&format!("sqlite:{}", file.0.display())).await.unwrap();
+    connection
+        .execute(
+            "CREATE VIEW slow AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) \
+             SELECT 'a' AS owner, count(*) AS total FROM n",
+        )
+        .await
+        .unwrap();
+    let asked = Asked::new(&binding("one: {view: slow, key_column: owner}"), &url);
+    let start = Instant::now();
+    assert_eq!(asked.one("a", &["/total"]).await.unwrap_err().code, ErrorCode::SourceTimeout);
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn names_that_are_no_identifiers_do_not_compile() {
+    for request in [
+        "many: {view: \"v; DROP TABLE x\", key_column: owner}",
+        "many: {view: v, key_column: \"a\\\" OR 1\"}",
+        "many: {view: v}",
+    ] {
+        assert!(compile(&binding(request), "sqlite:/x.db").is_err(), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn postgresql_rows_are_read_by_bound_keys_as_text() {
+    let Ok(url) = std::env::var("HUXIANG_TEST_POSTGRES") else {
+        println!("skipped: set HUXIANG_TEST_POSTGRES to the address of an empty database to test against PostgreSQL");
+        return;
+    };
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    for statement in ["DROP VIEW IF EXISTS v_houses", "DROP TABLE IF EXISTS houses"].into_iter().chain(SETUP) {
+        connection.execute(statement).await.unwrap();
+    }
+    reads_rows(&url).await;
+    connection
+        .execute("CREATE OR REPLACE VIEW slow AS SELECT 'a'::text AS owner, pg_sleep(9)::text AS s")
+        .await
+        .unwrap();
+    let asked = Asked::new(&binding("one: {view: slow, key_column: owner}"), &url);
+    assert_eq!(asked.one("a", &["/s"]).await.unwrap_err().code, ErrorCode::SourceTimeout);
+    connection.execute("DROP VIEW slow").await.unwrap();
+}

@@ -1,0 +1,94 @@
+//! Mutual TLS: the client's certificate is shown, and only the binding's authority is trusted.
+
+mod source_support;
+
+use std::sync::Arc;
+
+use huxiang::base::code::ErrorCode;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use source_support::{Asked, compile_with, record};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+struct Certificates {
+    ca: String,
+    /// Certificate and key.
+    server: (String, String),
+    client: (String, String),
+}
+
+fn certificates() -> Certificates {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let leaf = || {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
+    };
+    Certificates { server: leaf(), client: leaf(), ca: issuer.pem() }
+}
+
+async fn serve(certificates: &Certificates) -> String {
+    let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(der(&certificates.ca)).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(
+            vec![der(&certificates.server.0)],
+            PrivateKeyDer::from_pem_slice(certificates.server.1.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(socket).await else { return };
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n{\"a\":1}").await;
+            });
+        }
+    });
+    format!("https://localhost:{port}")
+}
+
+fn asked(url: &str, tls: &str, certificates: &Certificates) -> Asked {
+    let yaml = format!(
+        "source: test\ntitle: Test\nbase_url: ${{URL}}\n{tls}\nendpoints:\n  e:\n    entity: Household\n    \
+         one: {{get: /a}}\n"
+    );
+    let variable = |name: &str| {
+        Some(match name {
+            "URL" => url.to_owned(),
+            "CA" => certificates.ca.clone(),
+            "CERT" => certificates.client.0.clone(),
+            "KEY" => certificates.client.1.clone(),
+            _ => return None,
+        })
+    };
+    compile_with(&yaml, &variable).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+#[tokio::test]
+async fn only_with_its_certificate_and_authority_is_the_source_reached() {
+    let certificates = certificates();
+    let url = serve(&certificates).await;
+    let both = "tls: {ca: \"${CA}\", client_cert: \"${CERT}\", client_key: \"${KEY}\"}";
+    assert_eq!(asked(&url, both, &certificates).one("k", &[]).await.unwrap(), [record(0, r#"{"a":1}"#)]);
+    for tls in ["tls: {ca: \"${CA}\"}", "tls: {client_cert: \"${CERT}\", client_key: \"${KEY}\"}", ""] {
+        let error = asked(&url, tls, &certificates).one("k", &[]).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::SourceUnreachable, "{tls}");
+    }
+}
