@@ -130,4 +130,11 @@ async fn postgresql_rows_are_read_by_bound_keys_as_text() {
     let asked = Asked::new(&binding("one: {view: slow, key_column: owner}"), &url);
     assert_eq!(asked.one("a", &["/s"]).await.unwrap_err().code, ErrorCode::SourceTimeout);
     connection.execute("DROP VIEW slow").await.unwrap();
+    let writing = "CREATE OR REPLACE FUNCTION put() RETURNS text LANGUAGE sql AS \
+                   $$ INSERT INTO houses (owner) VALUES ('new') RETURNING owner $$";
+    connection.execute(writing).await.unwrap();
+    connection.execute("CREATE OR REPLACE VIEW v_put AS SELECT put() AS owner").await.unwrap();
+    let asked = Asked::new(&binding("one: {view: v_put, items: \"\"}"), &url);
+    assert!(asked.one("a", &["/owner"]).await.unwrap_err().detail.contains("25006"), "read-only transaction");
+    connection.execute("DROP VIEW v_put").await.unwrap();
 }
