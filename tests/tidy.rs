@@ -1,0 +1,231 @@
+//! Tidiness: what keeps the tree readable, held by a test.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of one file in `src/` at most, blank ones not counted. The aim is 80 to 300.
+const LINES_MAX: usize = 500;
+
+/// The rooms, in order: each imports only from those before it.
+///
+/// `serve` stands before `answer` because it knows of what answers only its own trait; `answer` implements it.
+const ROOMS: [&str; 11] =
+    ["base", "model", "identify", "source", "engine", "scan", "audit", "serve", "answer", "registry", "cli"];
+
+/// Synchronous by design: no runtime, no clients, no files.
+const WITHOUT_IO: [&str; 5] =
+    ["src/engine/plan", "src/engine/project", "src/engine/convert", "src/engine/derive", "src/model/rule"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files under a folder (or the file itself), sorted, as paths from the root; none where there is no such folder.
+fn files(under: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut next = vec![PathBuf::from(under)];
+    while let Some(path) = next.pop() {
+        let full = root().join(&path);
+        if full.is_dir() {
+            next.extend(fs::read_dir(full).unwrap().map(|entry| path.join(entry.unwrap().file_name())));
+        } else if full.is_file() {
+            found.push(path.to_string_lossy().replace('\\', "/"));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn rust(under: &str) -> Vec<String> {
+    files(under).into_iter().filter(|path| path.ends_with(".rs")).collect()
+}
+
+/// Empty where the file is not text.
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_default()
+}
+
+/// Lines with their numbers, without comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(at, line)| (at + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+fn none(faults: Vec<String>) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn files_stay_readable() {
+    let long = |path: &String| {
+        let lines = read(path).lines().filter(|line| !line.trim().is_empty()).count();
+        (lines > LINES_MAX).then(|| format!("{path}: {lines} lines, at most {LINES_MAX}; split it by what it does"))
+    };
+    none(rust("src").iter().filter_map(long).collect());
+}
+
+/// The room a source file belongs to: the first name after `src/`.
+fn room(path: &str) -> &str {
+    let inside = path.strip_prefix("src/").unwrap_or(path);
+    inside.split(['/', '.']).next().unwrap_or_default()
+}
+
+/// Every `crate::NAME` of a file, with its line. `crate::{a, b}` gives both.
+fn imports(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (line, text) in code(text) {
+        for (at, _) in text.match_indices("crate::") {
+            let rest = &text[at + "crate::".len()..];
+            let names: Vec<&str> = match rest.strip_prefix('{') {
+                Some(list) => list.split(['}', ';']).next().unwrap_or_default().split(',').map(str::trim).collect(),
+                None => vec![rest],
+            };
+            for name in names {
+                let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+                found.push((line, name[..end].to_owned()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn rooms_import_only_from_rooms_before_them() {
+    let rank = |room: &str| ROOMS.iter().position(|known| *known == room);
+    let mut faults = Vec::new();
+    for path in rust("src").iter().filter(|path| !matches!(path.as_str(), "src/lib.rs" | "src/main.rs")) {
+        let Some(here) = rank(room(path)) else {
+            faults.push(format!("{path}: `{}` is not a room; see docs/architecture.md", room(path)));
+            continue;
+        };
+        for (line, name) in imports(&read(path)) {
+            if rank(&name).is_some_and(|there| there > here) {
+                faults.push(format!("{path}:{line}: `{}` imports from `{name}`, which comes after it", room(path)));
+            }
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn planning_and_projecting_do_no_io() {
+    let mut faults = Vec::new();
+    for path in WITHOUT_IO.iter().flat_map(|under| rust(under).into_iter().chain(rust(&format!("{under}.rs")))) {
+        for (line, text) in code(&read(&path)) {
+            for word in ["tokio", "reqwest", "sqlx", "async fn", ".await", "std::net"] {
+                if text.contains(word) {
+                    faults.push(format!("{path}:{line}: `{word}` in a part that is synchronous and does no IO"));
+                }
+            }
+        }
+    }
+    for path in rust("src/model") {
+        for (line, text) in code(&read(&path)) {
+            if ["tokio", "async fn", ".await"].iter().any(|word| text.contains(word)) {
+                faults.push(format!("{path}:{line}: the model is compiled at load and waits for nothing"));
+            }
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn nothing_about_households_is_compiled_in() {
+    let mut faults = Vec::new();
+    // The demo and its printing are about households; the rest is not. Comments may give examples.
+    let general =
+        rust("src").into_iter().filter(|path| !path.starts_with("src/cli/demo") && !path.ends_with("tests.rs"));
+    for path in general {
+        let text = read(&path);
+        let code_only = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (line, text) in code(code_only) {
+            for word in ["Household", "dibao", "sfzh", "huhao"] {
+                if text.split("//").next().unwrap_or_default().contains(word) {
+                    faults.push(format!("{path}:{line}: `{word}`: what a contract is about belongs in its files"));
+                }
+            }
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let marks = ["TODO", "FIXME", "XXX:", "todo!(", "unimplemented!("];
+    let mut faults = Vec::new();
+    for path in ["src", "departments/src", "tests"].iter().flat_map(|under| rust(under)) {
+        if path == "tests/tidy.rs" {
+            continue;
+        }
+        for (line, text) in read(&path).lines().enumerate() {
+            if let Some(mark) = marks.iter().find(|mark| text.contains(**mark)) {
+                faults.push(format!("{path}:{}: {mark}", line + 1));
+            }
+        }
+    }
+    none(faults);
+}
+
+/// Tests may do what `src/` may not; anywhere else a silenced lint says why.
+#[test]
+fn silenced_lints_give_their_reason() {
+    let mut faults = Vec::new();
+    for path in rust("src").iter().filter(|path| !path.ends_with("tests.rs")) {
+        let text = read(path);
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let attribute = ["#[allow(", "#[expect(", "#![allow(", "#![expect("];
+            if !attribute.iter().any(|start| line.trim_start().starts_with(start)) {
+                continue;
+            }
+            let whole: String =
+                lines[at..].iter().take_while(|line| !line.trim_end().ends_with(")]")).copied().collect();
+            let end = lines[at..].iter().find(|line| line.trim_end().ends_with(")]")).copied().unwrap_or_default();
+            let around = lines[at.saturating_sub(2)..(at + 2).min(lines.len())].iter();
+            let of_tests = around.clone().any(|line| line.contains("cfg(test)") || line.contains("mod tests"));
+            if !of_tests && !(whole + end).contains("reason =") {
+                faults.push(format!("{path}:{}: add `reason = \"…\"`", at + 1));
+            }
+        }
+    }
+    none(faults);
+}
+
+/// What a reader of this repository does not have must not be named in it.
+#[test]
+fn the_repository_stands_on_its_own() {
+    let elsewhere = [concat!("../", "shared"), concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
+    let folders = ["src", "departments/src", "docs", "schema", "resolvers", "config", "examples", "tests", ".ci"];
+    let single = ["README.md", "README.zh-CN.md", "CHANGELOG.md", "Cargo.toml", "deny.toml"];
+    let mut faults = Vec::new();
+    for path in folders.iter().chain(&single).flat_map(|under| files(under)) {
+        for (line, text) in read(&path).lines().enumerate() {
+            if let Some(word) = elsewhere.iter().find(|word| text.contains(**word)) {
+                faults.push(format!("{path}:{}: names `{word}`", line + 1));
+            }
+        }
+    }
+    none(faults);
+}
+
+/// Relative links of the documents lead somewhere.
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut faults = Vec::new();
+    let documents =
+        files("docs").into_iter().chain(["README.md", "README.zh-CN.md", "CHANGELOG.md"].map(str::to_owned));
+    for path in documents.filter(|path| path.ends_with(".md")) {
+        let folder = Path::new(&path).parent().unwrap_or(Path::new("")).to_owned();
+        for (line, text) in read(&path).lines().enumerate() {
+            for (at, _) in text.match_indices("](") {
+                let link = text[at + 2..].split(')').next().unwrap_or_default();
+                let file = link.split('#').next().unwrap_or_default();
+                if !file.is_empty() && !link.contains("://") && !root().join(&folder).join(file).exists() {
+                    faults.push(format!("{path}:{}: there is no `{file}`", line + 1));
+                }
+            }
+        }
+    }
+    none(faults);
+}
