@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod base;
+pub mod cli;
 pub mod engine;
 pub mod identify;
 pub mod model;

@@ -1,5 +1,6 @@
 //! Everything the files declare, compiled together: what a request runs on, swapped whole.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -76,9 +77,11 @@ fn load_rules(folder: &Path, contract: &Contract, config: Option<&GatewayConfig>
         .unwrap_or_default();
     paths.sort();
     let files: Vec<Arc<SourceText>> = paths.iter().filter_map(|path| fault::read(path, faults)).collect();
-    let claims = config
+    let mut claims: BTreeMap<String, rule::ClaimType> = config
         .map(|config| config.claims.iter().map(|(name, kind)| (name.clone(), claim_type(*kind))).collect())
         .unwrap_or_default();
+    // Every principal has an id; it need not be declared.
+    claims.insert("id".to_owned(), rule::ClaimType::String);
     rule::load(&files, contract, &claims, faults)
 }
 

@@ -176,6 +176,10 @@ impl Compiler<'_> {
 
     fn slots(&mut self, field: &Spanned<String>) -> Vec<SlotId> {
         let contract = self.contract;
+        // An entity's name stands for all its fields.
+        if let Some(entity) = contract.entity_named(&field.value) {
+            return contract.entity(entity).children.clone();
+        }
         let found: Vec<SlotId> = contract
             .slots
             .iter()

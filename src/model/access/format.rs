@@ -36,7 +36,7 @@ pub struct Grant {
     #[serde(default)]
     pub classes: Vec<Spanned<String>>,
     /// Single fields (and what is below them in the same class), by dotted path; `Person.` in front where two
-    /// entities have the path.
+    /// entities have the path; an entity's name stands for all its fields.
     #[serde(default)]
     pub fields: Vec<Spanned<String>>,
     /// Fields, with all below them, that the classes would give and this grant does not.

@@ -1,0 +1,271 @@
+//! `huxiang access`: which role is given which item, under which relation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::schema::unknown_role;
+use super::{Done, RootArgs, load, text};
+use crate::model::access::{Access, Grant, Role};
+use crate::model::contract::{Contract, Item, Shape, SlotId};
+use crate::model::mask::Mask;
+use crate::model::snapshot::Snapshot;
+
+#[derive(Debug, Args)]
+pub struct AccessArgs {
+    #[command(flatten)]
+    root: RootArgs,
+    /// One role in detail: relations, purposes, and what within an item is withheld or masked
+    #[arg(long)]
+    role: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How much of an item a grant gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Given {
+    Masked,
+    Part,
+    Full,
+}
+
+impl Given {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Part => "part",
+            Self::Masked => "masked",
+        }
+    }
+
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Full => "●",
+            Self::Part => "◐",
+            Self::Masked => "○",
+        }
+    }
+}
+
+/// What one grant gives of one item.
+struct Cell<'a> {
+    grant: &'a Grant,
+    relation: &'a str,
+    given: Given,
+    withheld: Vec<String>,
+    masked: BTreeMap<String, &'static str>,
+}
+
+pub fn run(args: &AccessArgs) -> Done {
+    let snapshot = load::to_look_at(&args.root)?;
+    let roles: Vec<&Role> = match &args.role {
+        Some(name) => vec![snapshot.access.role(name).ok_or_else(|| unknown_role(&snapshot, name))?],
+        None => snapshot.access.roles.iter().collect(),
+    };
+    let printed = match (args.json, roles.as_slice()) {
+        (true, roles) => format!("{:#}\n", as_json(&snapshot, roles)),
+        (false, [role]) if args.role.is_some() => detail(&snapshot, role),
+        (false, roles) => matrix(&snapshot, roles),
+    };
+    text::out(&printed);
+    Ok(0)
+}
+
+/// The grants of a role that give anything of an item.
+fn cells<'a>(contract: &Contract, access: &'a Access, role: &Role, item: &Item) -> Vec<Cell<'a>> {
+    let parts = parts(contract, item);
+    role.grants
+        .iter()
+        .filter_map(|at| access.grants.get(*at))
+        .filter(|grant| grant.slots.contains(item.slot))
+        .map(|grant| cell(contract, access, grant, &parts))
+        .collect()
+}
+
+fn cell<'a>(contract: &Contract, access: &'a Access, grant: &'a Grant, parts: &[SlotId]) -> Cell<'a> {
+    let path = |slot: &SlotId| contract.full_path(*slot);
+    let withheld: Vec<String> = parts.iter().filter(|slot| !grant.slots.contains(**slot)).map(path).collect();
+    let masked: BTreeMap<String, &'static str> = parts
+        .iter()
+        .filter(|slot| grant.slots.contains(**slot))
+        .filter_map(|slot| Some((path(slot), mask_name(*grant.masks.get(slot)?))))
+        .collect();
+    let given = match (withheld.is_empty(), masked.is_empty(), parts.len() == masked.len()) {
+        (true, true, _) => Given::Full,
+        (_, _, true) => Given::Masked,
+        _ => Given::Part,
+    };
+    let relation = access.relation(grant.relation).map_or("", |relation| &relation.name);
+    Cell { grant, relation, given, withheld, masked }
+}
+
+/// The values an item is made of; a list of entities is made of the entities' own values.
+fn parts(contract: &Contract, item: &Item) -> Vec<SlotId> {
+    let is_value = |slot: &SlotId| {
+        let slot = contract.slot(*slot);
+        !slot.hidden && matches!(slot.shape, Shape::Leaf(_) | Shape::LeafList(_))
+    };
+    match contract.slot(item.slot).shape {
+        Shape::Entity(entity) | Shape::EntityList(entity) => {
+            contract.slots.iter().filter(|slot| slot.entity == entity).map(|slot| slot.id).filter(is_value).collect()
+        }
+        _ => contract.below(item.slot).into_iter().filter(is_value).collect(),
+    }
+}
+
+fn mask_name(mask: Mask) -> &'static str {
+    Mask::NAMES.into_iter().find(|name| Mask::parse(name) == Some(mask)).unwrap_or("masked")
+}
+
+fn texts(texts: &[Arc<str>]) -> Vec<&str> {
+    texts.iter().map(|text| &**text).collect()
+}
+
+/// The pattern of case numbers as it was written, without the anchors the loader adds.
+fn case(grant: &Grant) -> Option<&str> {
+    let pattern = grant.case.as_ref()?.as_str();
+    let inner = pattern.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$"));
+    Some(inner.unwrap_or(pattern))
+}
+
+fn as_json(snapshot: &Snapshot, roles: &[&Role]) -> Value {
+    let Snapshot { contract, access, .. } = snapshot;
+    let of_item = |role: &Role, item: &Item| {
+        let grants: Vec<Value> = cells(contract, access, role, item)
+            .iter()
+            .map(|cell| {
+                json!({
+                    "relation": cell.relation,
+                    "given": cell.given.name(),
+                    "purposes": texts(&cell.grant.purposes),
+                    "case": case(cell.grant),
+                    "withheld": cell.withheld,
+                    "masked": cell.masked,
+                })
+            })
+            .collect();
+        json!({"no": *item.no, "path": *contract.slot(item.slot).path, "zh": *item.zh, "grants": grants})
+    };
+    let roles: Vec<Value> = roles
+        .iter()
+        .map(|role| {
+            let items: Vec<Value> = contract.items.iter().map(|item| of_item(role, item)).collect();
+            json!({"role": *role.name, "title": *role.title, "networks": texts(&role.networks), "items": items})
+        })
+        .collect();
+    json!({"roles": roles})
+}
+
+fn matrix(snapshot: &Snapshot, roles: &[&Role]) -> String {
+    let Snapshot { contract, access, .. } = snapshot;
+    let (with, without): (Vec<&Role>, Vec<&Role>) = roles.iter().partition(|role| !role.grants.is_empty());
+    let mut header = vec!["no", "item"];
+    header.extend(with.iter().map(|role| &*role.title));
+    let rows: Vec<Vec<String>> = contract
+        .items
+        .iter()
+        .map(|item| {
+            let mut row = vec![item.no.to_string(), text::shorten(&item.zh, 28)];
+            row.extend(
+                with.iter().map(|role| matrix_cell(&cells(contract, access, role, item), several(access, role))),
+            );
+            row
+        })
+        .collect();
+    let mut out = text::table(&header, &rows);
+    out.push_str("\n● in full   ◐ in part (something in it is withheld or masked)   ○ masked   — not given\n\n");
+    for role in &with {
+        out.push_str(&format!("{}  {}\n", text::pad(&role.title, 16), conditions(access, role)));
+    }
+    if !without.is_empty() {
+        let names: Vec<String> = without.iter().map(|role| format!("{} ({})", role.title, role.name)).collect();
+        out.push_str(&format!("\nGiven nothing: {}\n", names.join(", ")));
+    }
+    out
+}
+
+/// More relations than one can tell apart in a column's head.
+fn several(access: &Access, role: &Role) -> bool {
+    relations(access, role).len() > 3
+}
+
+fn relations<'a>(access: &'a Access, role: &Role) -> Vec<&'a str> {
+    let mut found: Vec<&str> = Vec::new();
+    for grant in role.grants.iter().filter_map(|at| access.grants.get(*at)) {
+        if let Some(relation) = access.relation(grant.relation)
+            && !found.contains(&&*relation.name)
+        {
+            found.push(&relation.name);
+        }
+    }
+    found
+}
+
+fn matrix_cell(cells: &[Cell], name_relations: bool) -> String {
+    let Some(best) = cells.iter().map(|cell| cell.given).max() else { return "—".to_owned() };
+    let mut cell = best.sign().to_owned();
+    // A role of many departments: say which, as long as they are few.
+    if name_relations && cells.len() <= 2 {
+        let names: Vec<&str> = cells.iter().map(|cell| cell.relation).collect();
+        cell = format!("{cell} {}", names.join(" "));
+    }
+    cell
+}
+
+/// `gov; paired; purpose help`.
+fn conditions(access: &Access, role: &Role) -> String {
+    let mut purposes: Vec<&str> = Vec::new();
+    let mut pattern = None;
+    for grant in role.grants.iter().filter_map(|at| access.grants.get(*at)) {
+        purposes.extend(grant.purposes.iter().map(|purpose| &**purpose));
+        pattern = pattern.or(case(grant));
+    }
+    purposes.sort_unstable();
+    purposes.dedup();
+    let relations = relations(access, role);
+    let mut parts = vec![format!("{}, from {}", role.name, role.networks.join(", "))];
+    parts.push(if relations.len() > 3 { format!("{} relations", relations.len()) } else { relations.join(", ") });
+    if !purposes.is_empty() {
+        parts.push(format!("purpose {}", purposes.join(" or ")));
+    }
+    if let Some(pattern) = pattern {
+        parts.push(format!("case {pattern}"));
+    }
+    parts.join("; ")
+}
+
+fn detail(snapshot: &Snapshot, role: &Role) -> String {
+    let Snapshot { contract, access, .. } = snapshot;
+    let mut out = format!("{} — {}\n\n", role.title, conditions(access, role));
+    let mut rows = Vec::new();
+    for item in &contract.items {
+        let start = [item.no.to_string(), text::shorten(&item.zh, 28), contract.slot(item.slot).path.to_string()];
+        let cells = cells(contract, access, role, item);
+        if cells.is_empty() {
+            rows.push(start.iter().cloned().chain(["—".to_owned()]).collect());
+        }
+        for cell in &cells {
+            let given = format!("{} {}", cell.given.sign(), cell.given.name());
+            rows.push(start.iter().cloned().chain([given, cell.relation.to_owned(), remarks(cell)]).collect());
+        }
+    }
+    out.push_str(&text::table(&["no", "item", "path", "given", "relation", "but"], &rows));
+    out
+}
+
+fn remarks(cell: &Cell) -> String {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
+    let mut parts = Vec::new();
+    if !cell.withheld.is_empty() {
+        parts.push(format!("without {}", cell.withheld.iter().map(|path| last(path)).collect::<Vec<_>>().join(", ")));
+    }
+    if !cell.masked.is_empty() {
+        let masked: Vec<String> = cell.masked.iter().map(|(path, mask)| format!("{} ({mask})", last(path))).collect();
+        parts.push(format!("masked {}", masked.join(", ")));
+    }
+    parts.join("; ")
+}

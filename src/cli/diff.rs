@@ -1,0 +1,261 @@
+//! `huxiang schema diff`: what a change of the contract breaks for the frontends that are built on it.
+
+use std::path::Path;
+
+use apollo_compiler::ast::{InputValueDefinition, Type};
+use apollo_compiler::schema::{ExtendedType, FieldDefinition, ObjectType};
+use apollo_compiler::{Node, Schema};
+
+use super::{Done, load, text};
+use crate::base::fault::Faults;
+use crate::model::contract::{Contract, load as contract};
+
+/// What was found, in the order of the old contract.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    breaks: Vec<String>,
+    notes: Vec<String>,
+}
+
+pub fn run(old: &Path, new: &Path) -> Done {
+    let (old, new) = (read(old)?, read(new)?);
+    let mut changes = schemas(&old.published, &new.published);
+    items(&old, &new, &mut changes);
+    let mut out = String::new();
+    for change in &changes.breaks {
+        out.push_str(&format!("breaks  {change}\n"));
+    }
+    for change in &changes.notes {
+        out.push_str(&format!("note    {change}\n"));
+    }
+    let Changes { breaks, notes } = &changes;
+    out.push_str(&format!("{} breaking, {} other changes\n", breaks.len(), notes.len()));
+    text::out(&out);
+    Ok(u8::from(!breaks.is_empty()))
+}
+
+fn read(folder: &Path) -> Result<Contract, super::Stop> {
+    let mut faults = Faults::default();
+    contract::load(folder, &mut faults).filter(|_| faults.is_empty()).ok_or_else(|| load::refused(&faults))
+}
+
+/// Frontends ask for items by number.
+fn items(old: &Contract, new: &Contract, changes: &mut Changes) {
+    for item in &old.items {
+        let path = old.full_path(item.slot);
+        match new.items.iter().find(|other| other.no == item.no) {
+            None => changes.breaks.push(format!("item {} ({path}) is gone", item.no)),
+            Some(other) if new.full_path(other.slot) != path => {
+                changes.breaks.push(format!("item {} is {} now; it was {path}", item.no, new.full_path(other.slot)));
+            }
+            Some(_) => {}
+        }
+    }
+    for item in new.items.iter().filter(|item| old.items.iter().all(|other| other.no != item.no)) {
+        changes.notes.push(format!("item {} ({}) is new", item.no, new.full_path(item.slot)));
+    }
+}
+
+fn schemas(old: &Schema, new: &Schema) -> Changes {
+    let mut changes = Changes::default();
+    for (name, before) in old.types.iter().filter(|(_, definition)| !definition.is_built_in()) {
+        match (before, new.types.get(name)) {
+            (_, None) => changes.breaks.push(format!("type {name} is gone")),
+            (ExtendedType::Object(before), Some(ExtendedType::Object(after))) => {
+                objects(name, before, after, &mut changes);
+            }
+            (ExtendedType::Enum(before), Some(ExtendedType::Enum(after))) => {
+                for value in before.values.keys().filter(|value| !after.values.contains_key(*value)) {
+                    changes.breaks.push(format!("{name}.{value}: the value is gone"));
+                }
+                for value in after.values.keys().filter(|value| !before.values.contains_key(*value)) {
+                    changes.notes.push(format!("{name}.{value}: a new value; clients need a default branch"));
+                }
+            }
+            (ExtendedType::InputObject(before), Some(ExtendedType::InputObject(after))) => {
+                let before: Vec<_> = before.fields.values().map(|field| &field.node).collect();
+                let after: Vec<_> = after.fields.values().map(|field| &field.node).collect();
+                inputs(name, "input field", &before, &after, &mut changes);
+            }
+            (before, Some(after)) => {
+                if std::mem::discriminant(before) != std::mem::discriminant(after) {
+                    changes.breaks.push(format!("{name} is another kind of type now"));
+                }
+            }
+        }
+    }
+    for name in new.types.keys().filter(|name| !old.types.contains_key(*name)) {
+        changes.notes.push(format!("type {name} is new"));
+    }
+    changes
+}
+
+fn objects(name: &str, before: &ObjectType, after: &ObjectType, changes: &mut Changes) {
+    for (field, was) in &before.fields {
+        match after.fields.get(field) {
+            None => changes.breaks.push(format!("{name}.{field}: the field is gone")),
+            Some(is) => fields(&format!("{name}.{field}"), was, is, changes),
+        }
+    }
+    for (field, is) in after.fields.iter().filter(|(field, _)| !before.fields.contains_key(*field)) {
+        changes.notes.push(format!("{name}.{field}: a new field, {}", is.ty));
+    }
+    classes(name, class_of_type(before), class_of_type(after), changes);
+}
+
+fn fields(name: &str, was: &FieldDefinition, is: &FieldDefinition, changes: &mut Changes) {
+    if was.ty != is.ty {
+        let change = format!("{name}: {} becomes {}", was.ty, is.ty);
+        if stricter_or_equal(&was.ty, &is.ty) {
+            changes.notes.push(change + " (never null any more)");
+        } else if stricter_or_equal(&is.ty, &was.ty) {
+            changes.breaks.push(change + ": it may be null now");
+        } else {
+            changes.breaks.push(change);
+        }
+    }
+    inputs(
+        name,
+        "argument",
+        &was.arguments.iter().collect::<Vec<_>>(),
+        &is.arguments.iter().collect::<Vec<_>>(),
+        changes,
+    );
+    let class = |field: &FieldDefinition| field.directives.get("class").map(ToString::to_string);
+    classes(name, class(was), class(is), changes);
+}
+
+/// Arguments of a field, or fields of an input object.
+fn inputs(
+    holder: &str,
+    what: &str,
+    before: &[&Node<InputValueDefinition>],
+    after: &[&Node<InputValueDefinition>],
+    changes: &mut Changes,
+) {
+    for was in before {
+        let name = format!("{holder}({})", was.name);
+        let Some(is) = after.iter().find(|other| other.name == was.name) else {
+            changes.breaks.push(format!("{name}: the {what} is gone"));
+            continue;
+        };
+        if was.ty != is.ty {
+            let change = format!("{name}: {} becomes {}", was.ty, is.ty);
+            // What was accepted must still be: inputs may only become looser.
+            if stricter_or_equal(&is.ty, &was.ty) {
+                changes.notes.push(change + " (may be left out)");
+            } else if stricter_or_equal(&was.ty, &is.ty) {
+                changes.breaks.push(change + ": it is required now");
+            } else {
+                changes.breaks.push(change);
+            }
+        }
+        if was.default_value != is.default_value {
+            let shown = |value: &InputValueDefinition| {
+                value.default_value.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+            };
+            let change = format!("{name}: the default {} becomes {}", shown(was), shown(is));
+            if is.is_required() && !was.is_required() && was.ty == is.ty {
+                changes.breaks.push(change + ": it is required now");
+            } else {
+                changes.notes.push(change);
+            }
+        }
+    }
+    for is in after.iter().filter(|is| before.iter().all(|was| was.name != is.name)) {
+        let name = format!("{holder}({})", is.name);
+        if is.is_required() {
+            changes.breaks.push(format!("{name}: a new {what} that is required"));
+        } else {
+            changes.notes.push(format!("{name}: a new {what}, {}", is.ty));
+        }
+    }
+}
+
+fn class_of_type(object: &ObjectType) -> Option<String> {
+    object.directives.get("class").map(|class| class.node.to_string())
+}
+
+/// A change of class is no break of documents, but of who is answered.
+fn classes(name: &str, was: Option<String>, is: Option<String>, changes: &mut Changes) {
+    if was != is {
+        let shown = |class: Option<String>| class.unwrap_or_else(|| "what is above it".to_owned());
+        changes.notes.push(format!(
+            "{name}: the data class {} becomes {}; look at who is granted it",
+            shown(was),
+            shown(is)
+        ));
+    }
+}
+
+/// `is` has values only where `was` has them: the same type, with more of it non-null.
+fn stricter_or_equal(was: &Type, is: &Type) -> bool {
+    // Lists nest at most a few levels: the contract's parser limits it.
+    match (was, is) {
+        (Type::Named(a), Type::Named(b) | Type::NonNullNamed(b)) | (Type::NonNullNamed(a), Type::NonNullNamed(b)) => {
+            a == b
+        }
+        (Type::List(a), Type::List(b) | Type::NonNullList(b)) | (Type::NonNullList(a), Type::NonNullList(b)) => {
+            stricter_or_equal(a, b)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn changed(old: &str, new: &str) -> Changes {
+        let parse = |text: &str| Schema::parse(text, "x.graphql").unwrap();
+        schemas(&parse(old), &parse(new))
+    }
+
+    #[test]
+    fn what_frontends_rely_on_breaks() {
+        for (old, new, expected) in [
+            ("type Query { a: Int b: Int }", "type Query { a: Int }", "Query.b: the field is gone"),
+            ("type Query { a: T } type T { x: Int }", "type Query { a: Int }", "type T is gone"),
+            ("type Query { a: Int }", "type Query { a: String }", "Query.a: Int becomes String"),
+            ("type Query { a: Int! }", "type Query { a: Int }", "Query.a: Int! becomes Int: it may be null now"),
+            (
+                "type Query { a: [Int!] }",
+                "type Query { a: [Int] }",
+                "Query.a: [Int!] becomes [Int]: it may be null now",
+            ),
+            ("type Query { a: Int }", "type Query { a: [Int] }", "Query.a: Int becomes [Int]"),
+            ("type Query { a: E } enum E { A B }", "type Query { a: E } enum E { A }", "E.B: the value is gone"),
+            ("type Query { a(x: Int): Int }", "type Query { a: Int }", "Query.a(x): the argument is gone"),
+            ("type Query { a: Int }", "type Query { a(x: Int!): Int }", "Query.a(x): a new argument that is required"),
+            (
+                "type Query { a(x: Int): Int }",
+                "type Query { a(x: Int!): Int }",
+                "Query.a(x): Int becomes Int!: it is required now",
+            ),
+            (
+                "type Query { a(x: Int! = 1): Int }",
+                "type Query { a(x: Int!): Int }",
+                "Query.a(x): the default 1 becomes none: it is required now",
+            ),
+        ] {
+            assert!(changed(old, new).breaks.iter().any(|found| found == expected), "{:?}", changed(old, new));
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_rely_on_is_a_note() {
+        for (old, new) in [
+            ("type Query { a: Int }", "type Query { a: Int! }"),
+            ("type Query { a: Int }", "type Query { a: Int b: Int }"),
+            ("type Query { a: Int }", "type Query { a(x: Int): Int }"),
+            ("type Query { a: Int }", "type Query { a(x: Int! = 3): Int }"),
+            ("type Query { a(x: Int!): Int }", "type Query { a(x: Int): Int }"),
+            ("type Query { a: E } enum E { A }", "type Query { a: E } enum E { A B }"),
+        ] {
+            let found = changed(old, new);
+            assert!(found.breaks.is_empty() && found.notes.len() == 1, "{found:?}");
+        }
+        assert_eq!(changed("type Query { a: Int }", "\"now told\" type Query { a: Int }"), Changes::default());
+    }
+}

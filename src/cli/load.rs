@@ -1,0 +1,142 @@
+//! The files → a snapshot, with variables from the environment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::{RootArgs, Stop};
+use crate::base::fault::Faults;
+use crate::model::snapshot::{Folders, Snapshot};
+
+/// Stands for a key, a certificate or a name that is not set: long enough for keys, and looks like PEM.
+const PLACEHOLDER: &str = "-----BEGIN PLACEHOLDER-----not set-----END PLACEHOLDER-----";
+
+/// The folders the arguments name.
+pub fn folders(args: &RootArgs) -> Folders {
+    let mut folders = Folders::under(&args.root);
+    if let Some(config) = &args.config {
+        folders.config.clone_from(config);
+    }
+    folders
+}
+
+/// Reads all files; every fault at once otherwise.
+pub fn load(folders: &Folders, variables: &dyn Fn(&str) -> Option<String>) -> Result<Snapshot, Faults> {
+    let mut faults = Faults::default();
+    Snapshot::load(folders, variables, &mut faults).ok_or(faults)
+}
+
+/// A snapshot to look at, not to serve from: variables that are not set have placeholders.
+pub fn to_look_at(args: &RootArgs) -> Result<Snapshot, Stop> {
+    let folders = folders(args);
+    let environment = Environment::with_placeholders(&folders);
+    load(&folders, &|name| environment.get(name)).map_err(|faults| refused(&faults))
+}
+
+/// All faults, rendered, with their number at the end.
+pub fn refused(faults: &Faults) -> Stop {
+    let count = faults.sorted().len();
+    Stop::failed(format!("{}{count} fault{}", faults.render(), if count == 1 { "" } else { "s" }))
+}
+
+/// Environment variables, and what stands for those that are not set.
+pub struct Environment {
+    /// By name; `None`: the file gives a default.
+    placeholders: BTreeMap<String, Option<String>>,
+    enabled: bool,
+    missing: Mutex<BTreeSet<String>>,
+}
+
+impl Environment {
+    /// What is not set stays not set.
+    pub fn strict() -> Self {
+        Self { placeholders: BTreeMap::new(), enabled: false, missing: Mutex::default() }
+    }
+
+    /// What is not set has a value of the form its place in the files asks for.
+    pub fn with_placeholders(folders: &Folders) -> Self {
+        let mut placeholders = BTreeMap::new();
+        for path in files(&folders.resolvers).into_iter().chain([folders.config.join("gateway.yaml")]) {
+            if let Ok(text) = std::fs::read_to_string(&path) {
+                scan(&text, &mut placeholders);
+            }
+        }
+        Self { placeholders, enabled: true, missing: Mutex::default() }
+    }
+
+    pub fn get(&self, name: &str) -> Option<String> {
+        if let Ok(value) = std::env::var(name) {
+            return Some(value);
+        }
+        if !self.enabled {
+            return None;
+        }
+        let placeholder = match self.placeholders.get(name) {
+            Some(None) => return None,
+            Some(Some(known)) => known.clone(),
+            None => PLACEHOLDER.to_owned(),
+        };
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        Some(placeholder)
+    }
+
+    /// Names that were asked for, are not set and had a placeholder.
+    pub fn missing(&self) -> Vec<String> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder)
+        .map(|entries| entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect())
+        .unwrap_or_default()
+}
+
+/// Which form each `${NAME}` of a file has to have.
+fn scan(text: &str, placeholders: &mut BTreeMap<String, Option<String>>) {
+    let sql = text.lines().any(|line| line.split('#').next().unwrap_or("").replace(' ', "") == "protocol:sql");
+    for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        let mut rest = line;
+        while let Some((_, after)) = rest.split_once("${") {
+            let Some((inside, tail)) = after.split_once('}') else { break };
+            let before = line.strip_suffix(after).and_then(|before| before.strip_suffix("${")).unwrap_or_default();
+            rest = tail;
+            if let Some((name, _)) = inside.split_once(":-") {
+                placeholders.insert(name.to_owned(), None);
+                continue;
+            }
+            let form = if before.contains("://") {
+                // A host, port or path within an address: `1` is all of them.
+                "1".to_owned()
+            } else if before.trim_end().ends_with("base_url:") && sql {
+                "sqlite:placeholder.sqlite".to_owned()
+            } else if inside.contains("URL") || before.trim_end().ends_with("url:") {
+                "http://placeholder.invalid".to_owned()
+            } else {
+                PLACEHOLDER.to_owned()
+            };
+            placeholders.entry(inside.to_owned()).or_insert(Some(form));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_have_the_form_their_place_asks_for() {
+        let mut found = BTreeMap::new();
+        scan("protocol: sql\nbase_url: ${DB}\n", &mut found);
+        scan("base_url: ${X_URL}\nsign: {secret: ${S}}\n# ${NOT}\n", &mut found);
+        scan("listen: ${L:-127.0.0.1:1}\nbase_url: https://${HOST}:${PORT}/x\n", &mut found);
+        let form = |name: &str| found.get(name).cloned().flatten();
+        assert_eq!(form("DB").as_deref(), Some("sqlite:placeholder.sqlite"));
+        assert_eq!(form("X_URL").as_deref(), Some("http://placeholder.invalid"));
+        assert_eq!(form("S").as_deref(), Some(PLACEHOLDER));
+        assert_eq!(form("HOST").as_deref(), Some("1"));
+        assert_eq!(form("PORT").as_deref(), Some("1"));
+        assert_eq!(found.get("L"), Some(&None));
+        assert!(!found.contains_key("NOT"));
+    }
+}

@@ -1,0 +1,109 @@
+//! Commands. Each file is one; all load the same files the gateway serves from.
+//!
+//! Exit codes: 0 fine; 1 something was found (faults, a break of the contract) or refused; 2 it could not be done.
+
+mod access;
+mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod diff;
+mod load;
+mod plan;
+mod schema;
+mod serve;
+mod text;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Huxiang (户像): one GraphQL endpoint over departmental APIs
+#[derive(Debug, Parser)]
+#[command(name = "huxiang", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM
+    Serve(serve::ServeArgs),
+    /// Start made-up departments and a gateway before them, and show a portrait as each role sees it
+    #[cfg(feature = "demo")]
+    Demo(demo::DemoArgs),
+    /// Check all files and report every fault
+    Check(check::CheckArgs),
+    /// Show what a query would fetch for a role, without asking anybody
+    Plan(plan::PlanArgs),
+    /// Show which role is given which item
+    Access(access::AccessArgs),
+    /// Make a token of the demo issuer
+    Token(token::TokenArgs),
+    /// Print the published contract, or what a change of it breaks
+    Schema(schema::SchemaArgs),
+}
+
+/// Where the files are.
+#[derive(Debug, Args)]
+struct RootArgs {
+    /// The folder with schema/, resolvers/ and config/
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    root: PathBuf,
+    /// The folder of gateway.yaml, roles.yaml, rules/ and codes/, where it is not ROOT/config
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+}
+
+/// Why a command ends early: what to say and the exit code.
+#[derive(Debug)]
+struct Stop {
+    message: String,
+    code: u8,
+}
+
+impl Stop {
+    /// It could not be done.
+    fn failed(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 2 }
+    }
+
+    /// It was looked at and is not allowed.
+    fn refused(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 1 }
+    }
+}
+
+/// What a command prints on standard output, and its exit code.
+type Done = Result<u8, Stop>;
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Access(args) => access::run(&args),
+        Command::Token(args) => token::run(&args),
+        Command::Schema(args) => schema::run(&args),
+    };
+    match done {
+        Ok(code) => code.into(),
+        Err(stop) => {
+            text::note(stop.message.trim_end());
+            stop.code.into()
+        }
+    }
+}
+
+/// The runtime of commands that wait for others.
+fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::failed(format!("error: the runtime cannot be started: {error}")))
+}

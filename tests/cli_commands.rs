@@ -1,0 +1,175 @@
+//! The commands, run as a user runs them, on the repository's own files and on broken copies.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn huxiang(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_huxiang"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("DEMO_ISSUER_PRIVATE_KEY")
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A copy of the repository's files that a test may break; removed at the end.
+struct Copied(PathBuf);
+
+impl Copied {
+    fn new(name: &str) -> Self {
+        let to = std::env::temp_dir().join(format!("huxiang-cli-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&to);
+        for folder in ["schema", "resolvers", "config"] {
+            copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &to.join(folder));
+        }
+        Self(to)
+    }
+
+    fn path(&self, inside: &str) -> String {
+        self.0.join(inside).display().to_string()
+    }
+
+    fn replace(&self, file: &str, from: &str, to: &str) {
+        let path = self.0.join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no {from}");
+        std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn check_finds_no_fault_in_the_repository_and_says_which_variables_are_placeholders() {
+    let output = huxiang(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    let text = stdout(&output);
+    assert!(text.contains("64 of 64 items") && text.contains("AGRICULTURE_URL"), "{text}");
+}
+
+#[test]
+fn check_takes_unset_variables_as_faults_where_asked() {
+    let output = huxiang(&["check", "--variables"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("AGRICULTURE_URL"));
+}
+
+#[test]
+fn check_reports_the_faults_of_all_files_at_once_with_their_places() {
+    let copied = Copied::new("faults");
+    copied.replace("config/roles.yaml", "relation: grid", "relation: gird");
+    copied.replace("resolvers/civil-affairs.yaml", "codes: dibao-status", "codes: dibao-stauts");
+    copied.replace("config/gateway.yaml", "depth_max:", "depht_max:");
+    let output = huxiang(&["check", "--json", "--root", &copied.path("")]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let faults = report["faults"].as_array().unwrap();
+    for (file, said) in [("roles.yaml", "gird"), ("civil-affairs.yaml", "dibao-stauts"), ("gateway.yaml", "depht_max")]
+    {
+        let found = faults.iter().find(|fault| {
+            fault["file"].as_str().unwrap().ends_with(file) && fault["message"].as_str().unwrap().contains(said)
+        });
+        let found = found.unwrap_or_else(|| panic!("{file}: {said} not in {report:#}"));
+        assert!(found["line"].as_u64().unwrap() > 0, "{found}");
+    }
+}
+
+#[test]
+fn access_tells_of_every_role_and_item() {
+    let output = huxiang(&["access", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let roles = report["roles"].as_array().unwrap();
+    assert_eq!(roles.len(), 12);
+    for role in roles {
+        assert_eq!(role["items"].as_array().unwrap().len(), 64, "{}", role["role"]);
+    }
+    let given = |role: &str, no: &str| {
+        let role = roles.iter().find(|found| found["role"] == role).unwrap();
+        let item = role["items"].as_array().unwrap().iter().find(|item| item["no"] == no).unwrap();
+        item["grants"].as_array().unwrap().iter().map(|grant| grant["given"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(given("supervisor", "26"), ["full"]);
+    assert_eq!(given("cadre", "13"), ["masked"]);
+    assert!(given("cadre", "26").is_empty());
+    for nobody in ["operator", "security-officer", "auditor", "public", "enterprise"] {
+        assert!((1..=61).all(|no| given(nobody, &no.to_string()).is_empty()), "{nobody}");
+    }
+    let table = stdout(&huxiang(&["access"]));
+    assert!(table.contains("低保月保障金") && table.contains("督查干部"), "{table}");
+}
+
+#[test]
+fn schema_is_pruned_to_what_a_role_may_be_given() {
+    let whole = stdout(&huxiang(&["schema"]));
+    assert!(whole.contains("type Medical ") && !whole.contains("personIds"));
+    let grid_worker = stdout(&huxiang(&["schema", "--role", "grid-worker"]));
+    assert!(grid_worker.contains("type Household ") && !grid_worker.contains("type Medical "));
+    assert!(stdout(&huxiang(&["schema", "--role", "operator"])).contains("given nothing"));
+    let unknown = huxiang(&["schema", "--role", "cadr"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("did you mean `cadre`?"));
+}
+
+#[test]
+fn schema_diff_tells_breaks_from_notes() {
+    let copied = Copied::new("diff");
+    let (old, new) = (format!("{}/schema", env!("CARGO_MANIFEST_DIR")), copied.path("schema"));
+    assert_eq!(huxiang(&["schema", "diff", &old, &new]).status.code(), Some(0));
+    copied.replace("schema/assistance.graphql", "  dibaoMonthly: Decimal", "  dibaoMonthly: String");
+    copied.replace("schema/assistance.graphql", "  STOPPED\n", "  HALTED\n");
+    let output = huxiang(&["schema", "diff", &old, &new]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("Assistance.dibaoMonthly: Decimal becomes String"), "{text}");
+    assert!(text.contains("DibaoStatus.STOPPED: the value is gone"), "{text}");
+}
+
+#[test]
+fn tokens_are_made_only_for_a_demo_issuer() {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+    let token = |root: &str, claim: &str| {
+        Command::new(env!("CARGO_BIN_EXE_huxiang"))
+            .args(["token", "--root", root, "--role", "supervisor", "--sub", "someone", "--claim", claim])
+            .env("DEMO_ISSUER_PRIVATE_KEY", &key)
+            .output()
+            .unwrap()
+    };
+    let copied = Copied::new("token");
+    let made = token(&copied.path(""), "divisions=331122");
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    assert_eq!(stdout(&made).trim().split('.').count(), 3);
+    assert!(stderr(&token(&copied.path(""), "divison=331122")).contains("did you mean `divisions`?"));
+    copied.replace("config/gateway.yaml", "demo: true", "demo: false");
+    copied.replace("config/gateway.yaml", "signing_key: ${DEMO_ISSUER_PRIVATE_KEY}", "");
+    let refused = token(&copied.path(""), "divisions=331122");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stdout.is_empty() && stderr(&refused).contains("demo: true"), "{}", stderr(&refused));
+}
