@@ -119,7 +119,7 @@ fn payment(
 fn settle(member: &Member, made: &mut [Payment]) {
     let count = made.len();
     for (index, payment) in made.iter_mut().enumerate() {
-        let mut roll = member.roll(&format!("finance/settle/{}/{}", payment.programme, payment.paid_on.to_string()));
+        let mut roll = member.roll(&format!("finance/settle/{}/{}", payment.programme, payment.paid_on));
         if index + 1 == count && roll.chance(40) {
             continue;
         }
@@ -235,7 +235,7 @@ pub fn expected(_world: &World, household: &Household) -> Value {
     let mut payments = payments(household);
     let Some((all, agricultural)) = totals(payments.iter(), household.today.y) else { return json!({}) };
     // The contract lists the latest first.
-    payments.sort_by(|a, b| b.paid_on.cmp(&a.paid_on));
+    payments.sort_by_key(|payment| std::cmp::Reverse(payment.paid_on));
     let list: Vec<Value> = payments
         .iter()
         .map(|payment| {

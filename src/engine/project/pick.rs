@@ -39,10 +39,10 @@ impl fmt::Display for NotJson {
 }
 
 fn walk<'a>(record: &'a str, trie: &Trie, wanted: &[bool], values: &mut Vec<Option<&'a str>>) -> Result<(), NotJson> {
-    if let Some(term) = trie.term.filter(|term| wanted.get(*term).copied().unwrap_or(false)) {
-        if let Some(value) = values.get_mut(term) {
-            *value = Some(record.trim());
-        }
+    if let Some(term) = trie.term.filter(|term| wanted.get(*term).copied().unwrap_or(false))
+        && let Some(value) = values.get_mut(term)
+    {
+        *value = Some(record.trim());
     }
     if !trie.children.values().any(|child| child.leads_to(wanted)) {
         return Ok(());

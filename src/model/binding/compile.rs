@@ -312,16 +312,16 @@ impl Compiler<'_> {
                 "leave `key` out",
             );
         }
-        if let Some(slot) = self.bindings.establishes.get_mut(entity.index()) {
-            if slot.replace(id).is_some() {
-                let name = &self.against.contract.entity(entity).name;
-                self.faults.add(
-                    text,
-                    place,
-                    format!("`{name}` is established twice"),
-                    "one endpoint an entity has `establishes: true`",
-                );
-            }
+        if let Some(slot) = self.bindings.establishes.get_mut(entity.index())
+            && slot.replace(id).is_some()
+        {
+            let name = &self.against.contract.entity(entity).name;
+            self.faults.add(
+                text,
+                place,
+                format!("`{name}` is established twice"),
+                "one endpoint an entity has `establishes: true`",
+            );
         }
     }
 

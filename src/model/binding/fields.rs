@@ -246,19 +246,16 @@ impl FieldCompiler<'_> {
         }
         let read = self.objects(slot, full, place, Base { entity, parent: None, per_instance: false }, mapping)?;
         let key = self.contract.entity(entity).key;
-        if let Read::Objects { inside, .. } = &read {
-            if inside.entry(key).is_none() {
-                let name = &self.contract.slot(key).name;
-                self.fault(
-                    place,
-                    format!(
-                        "the elements of `{}` are entities, and their key `{name}` is not among the fields",
-                        slot.path
-                    ),
-                    format!("add `{name}` to `fields`, or use `ref` where only keys are there"),
-                );
-                return None;
-            }
+        if let Read::Objects { inside, .. } = &read
+            && inside.entry(key).is_none()
+        {
+            let name = &self.contract.slot(key).name;
+            self.fault(
+                place,
+                format!("the elements of `{}` are entities, and their key `{name}` is not among the fields", slot.path),
+                format!("add `{name}` to `fields`, or use `ref` where only keys are there"),
+            );
+            return None;
         }
         Some(read)
     }

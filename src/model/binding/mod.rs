@@ -1,6 +1,6 @@
 //! `resolvers/*.yaml`: which source answers for which contract fields, and how it is asked.
 //!
-//! [`format`] is the file as written; [`compile`] holds it against the contract and makes [`Bindings`].
+//! [`mod@format`] is the file as written; [`compile`] holds it against the contract and makes [`Bindings`].
 
 pub mod codes;
 pub mod compile;

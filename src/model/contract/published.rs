@@ -12,10 +12,10 @@ use crate::base::fault::Faults;
 pub(super) fn without_hidden(full: &Valid<Schema>, texts: &Texts, faults: &mut Faults) -> Option<Valid<Schema>> {
     let mut schema = Schema::clone(full);
     for definition in schema.types.values_mut() {
-        if let ExtendedType::Object(object) = definition {
-            if object.fields.values().any(|field| field.directives.has("hidden")) {
-                object.make_mut().fields.retain(|_, field| !field.directives.has("hidden"));
-            }
+        if let ExtendedType::Object(object) = definition
+            && object.fields.values().any(|field| field.directives.has("hidden"))
+        {
+            object.make_mut().fields.retain(|_, field| !field.directives.has("hidden"));
         }
     }
     match schema.validate() {
@@ -62,10 +62,10 @@ pub fn pruned(schema: &Valid<Schema>, keep: impl Fn(&str, &str) -> bool) -> Opti
             pruned.types.shift_remove(name);
         }
         for definition in pruned.types.values_mut() {
-            if let ExtendedType::Object(object) = definition {
-                if object.fields.values().any(|field| empty.contains(field.ty.inner_named_type())) {
-                    object.make_mut().fields.retain(|_, field| !empty.contains(field.ty.inner_named_type()));
-                }
+            if let ExtendedType::Object(object) = definition
+                && object.fields.values().any(|field| empty.contains(field.ty.inner_named_type()))
+            {
+                object.make_mut().fields.retain(|_, field| !empty.contains(field.ty.inner_named_type()));
             }
         }
     }
