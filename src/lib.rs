@@ -4,6 +4,7 @@
 //! project) → [`audit`] → answer. A module imports only from those above it in this list. `docs/architecture.md`
 //! is the map.
 
+pub mod answer;
 pub mod audit;
 pub mod base;
 pub mod cli;

@@ -3,8 +3,10 @@
 //! Every step takes what the step before it made and nothing else can make: an operation that was not authorized
 //! cannot be planned. [`plan`], [`project`] and [`derive`] are synchronous and do no IO.
 
+pub mod authorize;
 pub mod convert;
 pub mod error;
+pub mod execute;
 pub mod operation;
 pub mod plan;
 pub mod project;

@@ -231,11 +231,11 @@ struct Collector<'a> {
 
 /// Where a selection set stands.
 #[derive(Clone, Copy)]
-enum Inside<'a> {
+enum Inside {
     /// Fields of an entity, at its top or below a slot.
     Entity(EntityId, Option<SlotId>),
-    /// A type the gateway fills; for connections, the entity of its nodes.
-    Meta(&'a str, Option<EntityId>),
+    /// A type the gateway fills: a connection, `ItemInfo`.
+    Meta,
 }
 
 impl<'a> Collector<'a> {
@@ -253,10 +253,7 @@ impl<'a> Collector<'a> {
                 },
             };
             let children = match inside {
-                Some(query) if query.kind == RootKind::Connection => {
-                    let type_name = field.ty().inner_named_type().as_str();
-                    self.children(&fields, Inside::Meta(type_name, Some(query.entity)), 1)?
-                }
+                Some(query) if query.kind == RootKind::Connection => self.children(&fields, Inside::Meta, 1)?,
                 Some(query) => self.children(&fields, Inside::Entity(query.entity, None), 1)?,
                 None => Vec::new(),
             };
@@ -265,12 +262,7 @@ impl<'a> Collector<'a> {
         Ok(roots)
     }
 
-    fn children(
-        &mut self,
-        fields: &[&'a Field],
-        inside: Inside<'a>,
-        depth: usize,
-    ) -> Result<Vec<Selection>, RequestError> {
+    fn children(&mut self, fields: &[&'a Field], inside: Inside, depth: usize) -> Result<Vec<Selection>, RequestError> {
         if depth > self.limits.depth_max {
             return Err(RequestError::new(
                 ErrorCode::LimitExceeded,
@@ -300,9 +292,9 @@ impl<'a> Collector<'a> {
     fn what(
         &self,
         field: &'a Field,
-        inside: Inside<'a>,
+        inside: Inside,
         parent_type: &str,
-    ) -> Result<(What, Option<Inside<'a>>), RequestError> {
+    ) -> Result<(What, Option<Inside>), RequestError> {
         let name = field.name.as_str();
         if name == "__typename" {
             return Ok((What::Typename(parent_type.into()), None));
@@ -318,15 +310,15 @@ impl<'a> Collector<'a> {
                     Shape::Leaf(_) | Shape::LeafList(_) => None,
                     Shape::Object | Shape::ObjectList => Some(Inside::Entity(entity, Some(slot))),
                     Shape::Entity(other) | Shape::EntityList(other) => Some(Inside::Entity(*other, None)),
-                    Shape::ItemStates => Some(Inside::Meta(type_name, None)),
+                    Shape::ItemStates => Some(Inside::Meta),
                 };
                 Ok((What::Slot(slot), below))
             }
-            Inside::Meta(_, nodes) => {
+            Inside::Meta => {
                 if let Some(entity) = self.contract.entity_named(type_name) {
                     return Ok((What::Nodes(entity), Some(Inside::Entity(entity, None))));
                 }
-                let below = (!field.selection_set.is_empty()).then_some(Inside::Meta(type_name, nodes));
+                let below = (!field.selection_set.is_empty()).then_some(Inside::Meta);
                 Ok((What::Meta(name.into()), below))
             }
         }

@@ -1,6 +1,7 @@
 //! HTTP: GraphQL over HTTP, GraphiQL, health. What is behind it is a [`Gateway`].
 
 mod documents;
+mod gateway;
 mod graphiql;
 mod graphql;
 mod ids;
@@ -21,8 +22,9 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::routing::{any, get};
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+pub use crate::answer::{Answer, GraphqlRequest, Outcome};
 pub use listen::{acceptor, run, stop_signal};
 
 use crate::base::code::ErrorCode;
@@ -31,33 +33,6 @@ use crate::model::config::{GatewayConfig, Limits, Networks};
 use documents::Documents;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// One GraphQL request, as sent. A trusted document's text is already in `query`.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct GraphqlRequest {
-    pub query: Option<String>,
-    /// The trusted document that `query` was taken from.
-    pub document_id: Option<String>,
-    pub operation_name: Option<String>,
-    pub variables: Map<String, Value>,
-    pub extensions: Map<String, Value>,
-}
-
-/// How a request ended, for the status code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Executed, maybe in part.
-    Ok,
-    /// Not executed: the answer has no `data`.
-    RequestError(ErrorCode),
-}
-
-#[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: Outcome,
-    /// The complete JSON of the response.
-    pub body: Bytes,
-}
 
 /// What answers GraphQL requests.
 pub trait Gateway: Send + Sync + 'static {

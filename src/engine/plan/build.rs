@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Child, DerivedNeed, FetchId, FetchNode, Node, NodeId, Origin, Plan, ReadTree, RelationNeed, Stage};
+use super::{Child, DerivedNeed, FetchId, FetchNode, Node, NodeId, Origin, Plan, RelationNeed, Stage};
 use crate::base::code::ErrorCode;
+use crate::engine::authorize::Permitted;
 use crate::engine::error::RequestError;
-use crate::engine::operation::{Operation, Selection, What};
+use crate::engine::operation::{Selection, What};
 use crate::model::access::{Rights, SlotSet};
 use crate::model::binding::EndpointId;
 use crate::model::binding::mapping::{Mapping, Read};
@@ -15,9 +16,10 @@ use crate::model::snapshot::Snapshot;
 /// Nodes of one plan at most: an operation that goes round between entities ends here.
 const NODES_MAX: usize = 64;
 
-/// Plans an operation for callers with these rights.
-pub fn build(snapshot: &Snapshot, operation: Arc<Operation>, rights: &Rights) -> Result<Plan, RequestError> {
-    let mut builder = Builder { snapshot, rights, nodes: Vec::new() };
+/// Plans an operation under the rights it was permitted with.
+pub fn build(snapshot: &Snapshot, permitted: &Permitted) -> Result<Plan, RequestError> {
+    let operation = Arc::clone(permitted.operation());
+    let mut builder = Builder { snapshot, rights: permitted.rights(), nodes: Vec::new() };
     let mut roots = Vec::with_capacity(operation.roots.len());
     for root in &operation.roots {
         roots.push(builder.root(root)?);
@@ -153,23 +155,9 @@ impl<'a> Builder<'a> {
 
     /// `items`: those named by `no`; else those the operation selects beside it; else all.
     fn select_items(&mut self, node: NodeId, selection: &Selection, beside: &[Selection]) -> Result<(), RequestError> {
-        let contract = &self.snapshot.contract;
-        let entity = self.node(node).entity;
-        let named: Vec<String> = match selection.argument("no", &serde_json::Map::new()) {
-            serde_json::Value::Array(list) => list.iter().filter_map(text).collect(),
-            value => text(value).into_iter().collect(),
-        };
-        let of_entity = |item: &ItemId| contract.slot(contract.item(*item).slot).entity == entity;
-        let all = (0..contract.items.len()).filter_map(|at| u32::try_from(at).ok()).map(ItemId).filter(of_entity);
-        let mut items: Vec<ItemId> = if named.is_empty() {
-            let mut found = Vec::new();
-            selected_items(self.snapshot, beside, &mut found);
-            if found.is_empty() { all.collect() } else { found }
-        } else {
-            all.filter(|item| named.iter().any(|no| **no == *contract.item(*item).no)).collect()
-        };
-        items.sort();
-        items.dedup();
+        let snapshot = self.snapshot;
+        let contract = &snapshot.contract;
+        let items = items_of(snapshot, self.node(node).entity, selection, beside);
         for item in &items {
             let slot = contract.item(*item).slot;
             if self.show(node, slot) {
@@ -245,9 +233,9 @@ impl<'a> Builder<'a> {
         for relation in relations {
             let Some(compiled) = access.relation(relation) else { continue };
             if compiled.on == entity {
-                let mut reads = ReadTree::default();
+                let mut reads = Vec::new();
                 for path in &compiled.inputs {
-                    self.read(node, path, Stage::Relation, None, &mut reads)?;
+                    self.read(node, path, Reader::Relation, &mut reads)?;
                 }
                 self.node(node).relations.push(RelationNeed { relation, reads });
             } else {
@@ -267,7 +255,7 @@ impl<'a> Builder<'a> {
     fn via(&mut self, node: NodeId, via: SlotId) -> Result<(), RequestError> {
         let snapshot = self.snapshot;
         let Shape::Entity(target) = snapshot.contract.slot(via).shape else { return Ok(()) };
-        self.hide_from(node, via, Stage::Relation, None)?;
+        self.hide_from(node, via, Reader::Relation)?;
         let known = self.node(node).child(via).is_some();
         let child = self.child(node, via, target)?;
         if !known {
@@ -283,31 +271,50 @@ impl<'a> Builder<'a> {
         &mut self,
         node: NodeId,
         path: &[String],
-        stage: Stage,
-        derived: Option<SlotId>,
-        reads: &mut ReadTree,
+        reader: Reader,
+        reads: &mut Vec<Selection>,
     ) -> Result<(), RequestError> {
         let snapshot = self.snapshot;
         let entity = self.node(node).entity;
         let mut parent = None;
-        let mut tree = reads;
+        let mut level = reads;
         for (at, name) in path.iter().enumerate() {
             let Some(slot) = snapshot.contract.child(entity, parent, name) else { return Ok(()) };
-            tree = tree.enter(slot);
+            let selection = enter(level, snapshot, slot);
+            self.hide_from(node, slot, reader)?;
             if let Shape::Entity(target) | Shape::EntityList(target) = snapshot.contract.slot(slot).shape {
-                self.hide_from(node, slot, stage, derived)?;
                 let child = self.child(node, slot, target)?;
                 let rest = path.get(at + 1..).unwrap_or_default();
-                return self.read(child, rest, stage, None, tree);
+                return self.read(child, rest, reader.below(), &mut selection.children);
+            }
+            if at + 1 == path.len() {
+                self.read_all(node, slot, reader, &mut selection.children)?;
             }
             parent = Some(slot);
-            if at + 1 == path.len() {
-                for below in snapshot.contract.below(slot) {
-                    self.hide_from(node, below, stage, derived)?;
-                }
-            } else {
-                self.hide_from(node, slot, stage, derived)?;
+            level = &mut selection.children;
+        }
+        Ok(())
+    }
+
+    /// Everything below a slot, where a rule reads the object or list as a whole.
+    fn read_all(
+        &mut self,
+        node: NodeId,
+        slot: SlotId,
+        reader: Reader,
+        reads: &mut Vec<Selection>,
+    ) -> Result<(), RequestError> {
+        let snapshot = self.snapshot;
+        for child in &snapshot.contract.slot(slot).children {
+            if matches!(
+                snapshot.contract.slot(*child).shape,
+                Shape::Entity(_) | Shape::EntityList(_) | Shape::ItemStates
+            ) {
+                continue;
             }
+            self.hide_from(node, *child, reader)?;
+            let selection = enter(reads, snapshot, *child);
+            self.read_all(node, *child, reader, &mut selection.children)?;
         }
         Ok(())
     }
@@ -324,7 +331,7 @@ impl<'a> Builder<'a> {
                 return Filled::Embedded;
             }
             if let Some(endpoint) = self.snapshot.bindings.provider(slot) {
-                return Filled::By(endpoint, slot);
+                return Filled::By(endpoint);
             }
             if let Some(ladder) = self.snapshot.ladder_of(slot) {
                 return Filled::Derived(slot, ladder);
@@ -336,7 +343,7 @@ impl<'a> Builder<'a> {
     fn show_from(&mut self, node: NodeId, slot: SlotId) -> Result<(), RequestError> {
         match self.filled_at(node, slot) {
             Filled::Key | Filled::Embedded | Filled::Nothing => Ok(()),
-            Filled::By(endpoint, _) => {
+            Filled::By(endpoint) => {
                 let fetch = self.fetch(node, endpoint, Stage::Answer)?;
                 self.fetch_node(node, fetch).shown.insert(slot);
                 Ok(())
@@ -349,11 +356,11 @@ impl<'a> Builder<'a> {
         if self.node(node).derived.iter().any(|need| need.slot == slot) {
             return Ok(());
         }
-        let mut reads = ReadTree::default();
+        let mut reads = Vec::new();
         let paths = self.snapshot.rules.ladders.get(ladder).map(crate::model::rule::Ladder::inputs).unwrap_or_default();
-        self.node(node).derived.push(DerivedNeed { slot, ladder, reads: ReadTree::default() });
+        self.node(node).derived.push(DerivedNeed { slot, ladder, reads: Vec::new() });
         for path in &paths {
-            self.read(node, path, Stage::Answer, Some(slot), &mut reads)?;
+            self.read(node, path, Reader::Derived(slot), &mut reads)?;
         }
         if let Some(need) = self.node(node).derived.iter_mut().find(|need| need.slot == slot) {
             need.reads = reads;
@@ -362,27 +369,18 @@ impl<'a> Builder<'a> {
     }
 
     /// Makes a slot readable to the gateway alone.
-    fn hide_from(
-        &mut self,
-        node: NodeId,
-        slot: SlotId,
-        stage: Stage,
-        derived: Option<SlotId>,
-    ) -> Result<(), RequestError> {
-        if let Filled::By(endpoint, _) = self.filled_at(node, slot) {
-            let fetch = self.fetch(node, endpoint, stage)?;
-            self.mark(node, fetch, slot, derived);
+    fn hide_from(&mut self, node: NodeId, slot: SlotId, reader: Reader) -> Result<(), RequestError> {
+        if let Filled::By(endpoint) = self.filled_at(node, slot) {
+            let fetch = self.fetch(node, endpoint, reader.stage())?;
+            let fetch = self.fetch_node(node, fetch);
+            fetch.hidden.insert(slot);
+            match reader {
+                Reader::Relation => {}
+                Reader::Derived(derived) => fetch.derived.insert(derived),
+                Reader::Above => fetch.read_from_above = true,
+            }
         }
         Ok(())
-    }
-
-    /// Notes who reads of a fetch, and that what it needs is needed for the same reason.
-    fn mark(&mut self, node: NodeId, fetch: FetchId, slot: SlotId, derived: Option<SlotId>) {
-        let fetch = self.fetch_node(node, fetch);
-        fetch.hidden.insert(slot);
-        if let Some(derived) = derived {
-            fetch.derived.insert(derived);
-        }
     }
 
     /// The fetch of an endpoint for a node, made where it is new, with everything it needs.
@@ -403,10 +401,10 @@ impl<'a> Builder<'a> {
             inputs.extend(snapshot.contract.entity(compiled.entity).territory);
         }
         for slot in inputs {
-            if let Filled::By(provider, _) = self.filled_at(node, slot) {
+            if let Filled::By(provider) = self.filled_at(node, slot) {
                 if provider != endpoint {
                     let before = self.fetch(node, provider, stage)?;
-                    self.mark(node, before, slot, None);
+                    self.fetch_node(node, before).hidden.insert(slot);
                     if !after.contains(&before) {
                         after.push(before);
                     }
@@ -422,15 +420,75 @@ impl<'a> Builder<'a> {
             after,
             establishes: false,
             derived: SlotSet::new(),
+            read_from_above: false,
         });
         Ok(fetches.len() - 1)
     }
 }
 
+/// The items an `items` field tells of: those named by `no`; else those selected beside it; else all.
+pub fn items_of(snapshot: &Snapshot, entity: EntityId, selection: &Selection, beside: &[Selection]) -> Vec<ItemId> {
+    let contract = &snapshot.contract;
+    let named: Vec<String> = match selection.argument("no", &serde_json::Map::new()) {
+        serde_json::Value::Array(list) => list.iter().filter_map(text).collect(),
+        value => text(value).into_iter().collect(),
+    };
+    let of_entity = |item: &ItemId| contract.slot(contract.item(*item).slot).entity == entity;
+    let all = (0..contract.items.len()).filter_map(|at| u32::try_from(at).ok()).map(ItemId).filter(of_entity);
+    let mut items: Vec<ItemId> = if named.is_empty() {
+        let mut found = Vec::new();
+        selected_items(snapshot, beside, &mut found);
+        if found.is_empty() { all.collect() } else { found }
+    } else {
+        all.filter(|item| named.iter().any(|no| **no == *contract.item(*item).no)).collect()
+    };
+    items.sort();
+    items.dedup();
+    items
+}
+
+/// Who reads a slot that is not shown.
+#[derive(Clone, Copy)]
+enum Reader {
+    /// A relation's rule: before the gate.
+    Relation,
+    /// The rules of a derived slot of the same node.
+    Derived(SlotId),
+    /// The rules of a node above.
+    Above,
+}
+
+impl Reader {
+    fn stage(self) -> Stage {
+        match self {
+            Self::Relation => Stage::Relation,
+            Self::Derived(_) | Self::Above => Stage::Answer,
+        }
+    }
+
+    fn below(self) -> Self {
+        match self {
+            Self::Relation => Self::Relation,
+            Self::Derived(_) | Self::Above => Self::Above,
+        }
+    }
+}
+
+/// The selection of a slot, made where it is new.
+pub(crate) fn enter<'s>(level: &'s mut Vec<Selection>, snapshot: &Snapshot, slot: SlotId) -> &'s mut Selection {
+    let at = level.iter().position(|selection| selection.what == What::Slot(slot)).unwrap_or_else(|| {
+        let key = Arc::clone(&snapshot.contract.slot(slot).name);
+        level.push(Selection { key, what: What::Slot(slot), arguments: Vec::new(), children: Vec::new() });
+        level.len() - 1
+    });
+    #[expect(clippy::indexing_slicing, reason = "found or pushed just above")]
+    &mut level[at]
+}
+
 enum Filled {
     Key,
     Embedded,
-    By(EndpointId, SlotId),
+    By(EndpointId),
     Derived(SlotId, usize),
     Nothing,
 }

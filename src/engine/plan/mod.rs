@@ -10,12 +10,13 @@ pub mod print;
 
 use std::sync::Arc;
 
-use super::operation::Operation;
+use super::operation::{Operation, Selection};
 use crate::model::access::{RelationId, SlotSet};
 use crate::model::binding::EndpointId;
 use crate::model::contract::{EntityId, ItemId, SlotId};
 
-pub use build::build;
+pub use build::{build, items_of};
+pub(crate) use build::{embedded_mapping, enter};
 
 /// An index into [`Plan::nodes`].
 pub type NodeId = usize;
@@ -75,7 +76,8 @@ pub struct Child {
 #[derive(Debug)]
 pub struct RelationNeed {
     pub relation: RelationId,
-    pub reads: ReadTree,
+    /// Beside the entity's key, which is always known.
+    pub reads: Vec<Selection>,
 }
 
 /// A derived slot that is shown, and what its rules read.
@@ -84,13 +86,7 @@ pub struct DerivedNeed {
     /// The slot the rules fill; what is selected is it or below it.
     pub slot: SlotId,
     pub ladder: usize,
-    pub reads: ReadTree,
-}
-
-/// Slots that a rule reads, as a tree: through objects, lists and entities.
-#[derive(Debug, Default, Clone)]
-pub struct ReadTree {
-    pub slots: Vec<(SlotId, ReadTree)>,
+    pub reads: Vec<Selection>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,29 +110,8 @@ pub struct FetchNode {
     pub establishes: bool,
     /// Derived slots whose rules read of it: asked where one of them is permitted.
     pub derived: SlotSet,
-}
-
-impl ReadTree {
-    /// The tree below a slot, made where it is new.
-    pub fn enter(&mut self, slot: SlotId) -> &mut Self {
-        let at = match self.slots.iter().position(|(known, _)| *known == slot) {
-            Some(at) => at,
-            None => {
-                self.slots.push((slot, Self::default()));
-                self.slots.len() - 1
-            }
-        };
-        #[expect(clippy::indexing_slicing, reason = "found or pushed just above")]
-        &mut self.slots[at].1
-    }
-
-    /// Every slot of the tree with the trees below it.
-    pub fn each(&self, visit: &mut impl FnMut(SlotId, &Self)) {
-        for (slot, below) in &self.slots {
-            visit(*slot, below);
-            below.each(visit);
-        }
-    }
+    /// A rule of the node above reads of it: asked for entities that stand under one it is permitted for.
+    pub read_from_above: bool,
 }
 
 impl Plan {

@@ -1,1 +1,147 @@
+//! A plan as text: nodes, gates, waves of fetches, what is hidden, what is refused. Snapshots in tests.
 
+use std::fmt::Write as _;
+
+use super::{FetchNode, Node, NodeId, Origin, Plan, Stage};
+use crate::model::access::{Rights, SlotSet};
+use crate::model::contract::{RootKind, SlotId};
+use crate::model::snapshot::Snapshot;
+
+/// Prints a plan. `denied` says which grant a refused slot would need.
+pub fn text(snapshot: &Snapshot, plan: &Plan, rights: &Rights, denied: impl Fn(SlotId) -> String) -> String {
+    let printer = Printer { snapshot, plan, denied };
+    let mut out = String::new();
+    let relations: Vec<&str> = rights
+        .permits
+        .keys()
+        .filter_map(|relation| snapshot.access.relation(*relation))
+        .map(|relation| &*relation.name)
+        .collect();
+    let _ = writeln!(out, "relations that may give anything: {}", or_none(&relations.join(", ")));
+    for (id, node) in plan.nodes.iter().enumerate() {
+        printer.node(&mut out, id, node);
+    }
+    out
+}
+
+struct Printer<'a, D> {
+    snapshot: &'a Snapshot,
+    plan: &'a Plan,
+    denied: D,
+}
+
+impl<D: Fn(SlotId) -> String> Printer<'_, D> {
+    fn node(&self, out: &mut String, id: NodeId, node: &Node) {
+        let contract = &self.snapshot.contract;
+        let from = match &node.origin {
+            Origin::Query(at) => contract.queries.get(*at).map_or_else(String::new, |query| {
+                let by = self
+                    .snapshot
+                    .bindings
+                    .queries
+                    .get(*at)
+                    .and_then(Option::as_ref)
+                    .map_or("", |binding| &self.snapshot.bindings.source(binding.source).id);
+                match &query.kind {
+                    RootKind::ByKey { argument } => format!("query {}({argument})", query.name),
+                    _ => format!("query {} asked of {by}", query.name),
+                }
+            }),
+            Origin::Slot { node, slot } => format!("node {node} {}", contract.slot(*slot).path),
+        };
+        let _ = writeln!(out, "\nnode {id}: {} from {from}", contract.entity(node.entity).name);
+        self.gate(out, node);
+        for wave in waves(node) {
+            let _ = writeln!(out, "  wave {}:", wave.number);
+            for at in wave.fetches {
+                if let Some(fetch) = node.fetches.get(at) {
+                    self.fetch(out, fetch);
+                }
+            }
+        }
+        for need in &node.derived {
+            let _ = writeln!(out, "  derive {}", contract.slot(need.slot).path);
+        }
+        let mut by_grant: std::collections::BTreeMap<String, Vec<&str>> = std::collections::BTreeMap::new();
+        for slot in node.refused.iter() {
+            by_grant.entry((self.denied)(slot)).or_default().push(&contract.slot(slot).path);
+        }
+        for (grant, paths) in by_grant {
+            let _ = writeln!(out, "  refused: {}\n    {grant}", paths.join(", "));
+        }
+    }
+
+    fn gate(&self, out: &mut String, node: &Node) {
+        let mut ways: Vec<String> = Vec::new();
+        if node.inherits {
+            ways.push("as the entity above".to_owned());
+        }
+        if let Some(via) = node.via {
+            ways.push(format!("as {}", self.snapshot.contract.slot(via).path));
+        }
+        for need in &node.relations {
+            if let Some(relation) = self.snapshot.access.relation(need.relation) {
+                let waits = if need.reads.is_empty() { "" } else { " (fetched)" };
+                ways.push(format!("{}{waits}", relation.name));
+            }
+        }
+        let _ = writeln!(out, "  gate: {}", or_none(&ways.join(", ")));
+    }
+
+    fn fetch(&self, out: &mut String, fetch: &FetchNode) {
+        let endpoint = self.snapshot.bindings.endpoint(fetch.endpoint);
+        let source = self.snapshot.bindings.source(endpoint.source);
+        let batch = match (&endpoint.one, &endpoint.many) {
+            (_, Some(many)) => format!("batches of {}", many.batch_max()),
+            _ => "one a call".to_owned(),
+        };
+        let instances = if source.connections.len() > 1 {
+            format!(" × {} instances", source.connections.len())
+        } else {
+            String::new()
+        };
+        let gate = if fetch.stage == Stage::Relation { ", before the gate" } else { "" };
+        let key = &self.snapshot.contract.slot(endpoint.key).path;
+        let _ = writeln!(out, "    {}.{} by {key}: {batch}{instances}{gate}", source.id, endpoint.name);
+        self.slots(out, "shown", &fetch.shown);
+        self.slots(out, "hidden", &fetch.hidden);
+    }
+
+    fn slots(&self, out: &mut String, what: &str, slots: &SlotSet) {
+        // A list or object stands for what is in it.
+        let contract = &self.snapshot.contract;
+        let paths: Vec<&str> = slots
+            .iter()
+            .filter(|slot| !contract.above(*slot).any(|above| slots.contains(above)))
+            .map(|slot| &*contract.slot(slot).path)
+            .collect();
+        if !paths.is_empty() {
+            let _ = writeln!(out, "      {what}: {}", paths.join(", "));
+        }
+    }
+}
+
+struct Wave {
+    number: usize,
+    fetches: Vec<usize>,
+}
+
+/// Fetches by how many others they come after, one after another.
+fn waves(node: &Node) -> Vec<Wave> {
+    let mut depth: Vec<usize> = Vec::with_capacity(node.fetches.len());
+    for fetch in &node.fetches {
+        let before = fetch.after.iter().filter_map(|at| depth.get(*at)).max().map_or(0, |most| most + 1);
+        depth.push(before);
+    }
+    let most = depth.iter().max().map_or(0, |most| most + 1);
+    (0..most)
+        .map(|number| Wave {
+            number: number + 1,
+            fetches: depth.iter().enumerate().filter(|(_, at)| **at == number).map(|(at, _)| at).collect(),
+        })
+        .collect()
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}

@@ -1,0 +1,85 @@
+//! `__schema` and `__type`: the contract pruned to what the caller may see.
+
+use std::collections::HashSet;
+
+use apollo_compiler::Name;
+use apollo_compiler::Schema;
+use apollo_compiler::collections::HashMap;
+use apollo_compiler::introspection;
+use apollo_compiler::request::coerce_variable_values;
+use apollo_compiler::response::JsonMap;
+use apollo_compiler::schema::Implementers;
+use apollo_compiler::validation::Valid;
+use serde_json::{Map, Value};
+
+use super::Planned;
+use super::cache::Caches;
+use crate::base::code::ErrorCode;
+use crate::engine::error::RequestError;
+use crate::model::access::Rights;
+use crate::model::contract::published::pruned;
+use crate::model::snapshot::Snapshot;
+
+/// The contract as callers with some rights see it.
+pub struct RoleSchema {
+    pub schema: Valid<Schema>,
+    implementers: HashMap<Name, Implementers>,
+}
+
+impl RoleSchema {
+    /// `None` where the rights give nothing at all.
+    pub fn new(snapshot: &Snapshot, rights: &Rights) -> Option<Self> {
+        let contract = &snapshot.contract;
+        let mut visible: HashSet<(&str, &str)> = HashSet::new();
+        let mut known: HashSet<&str> = HashSet::from([contract.query_type()]);
+        for slot in &contract.slots {
+            let parent =
+                slot.parent.map_or(&*contract.entity(slot.entity).name, |parent| &*contract.slot(parent).type_name);
+            known.insert(parent);
+            if rights.any.contains(slot.id) {
+                visible.insert((parent, &slot.name));
+            }
+        }
+        for query in &contract.queries {
+            if contract.entity(query.entity).children.iter().any(|slot| rights.any.contains(*slot)) {
+                visible.insert((contract.query_type(), &query.name));
+            }
+        }
+        let schema =
+            pruned(&contract.published, |parent, field| !known.contains(parent) || visible.contains(&(parent, field)))?;
+        let implementers = schema.implementers_map();
+        Some(Self { schema, implementers })
+    }
+}
+
+/// The introspection fields of an operation, by response key.
+pub(super) fn answer(
+    snapshot: &Snapshot,
+    caches: &Caches,
+    planned: &Planned,
+    operation: Option<&str>,
+) -> Result<Map<String, Value>, RequestError> {
+    let refused = |message: &str| RequestError::new(ErrorCode::Forbidden, message.to_owned());
+    if !snapshot.config.graphql.introspection {
+        return Err(refused("introspection is switched off here; the contract is published as SDL"));
+    }
+    let document = &planned.document;
+    let asked = document.operation(operation)?;
+    introspection::check_max_depth(&document.valid, asked)
+        .map_err(|error| RequestError::new(ErrorCode::LimitExceeded, error.message().to_string()))?;
+    let schema = caches
+        .schema(&planned.rights, || RoleSchema::new(snapshot, &planned.rights))
+        .ok_or_else(|| refused("none of your grants gives anything of this contract"))?;
+    let given: JsonMap = serde_json::to_vec(&planned.variables)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    let internal =
+        || RequestError::new(ErrorCode::Internal, "introspection failed; tell the operator the request id".to_owned());
+    let variables = coerce_variable_values(&snapshot.contract.published, asked, &given).map_err(|_| internal())?;
+    let response =
+        introspection::partial_execute(&schema.schema, &schema.implementers, &document.valid, asked, &variables)
+            .map_err(|_| internal())?;
+    let data = response.data.ok_or_else(internal)?;
+    serde_json::to_vec(&data).and_then(|bytes| serde_json::from_slice(&bytes)).map_err(|_| internal())
+}

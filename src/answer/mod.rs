@@ -1,0 +1,278 @@
+//! The whole flow of a request: operation → authorize → plan → execute → project → audit → answer.
+//!
+//! The only door to the engine, for every transport. Nothing is answered before its audit record is durable.
+
+mod cache;
+mod introspect;
+mod record;
+mod request;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
+use serde_json::{Map, Value};
+
+use crate::audit::{AuditStore, SubjectKey};
+use crate::base::code::ErrorCode;
+use crate::engine::authorize::{Asking, active_grants, authorize};
+use crate::engine::error::RequestError;
+use crate::engine::execute::{CallLog, Connectors, Execution, RootAnswer};
+use crate::engine::operation::{Document, DocumentLimits};
+use crate::engine::plan::{self, Plan};
+use crate::engine::project::answer::{self as projection, Response};
+use crate::identify::Identity;
+use crate::model::access::Rights;
+use crate::model::snapshot::Snapshot;
+use crate::source::{CallContext, Caller, Connector, Shared};
+
+use cache::Caches;
+pub use request::{Answer, GraphqlRequest, Outcome};
+
+/// The gateway: one snapshot, its sources and the audit store. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    snapshot: Arc<Snapshot>,
+    connectors: Connectors,
+    audit: AuditStore,
+    subjects: SubjectKey,
+    caches: Caches,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// One request on its way.
+struct Asked<'a> {
+    identity: &'a Identity,
+    request: &'a GraphqlRequest,
+    request_id: &'a str,
+    traceparent: Option<&'a str>,
+}
+
+/// An operation planned for the caller.
+struct Planned {
+    asking: Asking,
+    document: Arc<Document>,
+    variables: Map<String, Value>,
+    rights: Arc<Rights>,
+    plan: Arc<Plan>,
+}
+
+/// What execution and projection came to.
+struct Executed {
+    roots: Vec<Option<RootAnswer>>,
+    log: CallLog,
+    response: Response,
+}
+
+impl Gateway {
+    /// Connects the sources and opens the audit store.
+    pub async fn start(snapshot: Snapshot) -> Result<Self, StartError> {
+        let audit =
+            AuditStore::open(&snapshot.config.audit.store).await.map_err(|error| StartError(error.to_string()))?;
+        let subjects = SubjectKey::new(Arc::clone(&snapshot.config.audit.key));
+        let shared = Shared::default();
+        let mut connectors: Connectors = Vec::with_capacity(snapshot.bindings.sources.len());
+        for source in &snapshot.bindings.sources {
+            let connect = |connection: &Arc<crate::model::binding::connection::Connection>| {
+                Connector::new((**connection).clone(), &shared).map(Arc::new)
+            };
+            let connected: Result<Vec<_>, String> = source.connections.iter().map(connect).collect();
+            connectors.push(
+                connected
+                    .map_err(|error| StartError(format!("the source `{}` cannot be connected: {error}", source.id)))?,
+            );
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                snapshot: Arc::new(snapshot),
+                connectors,
+                audit,
+                subjects,
+                caches: Caches::default(),
+            }),
+        })
+    }
+
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.inner.snapshot
+    }
+
+    /// Whether requests can be answered now.
+    pub fn ready(&self) -> bool {
+        self.inner.audit.is_healthy()
+    }
+
+    /// Answers a request. What was begun is finished and audited even if the caller goes away.
+    pub async fn answer(
+        &self,
+        identity: Identity,
+        request: GraphqlRequest,
+        request_id: String,
+        traceparent: Option<String>,
+    ) -> Answer {
+        let inner = Arc::clone(&self.inner);
+        let id = request_id.clone();
+        let flow = tokio::spawn(async move {
+            let asked = Asked {
+                identity: &identity,
+                request: &request,
+                request_id: &request_id,
+                traceparent: traceparent.as_deref(),
+            };
+            inner.answer(&asked).await
+        });
+        flow.await.unwrap_or_else(|_| {
+            Answer::refused(
+                &RequestError::new(
+                    ErrorCode::Internal,
+                    "the gateway failed; tell the operator the request id".to_owned(),
+                ),
+                &id,
+            )
+        })
+    }
+
+    /// The plan of a request as text, without executing it.
+    pub fn plan_text(&self, identity: &Identity, request: &GraphqlRequest) -> Result<String, RequestError> {
+        plan_text(&self.inner.snapshot, &self.inner.caches, identity, request)
+    }
+}
+
+/// The plan of a request as text, for a snapshot that serves nobody.
+pub fn plan_text_of(
+    snapshot: &Snapshot,
+    identity: &Identity,
+    request: &GraphqlRequest,
+) -> Result<String, RequestError> {
+    plan_text(snapshot, &Caches::default(), identity, request)
+}
+
+fn plan_text(
+    snapshot: &Snapshot,
+    caches: &Caches,
+    identity: &Identity,
+    request: &GraphqlRequest,
+) -> Result<String, RequestError> {
+    let asked = Asked { identity, request, request_id: "", traceparent: None };
+    let planned = plan_of(snapshot, caches, &asked)?;
+    Ok(plan::print::text(snapshot, &planned.plan, &planned.rights, |slot| {
+        planned.asking.denied(snapshot, slot).to_string()
+    }))
+}
+
+impl Inner {
+    async fn answer(&self, asked: &Asked<'_>) -> Answer {
+        let began = Instant::now();
+        let planned = plan_of(&self.snapshot, &self.caches, asked);
+        let executed = match &planned {
+            Ok(planned) => self.execute(asked, planned).await,
+            Err(error) => Err(error.clone()),
+        };
+        let record = self.record(asked, planned.as_ref().ok(), executed.as_ref(), began);
+        if let Err(error) = self.audit.append(record).await {
+            tracing::error!(request = asked.request_id, %error, "the audit record could not be written: nothing is answered");
+            let refused = RequestError::new(
+                ErrorCode::AuditUnavailable,
+                "the audit record could not be written, so nothing is answered; try again later".to_owned(),
+            );
+            return Answer::refused(&refused, asked.request_id);
+        }
+        match executed {
+            Ok(executed) => Answer { status: Outcome::Ok, body: Bytes::from(executed.response.body) },
+            Err(error) => Answer::refused(&error, asked.request_id),
+        }
+    }
+
+    async fn execute(&self, asked: &Asked<'_>, planned: &Planned) -> Result<Executed, RequestError> {
+        let config = &self.snapshot.config;
+        let context = CallContext {
+            traceparent: asked.traceparent.map(str::to_owned),
+            request_id: asked.request_id.to_owned(),
+            caller: None,
+        };
+        let caller = Caller {
+            principal: asked.identity.principal.as_ref().map_or_else(String::new, |principal| principal.id.clone()),
+            purpose: planned.asking.purpose.clone(),
+            case: planned.asking.case.clone(),
+        };
+        let execution = Execution {
+            snapshot: &self.snapshot,
+            plan: &planned.plan,
+            rights: &planned.rights,
+            asking: &planned.asking,
+            connectors: &self.connectors,
+            variables: &planned.variables,
+            caller_context: CallContext { caller: Some(caller), ..context.clone() },
+            context,
+            deadline: tokio::time::Instant::now() + Duration::from_millis(config.limits.request_timeout_ms),
+            calls: CallLog::new(config.limits.upstream_calls_max),
+        };
+        let roots = execution.run().await;
+        let log = execution.calls;
+        let introspection = if planned.plan.operation.introspects {
+            introspect::answer(&self.snapshot, &self.caches, planned, asked.request.operation_name.as_deref())?
+        } else {
+            Map::new()
+        };
+        let called = log.sources(&self.snapshot.bindings);
+        let parts = projection::Parts {
+            snapshot: &self.snapshot,
+            plan: &planned.plan,
+            asking: &planned.asking,
+            variables: &planned.variables,
+            roots: &roots,
+            introspection: &introspection,
+            request_id: asked.request_id,
+            called: &called,
+        };
+        let response = projection::write(&parts);
+        Ok(Executed { roots, log, response })
+    }
+}
+
+/// operation → authorize → plan.
+fn plan_of(snapshot: &Snapshot, caches: &Caches, asked: &Asked<'_>) -> Result<Planned, RequestError> {
+    let config = &snapshot.config;
+    let text = asked
+        .request
+        .query
+        .as_deref()
+        .ok_or_else(|| RequestError::new(ErrorCode::BadRequest, "the request has no `query`".to_owned()))?;
+    let limits = DocumentLimits {
+        depth_max: config.limits.depth_max,
+        aliases_max: config.limits.aliases_max,
+        tokens_max: config.limits.tokens_max,
+        nesting_max: config.limits.nesting_max,
+    };
+    let name = asked.request.operation_name.as_deref();
+    let document = caches.document(text, || Document::parse(text, &snapshot.contract, limits))?;
+    let operation = document.operation(name)?;
+    let variables = document.variables(&snapshot.contract, operation, &asked.request.variables)?;
+    let today = Timestamp::now().to_zoned(TimeZone::fixed(Offset::constant(8))).date();
+    let asking = Asking::new(asked.identity, today);
+    let active = active_grants(snapshot, &asking);
+    let rights = caches.rights(active, |active| Rights::new(&snapshot.access, active));
+    let key = cache::PlanKey::new(text, name, &document, &variables, &rights);
+    let plan = caches.plan(key, || {
+        let collected = document.collect(&snapshot.contract, operation, &variables, limits)?;
+        plan::build(snapshot, &authorize(Arc::new(collected), Arc::clone(&rights)))
+    })?;
+    Ok(Planned { asking, document: Arc::clone(&document), variables, rights, plan })
+}

@@ -1,0 +1,100 @@
+//! Which of the caller's grants count for this request: [`Permitted`] is made only here, and only it can be planned.
+
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use serde_json::{Map, Value};
+
+use super::operation::Operation;
+use crate::identify::Identity;
+use crate::model::access::{Denied, Presented, Rights};
+use crate::model::contract::SlotId;
+use crate::model::rule::Truth;
+use crate::model::snapshot::Snapshot;
+
+/// Who asks, as rules and grants look at it.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    pub roles: Vec<String>,
+    pub networks: Vec<String>,
+    pub purpose: Option<String>,
+    pub case: Option<String>,
+    pub purposes_allowed: Option<Vec<String>>,
+    /// The claims, as rules read them.
+    pub principal: Value,
+    pub today: Date,
+}
+
+impl Asking {
+    pub fn new(identity: &Identity, today: Date) -> Self {
+        let mut principal = Map::new();
+        let mut purposes_allowed = None;
+        if let Some(known) = &identity.principal {
+            principal = known.claims.clone();
+            principal.insert("id".to_owned(), Value::String(known.id.clone()));
+            if let Some(Value::Array(list)) = known.claims.get("purposes") {
+                purposes_allowed =
+                    Some(list.iter().filter_map(|purpose| purpose.as_str().map(str::to_owned)).collect());
+            }
+        }
+        Self {
+            roles: identity.roles().into_iter().map(str::to_owned).collect(),
+            networks: identity.networks.clone(),
+            purpose: identity.purpose.clone(),
+            case: identity.case.clone(),
+            purposes_allowed,
+            principal: Value::Object(principal),
+            today,
+        }
+    }
+
+    pub fn presented(&self) -> Presented<'_> {
+        Presented {
+            roles: &self.roles,
+            networks: &self.networks,
+            purpose: self.purpose.as_deref(),
+            case: self.case.as_deref(),
+            purposes_allowed: self.purposes_allowed.as_deref(),
+        }
+    }
+
+    /// What is missing for a slot.
+    pub fn denied(&self, snapshot: &Snapshot, slot: SlotId) -> Denied {
+        snapshot.access.denied(&snapshot.contract, slot, self.presented())
+    }
+}
+
+/// An operation with the rights it runs under.
+#[derive(Debug, Clone)]
+pub struct Permitted {
+    operation: Arc<Operation>,
+    rights: Arc<Rights>,
+}
+
+impl Permitted {
+    pub fn operation(&self) -> &Arc<Operation> {
+        &self.operation
+    }
+
+    pub fn rights(&self) -> &Arc<Rights> {
+        &self.rights
+    }
+}
+
+/// The grants that count: of the caller's roles, from this network, for this purpose and case, and under relations
+/// that the token alone does not rule out.
+pub fn active_grants(snapshot: &Snapshot, asking: &Asking) -> Vec<usize> {
+    let access = &snapshot.access;
+    let nothing = Value::Object(Map::new());
+    let possible = |grant: &usize| {
+        let relation = access.grants.get(*grant).and_then(|grant| access.relation(grant.relation));
+        relation.is_some_and(|relation| {
+            relation.rule.when.evaluate(&nothing, &asking.principal, asking.today) != Truth::False
+        })
+    };
+    access.active(asking.presented()).into_iter().filter(possible).collect()
+}
+
+pub fn authorize(operation: Arc<Operation>, rights: Arc<Rights>) -> Permitted {
+    Permitted { operation, rights }
+}

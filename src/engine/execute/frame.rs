@@ -1,0 +1,97 @@
+//! What execution hands to projection.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::base::code::{ErrorCode, ItemState};
+use crate::engine::plan::{FetchId, NodeId};
+use crate::model::access::RowRights;
+use crate::model::binding::SourceId;
+
+/// The entities of one node and what was answered for them.
+#[derive(Debug)]
+pub struct Frame {
+    pub node: NodeId,
+    pub rows: Vec<Row>,
+    /// By fetch, then by row.
+    pub answers: Vec<Vec<RowAnswer>>,
+    /// By child of the node.
+    pub children: Vec<Option<ChildFrame>>,
+}
+
+/// The entities under each row's slot.
+#[derive(Debug)]
+pub struct ChildFrame {
+    pub frame: Frame,
+    /// By row above: its entities in the frame.
+    pub ranges: Vec<Range<usize>>,
+}
+
+/// One entity.
+#[derive(Debug)]
+pub struct Row {
+    /// `None`: the record that names the entity does not give its key.
+    pub key: Option<Arc<str>>,
+    /// The record that names the entity, where it tells more than the key: JSON.
+    pub embedded: Option<Bytes>,
+    /// What the caller may have of it; nothing, where the caller stands in no relation to it.
+    pub rights: Arc<RowRights>,
+    /// Why a relation could not be decided.
+    pub undecided: Option<Failure>,
+    /// A rule of the node above reads it.
+    pub read_from_above: bool,
+}
+
+/// What a fetch brought for one entity.
+#[derive(Debug, Clone, Default)]
+pub enum RowAnswer {
+    /// Nothing of it is permitted or needed here.
+    #[default]
+    NotAsked,
+    /// There is nothing to ask with: the key slot is empty.
+    NoKey,
+    /// It could not be asked.
+    Missing(Failure),
+    /// One part an instance of the source.
+    Parts(Arc<[Part]>),
+}
+
+/// What one instance of a source answered for one entity.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Index into the source's connections.
+    pub instance: usize,
+    pub outcome: Result<Vec<Bytes>, Failure>,
+    /// Keys that have no record.
+    pub absent: usize,
+    pub at: Timestamp,
+}
+
+/// Why a value is not there. The detail for operators went to tracing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Failure {
+    pub state: ItemState,
+    pub code: ErrorCode,
+    /// The source to blame, where there is one.
+    pub source: Option<SourceId>,
+}
+
+impl Failure {
+    pub fn unavailable(code: ErrorCode, source: SourceId) -> Self {
+        Self { state: ItemState::Unavailable, code, source: Some(source) }
+    }
+
+    pub fn undetermined(code: ErrorCode, source: SourceId) -> Self {
+        Self { state: ItemState::Undetermined, code, source: Some(source) }
+    }
+}
+
+impl Frame {
+    pub fn answer(&self, fetch: FetchId, row: usize) -> &RowAnswer {
+        const NOT_ASKED: &RowAnswer = &RowAnswer::NotAsked;
+        self.answers.get(fetch).and_then(|rows| rows.get(row)).unwrap_or(NOT_ASKED)
+    }
+}

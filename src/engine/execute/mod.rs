@@ -1,0 +1,99 @@
+//! The plan → frames: entities with what their sources answered. The only step of the engine with IO.
+//!
+//! For every node: the relation stage tells how the caller stands to each entity; then all fetches whose inputs are
+//! there run at once, each as soon as what it comes after is there; nodes below begin when the slot that names their
+//! entities is answered. A fetch is made only for entities of which the caller may have something of it.
+
+mod call;
+mod fetch;
+pub mod frame;
+mod node;
+mod root;
+mod rows;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::authorize::Asking;
+use super::plan::Plan;
+use crate::base::code::ErrorCode;
+use crate::model::access::Rights;
+use crate::model::binding::{Bindings, SourceId};
+use crate::model::snapshot::Snapshot;
+use crate::source::{CallContext, Connector};
+
+pub use root::{RootAnswer, RootRows};
+
+/// Connectors by source, and by instance of the source.
+pub type Connectors = Vec<Vec<Arc<Connector>>>;
+
+/// One request's execution.
+pub struct Execution<'a> {
+    pub snapshot: &'a Snapshot,
+    pub plan: &'a Plan,
+    pub rights: &'a Rights,
+    pub asking: &'a Asking,
+    pub connectors: &'a Connectors,
+    pub variables: &'a Map<String, Value>,
+    /// In the gateway's own name.
+    pub context: CallContext,
+    /// In the caller's name, for sources with `authority: caller`.
+    pub caller_context: CallContext,
+    pub deadline: Instant,
+    pub calls: CallLog,
+}
+
+/// Upstream calls of one request: bounded, and noted for the audit.
+#[derive(Debug)]
+pub struct CallLog {
+    left: AtomicUsize,
+    made: Mutex<Vec<(SourceId, Option<ErrorCode>)>>,
+}
+
+impl CallLog {
+    pub fn new(calls_max: usize) -> Self {
+        Self { left: AtomicUsize::new(calls_max), made: Mutex::new(Vec::new()) }
+    }
+
+    /// Takes a call; false where none is left.
+    pub(super) fn take(&self) -> bool {
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Notes how a call ended.
+    pub(super) fn note(&self, source: SourceId, failed: Option<ErrorCode>) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).push((source, failed));
+    }
+
+    /// The calls made, and how each ended.
+    pub fn entries(&self) -> Vec<(SourceId, Option<ErrorCode>)> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ids of the sources called, each once, in order.
+    pub fn sources(&self, bindings: &Bindings) -> Vec<Arc<str>> {
+        let mut ids: Vec<Arc<str>> =
+            self.entries().iter().map(|(source, _)| Arc::clone(&bindings.source(*source).id)).collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+}
+
+impl Execution<'_> {
+    /// Executes the plan: an answer for every root selection that has entities.
+    pub async fn run(&self) -> Vec<Option<RootAnswer>> {
+        futures::future::join_all(self.plan.operation.roots.iter().zip(&self.plan.roots).map(
+            |(root, node)| async move {
+                match node {
+                    Some(node) => Some(self.root(root, *node).await),
+                    None => None,
+                }
+            },
+        ))
+        .await
+    }
+}

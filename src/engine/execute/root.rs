@@ -1,0 +1,336 @@
+//! Root queries: one entity by its key, a lookup, a list, a page of a connection.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use super::Execution;
+use super::call::Call;
+use super::frame::{Failure, Frame};
+use super::node::Related;
+use super::rows::{Seeds, seed};
+use crate::base::code::ErrorCode;
+use crate::engine::operation::{Selection, What};
+use crate::engine::plan::NodeId;
+use crate::engine::project::read::{Named, named};
+use crate::model::binding::RootBinding;
+use crate::model::contract::{RootField, RootKind};
+use crate::source::PageAt;
+
+/// Pages of a listing that one request goes through at most, to fill its page with entities the caller may see.
+const LISTING_PAGES_MAX: usize = 10;
+const FIRST_DEFAULT: usize = 20;
+
+/// What a root selection came to.
+#[derive(Debug)]
+pub struct RootAnswer {
+    pub frame: Frame,
+    pub rows: RootRows,
+    /// Why a listing or lookup could not be made.
+    pub failure: Option<Failure>,
+    /// An argument is not what it must be.
+    pub refused: Option<String>,
+}
+
+#[derive(Debug)]
+pub enum RootRows {
+    One,
+    List,
+    /// Cursors by row.
+    Page {
+        cursors: Vec<String>,
+        has_next: bool,
+        has_previous: bool,
+    },
+}
+
+/// Where in a listing: a page, and how many of its records lie before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Position {
+    page: PageAt,
+    skip: usize,
+}
+
+impl Execution<'_> {
+    pub(super) async fn root(&self, selection: &Selection, node: NodeId) -> RootAnswer {
+        let query = match selection.what {
+            What::Query(at) => self
+                .snapshot
+                .contract
+                .queries
+                .get(at)
+                .map(|query| (query, self.snapshot.bindings.queries.get(at).and_then(Option::as_ref))),
+            _ => None,
+        };
+        let Some((query, binding)) = query else { return self.nothing(node, None) };
+        match (&query.kind, binding) {
+            (RootKind::ByKey { argument }, _) => {
+                let key = text(selection.argument(argument, self.variables)).unwrap_or_default();
+                let frame = self.node(node, Seeds { rows: vec![seed(Some(key.into()), None)], inherited: None }).await;
+                RootAnswer { frame, rows: RootRows::One, failure: None, refused: None }
+            }
+            (RootKind::Lookup, Some(binding)) => self.lookup(selection, node, query, binding).await,
+            (RootKind::List, Some(binding)) => match self.listed(selection, query, binding, None).await {
+                Ok((named, _)) => {
+                    let rows = named.into_iter().map(|named| seed(named.key, named.record)).collect();
+                    let related = self.relate(node, Seeds { rows, inherited: None }).await;
+                    let frame = self.complete(only_related(related, usize::MAX).0).await;
+                    RootAnswer { frame, rows: RootRows::List, failure: None, refused: None }
+                }
+                Err(failure) => self.nothing(node, Some(failure)),
+            },
+            (RootKind::Connection, Some(binding)) => self.connection(selection, node, query, binding).await,
+            (_, None) => self.nothing(node, None),
+        }
+    }
+
+    fn nothing(&self, node: NodeId, failure: Option<Failure>) -> RootAnswer {
+        let frame = Frame { node, rows: Vec::new(), answers: Vec::new(), children: Vec::new() };
+        RootAnswer { frame, rows: RootRows::One, failure, refused: None }
+    }
+
+    async fn lookup(
+        &self,
+        selection: &Selection,
+        node: NodeId,
+        query: &RootField,
+        binding: &RootBinding,
+    ) -> RootAnswer {
+        match self.listed(selection, query, binding, None).await {
+            Ok((found, _)) => {
+                let rows = found.into_iter().take(1).map(|named| seed(named.key, named.record)).collect();
+                let frame = self.node(node, Seeds { rows, inherited: None }).await;
+                RootAnswer { frame, rows: RootRows::One, failure: None, refused: None }
+            }
+            Err(failure) => self.nothing(node, Some(failure)),
+        }
+    }
+
+    /// One read of a listing: the entities its records name.
+    async fn listed(
+        &self,
+        selection: &Selection,
+        query: &RootField,
+        binding: &RootBinding,
+        page: Option<PageAt>,
+    ) -> Result<(Vec<Named>, Option<PageAt>), Failure> {
+        // Nothing that the caller selects could be given to it: nothing is asked.
+        let Some(connector) = self.connectors.get(binding.source.index()).and_then(|connectors| connectors.first())
+        else {
+            return Err(Failure::unavailable(ErrorCode::Internal, binding.source));
+        };
+        let inputs: Vec<(Arc<str>, String)> = selection
+            .arguments
+            .iter()
+            .filter_map(|argument| {
+                Some((
+                    format!("arg.{}", argument.name).into(),
+                    text(selection.argument(&argument.name, self.variables))?,
+                ))
+            })
+            .collect();
+        let wanted = binding.mapping.wanted_pointers(&|_| true);
+        let call = Call {
+            source: binding.source,
+            connector,
+            template: &binding.ask,
+            keys: &[],
+            inputs: &inputs,
+            wanted: &wanted,
+            page,
+        };
+        let (fetched, _) = self.call(call).await?;
+        let key = self.snapshot.contract.entity(query.entity).key;
+        let mut found = Vec::with_capacity(fetched.records.len());
+        for record in &fetched.records {
+            let index = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+            let Some(buffer) = fetched.buffers.get(index(record.buffer)) else { continue };
+            if record.start <= record.end && index(record.end) <= buffer.len() {
+                found.push(named(&binding.mapping, key, &buffer.slice(index(record.start)..index(record.end))));
+            }
+        }
+        Ok((found, fetched.next))
+    }
+
+    /// A page of a connection: related entities only, refilled from the listing within a budget of its pages.
+    async fn connection(
+        &self,
+        selection: &Selection,
+        node: NodeId,
+        query: &RootField,
+        binding: &RootBinding,
+    ) -> RootAnswer {
+        let first = match selection.argument("first", self.variables) {
+            Value::Null => FIRST_DEFAULT,
+            value => match value.as_u64().and_then(|first| usize::try_from(first).ok()) {
+                Some(first) if first <= query.first_max => first,
+                _ => {
+                    return RootAnswer {
+                        refused: Some(format!("`first` is between 0 and {}", query.first_max)),
+                        ..self.nothing(node, None)
+                    };
+                }
+            },
+        };
+        let after = match selection.argument("after", self.variables) {
+            Value::Null => None,
+            value => match text(value).as_deref().and_then(Position::decode) {
+                Some(position) => Some(position),
+                None => {
+                    return RootAnswer {
+                        refused: Some("`after` is not a cursor of this listing".to_owned()),
+                        ..self.nothing(node, None)
+                    };
+                }
+            },
+        };
+        let has_previous = after.is_some();
+        let paged = binding.ask.page().is_some();
+        let mut at = after.unwrap_or(Position { page: PageAt::First, skip: 0 });
+        let mut found: Option<Related> = None;
+        let mut cursors: Vec<String> = Vec::new();
+        let mut has_next = false;
+        if self.plan.node(node).shown.is_empty() {
+            // Nothing selected could be given to this caller: the source is not asked.
+            return RootAnswer {
+                frame: self.nothing(node, None).frame,
+                rows: RootRows::Page { cursors, has_next, has_previous },
+                failure: None,
+                refused: None,
+            };
+        }
+        for _ in 0..LISTING_PAGES_MAX {
+            let page = paged.then(|| at.page.clone());
+            let (named, next) = match self.listed(selection, query, binding, page).await {
+                Ok(listed) => listed,
+                Err(failure) => return self.nothing(node, Some(failure)),
+            };
+            let total = named.len();
+            let missing = first.saturating_sub(cursors.len());
+            // More than are missing, since some may be left out, but not the whole of a long listing.
+            let take = missing.saturating_mul(2).clamp(missing, missing.saturating_add(50));
+            let rows: Vec<_> =
+                named.into_iter().skip(at.skip).take(take).map(|named| seed(named.key, named.record)).collect();
+            let looked_at = rows.len();
+            let related = if missing == 0 || looked_at == 0 {
+                None
+            } else {
+                Some(self.relate(node, Seeds { rows, inherited: None }).await)
+            };
+            let mut used = 0;
+            if let Some(related) = related {
+                let (related, places) = only_related(related, missing);
+                cursors.extend(
+                    places.iter().map(|place| Position { page: at.page.clone(), skip: at.skip + place + 1 }.encode()),
+                );
+                used = if places.len() == missing { places.last().map_or(0, |place| place + 1) } else { looked_at };
+                found = Some(match found.take() {
+                    Some(before) => joined(before, related),
+                    None => related,
+                });
+            }
+            let rest = total.saturating_sub(at.skip + used);
+            has_next = rest > 0 || next.is_some();
+            if cursors.len() >= first || !has_next {
+                break;
+            }
+            at = if rest > 0 {
+                Position { skip: at.skip + used, ..at }
+            } else {
+                Position { page: next.unwrap_or(PageAt::First), skip: 0 }
+            };
+        }
+        let frame = match found {
+            Some(related) => self.complete(related).await,
+            None => self.nothing(node, None).frame,
+        };
+        RootAnswer { frame, rows: RootRows::Page { cursors, has_next, has_previous }, failure: None, refused: None }
+    }
+}
+
+/// Leaves out the entities to which the caller stands in no relation; says where the others stood.
+fn only_related(mut related: Related, most: usize) -> (Related, Vec<usize>) {
+    let places: Vec<usize> = related
+        .rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| !row.rights.relations.is_empty())
+        .map(|(at, _)| at)
+        .take(most)
+        .collect();
+    keep(&mut related.rows, &places);
+    for answers in related.answers.iter_mut().flatten() {
+        keep(answers, &places);
+    }
+    if let Some((_, via)) = &mut related.via {
+        keep(&mut via.ranges, &places);
+    }
+    (related, places)
+}
+
+fn keep<T>(items: &mut Vec<T>, places: &[usize]) {
+    let mut at = 0;
+    items.retain(|_| {
+        at += 1;
+        places.binary_search(&(at - 1)).is_ok()
+    });
+}
+
+/// Two stretches of one listing as one.
+fn joined(mut before: Related, after: Related) -> Related {
+    before.rows.extend(after.rows);
+    for (answers, more) in before.answers.iter_mut().zip(after.answers) {
+        match (answers.as_mut(), more) {
+            (Some(answers), Some(more)) => answers.extend(more),
+            (None, None) => {}
+            // Both stretches went through the same gate; answers of one alone are asked again.
+            _ => *answers = None,
+        }
+    }
+    if let (Some((_, via)), Some((_, more))) = (&mut before.via, after.via) {
+        let offset = via.related.rows.len();
+        via.ranges.extend(more.ranges.into_iter().map(|range| range.start + offset..range.end + offset));
+        let rows = std::mem::replace(
+            &mut *via.related,
+            Related { node: more.related.node, rows: Vec::new(), answers: Vec::new(), via: None },
+        );
+        *via.related = joined(rows, *more.related);
+    }
+    before
+}
+
+impl Position {
+    /// Opaque to callers; holds nothing but places in the listing.
+    fn encode(&self) -> String {
+        let page = match &self.page {
+            PageAt::First => String::new(),
+            PageAt::Number(number) => format!("n{number}"),
+            PageAt::Cursor(cursor) => format!("c{cursor}"),
+        };
+        URL_SAFE_NO_PAD.encode(format!("{} {page}", self.skip))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        let (skip, page) = text.split_once(' ')?;
+        let page = match page.split_at_checked(1) {
+            None => PageAt::First,
+            Some(("n", number)) => PageAt::Number(number.parse().ok()?),
+            Some(("c", cursor)) => PageAt::Cursor(cursor.to_owned()),
+            Some(_) => return None,
+        };
+        Some(Self { page, skip: skip.parse().ok()? })
+    }
+}
+
+/// An argument's value as text.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}

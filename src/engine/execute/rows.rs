@@ -1,0 +1,62 @@
+//! Making the entities of a node from what names them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Execution;
+use super::frame::{Row, RowAnswer};
+use crate::engine::operation::{Selection, What};
+use crate::engine::plan::{Node, NodeId, Stage};
+use crate::engine::project::read::{Named, RowView};
+use crate::model::access::RowRights;
+use crate::model::contract::SlotId;
+
+/// Entities before their relations are known.
+#[derive(Default)]
+pub(super) struct Seeds {
+    pub rows: Vec<Row>,
+    /// Rights of the entity above each, for nodes that take them.
+    pub inherited: Option<Vec<Arc<RowRights>>>,
+}
+
+/// An entity of which nothing is known but what names it.
+pub(super) fn seed(key: Option<Arc<str>>, embedded: Option<Bytes>) -> Row {
+    Row { key, embedded, rights: Arc::new(RowRights::default()), undecided: None, read_from_above: false }
+}
+
+/// Whether a rule's reads go through a slot.
+pub(super) fn reads_through(reads: &[Selection], slot: SlotId) -> bool {
+    reads.iter().any(|read| read.what == What::Slot(slot) || reads_through(&read.children, slot))
+}
+
+impl Execution<'_> {
+    /// The entities under a slot of every row for which `wanted` holds, and which of them are whose.
+    #[expect(clippy::too_many_arguments, reason = "a node's state, in one place")]
+    pub(super) fn seeds_below(
+        &self,
+        node: &Node,
+        slot: SlotId,
+        below: NodeId,
+        rows: &[Row],
+        known: &[Option<&[RowAnswer]>],
+        stage: Stage,
+        wanted: impl Fn(&Row) -> bool,
+    ) -> (Seeds, Vec<Range<usize>>) {
+        let mut seeds = Seeds::default();
+        let mut ranges = Vec::with_capacity(rows.len());
+        debug_assert!(self.plan.nodes.len() > below);
+        for (at, row) in rows.iter().enumerate() {
+            let start = seeds.rows.len();
+            if wanted(row) {
+                let view = RowView::new(self.snapshot, self.plan, node, row, at, known, stage);
+                for Named { key, record } in view.entities(slot) {
+                    seeds.rows.push(seed(key, record));
+                }
+            }
+            ranges.push(start..seeds.rows.len());
+        }
+        (seeds, ranges)
+    }
+}

@@ -1,0 +1,368 @@
+//! The whole response: data, one error a source or missing grant, and what was called.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::errors::{Cause, Segment};
+use super::read::RowView;
+use super::write::{Mode, Writer, Written};
+use crate::base::code::{ErrorCode, ItemState};
+use crate::engine::authorize::Asking;
+use crate::engine::execute::frame::{Failure, Frame, Row, RowAnswer};
+use crate::engine::execute::{RootAnswer, RootRows};
+use crate::engine::operation::{Selection, What};
+use crate::engine::plan::{Plan, Stage};
+use crate::model::contract::SlotId;
+use crate::model::snapshot::Snapshot;
+
+/// Paths that one error names at most; `count` says how many there are.
+const PATHS_MAX: usize = 20;
+
+/// The response and what the audit needs to know of it.
+#[derive(Debug)]
+pub struct Response {
+    /// Complete JSON.
+    pub body: Vec<u8>,
+    /// Codes of the errors, each once.
+    pub codes: Vec<ErrorCode>,
+}
+
+/// What a response is written from.
+pub struct Parts<'a> {
+    pub snapshot: &'a Snapshot,
+    pub plan: &'a Plan,
+    pub asking: &'a Asking,
+    pub variables: &'a Map<String, Value>,
+    pub roots: &'a [Option<RootAnswer>],
+    /// `__schema` and `__type`, by response key.
+    pub introspection: &'a Map<String, Value>,
+    pub request_id: &'a str,
+    /// Ids of the sources that were called.
+    pub called: &'a [Arc<str>],
+}
+
+/// Writes the response.
+pub fn write(parts: &Parts<'_>) -> Response {
+    let mut writer = Writer::new(parts.snapshot, Mode::Caller { asking: parts.asking, variables: parts.variables });
+    let mut refusals: Vec<(Vec<Segment>, String)> = Vec::new();
+    writer.out.extend_from_slice(b"{\"data\":{");
+    for (at, (selection, root)) in parts.plan.operation.roots.iter().zip(parts.roots).enumerate() {
+        if at > 0 {
+            writer.out.push(b',');
+        }
+        writer.string(&selection.key);
+        writer.out.push(b':');
+        writer.journal.enter(Segment::Key(Arc::clone(&selection.key)));
+        match (&selection.what, root) {
+            (What::Typename(name), _) => writer.string(name),
+            (What::Introspection, _) => {
+                let value = parts.introspection.get(&*selection.key).unwrap_or(&Value::Null);
+                let _ = serde_json::to_writer(&mut writer.out, value);
+            }
+            (_, Some(root)) => {
+                if let Some(message) = &root.refused {
+                    refusals.push((vec![Segment::Key(Arc::clone(&selection.key))], message.clone()));
+                    writer.null();
+                } else {
+                    write_root(&mut writer, parts, selection, root);
+                }
+            }
+            (_, None) => writer.null(),
+        }
+        writer.journal.leave();
+    }
+    writer.out.push(b'}');
+    let errors = errors(&writer, parts, &refusals);
+    let mut codes: Vec<ErrorCode> = errors.iter().map(|(code, _)| *code).collect();
+    codes.sort();
+    codes.dedup();
+    if !errors.is_empty() {
+        writer.out.extend_from_slice(b",\"errors\":");
+        let list: Vec<&Value> = errors.iter().map(|(_, error)| error).collect();
+        let _ = serde_json::to_writer(&mut writer.out, &list);
+    }
+    writer.out.extend_from_slice(b",\"extensions\":");
+    let extensions = json!({ "requestId": parts.request_id, "sourcesCalled": parts.called.iter().map(|id| &**id).collect::<Vec<&str>>() });
+    let _ = serde_json::to_writer(&mut writer.out, &extensions);
+    writer.out.push(b'}');
+    Response { body: writer.into_bytes(), codes }
+}
+
+fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection, root: &RootAnswer) {
+    if let Some(failure) = root.failure {
+        writer.journal.note(Cause::Failed(failure));
+        writer.null();
+        return;
+    }
+    let answers: Vec<Option<&[RowAnswer]>> = root.frame.answers.iter().map(|rows| Some(rows.as_slice())).collect();
+    let views: Vec<RowView<'_>> = root
+        .frame
+        .rows
+        .iter()
+        .enumerate()
+        .map(|(at, row)| {
+            let node = parts.plan.node(root.frame.node);
+            let mut view = RowView::new(parts.snapshot, parts.plan, node, row, at, &answers, Stage::Answer);
+            view.frame = Some(&root.frame);
+            view
+        })
+        .collect();
+    match &root.rows {
+        RootRows::One => match views.first().filter(|view| is_there(&root.frame, view)) {
+            Some(view) => {
+                writer.entity_object(view, &selection.children);
+            }
+            None => {
+                let undecided = root.frame.rows.first().and_then(|row| row.undecided);
+                writer.journal.note(undecided.map_or(Cause::NotFound, Cause::Failed));
+                writer.null();
+            }
+        },
+        RootRows::List => nodes(writer, &views, selection),
+        RootRows::Page { cursors, has_next, has_previous } => {
+            let page = Page { views: &views, cursors, has_next: *has_next, has_previous: *has_previous };
+            connection(writer, &page, selection);
+        }
+    }
+}
+
+/// Whether the caller may know that the entity exists: it stands in a relation, and the entity is established.
+fn is_there(frame: &Frame, view: &RowView<'_>) -> bool {
+    let related = !view.row.rights.relations.is_empty();
+    related
+        && view
+            .node
+            .fetches
+            .iter()
+            .enumerate()
+            .filter(|(_, fetch)| fetch.establishes)
+            .all(|(at, _)| established(frame.answer(at, view.at)))
+}
+
+/// An established entity has a record, or its source did not say.
+fn established(answer: &RowAnswer) -> bool {
+    match answer {
+        RowAnswer::Parts(parts) => {
+            parts.iter().any(|part| part.outcome.as_ref().map_or(true, |records| !records.is_empty()))
+        }
+        _ => true,
+    }
+}
+
+fn nodes(writer: &mut Writer<'_>, views: &[RowView<'_>], selection: &Selection) {
+    writer.out.push(b'[');
+    for (at, view) in views.iter().enumerate() {
+        if at > 0 {
+            writer.out.push(b',');
+        }
+        writer.journal.enter(Segment::Index(at));
+        writer.entity_object(view, &selection.children);
+        writer.journal.leave();
+    }
+    writer.out.push(b']');
+}
+
+struct Page<'p, 'a> {
+    views: &'p [RowView<'a>],
+    cursors: &'p [String],
+    has_next: bool,
+    has_previous: bool,
+}
+
+fn connection(writer: &mut Writer<'_>, page: &Page<'_, '_>, selection: &Selection) {
+    members(writer, selection, |writer, field| match &field.what {
+        What::Nodes(_) => nodes(writer, page.views, field),
+        What::Meta(name) if &**name == "edges" => {
+            writer.out.push(b'[');
+            for (at, view) in page.views.iter().enumerate() {
+                if at > 0 {
+                    writer.out.push(b',');
+                }
+                writer.journal.enter(Segment::Index(at));
+                edge(writer, view, page.cursors.get(at), field);
+                writer.journal.leave();
+            }
+            writer.out.push(b']');
+        }
+        What::Meta(name) if &**name == "pageInfo" => members(writer, field, |writer, field| match &field.what {
+            What::Meta(name) => match &**name {
+                "hasNextPage" => bool(writer, page.has_next),
+                "hasPreviousPage" => bool(writer, page.has_previous),
+                "startCursor" => cursor(writer, page.cursors.first()),
+                "endCursor" => cursor(writer, page.cursors.last()),
+                _ => writer.null(),
+            },
+            What::Typename(name) => writer.string(name),
+            _ => writer.null(),
+        }),
+        What::Typename(name) => writer.string(name),
+        _ => writer.null(),
+    });
+}
+
+fn edge(writer: &mut Writer<'_>, view: &RowView<'_>, at: Option<&String>, selection: &Selection) {
+    members(writer, selection, |writer, field| match &field.what {
+        What::Nodes(_) => {
+            writer.entity_object(view, &field.children);
+        }
+        What::Meta(name) if &**name == "cursor" => cursor(writer, at),
+        What::Typename(name) => writer.string(name),
+        _ => writer.null(),
+    });
+}
+
+fn members(writer: &mut Writer<'_>, selection: &Selection, mut one: impl FnMut(&mut Writer<'_>, &Selection)) {
+    writer.out.push(b'{');
+    for (at, field) in selection.children.iter().enumerate() {
+        if at > 0 {
+            writer.out.push(b',');
+        }
+        writer.string(&field.key);
+        writer.out.push(b':');
+        writer.journal.enter(Segment::Key(Arc::clone(&field.key)));
+        one(writer, field);
+        writer.journal.leave();
+    }
+    writer.out.push(b'}');
+}
+
+fn bool(writer: &mut Writer<'_>, value: bool) {
+    writer.out.extend_from_slice(if value { b"true" } else { b"false" });
+}
+
+fn cursor(writer: &mut Writer<'_>, cursor: Option<&String>) {
+    match cursor {
+        Some(cursor) => writer.string(cursor),
+        None => writer.null(),
+    }
+}
+
+/// Notes with one cause, one source or one missing grant: one error.
+#[derive(Default)]
+struct Group {
+    paths: Vec<Value>,
+    count: usize,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum GroupKey {
+    NotFound,
+    Refused(String),
+    Failed(Failure),
+}
+
+fn errors(writer: &Writer<'_>, parts: &Parts<'_>, refusals: &[(Vec<Segment>, String)]) -> Vec<(ErrorCode, Value)> {
+    let mut groups: BTreeMap<GroupKey, Group> = BTreeMap::new();
+    let mut grants: BTreeMap<SlotId, String> = BTreeMap::new();
+    for (cause, path) in writer.journal.notes() {
+        let key = match cause {
+            Cause::NotFound => GroupKey::NotFound,
+            Cause::Refused(slot) => GroupKey::Refused(
+                grants.entry(*slot).or_insert_with(|| parts.asking.denied(parts.snapshot, *slot).to_string()).clone(),
+            ),
+            Cause::Failed(failure) => GroupKey::Failed(*failure),
+        };
+        let group = groups.entry(key).or_default();
+        group.count += 1;
+        if group.paths.len() < PATHS_MAX {
+            group.paths.push(json_path(path));
+        }
+    }
+    let mut errors: Vec<(ErrorCode, Value)> = refusals
+        .iter()
+        .map(|(path, message)| {
+            let path = json_path(path);
+            (ErrorCode::ValidationFailed, json!({ "message": message, "path": path, "extensions": { "code": ErrorCode::ValidationFailed, "requestId": parts.request_id } }))
+        })
+        .collect();
+    errors.extend(groups.into_iter().map(|(key, group)| error(parts, &key, &group)));
+    errors
+}
+
+fn error(parts: &Parts<'_>, key: &GroupKey, group: &Group) -> (ErrorCode, Value) {
+    let (code, message, mut extensions) = match key {
+        GroupKey::NotFound => {
+            (ErrorCode::Forbidden, "there is no such record, or none of your grants reaches it".to_owned(), json!({}))
+        }
+        GroupKey::Refused(grant) => {
+            (ErrorCode::Forbidden, format!("not permitted: {grant}"), json!({ "grant": grant }))
+        }
+        GroupKey::Failed(failure) => {
+            let source = failure.source.map(|source| parts.snapshot.bindings.source(source));
+            let title = source.map_or("", |source| &source.title);
+            let extensions = source.map_or_else(
+                || json!({}),
+                |source| json!({ "source": &*source.id, "sourceTitle": &*source.title, "state": failure.state }),
+            );
+            (failure.code, message(failure.code, title), extensions)
+        }
+    };
+    let first = group.paths.first().cloned().unwrap_or(Value::Null);
+    if let Value::Object(members) = &mut extensions {
+        members.insert("code".to_owned(), json!(code));
+        members.insert("paths".to_owned(), Value::Array(group.paths.clone()));
+        members.insert("count".to_owned(), json!(group.count));
+        members.insert("requestId".to_owned(), json!(parts.request_id));
+    }
+    (code, json!({ "message": message, "path": first, "extensions": extensions }))
+}
+
+/// What callers are told of a failure: what happened and what to do, never what the source said.
+pub fn message(code: ErrorCode, title: &str) -> String {
+    let source = if title.is_empty() { "the source" } else { title };
+    match code {
+        ErrorCode::SourceTimeout => format!("{source} did not answer in time; ask again later"),
+        ErrorCode::SourceUnreachable => format!("{source} cannot be reached; ask again later"),
+        ErrorCode::SourceError => format!(
+            "{source} answered with an error; ask again later, and tell the operator the request id if it stays"
+        ),
+        ErrorCode::SourceBadAnswer => {
+            format!("{source} answered what its binding does not expect; tell the operator the request id")
+        }
+        ErrorCode::SourceBusy => format!("{source} is asked more than it allows; ask again later"),
+        ErrorCode::ValueInvalid => {
+            format!("{source} gave a value that does not fit the field; tell the operator the request id")
+        }
+        ErrorCode::OutsideTerritory => format!("{source} does not cover this division"),
+        ErrorCode::InputMissing => format!("what {source} has to be asked with is not there or not known"),
+        ErrorCode::LimitExceeded => {
+            "the request needs more calls than one request may make; ask for less at once".to_owned()
+        }
+        ErrorCode::DeadlineExceeded => "the request took longer than it may; ask for less at once".to_owned(),
+        _ => format!("{source} has no value here"),
+    }
+}
+
+/// Why a field has no value, for `items`.
+pub(super) fn reason(writer: &Writer<'_>, view: &RowView<'_>, slot: SlotId, written: Written) -> Option<String> {
+    let Mode::Caller { asking, .. } = writer.mode else { return None };
+    match (written.state, written.failure) {
+        (ItemState::Refused, _) => Some(asking.denied(view.snapshot, slot).to_string()),
+        (_, Some(failure)) if !written.has_value() => {
+            let title = failure.source.map_or("", |source| &view.snapshot.bindings.source(source).title);
+            Some(message(failure.code, title))
+        }
+        _ => None,
+    }
+}
+
+fn json_path(path: &[Segment]) -> Value {
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Key(key) => Value::String(key.to_string()),
+            Segment::Index(at) => json!(at),
+        })
+        .collect()
+}
+
+/// Rows of a frame and of all frames below it.
+pub fn each_row<'f>(frame: &'f Frame, visit: &mut impl FnMut(&'f Frame, usize, &'f Row)) {
+    for (at, row) in frame.rows.iter().enumerate() {
+        visit(frame, at, row);
+    }
+    for child in frame.children.iter().flatten() {
+        each_row(&child.frame, visit);
+    }
+}

@@ -1,0 +1,136 @@
+//! Derived fields: the rules decide on what was read for them; the answer tells only the rules whose inputs the caller
+//! may have.
+
+use serde_json::{Value, json};
+
+use super::read::RowView;
+use super::write::{Mode, Writer, Written};
+use crate::base::code::{ErrorCode, ItemState};
+use crate::engine::execute::frame::Failure;
+use crate::engine::operation::{Selection, What};
+use crate::model::contract::{Contract, EntityId, Shape, Slot, SlotId};
+use crate::model::rule::LadderRule;
+
+pub(super) fn write(
+    writer: &mut Writer<'_>,
+    view: &RowView<'_>,
+    slot: &Slot,
+    ladder: usize,
+    selection: &Selection,
+) -> Written {
+    let Mode::Caller { asking, .. } = writer.mode else {
+        // Rules do not read what rules fill.
+        writer.null();
+        return Written::no_record();
+    };
+    let snapshot = writer.snapshot;
+    let (Some(ladder), Some(need)) =
+        (snapshot.rules.ladders.get(ladder), view.node.derived.iter().find(|need| need.slot == slot.id))
+    else {
+        writer.null();
+        return Written::no_record();
+    };
+    let (facts, missing) = view.rule_facts(&need.reads);
+    let decision = ladder.decide(&facts, &asking.principal, asking.today);
+    let Some(level) = &decision.level else {
+        writer.null();
+        let unknown = Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: None };
+        return Written::failed(Failure { state: ItemState::Undetermined, ..missing.unwrap_or(unknown) });
+    };
+    let readable = |rule: &LadderRule| rule.when.inputs().iter().all(|path| readable(view, path));
+    let fired: Vec<Value> =
+        decision.fired.iter().filter(|rule| readable(rule)).map(|rule| told(rule, &facts)).collect();
+    let undetermined: Vec<&str> =
+        decision.undetermined.iter().filter(|rule| readable(rule)).map(|rule| rule.id.as_str()).collect();
+    let value = json!({ "level": level, "complete": decision.complete, "rules": fired, "undetermined": undetermined });
+    project(writer, &value, &selection.children);
+    Written::answered()
+}
+
+fn told(rule: &LadderRule, facts: &Value) -> Value {
+    let inputs: Vec<Value> =
+        rule.when.inputs().iter().map(|path| json!({ "path": path.join("."), "value": input(facts, path) })).collect();
+    json!({ "id": rule.id, "level": rule.level, "zh": rule.zh, "en": rule.en, "inputs": inputs })
+}
+
+/// The value at a path, as text; of what lies in a list, how many there are.
+fn input(facts: &Value, path: &[String]) -> Option<String> {
+    let mut value = facts;
+    for name in path {
+        match value {
+            Value::Array(list) => return Some(list.len().to_string()),
+            other => value = other.get(name)?,
+        }
+    }
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Array(list) => Some(list.len().to_string()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// Whether the caller may have, unmasked, everything on a rule's path, through entities too.
+fn readable(view: &RowView<'_>, path: &[String]) -> bool {
+    let contract = &view.snapshot.contract;
+    match slots_of(contract, view.node.entity, path) {
+        Some(slots) => slots.iter().all(|slot| {
+            let section = contract.slot(*slot).class.is_none();
+            (section || view.row.rights.slots.contains(*slot)) && !view.row.rights.masks.contains_key(slot)
+        }),
+        None => false,
+    }
+}
+
+fn slots_of(contract: &Contract, mut entity: EntityId, path: &[String]) -> Option<Vec<SlotId>> {
+    let mut slots = Vec::with_capacity(path.len());
+    let mut parent = None;
+    for name in path {
+        let slot = contract.child(entity, parent, name)?;
+        slots.push(slot);
+        parent = Some(slot);
+        if let Shape::Entity(below) | Shape::EntityList(below) = contract.slot(slot).shape {
+            entity = below;
+            parent = None;
+        }
+    }
+    Some(slots)
+}
+
+/// A value the gateway made, as far as it is selected.
+fn project(writer: &mut Writer<'_>, value: &Value, selections: &[Selection]) {
+    match value {
+        Value::Array(list) => {
+            writer.out.push(b'[');
+            for (at, element) in list.iter().enumerate() {
+                if at > 0 {
+                    writer.out.push(b',');
+                }
+                project(writer, element, selections);
+            }
+            writer.out.push(b']');
+        }
+        Value::Object(members) => {
+            writer.out.push(b'{');
+            for (at, selection) in selections.iter().enumerate() {
+                if at > 0 {
+                    writer.out.push(b',');
+                }
+                writer.string(&selection.key);
+                writer.out.push(b':');
+                match &selection.what {
+                    What::Typename(name) => writer.string(name),
+                    What::Slot(slot) => {
+                        let name = &writer.snapshot.contract.slot(*slot).name;
+                        project(writer, members.get(&**name).unwrap_or(&Value::Null), &selection.children);
+                    }
+                    _ => writer.null(),
+                }
+            }
+            writer.out.push(b'}');
+        }
+        other => {
+            let _ = serde_json::to_writer(&mut writer.out, other);
+        }
+    }
+}

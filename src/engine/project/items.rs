@@ -1,0 +1,266 @@
+//! `items`: the state and origin of every item, told from the same reading that fills its field.
+
+use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
+
+use super::pick::text_of;
+use super::read::{Filling, RowView, parts};
+use super::write::{Inside, Writer, Written};
+use crate::base::code::ItemState;
+use crate::engine::execute::frame::RowAnswer;
+use crate::engine::operation::{Selection, What};
+use crate::engine::plan::items_of;
+use crate::model::binding::mapping::Read;
+use crate::model::binding::{Source, SourceId};
+use crate::model::contract::{ItemId, Shape, Slot, SlotId};
+
+/// Times are shown at +08:00.
+const OFFSET: Offset = Offset::constant(8);
+
+/// What one source says of an item.
+struct Claim {
+    source: SourceId,
+    value: Option<String>,
+    at: Option<Timestamp>,
+}
+
+/// Writes the list of `ItemInfo`.
+pub(super) fn write(writer: &mut Writer<'_>, view: &RowView<'_>, selection: &Selection, beside: &[Selection]) {
+    let items = items_of(writer.snapshot, view.node.entity, selection, beside);
+    let claims_wanted =
+        selection.children.iter().any(|child| matches!(&child.what, What::Meta(name) if &**name == "claims"));
+    writer.out.push(b'[');
+    for (at, item) in items.into_iter().enumerate() {
+        if at > 0 {
+            writer.out.push(b',');
+        }
+        one(writer, view, item, selection, beside, claims_wanted);
+    }
+    writer.out.push(b']');
+}
+
+fn one(
+    writer: &mut Writer<'_>,
+    view: &RowView<'_>,
+    id: ItemId,
+    selection: &Selection,
+    beside: &[Selection],
+    claims_wanted: bool,
+) {
+    let snapshot = writer.snapshot;
+    let item = snapshot.contract.item(id);
+    let slot = snapshot.contract.slot(item.slot);
+    let mut written = dry(writer, view, slot, beside);
+    let claims = if claims_wanted && written.has_value() { claims(writer, view, slot) } else { Vec::new() };
+    let mut told = claims.iter().filter_map(|claim| claim.value.as_ref());
+    if let Some(first) = told.next() {
+        if told.any(|other| other != first) {
+            written.state = ItemState::Conflict;
+        }
+    }
+    let source = source_of(view, item.slot).map(|source| snapshot.bindings.source(source));
+    writer.out.push(b'{');
+    for (at, field) in selection.children.iter().enumerate() {
+        if at > 0 {
+            writer.out.push(b',');
+        }
+        writer.string(&field.key);
+        writer.out.push(b':');
+        match &field.what {
+            What::Typename(name) => writer.string(name),
+            What::Meta(name) if &**name == "claims" => write_claims(writer, &claims, field),
+            What::Meta(name) => info(writer, name, view, slot, (&item.no, &item.zh), written, source),
+            _ => writer.null(),
+        }
+    }
+    writer.out.push(b'}');
+}
+
+/// Writes the item aside, for its state alone.
+fn dry(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot, beside: &[Selection]) -> Written {
+    let (start, mark) = (writer.out.len(), writer.journal.mark());
+    let whole;
+    let selection = match selected(beside, slot.id) {
+        Some(selection) => selection,
+        None => {
+            whole = everything(writer, slot.id);
+            &whole
+        }
+    };
+    let written = writer.slot(&Inside::Row(view), slot, selection);
+    writer.out.truncate(start);
+    writer.journal.forget(mark);
+    written
+}
+
+fn selected(selections: &[Selection], slot: SlotId) -> Option<&Selection> {
+    selections.iter().find_map(|selection| match selection.what {
+        What::Slot(id) if id == slot => Some(selection),
+        What::Slot(_) => selected(&selection.children, slot),
+        _ => None,
+    })
+}
+
+/// A slot with all its fields, entities by their key alone.
+fn everything(writer: &Writer<'_>, id: SlotId) -> Selection {
+    let contract = &writer.snapshot.contract;
+    let slot = contract.slot(id);
+    let children = match slot.shape {
+        Shape::Entity(entity) | Shape::EntityList(entity) => vec![contract.entity(entity).key],
+        // What is classed apart inside an item is not asked for with the item's state.
+        _ => slot
+            .children
+            .iter()
+            .copied()
+            .filter(|child| contract.slot(*child).class == slot.class || slot.class.is_none())
+            .collect(),
+    };
+    Selection {
+        key: std::sync::Arc::clone(&slot.name),
+        what: What::Slot(id),
+        arguments: Vec::new(),
+        children: children.into_iter().map(|child| everything(writer, child)).collect(),
+    }
+}
+
+fn info(
+    writer: &mut Writer<'_>,
+    name: &str,
+    view: &RowView<'_>,
+    slot: &Slot,
+    (no, zh): (&str, &str),
+    written: Written,
+    source: Option<&Source>,
+) {
+    match (name, source) {
+        ("no", _) => writer.string(no),
+        ("path", _) => writer.string(&slot.path),
+        ("zh", _) => writer.string(zh),
+        ("state", _) => writer.string(written.state.as_str()),
+        ("truncated", _) => writer.out.extend_from_slice(if written.truncated { b"true" } else { b"false" }),
+        ("source", Some(source)) => writer.string(&source.id),
+        ("sourceTitle", Some(source)) => writer.string(&source.title),
+        ("territory", Some(source)) => {
+            let _ = serde_json::to_writer(&mut writer.out, &source.territory);
+        }
+        ("fetchedAt", Some(_)) => match fetched_at(view, slot.id) {
+            Some(at) => writer.string(&shown(at)),
+            None => writer.null(),
+        },
+        ("code", _) => match written.failure {
+            Some(failure) if !written.has_value() => writer.string(failure.code.as_str()),
+            _ if written.state == ItemState::Refused => writer.string(crate::base::code::ErrorCode::Forbidden.as_str()),
+            _ => writer.null(),
+        },
+        ("message", _) => match super::answer::reason(writer, view, slot.id, written) {
+            Some(text) => writer.string(&text),
+            None => writer.null(),
+        },
+        _ => writer.null(),
+    }
+}
+
+/// The source that answers for a slot, or for the first part of a section.
+fn source_of(view: &RowView<'_>, slot: SlotId) -> Option<SourceId> {
+    match view.filling(slot) {
+        Filling::Answer { endpoint, .. } => Some(endpoint.source),
+        Filling::Embedded(..) | Filling::Key => view
+            .snapshot
+            .bindings
+            .establishes
+            .get(view.node.entity.index())
+            .copied()
+            .flatten()
+            .map(|endpoint| view.snapshot.bindings.endpoint(endpoint).source),
+        Filling::Parts => view.snapshot.contract.slot(slot).children.iter().find_map(|child| source_of(view, *child)),
+        Filling::Derived(_) => None,
+    }
+}
+
+fn fetched_at(view: &RowView<'_>, slot: SlotId) -> Option<Timestamp> {
+    match view.filling(slot) {
+        Filling::Answer { answer, endpoint, .. } => {
+            parts(answer, endpoint.source).ok()?.iter().map(|part| part.at).max()
+        }
+        Filling::Parts => view.snapshot.contract.slot(slot).children.iter().find_map(|child| fetched_at(view, *child)),
+        _ => None,
+    }
+}
+
+fn shown(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::fixed(OFFSET)).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+/// What each source that holds the item says, as text; only of single values that the caller sees unmasked.
+fn claims(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot) -> Vec<Claim> {
+    if !matches!(slot.shape, Shape::Leaf(_))
+        || !writer.permitted(view, slot.id)
+        || view.row.rights.masks.contains_key(&slot.id)
+    {
+        return Vec::new();
+    }
+    let primary = writer.snapshot.bindings.provider(slot.id);
+    let endpoints = primary.into_iter().chain(writer.snapshot.bindings.also(slot.id).iter().copied());
+    endpoints.filter_map(|id| claim(writer, view, slot, writer.snapshot.bindings.endpoint(id))).collect()
+}
+
+fn claim(
+    writer: &mut Writer<'_>,
+    view: &RowView<'_>,
+    slot: &Slot,
+    endpoint: &crate::model::binding::Endpoint,
+) -> Option<Claim> {
+    let entry = endpoint.mapping.entry(slot.id)?;
+    let Read::Scalar { .. } = entry.read else { return None };
+    let answer = view.answer_of(endpoint, slot.id)?;
+    let (start, mark) = (writer.out.len(), writer.journal.mark());
+    let nothing = Selection {
+        key: std::sync::Arc::clone(&slot.name),
+        what: What::Slot(slot.id),
+        arguments: Vec::new(),
+        children: Vec::new(),
+    };
+    let written = writer.answered(view, slot, entry, endpoint, answer, &nothing);
+    let text = String::from_utf8(writer.out.split_off(start)).ok().and_then(|json| text_of(&json));
+    writer.journal.forget(mark);
+    let at = match answer {
+        RowAnswer::Parts(parts) => parts.iter().map(|part| part.at).max(),
+        _ => None,
+    };
+    Some(Claim { source: endpoint.source, value: text.filter(|_| written.has_value()), at })
+}
+
+fn write_claims(writer: &mut Writer<'_>, claims: &[Claim], selection: &Selection) {
+    writer.out.push(b'[');
+    for (at, claim) in claims.iter().enumerate() {
+        if at > 0 {
+            writer.out.push(b',');
+        }
+        let source = writer.snapshot.bindings.source(claim.source);
+        writer.out.push(b'{');
+        for (at, field) in selection.children.iter().enumerate() {
+            if at > 0 {
+                writer.out.push(b',');
+            }
+            writer.string(&field.key);
+            writer.out.push(b':');
+            let text = match &field.what {
+                What::Typename(name) => Some(name.to_string()),
+                What::Meta(name) => match &**name {
+                    "source" => Some(source.id.to_string()),
+                    "sourceTitle" => Some(source.title.to_string()),
+                    "value" => claim.value.clone(),
+                    "fetchedAt" => claim.at.map(shown),
+                    _ => None,
+                },
+                _ => None,
+            };
+            match text {
+                Some(text) => writer.string(&text),
+                None => writer.null(),
+            }
+        }
+        writer.out.push(b'}');
+    }
+    writer.out.push(b']');
+}

@@ -1,0 +1,325 @@
+//! Lists: of scalars, of value objects, of entities; long ones cut by `from`, `to` and `first`.
+
+use serde_json::Value;
+
+use super::errors::Segment;
+use super::pick::{elements as json_elements, pick, text_of};
+use super::read::{RowView, over_elements, pieces};
+use super::write::{Mode, Writer, Written};
+use crate::base::code::{ErrorCode, ItemState};
+use crate::engine::convert::convert;
+use crate::engine::execute::frame::{Failure, Part};
+use crate::engine::operation::Selection;
+use crate::model::binding::Endpoint;
+use crate::model::binding::conversion::Conversion;
+use crate::model::binding::mapping::{Mapping, Over, Read, Test};
+use crate::model::contract::{Shape, Slot};
+
+/// Elements of a long list without `first`.
+const FIRST_DEFAULT: usize = 100;
+
+/// How a list of objects is read.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'m> {
+    pub over: Over,
+    pub inside: &'m Mapping,
+    pub only: Option<&'m Test>,
+}
+
+/// Whether an element counts: it is an object, and the binding's `only` holds.
+pub fn counts(element: &str, mapping: &Mapping, only: Option<&Test>) -> bool {
+    if !element.trim_start().starts_with('{') {
+        return false;
+    }
+    let Some(test) = only else { return true };
+    let wanted: Vec<bool> = (0..mapping.terms.len()).map(|term| term == test.at).collect();
+    let text = pick(element, mapping, &wanted)
+        .ok()
+        .and_then(|picked| picked.get(test.at).and_then(text_of))
+        .unwrap_or_else(|| "null".to_owned());
+    test.is.contains(&text) != test.negated
+}
+
+/// The records of all parts; a part that failed fails the list, for half a list is not a list.
+fn records(parts: &[Part]) -> Result<Vec<&str>, Failure> {
+    let mut all = Vec::new();
+    for part in parts {
+        for record in part.outcome.as_ref().map_err(|failure| *failure)? {
+            all.push(std::str::from_utf8(record).unwrap_or_default());
+        }
+    }
+    Ok(all)
+}
+
+pub(super) fn scalars(
+    writer: &mut Writer<'_>,
+    endpoint: &Endpoint,
+    parts: &[Part],
+    over: Over,
+    conversion: &Conversion,
+    split: Option<&str>,
+) -> Written {
+    let records = match records(parts) {
+        Ok(records) => records,
+        Err(failure) => {
+            writer.null();
+            return Written::failed(failure);
+        }
+    };
+    let start = writer.out.len();
+    writer.out.push(b'[');
+    let none = records.is_empty();
+    let wanted: Vec<bool> = (0..endpoint.mapping.terms.len()).map(|term| over.term() == Some(term)).collect();
+    let mut count = 0;
+    for record in records {
+        let elements = pick(record, &endpoint.mapping, &wanted).and_then(|picked| over_elements(record, &picked, over));
+        let Ok(elements) = elements else { return spoilt(writer, start, endpoint, ErrorCode::SourceBadAnswer) };
+        for element in elements.iter().flat_map(|element| pieces(element, split)) {
+            let before = writer.out.len();
+            if count > 0 {
+                writer.out.push(b',');
+            }
+            match convert(&element, conversion, &mut writer.out) {
+                Ok(crate::engine::convert::Converted::Null) => writer.out.truncate(before),
+                Ok(_) => count += 1,
+                Err(_) => return spoilt(writer, start, endpoint, ErrorCode::ValueInvalid),
+            }
+        }
+    }
+    writer.out.push(b']');
+    if none { Written::no_record() } else { Written::answered() }
+}
+
+fn spoilt(writer: &mut Writer<'_>, start: usize, endpoint: &Endpoint, code: ErrorCode) -> Written {
+    writer.out.truncate(start);
+    writer.null();
+    Written::failed(Failure::unavailable(code, endpoint.source))
+}
+
+pub(super) fn objects(
+    writer: &mut Writer<'_>,
+    view: &RowView<'_>,
+    slot: &Slot,
+    endpoint: &Endpoint,
+    parts: &[Part],
+    reading: Reading<'_>,
+    selection: &Selection,
+) -> Written {
+    if reading.over == Over::Instances {
+        return instances(writer, view, endpoint, parts, reading.inside, selection);
+    }
+    let records = match records(parts) {
+        Ok(records) => records,
+        Err(failure) => {
+            writer.null();
+            return Written::failed(failure);
+        }
+    };
+    let wanted: Vec<bool> = (0..endpoint.mapping.terms.len()).map(|term| reading.over.term() == Some(term)).collect();
+    let mut found = Vec::new();
+    for record in &records {
+        match pick(record, &endpoint.mapping, &wanted).and_then(|picked| over_elements(record, &picked, reading.over)) {
+            Ok(elements) => found.extend(elements),
+            Err(_) => {
+                writer.null();
+                return Written::failed(Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source));
+            }
+        }
+    }
+    let written = elements(writer, view, slot, &found, reading.inside, reading.only, selection);
+    if records.is_empty() && written.state == ItemState::Answered { Written::no_record() } else { written }
+}
+
+/// One element an instance of the source, whether it answered or not.
+fn instances(
+    writer: &mut Writer<'_>,
+    view: &RowView<'_>,
+    endpoint: &Endpoint,
+    parts: &[Part],
+    inside: &Mapping,
+    selection: &Selection,
+) -> Written {
+    writer.out.push(b'[');
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            writer.out.push(b',');
+        }
+        writer.journal.enter(Segment::Index(at));
+        writer.element(view, "{}", inside, Some((endpoint, part)), &selection.children);
+        writer.journal.leave();
+    }
+    writer.out.push(b']');
+    if parts.is_empty() { Written::no_record() } else { Written::answered() }
+}
+
+/// Elements that are there as JSON, those that count, cut if the list is a long one.
+pub(super) fn elements(
+    writer: &mut Writer<'_>,
+    view: &RowView<'_>,
+    slot: &Slot,
+    found: &[&str],
+    inside: &Mapping,
+    only: Option<&Test>,
+    selection: &Selection,
+) -> Written {
+    let mut counted: Vec<&str> = found.iter().copied().filter(|element| counts(element, inside, only)).collect();
+    let truncated = match cut(writer, view, slot, &mut counted, inside, selection) {
+        Ok(truncated) => truncated,
+        Err(written) => {
+            writer.null();
+            return written;
+        }
+    };
+    writer.out.push(b'[');
+    for (at, element) in counted.iter().enumerate() {
+        if at > 0 {
+            writer.out.push(b',');
+        }
+        writer.journal.enter(Segment::Index(at));
+        writer.element(view, element, inside, None, &selection.children);
+        writer.journal.leave();
+    }
+    writer.out.push(b']');
+    Written { truncated, ..Written::answered() }
+}
+
+/// Applies `from`, `to` and `first` to a long list, latest first; says whether `first` left any out.
+fn cut(
+    writer: &mut Writer<'_>,
+    view: &RowView<'_>,
+    slot: &Slot,
+    found: &mut Vec<&str>,
+    inside: &Mapping,
+    selection: &Selection,
+) -> Result<bool, Written> {
+    let (Some(rule), Mode::Caller { variables, .. }) = (&slot.list, writer.mode) else { return Ok(false) };
+    let argument = |name: &str| selection.argument(name, variables);
+    let (from, to) = (argument("from").as_str(), argument("to").as_str());
+    if let Some(date) =
+        rule.date.as_ref().and_then(|name| writer.snapshot.contract.child(slot.entity, Some(slot.id), name))
+    {
+        if (from.is_some() || to.is_some())
+            && (!writer.permitted(view, date) || view.row.rights.masks.contains_key(&date))
+        {
+            // To cut by a date that may not be read would tell the date.
+            writer.refuse(date);
+            return Err(Written::refused());
+        }
+        let mut dated: Vec<(String, &str)> =
+            found.iter().map(|element| (date_of(element, inside, date), *element)).collect();
+        let within = |date: &str| {
+            from.is_none_or(|from| until(date, from) >= until(from, date))
+                && to.is_none_or(|to| until(date, to) <= until(to, date))
+        };
+        if from.is_some() || to.is_some() {
+            dated.retain(|(date, _)| !date.is_empty() && within(date));
+        }
+        // Stable: elements of one date stay in the department's order.
+        dated.sort_by(|(a, _), (b, _)| b.cmp(a));
+        *found = dated.into_iter().map(|(_, element)| element).collect();
+    }
+    let first = match argument("first") {
+        Value::Null => FIRST_DEFAULT,
+        value => value.as_u64().and_then(|first| usize::try_from(first).ok()).unwrap_or(0),
+    };
+    let first = first.min(rule.first_max);
+    let truncated = found.len() > first;
+    found.truncate(first);
+    Ok(truncated)
+}
+
+/// A date as far as the other goes: `2021-03-10` against `2021-03` is `2021-03`.
+fn until<'d>(date: &'d str, other: &str) -> &'d str {
+    date.get(..other.len().min(date.len())).unwrap_or(date)
+}
+
+/// The element's date in the contract's form; empty where there is none.
+fn date_of(element: &str, inside: &Mapping, date: crate::model::contract::SlotId) -> String {
+    let wanted = inside.wanted_terms(|slot| slot == date);
+    let Some(Read::Scalar { at, conversion }) = inside.entry(date).map(|entry| &entry.read) else {
+        return String::new();
+    };
+    let mut out = Vec::new();
+    let raw = pick(element, inside, &wanted).ok().and_then(|picked| picked.get(*at));
+    match raw.map(|raw| convert(raw, conversion, &mut out)) {
+        Some(Ok(_)) => {
+            std::str::from_utf8(&out).ok().and_then(text_of).filter(|text| text != "null").unwrap_or_default()
+        }
+        _ => String::new(),
+    }
+}
+
+/// An entity or a list of entities: the rows of the frame below.
+pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot, selection: &Selection) -> Written {
+    let below = view.frame.and_then(|frame| {
+        let at = view.node.children.iter().position(|child| child.slot == slot.id)?;
+        frame.children.get(at)?.as_ref()
+    });
+    let list = matches!(slot.shape, Shape::EntityList(_));
+    if let Some(failure) = naming_failure(view, slot) {
+        writer.null();
+        return Written::failed(failure);
+    }
+    let Some(below) = below else {
+        writer.null();
+        return Written::no_record();
+    };
+    let answers: Vec<Option<&[_]>> = below.frame.answers.iter().map(|rows| Some(rows.as_slice())).collect();
+    let range = below.ranges.get(view.at).cloned().unwrap_or_default();
+    let node = view.plan.node(below.frame.node);
+    let row_view = |at: usize| {
+        let row = below.frame.rows.get(at)?;
+        let mut below_view =
+            RowView::new(view.snapshot, view.plan, node, row, at, &answers, crate::engine::plan::Stage::Answer);
+        below_view.frame = Some(&below.frame);
+        Some(below_view)
+    };
+    if !list {
+        let Some(below) = range.clone().next().and_then(row_view) else {
+            writer.null();
+            return Written::no_record();
+        };
+        if writer.is_caller() && below.row.rights.relations.is_empty() {
+            writer.journal.note(super::errors::Cause::NotFound);
+            writer.null();
+            return Written::refused();
+        }
+        writer.entity_object(&below, &selection.children);
+        return Written::answered();
+    }
+    writer.out.push(b'[');
+    let mut count = 0;
+    for below in range.clone().filter_map(row_view) {
+        if writer.is_caller() && below.row.rights.relations.is_empty() {
+            continue;
+        }
+        if count > 0 {
+            writer.out.push(b',');
+        }
+        writer.journal.enter(Segment::Index(count));
+        writer.entity_object(&below, &selection.children);
+        writer.journal.leave();
+        count += 1;
+    }
+    writer.out.push(b']');
+    if range.is_empty() && named_nothing(view, slot) { Written::no_record() } else { Written::answered() }
+}
+
+/// Why the source that names the entities did not.
+fn naming_failure(view: &RowView<'_>, slot: &Slot) -> Option<Failure> {
+    match view.filling(slot.id) {
+        super::read::Filling::Answer { answer, endpoint, .. } => match super::read::parts(answer, endpoint.source) {
+            Ok(parts) => parts.iter().find_map(|part| part.outcome.as_ref().err().copied()),
+            Err(failure) => Some(failure),
+        },
+        _ => None,
+    }
+}
+
+fn named_nothing(view: &RowView<'_>, slot: &Slot) -> bool {
+    match view.filling(slot.id) {
+        super::read::Filling::Answer { answer, endpoint, .. } => super::read::parts(answer, endpoint.source)
+            .is_ok_and(|parts| parts.iter().all(|part| part.outcome.as_ref().is_ok_and(Vec::is_empty))),
+        _ => json_elements("[]").is_ok_and(|none| none.is_empty()),
+    }
+}

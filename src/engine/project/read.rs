@@ -1,0 +1,273 @@
+//! Reading the slots of one entity from what its sources answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::pick::{NotJson, Picked, elements, pick, text_of};
+use super::write::{Mode, Writer};
+use crate::base::code::{ErrorCode, ItemState};
+use crate::engine::convert::{Converted, convert};
+use crate::engine::execute::frame::{Failure, Frame, Part, Row, RowAnswer};
+use crate::engine::operation::Selection;
+use crate::engine::plan::{Node, Plan, Stage};
+use crate::model::binding::mapping::{Entry, Mapping, Over, Read};
+use crate::model::binding::{Endpoint, SourceId};
+use crate::model::contract::SlotId;
+use crate::model::snapshot::Snapshot;
+
+/// One entity with everything that is known of it so far.
+pub struct RowView<'a> {
+    pub snapshot: &'a Snapshot,
+    pub plan: &'a Plan,
+    pub node: &'a Node,
+    pub row: &'a Row,
+    pub at: usize,
+    pub answers: &'a [Option<&'a [RowAnswer]>],
+    pub stage: Stage,
+    /// The frame it is a row of, once execution is done: entities below are read through it.
+    pub frame: Option<&'a Frame>,
+}
+
+/// What fills a slot of an entity.
+pub enum Filling<'a> {
+    /// The entity's own key.
+    Key,
+    /// The record that named the entity.
+    Embedded(&'a Mapping, &'a Entry),
+    /// A fetch's answer.
+    Answer { answer: &'a RowAnswer, endpoint: &'a Endpoint, entry: &'a Entry },
+    /// A ladder of rules.
+    Derived(usize),
+    /// Its own parts, one by one.
+    Parts,
+}
+
+/// An entity as a record names it.
+pub struct Named {
+    pub key: Option<Arc<str>>,
+    pub record: Option<Bytes>,
+}
+
+impl<'a> RowView<'a> {
+    pub fn new(
+        snapshot: &'a Snapshot,
+        plan: &'a Plan,
+        node: &'a Node,
+        row: &'a Row,
+        at: usize,
+        answers: &'a [Option<&'a [RowAnswer]>],
+        stage: Stage,
+    ) -> Self {
+        Self { snapshot, plan, node, row, at, answers, stage, frame: None }
+    }
+
+    /// What fills this very slot.
+    pub fn filling(&self, slot: SlotId) -> Filling<'a> {
+        const NOT_ASKED: &RowAnswer = &RowAnswer::NotAsked;
+        if self.snapshot.contract.entity(self.node.entity).key == slot {
+            return Filling::Key;
+        }
+        if self.node.embedded.contains(slot) {
+            if let Some(mapping) =
+                crate::engine::plan::embedded_mapping(self.snapshot, &self.plan.nodes, &self.node.origin)
+            {
+                if let Some(entry) = mapping.entry(slot) {
+                    return Filling::Embedded(mapping, entry);
+                }
+            }
+        }
+        if let Some(id) = self.snapshot.bindings.provider(slot) {
+            let endpoint = self.snapshot.bindings.endpoint(id);
+            if let Some(entry) = endpoint.mapping.entry(slot) {
+                return Filling::Answer {
+                    answer: self.answer_of(endpoint, slot).unwrap_or(NOT_ASKED),
+                    endpoint,
+                    entry,
+                };
+            }
+        }
+        self.snapshot.ladder_of(slot).map_or(Filling::Parts, Filling::Derived)
+    }
+
+    /// What an endpoint answered for this entity, of the fetch that holds the slot.
+    pub fn answer_of(&self, endpoint: &Endpoint, slot: SlotId) -> Option<&'a RowAnswer> {
+        let fetch = self.node.fetch_of(endpoint.id, slot, self.stage)?;
+        self.answers.get(fetch).copied().flatten()?.get(self.at)
+    }
+
+    /// A slot's value, or the values of a list, as texts: what calls are made with. Nothing there: an empty list.
+    pub fn texts(&self, slot: SlotId) -> Result<Vec<Arc<str>>, Failure> {
+        match self.filling(slot) {
+            Filling::Key => Ok(self.row.key.iter().cloned().collect()),
+            Filling::Embedded(mapping, entry) => {
+                let record =
+                    self.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or("null");
+                Ok(entry_texts(record, mapping, entry).unwrap_or_default())
+            }
+            Filling::Answer { answer, endpoint, entry } => {
+                let mut texts = Vec::new();
+                for part in parts(answer, endpoint.source)? {
+                    for record in part.outcome.as_deref().map_err(|failure| *failure)? {
+                        let record = std::str::from_utf8(record).unwrap_or("null");
+                        let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
+                        texts.extend(entry_texts(record, &endpoint.mapping, entry).map_err(bad)?);
+                    }
+                }
+                Ok(texts)
+            }
+            Filling::Derived(_) | Filling::Parts => Ok(Vec::new()),
+        }
+    }
+
+    /// The named slots as the contract's JSON, for a condition of a binding; what is unavailable is absent.
+    pub fn facts(&self, slots: &[SlotId]) -> Value {
+        let mut reads: Vec<Selection> = Vec::new();
+        for slot in slots {
+            let mut path: Vec<SlotId> = self.snapshot.contract.above(*slot).collect();
+            path.reverse();
+            path.push(*slot);
+            let mut level = &mut reads;
+            for slot in path {
+                level = &mut crate::engine::plan::enter(level, self.snapshot, slot).children;
+            }
+        }
+        self.rule_facts(&reads).0
+    }
+
+    /// What a rule reads, as the contract's JSON; what is unavailable is absent, and the first reason for that.
+    pub fn rule_facts(&self, reads: &[Selection]) -> (Value, Option<Failure>) {
+        let mut writer = Writer::new(self.snapshot, Mode::Gateway);
+        writer.entity_object(self, reads);
+        let missing = writer.first_failure();
+        (serde_json::from_slice(&writer.into_bytes()).unwrap_or(Value::Null), missing)
+    }
+
+    /// The entities that a slot names.
+    pub fn entities(&self, slot: SlotId) -> Vec<Named> {
+        let target = match self.snapshot.contract.slot(slot).shape {
+            crate::model::contract::Shape::Entity(entity) | crate::model::contract::Shape::EntityList(entity) => entity,
+            _ => return Vec::new(),
+        };
+        let key = self.snapshot.contract.entity(target).key;
+        let mut found = Vec::new();
+        match self.filling(slot) {
+            Filling::Embedded(mapping, entry) => {
+                if let Some(record) = &self.row.embedded {
+                    let _ = record_entities(record, mapping, entry, key, &mut found);
+                }
+            }
+            Filling::Answer { answer, endpoint, entry } => {
+                for part in parts(answer, endpoint.source).unwrap_or_default() {
+                    for record in part.outcome.as_deref().unwrap_or_default() {
+                        let _ = record_entities(record, &endpoint.mapping, entry, key, &mut found);
+                    }
+                }
+            }
+            _ => {}
+        }
+        found
+    }
+}
+
+/// The parts of an answer, or why there are none. "Nothing to ask with" is no parts.
+pub fn parts(answer: &RowAnswer, source: SourceId) -> Result<&[Part], Failure> {
+    match answer {
+        RowAnswer::Parts(parts) => Ok(parts),
+        RowAnswer::NoKey => Ok(&[]),
+        RowAnswer::Missing(failure) => Err(*failure),
+        RowAnswer::NotAsked => {
+            Err(Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: Some(source) })
+        }
+    }
+}
+
+/// One entry's values in a record, as texts.
+fn entry_texts(record: &str, mapping: &Mapping, entry: &Entry) -> Result<Vec<Arc<str>>, NotJson> {
+    let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
+    let picked = pick(record, mapping, &wanted)?;
+    let (raws, conversion, split) = match &entry.read {
+        Read::Scalar { at, conversion } | Read::Reference { at, conversion } => {
+            (picked.get(*at).into_iter().collect(), conversion, None)
+        }
+        Read::Scalars { over, conversion, split } => {
+            (over_elements(record, &picked, *over)?, conversion, split.as_deref())
+        }
+        Read::References { over, conversion } => (over_elements(record, &picked, *over)?, conversion, None),
+        Read::Constant(value) => {
+            return Ok(text_of(value).filter(|text| text != "null").map(Into::into).into_iter().collect());
+        }
+        Read::Object { .. } | Read::Objects { .. } | Read::Instance(_) | Read::Outcome(_) => return Ok(Vec::new()),
+    };
+    let mut texts = Vec::with_capacity(raws.len());
+    for raw in raws {
+        for piece in pieces(raw, split) {
+            let mut out = Vec::new();
+            if matches!(convert(&piece, conversion, &mut out), Ok(Converted::Value | Converted::Unrecognized)) {
+                texts.extend(std::str::from_utf8(&out).ok().and_then(text_of).map(Arc::<str>::from));
+            }
+        }
+    }
+    Ok(texts)
+}
+
+/// A text that is a list, cut; anything else as it is.
+pub fn pieces<'a>(raw: &'a str, split: Option<&str>) -> Vec<std::borrow::Cow<'a, str>> {
+    match (split, text_of(raw)) {
+        (Some(separator), Some(text)) if raw.starts_with('"') => text
+            .split(separator)
+            .map(str::trim)
+            .filter(|piece| !piece.is_empty())
+            .map(|piece| std::borrow::Cow::Owned(Value::String(piece.to_owned()).to_string()))
+            .collect(),
+        _ => vec![std::borrow::Cow::Borrowed(raw)],
+    }
+}
+
+/// The elements a list reading goes over in one record.
+pub fn over_elements<'r>(record: &'r str, picked: &Picked<'r>, over: Over) -> Result<Vec<&'r str>, NotJson> {
+    match over {
+        Over::Records => Ok(vec![record]),
+        Over::Array(term) => picked.get(term).map_or_else(|| Ok(Vec::new()), elements),
+        Over::Instances => Ok(Vec::new()),
+    }
+}
+
+fn record_entities(
+    record: &Bytes,
+    mapping: &Mapping,
+    entry: &Entry,
+    key: SlotId,
+    found: &mut Vec<Named>,
+) -> Result<(), NotJson> {
+    let text = std::str::from_utf8(record).map_err(|_| NotJson)?;
+    match &entry.read {
+        Read::Objects { over, inside, only } => {
+            let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
+            let picked = pick(text, mapping, &wanted)?;
+            for element in over_elements(text, &picked, *over)? {
+                if super::list::counts(element, inside, only.as_ref()) {
+                    found.push(named(inside, key, &record.slice_ref(element.as_bytes())));
+                }
+            }
+        }
+        Read::Reference { .. } | Read::References { .. } => {
+            found.extend(
+                entry_texts(text, mapping, entry)?.into_iter().map(|key| Named { key: Some(key), record: None }),
+            );
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The entity that a record describes.
+pub fn named(mapping: &Mapping, key: SlotId, record: &Bytes) -> Named {
+    let text = std::str::from_utf8(record).unwrap_or("null");
+    let key = mapping
+        .entry(key)
+        .and_then(|entry| entry_texts(text, mapping, entry).ok())
+        .and_then(|texts| texts.into_iter().next());
+    Named { key, record: Some(record.clone()) }
+}
