@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// The rooms, in order: each imports only from those before it.
-///
-/// `serve` stands before `answer` because it knows of what answers only its own trait; `answer` implements it.
 const ROOMS: [&str; 11] =
-    ["base", "model", "identify", "source", "engine", "scan", "audit", "serve", "answer", "registry", "cli"];
+    ["base", "model", "identify", "source", "engine", "scan", "audit", "answer", "registry", "serve", "cli"];
 
 /// Synchronous by design: no runtime, no clients, no files.
 const WITHOUT_IO: [&str; 5] =
