@@ -80,8 +80,7 @@ impl Execution<'_> {
     /// What an entity asks with, or why it cannot be asked.
     fn ask(&self, view: &RowView<'_>, fetch: &FetchNode, endpoint: &Endpoint, row: &Row) -> Result<Asked, RowAnswer> {
         let source = self.snapshot.bindings.source(endpoint.source);
-        let entity = self.snapshot.contract.entity(endpoint.entity);
-        if let (false, Some(slot)) = (source.territory.is_empty(), entity.territory) {
+        if let Some(slot) = self.snapshot.bindings.territory_slot(&self.snapshot.contract, endpoint) {
             let division = view.texts(slot).map_err(|failure| RowAnswer::Missing(self.blamed(failure)))?;
             let inside = division
                 .first()

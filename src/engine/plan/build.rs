@@ -397,9 +397,7 @@ impl<'a> Builder<'a> {
         }
         let mut after = Vec::new();
         let mut inputs: Vec<SlotId> = compiled.inputs().collect();
-        if !snapshot.bindings.source(compiled.source).territory.is_empty() {
-            inputs.extend(snapshot.contract.entity(compiled.entity).territory);
-        }
+        inputs.extend(snapshot.bindings.territory_slot(&snapshot.contract, compiled));
         for slot in inputs {
             if let Filled::By(provider) = self.filled_at(node, slot) {
                 if provider != endpoint {

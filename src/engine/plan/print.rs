@@ -9,7 +9,7 @@ use crate::model::snapshot::Snapshot;
 
 /// Prints a plan. `denied` says which grant a refused slot would need.
 pub fn text(snapshot: &Snapshot, plan: &Plan, rights: &Rights, denied: impl Fn(SlotId) -> String) -> String {
-    let printer = Printer { snapshot, plan, denied };
+    let printer = Printer { snapshot, denied };
     let mut out = String::new();
     let relations: Vec<&str> = rights
         .permits
@@ -26,7 +26,6 @@ pub fn text(snapshot: &Snapshot, plan: &Plan, rights: &Rights, denied: impl Fn(S
 
 struct Printer<'a, D> {
     snapshot: &'a Snapshot,
-    plan: &'a Plan,
     denied: D,
 }
 

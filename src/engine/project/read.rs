@@ -117,8 +117,38 @@ impl<'a> RowView<'a> {
                 }
                 Ok(texts)
             }
-            Filling::Derived(_) | Filling::Parts => Ok(Vec::new()),
+            Filling::Derived(_) => Ok(Vec::new()),
+            Filling::Parts => self.texts_in_object(slot),
         }
+    }
+
+    /// As [`Self::texts`], for a slot inside an object that is read as a whole.
+    fn texts_in_object(&self, slot: SlotId) -> Result<Vec<Arc<str>>, Failure> {
+        let mut path = vec![slot];
+        for above in self.snapshot.contract.above(slot) {
+            match self.filling(above) {
+                Filling::Answer { endpoint, entry, .. } => {
+                    let Some(answer) = self.answer_of(endpoint, slot) else { return Ok(Vec::new()) };
+                    for part in parts(answer, endpoint.source)? {
+                        for record in part.outcome.as_deref().map_err(|failure| *failure)? {
+                            let record = std::str::from_utf8(record).unwrap_or("null");
+                            let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
+                            let texts = texts_inside(record, &endpoint.mapping, entry, &path).map_err(bad)?;
+                            if !texts.is_empty() {
+                                return Ok(texts);
+                            }
+                        }
+                    }
+                    return Ok(Vec::new());
+                }
+                Filling::Embedded(mapping, entry) => {
+                    let record = self.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok());
+                    return Ok(texts_inside(record.unwrap_or("null"), mapping, entry, &path).unwrap_or_default());
+                }
+                _ => path.insert(0, above),
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// The named slots as the contract's JSON, for a condition of a binding; what is unavailable is absent.
@@ -210,6 +240,18 @@ fn entry_texts(record: &str, mapping: &Mapping, entry: &Entry) -> Result<Vec<Arc
         }
     }
     Ok(texts)
+}
+
+/// The values of the last slot of `path`, down through the objects that the others are.
+fn texts_inside(record: &str, mapping: &Mapping, entry: &Entry, path: &[SlotId]) -> Result<Vec<Arc<str>>, NotJson> {
+    let Some((next, rest)) = path.split_first() else { return entry_texts(record, mapping, entry) };
+    let Read::Object { at, inside } = &entry.read else { return Ok(Vec::new()) };
+    let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
+    let picked = pick(record, mapping, &wanted)?;
+    match (picked.get(*at), inside.entry(*next)) {
+        (Some(raw), Some(entry)) => texts_inside(raw, inside, entry, rest),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// A text that is a list, cut; anything else as it is.

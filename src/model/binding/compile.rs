@@ -488,7 +488,11 @@ impl Compiler<'_> {
 
     fn needs(&self, endpoint: &Endpoint) -> Vec<EndpointId> {
         let key = self.against.contract.entity(endpoint.entity).key;
-        endpoint.inputs().filter(|slot| *slot != key).filter_map(|slot| self.bindings.provider(slot)).collect()
+        let bound = |slot: SlotId| {
+            std::iter::once(slot).chain(self.against.contract.above(slot)).find_map(|slot| self.bindings.provider(slot))
+        };
+        let territory = self.bindings.territory_slot(self.against.contract, endpoint);
+        endpoint.inputs().chain(territory).filter(|slot| *slot != key).filter_map(bound).collect()
     }
 }
 

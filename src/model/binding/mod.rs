@@ -13,7 +13,7 @@ pub mod request;
 
 use std::sync::Arc;
 
-use super::contract::{EntityId, SlotId, index};
+use super::contract::{Contract, EntityId, SlotId, index};
 use super::rule::Expression;
 use connection::Connection;
 use mapping::Mapping;
@@ -117,6 +117,16 @@ impl Bindings {
 
     pub fn provider(&self, slot: SlotId) -> Option<EndpointId> {
         self.providers.get(slot.index()).copied().flatten()
+    }
+
+    /// The slot that an endpoint's territory is held against before it is asked. The source that says where an entity
+    /// is cannot be held against it: its own records decide.
+    pub fn territory_slot(&self, contract: &Contract, endpoint: &Endpoint) -> Option<SlotId> {
+        let slot = contract.entity(endpoint.entity).territory?;
+        let covers_everything = self.source(endpoint.source).territory.is_empty();
+        let bound = std::iter::once(slot).chain(contract.above(slot)).find_map(|slot| self.provider(slot));
+        let says_it_itself = bound.is_some_and(|provider| self.endpoint(provider).source == endpoint.source);
+        (!covers_everything && !says_it_itself).then_some(slot)
     }
 
     pub fn also(&self, slot: SlotId) -> &[EndpointId] {

@@ -1,0 +1,93 @@
+//! The whole gateway with the demo departments, in one process: what end-to-end tests stand on.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use departments::{Options, Running};
+use huxiang::answer::{Gateway, GraphqlRequest};
+use huxiang::base::fault::Faults;
+use huxiang::identify::{Identity, Principal};
+use huxiang::model::snapshot::{Folders, Snapshot};
+use serde_json::{Map, Value, json};
+
+/// The household that the documents name.
+pub const HOUSEHOLD: &str = "331122101348000001";
+
+pub struct World {
+    pub departments: Running,
+    pub gateway: Gateway,
+    folder: PathBuf,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Departments that answer at once, and the repository's own files.
+pub async fn world() -> World {
+    world_with(Options { latency: false, ..Options::default() }).await
+}
+
+pub async fn world_with(options: Options) -> World {
+    let departments = departments::start(options).await.expect("the departments start");
+    let folder = std::env::temp_dir().join(format!("huxiang-test-{}-{:x}", std::process::id(), rand()));
+    std::fs::create_dir_all(&folder).expect("a folder for the audit store");
+    let gateway = gateway(Path::new(env!("CARGO_MANIFEST_DIR")), departments.variables(), &folder).await;
+    World { departments, gateway, folder }
+}
+
+fn rand() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// A gateway over the files under `root`.
+pub async fn gateway(root: &Path, mut variables: BTreeMap<String, String>, folder: &Path) -> Gateway {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key pair");
+    variables.insert("DEMO_ISSUER_PUBLIC_KEY".to_owned(), key.public_key_pem());
+    variables.insert("DEMO_ISSUER_PRIVATE_KEY".to_owned(), key.serialize_pem());
+    variables.insert("AUDIT_KEY".to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
+    let mut faults = Faults::default();
+    let snapshot = Snapshot::load(&Folders::under(root), &|name| variables.get(name).cloned(), &mut faults);
+    let Some(mut snapshot) = snapshot else { panic!("the files have faults:\n{}", faults.render()) };
+    snapshot.config.audit.store = folder.join("audit.sqlite");
+    Gateway::start(snapshot).await.expect("the gateway starts")
+}
+
+/// A caller with a role, in the government's network unless it is a household.
+pub fn caller(role: &str, claims: Value) -> Identity {
+    let mut claims: Map<String, Value> = claims.as_object().cloned().unwrap_or_default();
+    let id = claims.remove("id").and_then(|id| id.as_str().map(str::to_owned)).unwrap_or_else(|| format!("{role}-1"));
+    let network = if role == "household" { "public-proxy" } else { "gov" };
+    Identity {
+        principal: Some(Principal { id, issuer: "test".to_owned(), roles: vec![role.to_owned()], claims }),
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        networks: vec![network.to_owned()],
+        purpose: None,
+        case: None,
+    }
+}
+
+/// The supervisor of the county, with purpose and case.
+pub fn supervisor() -> Identity {
+    let mut identity = caller("supervisor", json!({ "divisions": ["331122"] }));
+    identity.purpose = Some("supervision".to_owned());
+    identity.case = Some("JD-2026-0001".to_owned());
+    identity
+}
+
+/// Asks, and gives the response as JSON.
+pub async fn ask(gateway: &Gateway, identity: &Identity, query: &str, variables: Value) -> Value {
+    let request = GraphqlRequest {
+        query: Some(query.to_owned()),
+        variables: variables.as_object().cloned().unwrap_or_default(),
+        ..GraphqlRequest::default()
+    };
+    let answer = gateway.answer(identity.clone(), request, "test-request".to_owned(), None).await;
+    serde_json::from_slice(&answer.body)
+        .unwrap_or_else(|error| panic!("the answer is not JSON: {error}: {}", String::from_utf8_lossy(&answer.body)))
+}
