@@ -365,10 +365,10 @@ impl<'a> Collector<'a> {
                 // Contracts have object types only: a valid type condition always applies.
                 AstSelection::InlineFragment(inline) => stack.push(inline.selection_set.selections.iter()),
                 AstSelection::FragmentSpread(named) => {
-                    if spread.insert(named.fragment_name.as_str()) {
-                        if let Some(fragment) = self.document.fragments.get(&named.fragment_name) {
-                            stack.push(fragment.selection_set.selections.iter());
-                        }
+                    if spread.insert(named.fragment_name.as_str())
+                        && let Some(fragment) = self.document.fragments.get(&named.fragment_name)
+                    {
+                        stack.push(fragment.selection_set.selections.iter());
                     }
                 }
             }

@@ -206,10 +206,10 @@ impl Execution<'_> {
                 };
                 let (latches, rows, known) = (&latches, &rows, &known);
                 async move {
-                    if let Some(fetch) = self.names(node, child.slot) {
-                        if let Some(latch) = latches.get(fetch) {
-                            latch.opened().await;
-                        }
+                    if let Some(fetch) = self.names(node, child.slot)
+                        && let Some(latch) = latches.get(fetch)
+                    {
+                        latch.opened().await;
                     }
                     self.child(node, child.slot, child.node, rows, &known(), given).await
                 }

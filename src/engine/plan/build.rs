@@ -221,11 +221,11 @@ impl<'a> Builder<'a> {
             }
         }
         // Whoever takes this node's relations through its `via` slot asks for what is shown above.
-        if let Origin::Slot { node: above, slot } = self.node(node).origin.clone() {
-            if self.node(above).via == Some(slot) {
-                let shown = self.node(above).shown.clone();
-                wanted.union(&shown);
-            }
+        if let Origin::Slot { node: above, slot } = self.node(node).origin.clone()
+            && self.node(above).via == Some(slot)
+        {
+            let shown = self.node(above).shown.clone();
+            wanted.union(&shown);
         }
         let entity = self.node(node).entity;
         let relations: Vec<_> = self.rights.relations_for(&wanted).collect();
@@ -399,13 +399,13 @@ impl<'a> Builder<'a> {
         let mut inputs: Vec<SlotId> = compiled.inputs().collect();
         inputs.extend(snapshot.bindings.territory_slot(&snapshot.contract, compiled));
         for slot in inputs {
-            if let Filled::By(provider) = self.filled_at(node, slot) {
-                if provider != endpoint {
-                    let before = self.fetch(node, provider, stage)?;
-                    self.fetch_node(node, before).hidden.insert(slot);
-                    if !after.contains(&before) {
-                        after.push(before);
-                    }
+            if let Filled::By(provider) = self.filled_at(node, slot)
+                && provider != endpoint
+            {
+                let before = self.fetch(node, provider, stage)?;
+                self.fetch_node(node, before).hidden.insert(slot);
+                if !after.contains(&before) {
+                    after.push(before);
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! The permitted operation → a graph of fetches. Synchronous, without IO; a plan holds no principal and no data, and
-//! prints as text ([`print`]).
+//! prints as text ([`mod@print`]).
 //!
 //! Every place in the operation where an entity appears is a [`Node`]; what is fetched for it are its [`FetchNode`]s,
 //! one an endpoint. Fetches of the **relation** stage tell how the caller stands to each entity (the gate); fetches of

@@ -53,10 +53,10 @@ fn one(
     let mut written = dry(writer, view, slot, beside);
     let claims = if claims_wanted && written.has_value() { claims(writer, view, slot) } else { Vec::new() };
     let mut told = claims.iter().filter_map(|claim| claim.value.as_ref());
-    if let Some(first) = told.next() {
-        if told.any(|other| other != first) {
-            written.state = ItemState::Conflict;
-        }
+    if let Some(first) = told.next()
+        && told.any(|other| other != first)
+    {
+        written.state = ItemState::Conflict;
     }
     let source = source_of(view, item.slot).map(|source| snapshot.bindings.source(source));
     writer.out.push(b'{');

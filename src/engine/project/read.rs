@@ -69,14 +69,12 @@ impl<'a> RowView<'a> {
         if self.snapshot.contract.entity(self.node.entity).key == slot {
             return Filling::Key;
         }
-        if self.node.embedded.contains(slot) {
-            if let Some(mapping) =
+        if self.node.embedded.contains(slot)
+            && let Some(mapping) =
                 crate::engine::plan::embedded_mapping(self.snapshot, &self.plan.nodes, &self.node.origin)
-            {
-                if let Some(entry) = mapping.entry(slot) {
-                    return Filling::Embedded(mapping, entry);
-                }
-            }
+            && let Some(entry) = mapping.entry(slot)
+        {
+            return Filling::Embedded(mapping, entry);
         }
         if let Some(id) = self.snapshot.bindings.provider(slot) {
             let endpoint = self.snapshot.bindings.endpoint(id);

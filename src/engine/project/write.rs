@@ -550,10 +550,10 @@ impl<'a> Writer<'a> {
             let Some(mapping) = instance_mapping(endpoint, entry.slot) else { continue };
             let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
             let mut value = Vec::new();
-            if let Some(raw) = pick(text, mapping, &wanted).ok().and_then(|picked| picked.get(at)) {
-                if convert(raw, conversion, &mut value).is_ok() {
-                    values.extend(String::from_utf8(value));
-                }
+            if let Some(raw) = pick(text, mapping, &wanted).ok().and_then(|picked| picked.get(at))
+                && convert(raw, conversion, &mut value).is_ok()
+            {
+                values.extend(String::from_utf8(value));
             }
         }
         let texts: Vec<&str> = values.iter().map(String::as_str).filter(|value| *value != "null").collect();
