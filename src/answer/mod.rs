@@ -29,6 +29,7 @@ use crate::model::snapshot::Snapshot;
 use crate::source::{CallContext, Caller, Connector, Shared};
 
 use cache::Caches;
+pub use introspect::RoleSchema;
 pub use request::{Answer, GraphqlRequest, Outcome};
 
 /// The gateway: one snapshot, its sources and the audit store. Cheap to clone.

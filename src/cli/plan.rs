@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 
 use super::schema::unknown_role;
 use super::{Done, RootArgs, Stop, load, text, token};
+use crate::answer::{GraphqlRequest, plan_text_of};
 use crate::base::fault::did_you_mean;
+use crate::engine::error::RequestError;
 use crate::identify::{Identity, Principal};
 use crate::model::snapshot::Snapshot;
 
@@ -50,9 +52,31 @@ pub fn run(args: &PlanArgs) -> Done {
     };
     let variables: Map<String, Value> = serde_json::from_str(&args.variables)
         .map_err(|error| Stop::failed(format!("error: --variables is not a JSON object: {error}")))?;
-    let _ = (identity, query, variables);
-    text::out("");
-    Err(Stop::failed("error: the engine is not there yet"))
+    let request = GraphqlRequest {
+        query: Some(query),
+        operation_name: args.operation.clone(),
+        variables,
+        ..GraphqlRequest::default()
+    };
+    let plan = plan_text_of(&snapshot, &identity, &request).map_err(|error| refused(&error))?;
+    text::out(&plan);
+    Ok(0)
+}
+
+/// The request's error, with the places in the document.
+fn refused(error: &RequestError) -> Stop {
+    if error.details.is_empty() {
+        return Stop::refused(format!("{}: {}", error.code, error.message));
+    }
+    let lines: Vec<String> = error
+        .details
+        .iter()
+        .map(|(message, place)| match place {
+            Some((line, column)) => format!("{} at {line}:{column}: {message}", error.code),
+            None => format!("{}: {message}", error.code),
+        })
+        .collect();
+    Stop::refused(lines.join("\n"))
 }
 
 fn identity(snapshot: &Snapshot, args: &PlanArgs) -> Result<Identity, Stop> {

@@ -1,14 +1,13 @@
 //! `huxiang schema`: the published contract, as everybody or as one role may see it; `huxiang schema diff`.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::{Done, RootArgs, Stop, diff, load, text};
+use crate::answer::RoleSchema;
 use crate::base::fault::did_you_mean;
-use crate::model::access::{Rights, SlotSet};
-use crate::model::contract::{Contract, published};
+use crate::model::access::Rights;
 use crate::model::snapshot::Snapshot;
 
 #[derive(Debug, Args)]
@@ -43,19 +42,13 @@ pub fn run(args: &SchemaArgs) -> Done {
         text::out(&snapshot.contract.published.to_string());
         return Ok(0);
     };
-    let slots = all_of_role(&snapshot, role)?;
-    match as_seen(&snapshot.contract, &slots).filter(|_| !slots.is_empty()) {
-        Some(sdl) => text::out(&sdl),
+    let found = snapshot.access.role(role).ok_or_else(|| unknown_role(&snapshot, role))?;
+    let rights = Rights::new(&snapshot.access, found.grants.clone());
+    match RoleSchema::new(&snapshot, &rights).filter(|_| !rights.any.is_empty()) {
+        Some(seen) => text::out(&seen.schema.to_string()),
         None => text::out(&format!("# The role `{role}` is given nothing of this contract.\n")),
     }
     Ok(0)
-}
-
-/// Every slot that some grant of the role gives.
-pub fn all_of_role(snapshot: &Snapshot, role: &str) -> Result<SlotSet, Stop> {
-    let access = &snapshot.access;
-    let found = access.role(role).ok_or_else(|| unknown_role(snapshot, role))?;
-    Ok(Rights::new(access, found.grants.clone()).any)
 }
 
 /// The role is not there; names one that is.
@@ -63,22 +56,4 @@ pub fn unknown_role(snapshot: &Snapshot, role: &str) -> Stop {
     let known: Vec<&str> = snapshot.access.roles.iter().map(|role| &*role.name).collect();
     let otherwise = format!("there are {}", known.join(", "));
     Stop::failed(format!("error: there is no role `{role}`; {}", did_you_mean(role, known.iter().copied(), &otherwise)))
-}
-
-/// The contract with only these slots, and what leads to them.
-fn as_seen(contract: &Contract, slots: &SlotSet) -> Option<String> {
-    let (mut holders, mut given) = (HashSet::new(), HashSet::new());
-    for slot in &contract.slots {
-        let holder = match slot.parent {
-            Some(parent) => contract.slot(parent).type_name.to_string(),
-            None => contract.entity(slot.entity).name.to_string(),
-        };
-        if slots.contains(slot.id) {
-            given.insert((holder.clone(), slot.name.to_string()));
-        }
-        holders.insert(holder);
-    }
-    let keep =
-        |holder: &str, field: &str| !holders.contains(holder) || given.contains(&(holder.to_owned(), field.to_owned()));
-    published::pruned(&contract.published, keep).map(|schema| schema.to_string())
 }

@@ -1,9 +1,20 @@
 //! `huxiang serve`: the gateway, until SIGTERM.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
 use clap::Args;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::load::{self, Environment};
-use super::{Done, RootArgs};
+use super::{Done, RootArgs, Stop};
+use crate::answer::Gateway;
+use crate::identify::Verifier;
+use crate::model::config::Limits;
+use crate::model::snapshot::Snapshot;
+use crate::serve;
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -19,7 +30,14 @@ pub fn run(args: &ServeArgs) -> Done {
     let folders = load::folders(&args.root);
     let environment = Environment::strict();
     let snapshot = load::load(&folders, &|name| environment.get(name)).map_err(|faults| load::refused(&faults))?;
-    super::runtime()?.block_on(serving(snapshot))
+    super::runtime()?.block_on(async {
+        let ready = Ready::new(snapshot).await?;
+        tracing::info!(address = %ready.address, "serving");
+        let stop = stop_signal()?;
+        ready.serve(stop).await;
+        tracing::info!("stopped");
+        Ok(0)
+    })
 }
 
 /// Tracing to standard error; `HUXIANG_LOG` says what (as in `info,huxiang::source=debug`).
@@ -27,10 +45,47 @@ pub fn log(default: &str, json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HUXIANG_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second call (in tests) changes nothing.
+    // Where there is a subscriber already (in tests), it stays.
     let _ = if json { subscriber.json().try_init() } else { subscriber.with_ansi(false).try_init() };
 }
 
-async fn serving(_snapshot: crate::model::snapshot::Snapshot) -> Done {
-    Err(super::Stop::failed("error: the engine is not there yet"))
+/// Ends at SIGTERM or Ctrl-C.
+pub fn stop_signal() -> Result<impl Future<Output = ()>, Stop> {
+    Ok(serve::stop_signal())
+}
+
+/// A gateway with its listener bound: clients can connect, and are answered once [`Ready::serve`] runs.
+pub struct Ready {
+    pub address: SocketAddr,
+    pub gateway: Gateway,
+    listener: TcpListener,
+    app: Router,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+}
+
+impl Ready {
+    pub async fn new(snapshot: Snapshot) -> Result<Self, Stop> {
+        let config = snapshot.config.clone();
+        let verifier = Arc::new(Verifier::load(&config).map_err(|error| Stop::failed(format!("error: {error}")))?);
+        for fault in verifier.refresh().await {
+            // The issuer may come back: tokens of the others are good meanwhile.
+            tracing::warn!(%fault, "an issuer's keys cannot be fetched");
+        }
+        tokio::spawn(Arc::clone(&verifier).keep_fresh());
+        let gateway = Gateway::start(snapshot).await.map_err(|error| Stop::failed(format!("error: {error}")))?;
+        let failed = |error: serve::ServeError| Stop::failed(format!("error: {error}"));
+        let tls = config.tls.as_ref().map(serve::acceptor).transpose().map_err(failed)?;
+        let app = serve::app(&config, verifier, Arc::new(gateway.clone())).map_err(failed)?;
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+            Stop::failed(format!("error: cannot listen at {}: {error}; is another one running?", config.listen))
+        })?;
+        let address = listener.local_addr().map_err(|error| Stop::failed(format!("error: {error}")))?;
+        Ok(Self { address, gateway, listener, app, tls, limits: config.limits })
+    }
+
+    /// Until `stop` ends, and then until the requests under way are answered.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        serve::run(self.listener, self.app, self.tls, &self.limits, stop).await;
+    }
 }

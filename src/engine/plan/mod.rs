@@ -7,8 +7,6 @@
 
 mod build;
 pub mod print;
-mod reads;
-mod select;
 
 use std::sync::Arc;
 
@@ -17,10 +15,8 @@ use crate::model::access::{RelationId, SlotSet};
 use crate::model::binding::EndpointId;
 use crate::model::contract::{EntityId, ItemId, SlotId};
 
-pub use build::build;
-pub(crate) use build::embedded_mapping;
-pub(crate) use reads::enter;
-pub use select::items_of;
+pub use build::{build, items_of};
+pub(crate) use build::{embedded_mapping, enter};
 
 /// An index into [`Plan::nodes`].
 pub type NodeId = usize;

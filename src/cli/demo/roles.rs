@@ -1,0 +1,163 @@
+//! The demo's callers: one a role, with the claims and declarations that make the role count.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use departments::world::Household;
+use serde_json::{Map, Value, json};
+
+use crate::cli::Stop;
+use crate::identify::mint;
+use crate::model::access::Role;
+use crate::model::config::Networks;
+use crate::model::snapshot::Snapshot;
+
+/// Somebody who asks.
+pub struct DemoRole {
+    pub name: String,
+    /// As people read it.
+    pub title: String,
+    pub token: String,
+    /// The network the role is asked from.
+    pub network: String,
+    /// What the listed proxy forwards for, where the role does not count from loopback.
+    pub forwarded: Option<IpAddr>,
+    pub purpose: Option<&'static str>,
+    pub case: Option<&'static str>,
+    /// Who it is, for the reader.
+    pub who: String,
+}
+
+/// A caller before it has a token.
+struct Caller {
+    role: &'static str,
+    id: String,
+    claims: Value,
+    purpose: Option<&'static str>,
+    case: Option<&'static str>,
+    who: String,
+}
+
+/// All callers, in the order they are shown.
+pub fn all(household: &Household, snapshot: &Snapshot, valid: Duration) -> Result<Vec<DemoRole>, Stop> {
+    let config = &snapshot.config;
+    let issuer = config
+        .issuers
+        .iter()
+        .find(|issuer| issuer.demo)
+        .ok_or_else(|| Stop::failed("error: config/gateway.yaml has no issuer marked `demo: true`"))?;
+    let mut all = Vec::new();
+    for caller in callers(household) {
+        let role = snapshot
+            .access
+            .role(caller.role)
+            .ok_or_else(|| Stop::failed(format!("error: config/roles.yaml has no role `{}`", caller.role)))?;
+        let (network, forwarded) = place(role, &config.networks)
+            .ok_or_else(|| Stop::failed(format!("error: the role `{}` counts from no network", caller.role)))?;
+        let claims = match caller.claims {
+            Value::Object(claims) => claims,
+            _ => Map::new(),
+        };
+        let token = mint(issuer, &caller.id, &[caller.role.to_owned()], &claims, valid)
+            .map_err(|error| Stop::failed(format!("error: no token for `{}`: {error}", caller.role)))?;
+        all.push(DemoRole {
+            name: caller.role.to_owned(),
+            title: role.title.to_string(),
+            token,
+            network,
+            forwarded,
+            purpose: caller.purpose,
+            case: caller.case,
+            who: caller.who,
+        });
+    }
+    Ok(all)
+}
+
+/// Loopback itself where the role counts from there; else an address of the role's first network.
+fn place(role: &Role, networks: &Networks) -> Option<(String, Option<IpAddr>)> {
+    let here = networks.of(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    if let Some(network) = role.networks.iter().find(|name| here.iter().any(|here| **here == ***name)) {
+        return Some((network.to_string(), None));
+    }
+    role.networks.iter().find_map(|name| {
+        let address = networks.named.get(&**name)?.first()?.hosts().next()?;
+        Some((name.to_string(), Some(address)))
+    })
+}
+
+fn callers(household: &Household) -> Vec<Caller> {
+    let division = &household.division.code;
+    let county: String = division.chars().take(6).collect();
+    let town: String = division.chars().take(9).collect();
+    let caller = |role, id: &str, claims, declared: (Option<&'static str>, Option<&'static str>), who: String| Caller {
+        role,
+        id: id.to_owned(),
+        claims,
+        purpose: declared.0,
+        case: declared.1,
+        who,
+    };
+    vec![
+        caller(
+            "household",
+            "wx-demo-household",
+            json!({"household": household.id, "person": household.head().id_number}),
+            (None, None),
+            "the household itself, by its mobile phone through the public proxy".to_owned(),
+        ),
+        caller(
+            "cadre",
+            &household.cadre_id,
+            json!({}),
+            (Some("help"), None),
+            format!("{}, paired with the household", household.cadre_id),
+        ),
+        caller(
+            "grid-worker",
+            "demo-grid-worker",
+            json!({"grids": [household.grid]}),
+            (Some("grid-watch"), None),
+            format!("of the grid {}", household.grid),
+        ),
+        caller(
+            "town-officer",
+            "demo-town-officer",
+            json!({"divisions": [town]}),
+            (Some("duty"), None),
+            format!("of the town {town}"),
+        ),
+        caller(
+            "department-officer",
+            "demo-civil-affairs-officer",
+            json!({"department": "civil-affairs", "divisions": [county]}),
+            (Some("duty"), None),
+            format!("of civil affairs in the county {county}"),
+        ),
+        caller(
+            "supervisor",
+            "demo-supervisor",
+            json!({"divisions": [county]}),
+            (Some("supervision"), Some("JD-2026-0001")),
+            format!("for the county {county}"),
+        ),
+        caller(
+            "verifier",
+            "demo-verifier",
+            json!({"divisions": [county]}),
+            (Some("recognition"), Some("HD-2026-0001")),
+            format!("for the county {county}"),
+        ),
+        caller(
+            "enterprise",
+            "demo-enterprise",
+            json!({"enterprise": "91331122DEMO000017"}),
+            (None, None),
+            "an enterprise, through the public proxy".to_owned(),
+        ),
+        caller("public", "demo-visitor", json!({}), (None, None), "anybody".to_owned()),
+        caller("operator", "demo-operator", json!({}), (None, None), "runs the gateway".to_owned()),
+        caller("security-officer", "demo-security-officer", json!({}), (None, None), "sets the roles".to_owned()),
+        caller("auditor", "demo-auditor", json!({}), (None, None), "reads the audit".to_owned()),
+    ]
+}
