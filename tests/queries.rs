@@ -1,0 +1,154 @@
+//! The contract's queries, asked as a frontend would.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{HOUSEHOLD, ask, caller, supervisor, world};
+
+const VILLAGE: &str = "331122101348";
+
+fn no_errors(answer: &Value) {
+    assert!(answer.get("errors").is_none(), "{answer:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_found_by_id_number_in_the_relation_of_its_household() {
+    let world = world().await;
+    let household = world.departments.world().household(HOUSEHOLD).expect("the household");
+    let member = &household.members[0];
+    let query = "query($n: IdNumber!) { person(idNumber: $n) { idNumber name lifeStatus verified household { id registry { division { village } } } } }";
+    let answer = ask(&world.gateway, &supervisor(), query, json!({ "n": member.id_number })).await;
+    no_errors(&answer);
+    let person = &answer["data"]["person"];
+    assert_eq!(person["name"], member.name.as_str());
+    assert_eq!(person["household"]["id"], HOUSEHOLD);
+    assert_eq!(person["verified"], "MATCH");
+
+    let mut elsewhere = supervisor();
+    elsewhere.principal.as_mut().expect("a principal").claims.insert("divisions".to_owned(), json!(["330102"]));
+    let answer = ask(&world.gateway, &elsewhere, query, json!({ "n": member.id_number })).await;
+    assert_eq!(answer["data"]["person"], Value::Null);
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_leads_to_its_household() {
+    let world = world().await;
+    let household = world.departments.world().household(HOUSEHOLD).expect("the household");
+    let query = "query($c: String!) { householdByCode(code: $c) { id registry { agriCode } } }";
+    let answer = ask(&world.gateway, &supervisor(), query, json!({ "c": household.agri_code })).await;
+    no_errors(&answer);
+    assert_eq!(answer["data"]["householdByCode"]["id"], HOUSEHOLD);
+    let answer = ask(&world.gateway, &supervisor(), query, json!({ "c": "no such code" })).await;
+    assert_eq!(answer["data"]["householdByCode"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_listing_go_through_all_households_once() {
+    let world = world().await;
+    let query = "query($d: ID!, $n: Int!, $after: String) { households(division: $d, first: $n, after: $after) { edges { cursor node { id } } nodes { registry { headName } } pageInfo { hasNextPage hasPreviousPage endCursor } } }";
+    let (mut after, mut seen) = (Value::Null, Vec::new());
+    for page in 0..20 {
+        let answer = ask(&world.gateway, &supervisor(), query, json!({ "d": VILLAGE, "n": 8, "after": after })).await;
+        no_errors(&answer);
+        let page_of = &answer["data"]["households"];
+        for edge in page_of["edges"].as_array().expect("edges") {
+            seen.push(edge["node"]["id"].as_str().expect("an id").to_owned());
+        }
+        assert_eq!(page_of["pageInfo"]["hasPreviousPage"], page > 0);
+        after = page_of["pageInfo"]["endCursor"].clone();
+        if page_of["pageInfo"]["hasNextPage"] == false {
+            break;
+        }
+    }
+    let expected: Vec<String> = world.departments.world().village_household_ids(VILLAGE).collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_leaves_out_the_unrelated_and_asks_nobody_about_them() {
+    let world = world().await;
+    let query = "query($d: ID!) { households(division: $d, first: 50) { nodes { id registry { headName } assistance { dibaoStatus } } } }";
+    let household = world.departments.world().household(HOUSEHOLD).expect("the household");
+    let mut cadre = caller("cadre", json!({ "id": household.cadre_id }));
+    cadre.purpose = Some("help".to_owned());
+    let answer = ask(&world.gateway, &cadre, query, json!({ "d": VILLAGE })).await;
+    let nodes = answer["data"]["households"]["nodes"].as_array().expect("nodes");
+    let paired: Vec<String> = world
+        .departments
+        .world()
+        .village_household_ids(VILLAGE)
+        .filter(|id| world.departments.world().household(id).expect("there").cadre_id == household.cadre_id)
+        .collect();
+    let shown: Vec<&str> = nodes.iter().filter_map(|node| node["id"].as_str()).collect();
+    assert_eq!(shown, paired);
+    assert!(paired.len() < 21, "some are not paired with this cadre");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aliases_fragments_and_conditions_are_merged_as_the_specification_says() {
+    let world = world().await;
+    let query = r#"query($id: ID!, $yes: Boolean!) {
+        one: household(id: $id) { ...names registry { phone } ... on Household { registry { address @skip(if: $yes) memberCount @include(if: $yes) } } __typename }
+        __typename
+    }
+    fragment names on Household { id registry { head: headName headName } }"#;
+    let answer = ask(&world.gateway, &supervisor(), query, json!({ "id": HOUSEHOLD, "yes": true })).await;
+    no_errors(&answer);
+    let one = &answer["data"]["one"];
+    assert_eq!(answer["data"]["__typename"], "Query");
+    assert_eq!(one["__typename"], "Household");
+    assert_eq!(one["registry"]["head"], one["registry"]["headName"]);
+    let keys: Vec<&String> = one["registry"].as_object().expect("registry").keys().collect();
+    assert_eq!(keys, ["head", "headName", "phone", "memberCount"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_show_departments_that_disagree() {
+    let world = world().await;
+    let query = r#"query($id: ID!) { household(id: $id) { items(no: [16]) { no state claims { source value } } } }"#;
+    // Sequence 8: agriculture and civil affairs disagree on the dibao status.
+    let answer = ask(&world.gateway, &supervisor(), query, json!({ "id": format!("{VILLAGE}000008") })).await;
+    no_errors(&answer);
+    let item = &answer["data"]["household"]["items"][0];
+    assert_eq!(item["state"], "CONFLICT", "{item:#}");
+    assert_eq!(item["claims"].as_array().expect("claims").len(), 2);
+    let answer = ask(&world.gateway, &supervisor(), query, json!({ "id": HOUSEHOLD })).await;
+    assert_eq!(answer["data"]["household"]["items"][0]["state"], "ANSWERED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_lists_are_cut_and_say_so() {
+    let world = world().await;
+    let query = r#"query($id: ID!, $first: Int) { household(id: $id) { funds { disbursements(first: $first) { paidOn amount } } items(no: [51]) { truncated } } }"#;
+    let answer = ask(&world.gateway, &supervisor(), query, json!({ "id": HOUSEHOLD, "first": 3 })).await;
+    no_errors(&answer);
+    let household = &answer["data"]["household"];
+    let dates: Vec<&str> = household["funds"]["disbursements"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["paidOn"].as_str())
+        .collect();
+    assert_eq!(dates.len(), 3);
+    assert!(dates.is_sorted_by(|a, b| a >= b), "latest first: {dates:?}");
+    assert_eq!(household["items"][0]["truncated"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn introspection_shows_only_what_the_role_may_see() {
+    let world = world().await;
+    let query = r#"{ __type(name: "Household") { fields { name } } __schema { queryType { name } } }"#;
+    let fields = |answer: &Value| -> Vec<String> {
+        answer["data"]["__type"]["fields"]
+            .as_array()
+            .map(|fields| fields.iter().filter_map(|field| field["name"].as_str().map(str::to_owned)).collect())
+            .unwrap_or_default()
+    };
+    let all = ask(&world.gateway, &supervisor(), query, json!({})).await;
+    assert!(fields(&all).contains(&"medical".to_owned()), "{all:#}");
+    let mut grid = caller("grid-worker", json!({ "grids": ["g"] }));
+    grid.purpose = Some("grid-watch".to_owned());
+    let some = fields(&ask(&world.gateway, &grid, query, json!({})).await);
+    assert!(some.contains(&"housing".to_owned()) && !some.contains(&"medical".to_owned()), "{some:?}");
+}
