@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::civil_affairs;
 use crate::registry::BANKS;
-use crate::world::{Household, Member, World};
+use crate::world::{Household, Member, Roll, World};
 
 const BATCH_MAX: usize = 100;
 
@@ -37,6 +37,12 @@ struct Bank {
     world: World,
     instance: usize,
     key: String,
+}
+
+/// How long a bank's answer takes, from and to (exclusive): between 5 and 41 ms, each bank its own.
+pub fn latency_ms(instance: usize) -> (u64, u64) {
+    let from = Roll::new(0, "", "bank latency").below(7) + 5 + instance as u64 % 27;
+    (from, from + 4)
 }
 
 /// The router of one bank; `instance` from 1 to 73.

@@ -1,20 +1,13 @@
-//! 残联: REST JSON, one person a call and no batch; slow; at most 10 calls in any second, else 429 with Retry-After.
-
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+//! 残联: REST JSON, one person a call and no batch; slow. Takes few calls a second (the registry says how many).
 
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
 
 use crate::money::yuan;
 use crate::world::{Date, Household, World};
-
-/// Calls the federation takes in any sliding second.
-pub const PER_SECOND_MAX: usize = 10;
 
 /// Kinds of disability by GB/T 26341.
 const KINDS: [(&str, &str); 7] = [
@@ -63,44 +56,13 @@ fn certificate(household: &Household, index: usize) -> Option<Certificate> {
     })
 }
 
-#[derive(Clone)]
-struct Office {
-    world: World,
-    /// When the calls of the last second came.
-    recent: Arc<Mutex<VecDeque<Instant>>>,
-}
-
 /// The department's server.
 pub fn router(world: World) -> Router {
-    let office = Office { world, recent: Arc::default() };
-    Router::new().route("/api/cert/{id}", get(person)).with_state(office)
+    Router::new().route("/api/cert/{id}", get(person)).with_state(world)
 }
 
-impl Office {
-    /// Counts a call in, or says how long to wait.
-    fn admit(&self) -> Result<(), Duration> {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        while recent.front().is_some_and(|first| now.duration_since(*first) >= Duration::from_secs(1)) {
-            recent.pop_front();
-        }
-        match recent.front() {
-            Some(first) if recent.len() >= PER_SECOND_MAX => Err(Duration::from_secs(1) - now.duration_since(*first)),
-            _ => {
-                recent.push_back(now);
-                Ok(())
-            }
-        }
-    }
-}
-
-async fn person(State(office): State<Office>, Path(id): Path<String>) -> Response {
-    if let Err(wait) = office.admit() {
-        let seconds = wait.as_secs_f64().ceil().max(1.0).to_string();
-        let body = Json(json!({"status": "busy", "msg": "请求过于频繁"}));
-        return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds)], body).into_response();
-    }
-    let found = office.world.person(&id).and_then(|(household, index)| {
+async fn person(State(world): State<World>, Path(id): Path<String>) -> Response {
+    let found = world.person(&id).and_then(|(household, index)| {
         certificate(&household, index).map(|certificate| (household.members[index].name.clone(), certificate))
     });
     let Some((name, certificate)) = found else {
@@ -139,19 +101,6 @@ pub fn expected(_world: &World, household: &Household) -> Value {
 mod tests {
     use super::*;
     use crate::ask;
-
-    #[tokio::test]
-    async fn the_eleventh_call_of_a_second_is_sent_away() {
-        let (world, household) = ask::world();
-        let router = router(world);
-        let path = format!("/api/cert/{}", household.head().id_number);
-        for _ in 0..PER_SECOND_MAX {
-            let (status, _) = ask::get(router.clone(), &path, &[]).await;
-            assert_ne!(status, StatusCode::TOO_MANY_REQUESTS);
-        }
-        let (status, _) = ask::get(router, &path, &[]).await;
-        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
-    }
 
     #[tokio::test]
     async fn a_person_without_a_certificate_is_not_found() {

@@ -13,6 +13,8 @@ pub struct Department {
     pub router: fn(World) -> Router,
     /// Served over TLS, and only to clients with the certificate of `<ID>_CLIENT_CERT`.
     pub mutual_tls: bool,
+    /// Calls it takes in any sliding second; the others get 429 with Retry-After.
+    pub per_second_max: Option<usize>,
 }
 
 pub const DEPARTMENTS: &[Department] = &[
@@ -21,7 +23,10 @@ pub const DEPARTMENTS: &[Department] = &[
     http("civil-affairs", (12, 20), crate::civil_affairs::router),
     http("medical-insurance", (18, 30), crate::medical_insurance::router),
     http("health", (15, 28), crate::health::router),
-    http("disabled-federation", (120, 121), crate::disabled_federation::router),
+    Department {
+        per_second_max: Some(10),
+        ..http("disabled-federation", (120, 121), crate::disabled_federation::router)
+    },
     http("education", (10, 20), crate::education::router),
     http("human-resources", (20, 35), crate::human_resources::router),
     http("water", (8, 15), crate::water::router),
@@ -45,9 +50,9 @@ pub const DEPARTMENTS: &[Department] = &[
 pub const BANKS: usize = 73;
 
 const fn http(id: &'static str, latency_ms: (u64, u64), router: fn(World) -> Router) -> Department {
-    Department { id, latency_ms, router, mutual_tls: false }
+    Department { id, latency_ms, router, mutual_tls: false, per_second_max: None }
 }
 
 const fn mutual_tls(id: &'static str, latency_ms: (u64, u64), router: fn(World) -> Router) -> Department {
-    Department { id, latency_ms, router, mutual_tls: true }
+    Department { mutual_tls: true, ..http(id, latency_ms, router) }
 }

@@ -1,4 +1,4 @@
-//! What stands before every department: the request log, its latency and its faults.
+//! What stands before every department: the request log, its rate, its latency and its faults.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Fault;
 use super::log::{Log, Logged};
+use super::rate::Rate;
 use crate::world::Roll;
 
 /// Bytes a department reads of one request.
@@ -24,6 +25,8 @@ pub(super) struct Front {
     pub(super) fault: Arc<Mutex<Fault>>,
     /// `None`: answers at once.
     pub(super) latency_ms: Option<(u64, u64)>,
+    /// `None`: takes as many calls as come.
+    pub(super) rate: Option<Arc<Rate>>,
 }
 
 impl Front {
@@ -58,6 +61,9 @@ async fn pass(State(front): State<Front>, request: Request, next: Next) -> Respo
             at: SystemTime::now(),
         },
     );
+    if let Some(Err(sent_away)) = front.rate.as_ref().map(|rate| rate.admit()) {
+        return *sent_away;
+    }
     let fault = *front.fault.lock().unwrap_or_else(PoisonError::into_inner);
     let wait = if let Fault::Slow(longer) = fault { wait + longer } else { wait };
     if !wait.is_zero() {

@@ -5,6 +5,7 @@ mod file;
 mod front;
 mod listen;
 mod log;
+mod rate;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub(crate) use front::text as text_of;
 use listen::Listening;
 use log::Log;
 pub use log::Logged;
+use rate::Rate;
 
 use crate::registry::{BANKS, DEPARTMENTS};
 use crate::world::{Roll, World};
@@ -33,6 +35,8 @@ pub struct Options {
     pub households_per_village: u32,
     /// `false`: departments answer at once, for tests.
     pub latency: bool,
+    /// `false`: departments take any number of calls a second, for tests.
+    pub rates: bool,
     pub bind: IpAddr,
     /// Villages (12 digits) that the housing department's SQL file holds.
     pub villages: Vec<String>,
@@ -44,6 +48,7 @@ impl Default for Options {
             seed: 1,
             households_per_village: 21,
             latency: true,
+            rates: true,
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             villages: ["331122101347", "331122101348", "331122101349"].map(str::to_owned).to_vec(),
         }
@@ -58,6 +63,13 @@ pub struct Running {
     variables: BTreeMap<String, String>,
     housing: PathBuf,
     _directory: Directory,
+}
+
+/// How a department bears its callers.
+struct Habits {
+    latency_ms: (u64, u64),
+    mutual_tls: bool,
+    per_second_max: Option<usize>,
 }
 
 struct Server {
@@ -93,34 +105,40 @@ pub async fn start(options: Options) -> io::Result<Running> {
         world: world.clone(),
     };
     for department in DEPARTMENTS {
-        let latency = options.latency.then_some(department.latency_ms);
-        let router = (department.router)(world.clone());
-        running.add(department.id, department.id, router, latency, &options, department.mutual_tls).await?;
+        let habits = Habits {
+            latency_ms: department.latency_ms,
+            mutual_tls: department.mutual_tls,
+            per_second_max: department.per_second_max,
+        };
+        running.add((department.id, department.id), (department.router)(world.clone()), habits, &options).await?;
     }
     for instance in 1..=BANKS {
-        let from = Roll::new(0, "", "bank latency").below(7) + 5 + instance as u64 % 27;
-        let latency = options.latency.then_some((from, from + 4));
-        let router = crate::banks::router(world.clone(), instance);
-        running
-            .add(&format!("banks/{instance:02}"), &format!("bank-{instance:02}"), router, latency, &options, false)
-            .await?;
+        let (source, name) = (format!("banks/{instance:02}"), format!("bank-{instance:02}"));
+        let habits = Habits { latency_ms: crate::banks::latency_ms(instance), mutual_tls: false, per_second_max: None };
+        running.add((&source, &name), crate::banks::router(world.clone(), instance), habits, &options).await?;
     }
     Ok(running)
 }
 
 impl Running {
+    /// Starts one server; its variables begin with `name`.
     async fn add(
         &mut self,
-        source: &str,
-        name: &str,
+        (source, name): (&str, &str),
         router: Router,
-        latency_ms: Option<(u64, u64)>,
+        habits: Habits,
         options: &Options,
-        mutual_tls: bool,
     ) -> io::Result<()> {
         let prefix = name.to_uppercase().replace('-', "_");
+        let mutual_tls = habits.mutual_tls;
         let fault = Arc::new(Mutex::new(Fault::None));
-        let front = Front { source: Arc::from(source), log: self.log.clone(), fault: Arc::clone(&fault), latency_ms };
+        let front = Front {
+            source: Arc::from(source),
+            log: self.log.clone(),
+            fault: Arc::clone(&fault),
+            latency_ms: options.latency.then_some(habits.latency_ms),
+            rate: habits.per_second_max.filter(|_| options.rates).map(|max| Arc::new(Rate::per_second(max))),
+        };
         let certificates = if mutual_tls { Some(tls::make(options.bind)?) } else { None };
         let acceptor = certificates.as_ref().map(|made| made.acceptor.clone());
         let listening = listen::listen(SocketAddr::new(options.bind, 0), front.before(router), acceptor).await?;

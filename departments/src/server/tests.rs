@@ -62,3 +62,16 @@ async fn the_housing_file_is_away_while_it_is_stopped() {
     drop(running);
     assert!(!directory.exists());
 }
+
+#[tokio::test]
+async fn the_eleventh_call_of_a_second_is_sent_away_where_rates_are_kept() {
+    let kept = running().await;
+    let lifted = start(Options { latency: false, rates: false, ..Options::default() }).await.unwrap();
+    for _ in 0..10 {
+        assert!(!get(&kept, "DISABLED_FEDERATION_URL").await.unwrap().starts_with("HTTP/1.1 429"));
+        get(&lifted, "DISABLED_FEDERATION_URL").await.unwrap();
+    }
+    let eleventh = get(&kept, "DISABLED_FEDERATION_URL").await.unwrap();
+    assert!(eleventh.starts_with("HTTP/1.1 429") && eleventh.to_lowercase().contains("retry-after: 1"), "{eleventh}");
+    assert!(!get(&lifted, "DISABLED_FEDERATION_URL").await.unwrap().starts_with("HTTP/1.1 429"));
+}

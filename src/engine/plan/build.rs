@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Child, DerivedNeed, FetchId, FetchNode, Node, NodeId, Origin, Plan, RelationNeed, Stage};
+use super::{Child, FetchId, FetchNode, Node, NodeId, Origin, Plan, Stage};
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::Permitted;
 use crate::engine::error::RequestError;
-use crate::engine::operation::{Selection, What};
 use crate::model::access::{Rights, SlotSet};
 use crate::model::binding::EndpointId;
 use crate::model::binding::mapping::{Mapping, Read};
-use crate::model::contract::{EntityId, ItemId, RootKind, Shape, SlotId};
+use crate::model::contract::{EntityId, RootKind, Shape, SlotId};
 use crate::model::snapshot::Snapshot;
 
 /// Nodes of one plan at most: an operation that goes round between entities ends here.
@@ -31,30 +30,14 @@ pub fn build(snapshot: &Snapshot, permitted: &Permitted) -> Result<Plan, Request
     Ok(Plan { operation, nodes: builder.nodes, roots })
 }
 
-struct Builder<'a> {
-    snapshot: &'a Snapshot,
-    rights: &'a Rights,
+pub(super) struct Builder<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) rights: &'a Rights,
     nodes: Vec<Node>,
 }
 
 impl<'a> Builder<'a> {
-    fn root(&mut self, root: &Selection) -> Result<Option<NodeId>, RequestError> {
-        let What::Query(at) = root.what else { return Ok(None) };
-        let Some(query) = self.snapshot.contract.queries.get(at) else { return Ok(None) };
-        let node = self.add(query.entity, Origin::Query(at))?;
-        let mut sets = Vec::new();
-        if query.kind == RootKind::Connection {
-            node_sets(root, &mut sets);
-        } else {
-            sets.push(root);
-        }
-        for set in sets {
-            self.select(node, &set.children)?;
-        }
-        Ok(Some(node))
-    }
-
-    fn add(&mut self, entity: EntityId, origin: Origin) -> Result<NodeId, RequestError> {
+    pub(super) fn add(&mut self, entity: EntityId, origin: Origin) -> Result<NodeId, RequestError> {
         if self.nodes.len() >= NODES_MAX {
             return Err(RequestError::new(
                 ErrorCode::LimitExceeded,
@@ -98,17 +81,17 @@ impl<'a> Builder<'a> {
         embedded_mapping(self.snapshot, &self.nodes, origin)
     }
 
-    fn node(&mut self, node: NodeId) -> &mut Node {
+    pub(super) fn node(&mut self, node: NodeId) -> &mut Node {
         #[expect(clippy::indexing_slicing, reason = "a NodeId is an index into this very vector")]
         &mut self.nodes[node]
     }
 
-    fn fetch_node(&mut self, node: NodeId, fetch: FetchId) -> &mut FetchNode {
+    pub(super) fn fetch_node(&mut self, node: NodeId, fetch: FetchId) -> &mut FetchNode {
         #[expect(clippy::indexing_slicing, reason = "a FetchId is an index into this very vector")]
         &mut self.node(node).fetches[fetch]
     }
 
-    fn child(&mut self, node: NodeId, slot: SlotId, entity: EntityId) -> Result<NodeId, RequestError> {
+    pub(super) fn child(&mut self, node: NodeId, slot: SlotId, entity: EntityId) -> Result<NodeId, RequestError> {
         if let Some(child) = self.node(node).child(slot) {
             return Ok(child);
         }
@@ -117,70 +100,8 @@ impl<'a> Builder<'a> {
         Ok(child)
     }
 
-    /// Enters what is selected of a node's entities.
-    fn select(&mut self, node: NodeId, selections: &[Selection]) -> Result<(), RequestError> {
-        let snapshot = self.snapshot;
-        for selection in selections {
-            let What::Slot(slot) = selection.what else { continue };
-            let shape = &snapshot.contract.slot(slot).shape;
-            if *shape == Shape::ItemStates {
-                self.select_items(node, selection, selections)?;
-                continue;
-            }
-            if !self.show(node, slot) {
-                continue;
-            }
-            match shape {
-                Shape::Entity(entity) | Shape::EntityList(entity) => {
-                    let child = self.child(node, slot, *entity)?;
-                    self.select(child, &selection.children)?;
-                }
-                _ => self.select(node, &selection.children)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Marks a slot as shown or refused; whether it may be shown at all.
-    fn show(&mut self, node: NodeId, slot: SlotId) -> bool {
-        let permitted = self.rights.any.contains(slot) || self.snapshot.contract.slot(slot).class.is_none();
-        let node = self.node(node);
-        if permitted {
-            node.shown.insert(slot);
-        } else {
-            node.refused.insert(slot);
-        }
-        permitted
-    }
-
-    /// `items`: those named by `no`; else those the operation selects beside it; else all.
-    fn select_items(&mut self, node: NodeId, selection: &Selection, beside: &[Selection]) -> Result<(), RequestError> {
-        let snapshot = self.snapshot;
-        let contract = &snapshot.contract;
-        let items = items_of(snapshot, self.node(node).entity, selection, beside);
-        for item in &items {
-            let slot = contract.item(*item).slot;
-            if self.show(node, slot) {
-                for below in contract.below(slot) {
-                    // Asking for an item's state asks for its value, not for what is classed apart inside it.
-                    if contract.slot(below).class == contract.slot(slot).class || contract.slot(slot).class.is_none() {
-                        self.show(node, below);
-                    }
-                }
-            }
-        }
-        let claims =
-            selection.children.iter().any(|child| matches!(&child.what, What::Meta(name) if &**name == "claims"));
-        let node = self.node(node);
-        node.items.extend(items);
-        node.items.sort();
-        node.items.dedup();
-        node.claims |= claims;
-        Ok(())
-    }
-
     /// Relations, fetches and what they need, once everything that is selected of the node is known.
-    fn needs(&mut self, node: NodeId) -> Result<(), RequestError> {
+    pub(super) fn needs(&mut self, node: NodeId) -> Result<(), RequestError> {
         self.relations(node)?;
         let (shown, entity, claims) = {
             let node = self.node(node);
@@ -211,118 +132,8 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn relations(&mut self, node: NodeId) -> Result<(), RequestError> {
-        let access = &self.snapshot.access;
-        let mut wanted = self.node(node).shown.clone();
-        for child in self.node(node).children.clone() {
-            if self.node(child.node).inherits {
-                let below = self.node(child.node).shown.clone();
-                wanted.union(&below);
-            }
-        }
-        // Whoever takes this node's relations through its `via` slot asks for what is shown above.
-        if let Origin::Slot { node: above, slot } = self.node(node).origin.clone()
-            && self.node(above).via == Some(slot)
-        {
-            let shown = self.node(above).shown.clone();
-            wanted.union(&shown);
-        }
-        let entity = self.node(node).entity;
-        let relations: Vec<_> = self.rights.relations_for(&wanted).collect();
-        let mut via_needed = false;
-        for relation in relations {
-            let Some(compiled) = access.relation(relation) else { continue };
-            if compiled.on == entity {
-                let mut reads = Vec::new();
-                // The key is known without a fetch, so it is no input; rules read it all the same.
-                enter(&mut reads, self.snapshot, self.snapshot.contract.entity(entity).key);
-                for path in &compiled.inputs {
-                    self.read(node, path, Reader::Relation, &mut reads)?;
-                }
-                self.node(node).relations.push(RelationNeed { relation, reads });
-            } else {
-                via_needed = true;
-            }
-        }
-        if let Some(via) = self.node(node).via.filter(|_| via_needed) {
-            self.via(node, via)?;
-        }
-        if !via_needed {
-            self.node(node).via = None;
-        }
-        Ok(())
-    }
-
-    /// The entity whose relations this node takes: a hidden node, whose own relations decide.
-    fn via(&mut self, node: NodeId, via: SlotId) -> Result<(), RequestError> {
-        let snapshot = self.snapshot;
-        let Shape::Entity(target) = snapshot.contract.slot(via).shape else { return Ok(()) };
-        self.hide_from(node, via, Reader::Relation)?;
-        let known = self.node(node).child(via).is_some();
-        let child = self.child(node, via, target)?;
-        if !known {
-            self.needs(child)?;
-        } else if self.node(child).relations.is_empty() {
-            self.relations(child)?;
-        }
-        Ok(())
-    }
-
-    /// Enters one path that a rule reads, through objects, lists and entities.
-    fn read(
-        &mut self,
-        node: NodeId,
-        path: &[String],
-        reader: Reader,
-        reads: &mut Vec<Selection>,
-    ) -> Result<(), RequestError> {
-        let snapshot = self.snapshot;
-        let entity = self.node(node).entity;
-        let mut parent = None;
-        let mut level = reads;
-        for (at, name) in path.iter().enumerate() {
-            let Some(slot) = snapshot.contract.child(entity, parent, name) else { return Ok(()) };
-            let selection = enter(level, snapshot, slot);
-            self.hide_from(node, slot, reader)?;
-            if let Shape::Entity(target) | Shape::EntityList(target) = snapshot.contract.slot(slot).shape {
-                let child = self.child(node, slot, target)?;
-                let rest = path.get(at + 1..).unwrap_or_default();
-                return self.read(child, rest, reader.below(), &mut selection.children);
-            }
-            if at + 1 == path.len() {
-                self.read_all(node, slot, reader, &mut selection.children)?;
-            }
-            parent = Some(slot);
-            level = &mut selection.children;
-        }
-        Ok(())
-    }
-
-    /// Everything below a slot, where a rule reads the object or list as a whole.
-    fn read_all(
-        &mut self,
-        node: NodeId,
-        slot: SlotId,
-        reader: Reader,
-        reads: &mut Vec<Selection>,
-    ) -> Result<(), RequestError> {
-        let snapshot = self.snapshot;
-        for child in &snapshot.contract.slot(slot).children {
-            if matches!(
-                snapshot.contract.slot(*child).shape,
-                Shape::Entity(_) | Shape::EntityList(_) | Shape::ItemStates
-            ) {
-                continue;
-            }
-            self.hide_from(node, *child, reader)?;
-            let selection = enter(reads, snapshot, *child);
-            self.read_all(node, *child, reader, &mut selection.children)?;
-        }
-        Ok(())
-    }
-
     /// The slot itself or the one above it that something fills as a whole.
-    fn filled_at(&self, node: NodeId, slot: SlotId) -> Filled {
+    pub(super) fn filled_at(&self, node: NodeId, slot: SlotId) -> Filled {
         let contract = &self.snapshot.contract;
         let Some(node) = self.nodes.get(node) else { return Filled::Nothing };
         if contract.entity(node.entity).key == slot {
@@ -354,39 +165,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn derive(&mut self, node: NodeId, slot: SlotId, ladder: usize) -> Result<(), RequestError> {
-        if self.node(node).derived.iter().any(|need| need.slot == slot) {
-            return Ok(());
-        }
-        let mut reads = Vec::new();
-        let paths = self.snapshot.rules.ladders.get(ladder).map(crate::model::rule::Ladder::inputs).unwrap_or_default();
-        self.node(node).derived.push(DerivedNeed { slot, ladder, reads: Vec::new() });
-        for path in &paths {
-            self.read(node, path, Reader::Derived(slot), &mut reads)?;
-        }
-        if let Some(need) = self.node(node).derived.iter_mut().find(|need| need.slot == slot) {
-            need.reads = reads;
-        }
-        Ok(())
-    }
-
-    /// Makes a slot readable to the gateway alone.
-    fn hide_from(&mut self, node: NodeId, slot: SlotId, reader: Reader) -> Result<(), RequestError> {
-        if let Filled::By(endpoint) = self.filled_at(node, slot) {
-            let fetch = self.fetch(node, endpoint, reader.stage())?;
-            let fetch = self.fetch_node(node, fetch);
-            fetch.hidden.insert(slot);
-            match reader {
-                Reader::Relation => {}
-                Reader::Derived(derived) => fetch.derived.insert(derived),
-                Reader::Above => fetch.read_from_above = true,
-            }
-        }
-        Ok(())
-    }
-
     /// The fetch of an endpoint for a node, made where it is new, with everything it needs.
-    fn fetch(&mut self, node: NodeId, endpoint: EndpointId, stage: Stage) -> Result<FetchId, RequestError> {
+    pub(super) fn fetch(&mut self, node: NodeId, endpoint: EndpointId, stage: Stage) -> Result<FetchId, RequestError> {
         let snapshot = self.snapshot;
         let compiled = snapshot.bindings.endpoint(endpoint);
         let known = self.node(node).fetches.iter().position(|fetch| {
@@ -426,66 +206,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The items an `items` field tells of: those named by `no`; else those selected beside it; else all.
-pub fn items_of(snapshot: &Snapshot, entity: EntityId, selection: &Selection, beside: &[Selection]) -> Vec<ItemId> {
-    let contract = &snapshot.contract;
-    let named: Vec<String> = match selection.argument("no", &serde_json::Map::new()) {
-        serde_json::Value::Array(list) => list.iter().filter_map(text).collect(),
-        value => text(value).into_iter().collect(),
-    };
-    let of_entity = |item: &ItemId| contract.slot(contract.item(*item).slot).entity == entity;
-    let all = (0..contract.items.len()).filter_map(|at| u32::try_from(at).ok()).map(ItemId).filter(of_entity);
-    let mut items: Vec<ItemId> = if named.is_empty() {
-        let mut found = Vec::new();
-        selected_items(snapshot, beside, &mut found);
-        if found.is_empty() { all.collect() } else { found }
-    } else {
-        all.filter(|item| named.iter().any(|no| **no == *contract.item(*item).no)).collect()
-    };
-    items.sort();
-    items.dedup();
-    items
-}
-
-/// Who reads a slot that is not shown.
-#[derive(Clone, Copy)]
-enum Reader {
-    /// A relation's rule: before the gate.
-    Relation,
-    /// The rules of a derived slot of the same node.
-    Derived(SlotId),
-    /// The rules of a node above.
-    Above,
-}
-
-impl Reader {
-    fn stage(self) -> Stage {
-        match self {
-            Self::Relation => Stage::Relation,
-            Self::Derived(_) | Self::Above => Stage::Answer,
-        }
-    }
-
-    fn below(self) -> Self {
-        match self {
-            Self::Relation => Self::Relation,
-            Self::Derived(_) | Self::Above => Self::Above,
-        }
-    }
-}
-
-/// The selection of a slot, made where it is new.
-pub(crate) fn enter<'s>(level: &'s mut Vec<Selection>, snapshot: &Snapshot, slot: SlotId) -> &'s mut Selection {
-    let at = level.iter().position(|selection| selection.what == What::Slot(slot)).unwrap_or_else(|| {
-        let key = Arc::clone(&snapshot.contract.slot(slot).name);
-        level.push(Selection { key, what: What::Slot(slot), arguments: Vec::new(), children: Vec::new() });
-        level.len() - 1
-    });
-    #[expect(clippy::indexing_slicing, reason = "found or pushed just above")]
-    &mut level[at]
-}
-
-enum Filled {
+pub(super) enum Filled {
     Key,
     Embedded,
     By(EndpointId),
@@ -509,35 +230,5 @@ pub(crate) fn embedded_mapping<'a>(snapshot: &'a Snapshot, nodes: &[Node], origi
                 _ => None,
             }
         }
-    }
-}
-
-/// The selections of entities inside a connection.
-pub(crate) fn node_sets<'s>(selection: &'s Selection, found: &mut Vec<&'s Selection>) {
-    for child in &selection.children {
-        match child.what {
-            What::Nodes(_) => found.push(child),
-            _ => node_sets(child, found),
-        }
-    }
-}
-
-fn selected_items(snapshot: &Snapshot, selections: &[Selection], found: &mut Vec<ItemId>) {
-    for selection in selections {
-        let What::Slot(slot) = selection.what else { continue };
-        let slot = snapshot.contract.slot(slot);
-        match slot.item {
-            Some(item) => found.push(item),
-            None if matches!(slot.shape, Shape::Object) => selected_items(snapshot, &selection.children, found),
-            None => {}
-        }
-    }
-}
-
-fn text(value: &serde_json::Value) -> Option<String> {
-    match value {
-        serde_json::Value::String(text) => Some(text.clone()),
-        serde_json::Value::Number(number) => Some(number.to_string()),
-        _ => None,
     }
 }

@@ -7,6 +7,8 @@
 
 mod build;
 pub mod print;
+mod reads;
+mod select;
 
 use std::sync::Arc;
 
@@ -15,8 +17,10 @@ use crate::model::access::{RelationId, SlotSet};
 use crate::model::binding::EndpointId;
 use crate::model::contract::{EntityId, ItemId, SlotId};
 
-pub use build::{build, items_of};
-pub(crate) use build::{embedded_mapping, enter};
+pub use build::build;
+pub(crate) use build::embedded_mapping;
+pub(crate) use reads::enter;
+pub use select::items_of;
 
 /// An index into [`Plan::nodes`].
 pub type NodeId = usize;

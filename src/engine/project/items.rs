@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
 use super::pick::text_of;
-use super::read::{Filling, RowView, parts};
+use super::read::{Filling, RowView};
 use super::write::{Inside, Writer, Written};
 use crate::base::code::ItemState;
 use crate::engine::execute::frame::RowAnswer;
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::items_of;
 use crate::model::binding::mapping::Read;
-use crate::model::binding::{Source, SourceId};
+use crate::model::binding::{Endpoint, Source, SourceId};
 use crate::model::contract::{ItemId, Shape, Slot, SlotId};
 
 /// Times are shown at +08:00.
@@ -163,7 +163,7 @@ fn info(
 /// The source that answers for a slot, or for the first part of a section.
 fn source_of(view: &RowView<'_>, slot: SlotId) -> Option<SourceId> {
     match view.filling(slot) {
-        Filling::Answer { endpoint, .. } => Some(endpoint.source),
+        Filling::Answer(fetched) => Some(fetched.endpoint.source),
         Filling::Embedded(..) | Filling::Key => view
             .snapshot
             .bindings
@@ -179,9 +179,7 @@ fn source_of(view: &RowView<'_>, slot: SlotId) -> Option<SourceId> {
 
 fn fetched_at(view: &RowView<'_>, slot: SlotId) -> Option<Timestamp> {
     match view.filling(slot) {
-        Filling::Answer { answer, endpoint, .. } => {
-            parts(answer, endpoint.source).ok()?.iter().map(|part| part.at).max()
-        }
+        Filling::Answer(fetched) => fetched.parts().ok()?.iter().map(|part| part.at).max(),
         Filling::Parts => view.snapshot.contract.slot(slot).children.iter().find_map(|child| fetched_at(view, *child)),
         _ => None,
     }
@@ -199,20 +197,16 @@ fn claims(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot) -> Vec<Claim
     {
         return Vec::new();
     }
-    let primary = writer.snapshot.bindings.provider(slot.id);
-    let endpoints = primary.into_iter().chain(writer.snapshot.bindings.also(slot.id).iter().copied());
-    endpoints.filter_map(|id| claim(writer, view, slot, writer.snapshot.bindings.endpoint(id))).collect()
+    let bindings = &view.snapshot.bindings;
+    let endpoints = bindings.provider(slot.id).into_iter().chain(bindings.also(slot.id).iter().copied());
+    endpoints.filter_map(|id| claim(writer, view, slot, bindings.endpoint(id))).collect()
 }
 
-fn claim(
-    writer: &mut Writer<'_>,
-    view: &RowView<'_>,
-    slot: &Slot,
-    endpoint: &crate::model::binding::Endpoint,
-) -> Option<Claim> {
+fn claim<'v>(writer: &mut Writer<'_>, view: &RowView<'v>, slot: &Slot, endpoint: &'v Endpoint) -> Option<Claim> {
     let entry = endpoint.mapping.entry(slot.id)?;
     let Read::Scalar { .. } = entry.read else { return None };
-    let answer = view.answer_of(endpoint, slot.id)?;
+    let fetched = view.fetched(endpoint, slot.id, entry);
+    fetched.fetch?;
     let (start, mark) = (writer.out.len(), writer.journal.mark());
     let nothing = Selection {
         key: std::sync::Arc::clone(&slot.name),
@@ -220,10 +214,10 @@ fn claim(
         arguments: Vec::new(),
         children: Vec::new(),
     };
-    let written = writer.answered(view, slot, entry, endpoint, answer, &nothing);
+    let written = writer.fetched(view, slot, &fetched, &nothing);
     let text = String::from_utf8(writer.out.split_off(start)).ok().and_then(|json| text_of(&json));
     writer.journal.forget(mark);
-    let at = match answer {
+    let at = match fetched.answer {
         RowAnswer::Parts(parts) => parts.iter().map(|part| part.at).max(),
         _ => None,
     };

@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use super::errors::Segment;
-use super::pick::{elements as json_elements, pick, text_of};
-use super::read::{RowView, over_elements, pieces};
+use super::fetched::PickedPart;
+use super::pick::{pick, text_of};
+use super::read::{Filling, RowView, over_elements, pieces};
 use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
-use crate::engine::convert::convert;
-use crate::engine::execute::frame::{Failure, Part};
+use crate::engine::convert::{Converted, convert};
+use crate::engine::execute::frame::Failure;
 use crate::engine::operation::Selection;
 use crate::model::binding::Endpoint;
 use crate::model::binding::conversion::Conversion;
@@ -40,60 +41,55 @@ pub fn counts(element: &str, mapping: &Mapping, only: Option<&Test>) -> bool {
     test.is.contains(&text) != test.negated
 }
 
-/// The records of all parts; a part that failed fails the list, for half a list is not a list.
-fn records(parts: &[Part]) -> Result<Vec<&str>, Failure> {
-    let mut all = Vec::new();
+/// The elements in the records of all parts, and how many records there were; a part that failed fails the list, for
+/// half a list is not a list.
+fn over_parts<'p>(
+    endpoint: &Endpoint,
+    parts: &'p [PickedPart<'_>],
+    over: Over,
+) -> Result<(Vec<&'p str>, usize), Failure> {
+    let (mut found, mut count) = (Vec::new(), 0);
     for part in parts {
-        for record in part.outcome.as_ref().map_err(|failure| *failure)? {
-            all.push(std::str::from_utf8(record).unwrap_or_default());
+        for (record, picked) in part.records.as_ref().map_err(|failure| *failure)? {
+            count += 1;
+            let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
+            found.extend(over_elements(record, picked, over).map_err(bad)?);
         }
     }
-    Ok(all)
+    Ok((found, count))
 }
 
 pub(super) fn scalars(
     writer: &mut Writer<'_>,
     endpoint: &Endpoint,
-    parts: &[Part],
+    parts: &[PickedPart<'_>],
     over: Over,
     conversion: &Conversion,
     split: Option<&str>,
 ) -> Written {
-    let records = match records(parts) {
-        Ok(records) => records,
-        Err(failure) => {
-            writer.null();
-            return Written::failed(failure);
-        }
+    let (found, records) = match over_parts(endpoint, parts, over) {
+        Ok(found) => found,
+        Err(failure) => return writer.failed(failure),
     };
     let start = writer.out.len();
     writer.out.push(b'[');
-    let none = records.is_empty();
-    let wanted: Vec<bool> = (0..endpoint.mapping.terms.len()).map(|term| over.term() == Some(term)).collect();
     let mut count = 0;
-    for record in records {
-        let elements = pick(record, &endpoint.mapping, &wanted).and_then(|picked| over_elements(record, &picked, over));
-        let Ok(elements) = elements else { return spoilt(writer, start, endpoint, ErrorCode::SourceBadAnswer) };
-        for element in elements.iter().flat_map(|element| pieces(element, split)) {
-            let before = writer.out.len();
-            if count > 0 {
-                writer.out.push(b',');
-            }
-            match convert(&element, conversion, &mut writer.out) {
-                Ok(crate::engine::convert::Converted::Null) => writer.out.truncate(before),
-                Ok(_) => count += 1,
-                Err(_) => return spoilt(writer, start, endpoint, ErrorCode::ValueInvalid),
+    for element in found.iter().flat_map(|element| pieces(element, split)) {
+        let before = writer.out.len();
+        if count > 0 {
+            writer.out.push(b',');
+        }
+        match convert(&element, conversion, &mut writer.out) {
+            Ok(Converted::Null) => writer.out.truncate(before),
+            Ok(_) => count += 1,
+            Err(_) => {
+                writer.out.truncate(start);
+                return writer.failed(Failure::unavailable(ErrorCode::ValueInvalid, endpoint.source));
             }
         }
     }
     writer.out.push(b']');
-    if none { Written::no_record() } else { Written::answered() }
-}
-
-fn spoilt(writer: &mut Writer<'_>, start: usize, endpoint: &Endpoint, code: ErrorCode) -> Written {
-    writer.out.truncate(start);
-    writer.null();
-    Written::failed(Failure::unavailable(code, endpoint.source))
+    if records == 0 { Written::no_record() } else { Written::answered() }
 }
 
 pub(super) fn objects(
@@ -101,33 +97,19 @@ pub(super) fn objects(
     view: &RowView<'_>,
     slot: &Slot,
     endpoint: &Endpoint,
-    parts: &[Part],
+    parts: &[PickedPart<'_>],
     reading: Reading<'_>,
     selection: &Selection,
 ) -> Written {
     if reading.over == Over::Instances {
         return instances(writer, view, endpoint, parts, reading.inside, selection);
     }
-    let records = match records(parts) {
-        Ok(records) => records,
-        Err(failure) => {
-            writer.null();
-            return Written::failed(failure);
-        }
+    let (found, records) = match over_parts(endpoint, parts, reading.over) {
+        Ok(found) => found,
+        Err(failure) => return writer.failed(failure),
     };
-    let wanted: Vec<bool> = (0..endpoint.mapping.terms.len()).map(|term| reading.over.term() == Some(term)).collect();
-    let mut found = Vec::new();
-    for record in &records {
-        match pick(record, &endpoint.mapping, &wanted).and_then(|picked| over_elements(record, &picked, reading.over)) {
-            Ok(elements) => found.extend(elements),
-            Err(_) => {
-                writer.null();
-                return Written::failed(Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source));
-            }
-        }
-    }
     let written = elements(writer, view, slot, &found, reading.inside, reading.only, selection);
-    if records.is_empty() && written.state == ItemState::Answered { Written::no_record() } else { written }
+    if records == 0 && written.state == ItemState::Answered { Written::no_record() } else { written }
 }
 
 /// One element an instance of the source, whether it answered or not.
@@ -135,7 +117,7 @@ fn instances(
     writer: &mut Writer<'_>,
     view: &RowView<'_>,
     endpoint: &Endpoint,
-    parts: &[Part],
+    parts: &[PickedPart<'_>],
     inside: &Mapping,
     selection: &Selection,
 ) -> Written {
@@ -145,7 +127,7 @@ fn instances(
             writer.out.push(b',');
         }
         writer.journal.enter(Segment::Index(at));
-        writer.element(view, "{}", inside, Some((endpoint, part)), &selection.children);
+        writer.element(view, "{}", inside, Some((endpoint, part.part)), &selection.children);
         writer.journal.leave();
     }
     writer.out.push(b']');
@@ -308,7 +290,7 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
 /// Why the source that names the entities did not.
 fn naming_failure(view: &RowView<'_>, slot: &Slot) -> Option<Failure> {
     match view.filling(slot.id) {
-        super::read::Filling::Answer { answer, endpoint, .. } => match super::read::parts(answer, endpoint.source) {
+        Filling::Answer(fetched) => match fetched.parts() {
             Ok(parts) => parts.iter().find_map(|part| part.outcome.as_ref().err().copied()),
             Err(failure) => Some(failure),
         },
@@ -316,10 +298,12 @@ fn naming_failure(view: &RowView<'_>, slot: &Slot) -> Option<Failure> {
     }
 }
 
+/// The source holds no record that could have named any.
 fn named_nothing(view: &RowView<'_>, slot: &Slot) -> bool {
     match view.filling(slot.id) {
-        super::read::Filling::Answer { answer, endpoint, .. } => super::read::parts(answer, endpoint.source)
-            .is_ok_and(|parts| parts.iter().all(|part| part.outcome.as_ref().is_ok_and(Vec::is_empty))),
-        _ => json_elements("[]").is_ok_and(|none| none.is_empty()),
+        Filling::Answer(fetched) => {
+            fetched.parts().is_ok_and(|parts| parts.iter().all(|part| part.outcome.as_ref().is_ok_and(Vec::is_empty)))
+        }
+        _ => true,
     }
 }

@@ -3,7 +3,9 @@
 
 pub mod answer;
 mod derived;
+mod element;
 pub mod errors;
+pub mod fetched;
 mod items;
 mod list;
 pub mod pick;

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::fetched::{Fetched, Picks};
 use super::pick::{NotJson, Picked, elements, pick, text_of};
 use super::write::{Mode, Writer};
-use crate::base::code::{ErrorCode, ItemState};
+use crate::base::code::ErrorCode;
 use crate::engine::convert::{Converted, convert};
-use crate::engine::execute::frame::{Failure, Frame, Part, Row, RowAnswer};
+use crate::engine::execute::frame::{Failure, Frame, Row, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::{Node, Plan, Stage};
+use crate::model::binding::Endpoint;
 use crate::model::binding::mapping::{Entry, Mapping, Over, Read};
-use crate::model::binding::{Endpoint, SourceId};
 use crate::model::contract::SlotId;
 use crate::model::snapshot::Snapshot;
 
@@ -28,6 +29,7 @@ pub struct RowView<'a> {
     pub stage: Stage,
     /// The frame it is a row of, once execution is done: entities below are read through it.
     pub frame: Option<&'a Frame>,
+    pub(super) picks: Picks<'a>,
 }
 
 /// What fills a slot of an entity.
@@ -37,7 +39,7 @@ pub enum Filling<'a> {
     /// The record that named the entity.
     Embedded(&'a Mapping, &'a Entry),
     /// A fetch's answer.
-    Answer { answer: &'a RowAnswer, endpoint: &'a Endpoint, entry: &'a Entry },
+    Answer(Fetched<'a>),
     /// A ladder of rules.
     Derived(usize),
     /// Its own parts, one by one.
@@ -60,12 +62,11 @@ impl<'a> RowView<'a> {
         answers: &'a [Option<&'a [RowAnswer]>],
         stage: Stage,
     ) -> Self {
-        Self { snapshot, plan, node, row, at, answers, stage, frame: None }
+        Self { snapshot, plan, node, row, at, answers, stage, frame: None, picks: Picks::new(node.fetches.len()) }
     }
 
     /// What fills this very slot.
     pub fn filling(&self, slot: SlotId) -> Filling<'a> {
-        const NOT_ASKED: &RowAnswer = &RowAnswer::NotAsked;
         if self.snapshot.contract.entity(self.node.entity).key == slot {
             return Filling::Key;
         }
@@ -79,20 +80,18 @@ impl<'a> RowView<'a> {
         if let Some(id) = self.snapshot.bindings.provider(slot) {
             let endpoint = self.snapshot.bindings.endpoint(id);
             if let Some(entry) = endpoint.mapping.entry(slot) {
-                return Filling::Answer {
-                    answer: self.answer_of(endpoint, slot).unwrap_or(NOT_ASKED),
-                    endpoint,
-                    entry,
-                };
+                return Filling::Answer(self.fetched(endpoint, slot, entry));
             }
         }
         self.snapshot.ladder_of(slot).map_or(Filling::Parts, Filling::Derived)
     }
 
     /// What an endpoint answered for this entity, of the fetch that holds the slot.
-    pub fn answer_of(&self, endpoint: &Endpoint, slot: SlotId) -> Option<&'a RowAnswer> {
-        let fetch = self.node.fetch_of(endpoint.id, slot, self.stage)?;
-        self.answers.get(fetch).copied().flatten()?.get(self.at)
+    pub fn fetched(&self, endpoint: &'a Endpoint, slot: SlotId, entry: &'a Entry) -> Fetched<'a> {
+        const NOT_ASKED: &RowAnswer = &RowAnswer::NotAsked;
+        let fetch = self.node.fetch_of(endpoint.id, slot, self.stage);
+        let answer = fetch.and_then(|fetch| self.answers.get(fetch).copied().flatten()?.get(self.at));
+        Fetched { fetch, answer: answer.unwrap_or(NOT_ASKED), endpoint, entry }
     }
 
     /// A slot's value, or the values of a list, as texts: what calls are made with. Nothing there: an empty list.
@@ -104,9 +103,10 @@ impl<'a> RowView<'a> {
                     self.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or("null");
                 Ok(entry_texts(record, mapping, entry).unwrap_or_default())
             }
-            Filling::Answer { answer, endpoint, entry } => {
+            Filling::Answer(fetched) => {
+                let Fetched { endpoint, entry, .. } = fetched;
                 let mut texts = Vec::new();
-                for part in parts(answer, endpoint.source)? {
+                for part in fetched.parts()? {
                     for record in part.outcome.as_deref().map_err(|failure| *failure)? {
                         let record = std::str::from_utf8(record).unwrap_or("null");
                         let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
@@ -125,9 +125,8 @@ impl<'a> RowView<'a> {
         let mut path = vec![slot];
         for above in self.snapshot.contract.above(slot) {
             match self.filling(above) {
-                Filling::Answer { endpoint, entry, .. } => {
-                    let Some(answer) = self.answer_of(endpoint, slot) else { return Ok(Vec::new()) };
-                    for part in parts(answer, endpoint.source)? {
+                Filling::Answer(Fetched { endpoint, entry, .. }) => {
+                    for part in self.fetched(endpoint, slot, entry).parts()? {
                         for record in part.outcome.as_deref().map_err(|failure| *failure)? {
                             let record = std::str::from_utf8(record).unwrap_or("null");
                             let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
@@ -186,8 +185,9 @@ impl<'a> RowView<'a> {
                     let _ = record_entities(record, mapping, entry, key, &mut found);
                 }
             }
-            Filling::Answer { answer, endpoint, entry } => {
-                for part in parts(answer, endpoint.source).unwrap_or_default() {
+            Filling::Answer(fetched) => {
+                let Fetched { endpoint, entry, .. } = fetched;
+                for part in fetched.parts().unwrap_or_default() {
                     for record in part.outcome.as_deref().unwrap_or_default() {
                         let _ = record_entities(record, &endpoint.mapping, entry, key, &mut found);
                     }
@@ -196,18 +196,6 @@ impl<'a> RowView<'a> {
             _ => {}
         }
         found
-    }
-}
-
-/// The parts of an answer, or why there are none. "Nothing to ask with" is no parts.
-pub fn parts(answer: &RowAnswer, source: SourceId) -> Result<&[Part], Failure> {
-    match answer {
-        RowAnswer::Parts(parts) => Ok(parts),
-        RowAnswer::NoKey => Ok(&[]),
-        RowAnswer::Missing(failure) => Err(*failure),
-        RowAnswer::NotAsked => {
-            Err(Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: Some(source) })
-        }
     }
 }
 

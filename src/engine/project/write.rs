@@ -8,17 +8,15 @@ use std::sync::Arc;
 
 use super::errors::{Cause, Journal, Segment};
 use super::pick::{Picked, pick};
-use super::read::{Filling, RowView, parts, pieces};
+use super::read::{Filling, RowView};
 use super::{derived, items, list};
-use crate::base::code::{ErrorCode, ItemState};
+use crate::base::code::ItemState;
 use crate::engine::authorize::Asking;
-use crate::engine::convert::combine::combine;
-use crate::engine::convert::convert;
-use crate::engine::execute::frame::{Failure, Part, RowAnswer};
+use crate::engine::execute::frame::{Failure, Part};
 use crate::engine::operation::{Selection, What};
 use crate::model::binding::Endpoint;
-use crate::model::binding::conversion::{Combine, Conversion, Kind};
-use crate::model::binding::mapping::{Entry, Mapping, Outcome, Read};
+use crate::model::binding::conversion::Kind;
+use crate::model::binding::mapping::Mapping;
 use crate::model::contract::{Shape, Slot, SlotId};
 use crate::model::mask;
 use crate::model::snapshot::Snapshot;
@@ -231,9 +229,7 @@ impl<'a> Writer<'a> {
                 let picked = pick(raw, mapping, &wanted).unwrap_or_default();
                 self.element_entry(view, slot, entry, raw, &picked, None, selection)
             }
-            Filling::Answer { answer, endpoint, entry } => {
-                self.answered(view, slot, entry, endpoint, answer, selection)
-            }
+            Filling::Answer(fetched) => self.fetched(view, slot, &fetched, selection),
             Filling::Derived(ladder) => derived::write(self, view, slot, ladder, selection),
             Filling::Parts if slot.shape == Shape::Object => self.section(&Inside::Row(view), slot, selection),
             Filling::Parts => {
@@ -268,315 +264,6 @@ impl<'a> Writer<'a> {
         Written::answered()
     }
 
-    /// A slot of a fetch's answer.
-    pub(super) fn answered(
-        &mut self,
-        view: &RowView<'_>,
-        slot: &Slot,
-        entry: &Entry,
-        endpoint: &Endpoint,
-        answer: &RowAnswer,
-        selection: &Selection,
-    ) -> Written {
-        if let Read::Constant(value) = &entry.read {
-            self.out.extend_from_slice(value.as_bytes());
-            return Written::answered();
-        }
-        let parts = match parts(answer, endpoint.source) {
-            Ok(parts) => parts,
-            Err(failure) => {
-                self.null();
-                return Written::failed(failure);
-            }
-        };
-        match &entry.read {
-            Read::Scalar { at, conversion } => self.combined(entry, endpoint, parts, *at, conversion),
-            Read::Object { at, inside } => self.first_object(view, endpoint, parts, *at, inside, selection),
-            Read::Scalars { over, conversion, split } => {
-                list::scalars(self, endpoint, parts, *over, conversion, split.as_deref())
-            }
-            Read::Objects { over, inside, only } => list::objects(
-                self,
-                view,
-                slot,
-                endpoint,
-                parts,
-                list::Reading { over: *over, inside, only: only.as_ref() },
-                selection,
-            ),
-            _ => {
-                self.null();
-                Written::no_record()
-            }
-        }
-    }
-
-    /// One value of the records of all keys and instances.
-    fn combined(
-        &mut self,
-        entry: &Entry,
-        endpoint: &Endpoint,
-        parts: &[Part],
-        at: usize,
-        conversion: &Conversion,
-    ) -> Written {
-        let bad = |code| Written::failed(Failure::unavailable(code, endpoint.source));
-        let wanted = endpoint.mapping.wanted_terms(|slot| slot == entry.slot);
-        let mut values: Vec<Vec<u8>> = Vec::new();
-        let (mut failure, mut records_seen) = (None, false);
-        for part in parts {
-            let records = match &part.outcome {
-                Ok(records) => records,
-                Err(reason) => {
-                    failure = failure.or(Some(*reason));
-                    continue;
-                }
-            };
-            if let Some(absent) = &entry.absent {
-                values.extend(std::iter::repeat_n(absent.as_bytes().to_vec(), part.absent));
-            }
-            for record in records {
-                records_seen = true;
-                let text = std::str::from_utf8(record).unwrap_or_default();
-                let Ok(picked) = pick(text, &endpoint.mapping, &wanted) else {
-                    self.null();
-                    return bad(ErrorCode::SourceBadAnswer);
-                };
-                let Some(raw) = picked.get(at) else {
-                    if entry.required {
-                        self.null();
-                        return bad(ErrorCode::SourceBadAnswer);
-                    }
-                    continue;
-                };
-                let mut value = Vec::new();
-                if convert(raw, conversion, &mut value).is_err() {
-                    self.null();
-                    return bad(ErrorCode::ValueInvalid);
-                }
-                values.push(value);
-            }
-        }
-        let texts: Vec<&str> = values
-            .iter()
-            .filter_map(|value| std::str::from_utf8(value).ok())
-            .filter(|value| *value != "null")
-            .collect();
-        if let Some(failure) = failure {
-            // With some instances silent, only an answer that no further one could change stands.
-            let settled = match entry.combine {
-                Combine::Any => texts.contains(&"true"),
-                Combine::All => texts.contains(&"false"),
-                Combine::First => !texts.is_empty(),
-                Combine::Sum | Combine::Max | Combine::Min => false,
-            };
-            if !settled {
-                self.null();
-                return Written::failed(failure);
-            }
-        }
-        if texts.is_empty() {
-            self.null();
-            let _ = records_seen;
-            return Written::no_record();
-        }
-        match combine(texts, entry.combine, conversion.kind(), &mut self.out) {
-            Ok(()) => Written::answered(),
-            Err(_) => {
-                self.null();
-                bad(ErrorCode::ValueInvalid)
-            }
-        }
-    }
-
-    /// An object with a place of its own: of the first record that has it.
-    fn first_object(
-        &mut self,
-        view: &RowView<'_>,
-        endpoint: &Endpoint,
-        parts: &[Part],
-        at: usize,
-        inside: &Mapping,
-        selection: &Selection,
-    ) -> Written {
-        let wanted: Vec<bool> = (0..endpoint.mapping.terms.len()).map(|term| term == at).collect();
-        for part in parts {
-            let records = match &part.outcome {
-                Ok(records) => records,
-                Err(failure) => {
-                    self.null();
-                    return Written::failed(*failure);
-                }
-            };
-            for record in records {
-                let text = std::str::from_utf8(record).unwrap_or_default();
-                let Ok(picked) = pick(text, &endpoint.mapping, &wanted) else {
-                    self.null();
-                    return Written::failed(Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source));
-                };
-                if let Some(raw) = picked.get(at).filter(|raw| raw.starts_with('{')) {
-                    return self.element(view, raw, inside, None, &selection.children);
-                }
-            }
-        }
-        self.null();
-        Written::no_record()
-    }
-
-    /// The selected fields of one JSON object.
-    pub(super) fn element(
-        &mut self,
-        view: &RowView<'_>,
-        raw: &str,
-        mapping: &Mapping,
-        part: Option<(&Endpoint, &Part)>,
-        selections: &[Selection],
-    ) -> Written {
-        let wanted = mapping.wanted_terms(|slot| self.permitted(view, slot));
-        let Ok(picked) = pick(raw, mapping, &wanted) else {
-            self.null();
-            return Written::no_record();
-        };
-        let written = self.object(&Inside::Element { view, raw, mapping, picked: &picked, part }, selections);
-        // An object that is there is a value, whatever its fields are.
-        Written { state: ItemState::Answered, failure: None, ..written }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one field of one element, and all that it may be read from")]
-    fn element_entry(
-        &mut self,
-        view: &RowView<'_>,
-        slot: &Slot,
-        entry: &Entry,
-        raw: &str,
-        picked: &Picked<'_>,
-        part: Option<(&Endpoint, &Part)>,
-        selection: &Selection,
-    ) -> Written {
-        match &entry.read {
-            Read::Scalar { at, conversion } => {
-                if let Some((endpoint, part)) = part {
-                    return self.of_instance(entry, endpoint, part, *at, conversion);
-                }
-                match picked.get(*at) {
-                    Some(raw) => self.converted(raw, conversion),
-                    None => {
-                        self.null();
-                        Written::no_record()
-                    }
-                }
-            }
-            Read::Constant(value) => {
-                self.out.extend_from_slice(value.as_bytes());
-                Written::answered()
-            }
-            Read::Instance(column) => {
-                let text = part.and_then(|(endpoint, part)| {
-                    let connection = self.snapshot.bindings.source(endpoint.source).connections.get(part.instance)?;
-                    connection.instance.as_ref()?.columns.get(&**column).cloned()
-                });
-                match text {
-                    Some(text) => self.string(&text),
-                    None => self.null(),
-                }
-                Written::answered()
-            }
-            Read::Outcome(outcome) => {
-                let failure = part.and_then(|(_, part)| part.outcome.as_ref().err());
-                match (outcome, failure, part) {
-                    (Outcome::Code, None, _) => self.null(),
-                    (Outcome::Code, Some(failure), _) => self.string(failure.code.as_str()),
-                    (Outcome::State, Some(failure), _) => self.string(failure.state.as_str()),
-                    (Outcome::State, None, Some((_, part))) if part.outcome.as_ref().is_ok_and(Vec::is_empty) => {
-                        self.string(ItemState::NoRecord.as_str())
-                    }
-                    (Outcome::State, None, _) => self.string(ItemState::Answered.as_str()),
-                }
-                Written::answered()
-            }
-            Read::Object { at, inside } => match picked.get(*at).filter(|raw| raw.starts_with('{')) {
-                Some(raw) => self.element(view, raw, inside, part, &selection.children),
-                None => {
-                    self.null();
-                    Written::no_record()
-                }
-            },
-            Read::Scalars { over, conversion, split } => {
-                let elements = super::read::over_elements(raw, picked, *over).unwrap_or_default();
-                self.out.push(b'[');
-                let start = self.out.len();
-                for element in elements.iter().flat_map(|element| pieces(element, split.as_deref())) {
-                    let comma = self.out.len() > start;
-                    if comma {
-                        self.out.push(b',');
-                    }
-                    self.converted(&element, conversion);
-                }
-                self.out.push(b']');
-                Written::answered()
-            }
-            Read::Objects { over, inside, only } => {
-                let elements = super::read::over_elements(raw, picked, *over).unwrap_or_default();
-                list::elements(self, view, slot, &elements, inside, only.as_ref(), selection)
-            }
-            Read::Reference { .. } | Read::References { .. } => {
-                self.null();
-                Written::no_record()
-            }
-        }
-    }
-
-    /// One instance's value, of all its records.
-    fn of_instance(
-        &mut self,
-        entry: &Entry,
-        endpoint: &Endpoint,
-        part: &Part,
-        at: usize,
-        conversion: &Conversion,
-    ) -> Written {
-        let Ok(records) = &part.outcome else {
-            self.null();
-            // The element itself says so, in its state and code.
-            return Written::no_record();
-        };
-        let mut values = Vec::new();
-        if let Some(absent) = &entry.absent {
-            values.extend(std::iter::repeat_n(absent.to_string(), part.absent));
-        }
-        for record in records {
-            let text = std::str::from_utf8(record).unwrap_or_default();
-            // The entry stands in the mapping of the list's elements; an instance's elements are its records.
-            let Some(mapping) = instance_mapping(endpoint, entry.slot) else { continue };
-            let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
-            let mut value = Vec::new();
-            if let Some(raw) = pick(text, mapping, &wanted).ok().and_then(|picked| picked.get(at))
-                && convert(raw, conversion, &mut value).is_ok()
-            {
-                values.extend(String::from_utf8(value));
-            }
-        }
-        let texts: Vec<&str> = values.iter().map(String::as_str).filter(|value| *value != "null").collect();
-        if texts.is_empty() || combine(texts, entry.combine, conversion.kind(), &mut self.out).is_err() {
-            self.null();
-            return Written::no_record();
-        }
-        Written::answered()
-    }
-
-    /// One raw value, converted; null and a note where it does not fit.
-    pub(super) fn converted(&mut self, raw: &str, conversion: &Conversion) -> Written {
-        let start = self.out.len();
-        match convert(raw, conversion, &mut self.out) {
-            Ok(_) if self.out.get(start..) == Some(b"null") => Written::no_record(),
-            Ok(_) => Written::answered(),
-            Err(_) => {
-                self.null();
-                Written::failed(Failure { state: ItemState::Unavailable, code: ErrorCode::ValueInvalid, source: None })
-            }
-        }
-    }
-
     fn empty_or_null(&mut self, slot: &Slot, inside: &Inside<'_, '_>, selection: &Selection) {
         // A non-null object keeps its shape: every field of it is refused too, and noted once, above.
         if slot.shape == Shape::Object && !slot.nullable {
@@ -600,13 +287,6 @@ impl<'a> Writer<'a> {
         // Writing to a vector cannot fail.
         let _ = serde_json::to_writer(&mut self.out, text);
     }
-}
-
-fn instance_mapping(endpoint: &Endpoint, slot: SlotId) -> Option<&Mapping> {
-    endpoint.mapping.entries.iter().find_map(|entry| match &entry.read {
-        Read::Objects { inside, .. } if inside.entry(slot).is_some() => Some(&**inside),
-        _ => None,
-    })
 }
 
 impl<'a> Inside<'_, 'a> {

@@ -1,0 +1,191 @@
+//! What rules read, entered into the graph as hidden: relations before the gate, derived fields after it.
+
+use std::sync::Arc;
+
+use super::build::{Builder, Filled};
+use super::{DerivedNeed, NodeId, Origin, RelationNeed, Stage};
+use crate::engine::error::RequestError;
+use crate::engine::operation::{Selection, What};
+use crate::model::contract::{Shape, SlotId};
+use crate::model::snapshot::Snapshot;
+
+impl Builder<'_> {
+    pub(super) fn relations(&mut self, node: NodeId) -> Result<(), RequestError> {
+        let access = &self.snapshot.access;
+        let mut wanted = self.node(node).shown.clone();
+        for child in self.node(node).children.clone() {
+            if self.node(child.node).inherits {
+                let below = self.node(child.node).shown.clone();
+                wanted.union(&below);
+            }
+        }
+        // Whoever takes this node's relations through its `via` slot asks for what is shown above.
+        if let Origin::Slot { node: above, slot } = self.node(node).origin.clone()
+            && self.node(above).via == Some(slot)
+        {
+            let shown = self.node(above).shown.clone();
+            wanted.union(&shown);
+        }
+        let entity = self.node(node).entity;
+        let relations: Vec<_> = self.rights.relations_for(&wanted).collect();
+        let mut via_needed = false;
+        for relation in relations {
+            let Some(compiled) = access.relation(relation) else { continue };
+            if compiled.on == entity {
+                let mut reads = Vec::new();
+                // The key is known without a fetch, so it is no input; rules read it all the same.
+                enter(&mut reads, self.snapshot, self.snapshot.contract.entity(entity).key);
+                for path in &compiled.inputs {
+                    self.read(node, path, Reader::Relation, &mut reads)?;
+                }
+                self.node(node).relations.push(RelationNeed { relation, reads });
+            } else {
+                via_needed = true;
+            }
+        }
+        if let Some(via) = self.node(node).via.filter(|_| via_needed) {
+            self.via(node, via)?;
+        }
+        if !via_needed {
+            self.node(node).via = None;
+        }
+        Ok(())
+    }
+
+    /// The entity whose relations this node takes: a hidden node, whose own relations decide.
+    fn via(&mut self, node: NodeId, via: SlotId) -> Result<(), RequestError> {
+        let snapshot = self.snapshot;
+        let Shape::Entity(target) = snapshot.contract.slot(via).shape else { return Ok(()) };
+        self.hide_from(node, via, Reader::Relation)?;
+        let known = self.node(node).child(via).is_some();
+        let child = self.child(node, via, target)?;
+        if !known {
+            self.needs(child)?;
+        } else if self.node(child).relations.is_empty() {
+            self.relations(child)?;
+        }
+        Ok(())
+    }
+
+    /// Enters one path that a rule reads, through objects, lists and entities.
+    fn read(
+        &mut self,
+        node: NodeId,
+        path: &[String],
+        reader: Reader,
+        reads: &mut Vec<Selection>,
+    ) -> Result<(), RequestError> {
+        let snapshot = self.snapshot;
+        let entity = self.node(node).entity;
+        let mut parent = None;
+        let mut level = reads;
+        for (at, name) in path.iter().enumerate() {
+            let Some(slot) = snapshot.contract.child(entity, parent, name) else { return Ok(()) };
+            let selection = enter(level, snapshot, slot);
+            self.hide_from(node, slot, reader)?;
+            if let Shape::Entity(target) | Shape::EntityList(target) = snapshot.contract.slot(slot).shape {
+                let child = self.child(node, slot, target)?;
+                let rest = path.get(at + 1..).unwrap_or_default();
+                return self.read(child, rest, reader.below(), &mut selection.children);
+            }
+            if at + 1 == path.len() {
+                self.read_all(node, slot, reader, &mut selection.children)?;
+            }
+            parent = Some(slot);
+            level = &mut selection.children;
+        }
+        Ok(())
+    }
+
+    /// Everything below a slot, where a rule reads the object or list as a whole.
+    fn read_all(
+        &mut self,
+        node: NodeId,
+        slot: SlotId,
+        reader: Reader,
+        reads: &mut Vec<Selection>,
+    ) -> Result<(), RequestError> {
+        let snapshot = self.snapshot;
+        for child in &snapshot.contract.slot(slot).children {
+            if matches!(
+                snapshot.contract.slot(*child).shape,
+                Shape::Entity(_) | Shape::EntityList(_) | Shape::ItemStates
+            ) {
+                continue;
+            }
+            self.hide_from(node, *child, reader)?;
+            let selection = enter(reads, snapshot, *child);
+            self.read_all(node, *child, reader, &mut selection.children)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn derive(&mut self, node: NodeId, slot: SlotId, ladder: usize) -> Result<(), RequestError> {
+        if self.node(node).derived.iter().any(|need| need.slot == slot) {
+            return Ok(());
+        }
+        let mut reads = Vec::new();
+        let paths = self.snapshot.rules.ladders.get(ladder).map(crate::model::rule::Ladder::inputs).unwrap_or_default();
+        self.node(node).derived.push(DerivedNeed { slot, ladder, reads: Vec::new() });
+        for path in &paths {
+            self.read(node, path, Reader::Derived(slot), &mut reads)?;
+        }
+        if let Some(need) = self.node(node).derived.iter_mut().find(|need| need.slot == slot) {
+            need.reads = reads;
+        }
+        Ok(())
+    }
+
+    /// Makes a slot readable to the gateway alone.
+    fn hide_from(&mut self, node: NodeId, slot: SlotId, reader: Reader) -> Result<(), RequestError> {
+        if let Filled::By(endpoint) = self.filled_at(node, slot) {
+            let fetch = self.fetch(node, endpoint, reader.stage())?;
+            let fetch = self.fetch_node(node, fetch);
+            fetch.hidden.insert(slot);
+            match reader {
+                Reader::Relation => {}
+                Reader::Derived(derived) => fetch.derived.insert(derived),
+                Reader::Above => fetch.read_from_above = true,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who reads a slot that is not shown.
+#[derive(Clone, Copy)]
+enum Reader {
+    /// A relation's rule: before the gate.
+    Relation,
+    /// The rules of a derived slot of the same node.
+    Derived(SlotId),
+    /// The rules of a node above.
+    Above,
+}
+
+impl Reader {
+    fn stage(self) -> Stage {
+        match self {
+            Self::Relation => Stage::Relation,
+            Self::Derived(_) | Self::Above => Stage::Answer,
+        }
+    }
+
+    fn below(self) -> Self {
+        match self {
+            Self::Relation => Self::Relation,
+            Self::Derived(_) | Self::Above => Self::Above,
+        }
+    }
+}
+
+/// The selection of a slot, made where it is new.
+pub(crate) fn enter<'s>(level: &'s mut Vec<Selection>, snapshot: &Snapshot, slot: SlotId) -> &'s mut Selection {
+    let at = level.iter().position(|selection| selection.what == What::Slot(slot)).unwrap_or_else(|| {
+        let key = Arc::clone(&snapshot.contract.slot(slot).name);
+        level.push(Selection { key, what: What::Slot(slot), arguments: Vec::new(), children: Vec::new() });
+        level.len() - 1
+    });
+    #[expect(clippy::indexing_slicing, reason = "found or pushed just above")]
+    &mut level[at]
+}

@@ -1,0 +1,223 @@
+//! What a fetch answered for one entity, its records gone through once for everything that is wanted of them.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use super::list;
+use super::pick::{Picked, pick};
+use super::read::RowView;
+use super::write::{Writer, Written};
+use crate::base::code::{ErrorCode, ItemState};
+use crate::engine::convert::combine::combine;
+use crate::engine::convert::convert;
+use crate::engine::execute::frame::{Failure, Part, RowAnswer};
+use crate::engine::operation::Selection;
+use crate::engine::plan::FetchId;
+use crate::model::binding::Endpoint;
+use crate::model::binding::conversion::{Combine, Conversion};
+use crate::model::binding::mapping::{Entry, Mapping, Read};
+use crate::model::contract::Slot;
+
+/// A slot's reading, and the answer it is read from.
+#[derive(Clone, Copy)]
+pub struct Fetched<'a> {
+    /// `None`: the plan has no such fetch.
+    pub fetch: Option<FetchId>,
+    pub answer: &'a RowAnswer,
+    pub endpoint: &'a Endpoint,
+    pub entry: &'a Entry,
+}
+
+/// One part's records with their wanted values.
+pub struct PickedPart<'a> {
+    pub part: &'a Part,
+    /// A record that is not JSON spoils its part.
+    pub records: Result<Vec<(&'a str, Picked<'a>)>, Failure>,
+}
+
+/// The picked records of each fetch of one entity, made when they are first read.
+#[derive(Default)]
+pub struct Picks<'a> {
+    by_fetch: Vec<OnceCell<Rc<[PickedPart<'a>]>>>,
+}
+
+impl<'a> Picks<'a> {
+    pub fn new(fetches: usize) -> Self {
+        Self { by_fetch: (0..fetches).map(|_| OnceCell::new()).collect() }
+    }
+
+    fn of(&self, fetch: FetchId, make: impl FnOnce() -> Rc<[PickedPart<'a>]>) -> Rc<[PickedPart<'a>]> {
+        match self.by_fetch.get(fetch) {
+            Some(cell) => Rc::clone(cell.get_or_init(make)),
+            None => make(),
+        }
+    }
+}
+
+impl<'a> Fetched<'a> {
+    /// The parts of the answer, or why there are none. "Nothing to ask with" is no parts.
+    pub fn parts(&self) -> Result<&'a [Part], Failure> {
+        let source = self.endpoint.source;
+        match self.answer {
+            RowAnswer::Parts(parts) => Ok(parts),
+            RowAnswer::NoKey => Ok(&[]),
+            RowAnswer::Missing(failure) => Err(*failure),
+            RowAnswer::NotAsked => {
+                Err(Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: Some(source) })
+            }
+        }
+    }
+
+    /// The records with everything picked that the plan wants of them and this entity's relations give.
+    pub fn picked(&self, view: &RowView<'a>) -> Result<Rc<[PickedPart<'a>]>, Failure> {
+        let parts = self.parts()?;
+        let Some(id) = self.fetch else { return Ok(Rc::from([])) };
+        let Some(fetch) = view.node.fetches.get(id) else { return Ok(Rc::from([])) };
+        let mapping = &self.endpoint.mapping;
+        Ok(view.picks.of(id, || {
+            let given = &view.row.rights.slots;
+            let wanted = mapping.wanted_terms(|slot| {
+                fetch.hidden.contains(slot) || (fetch.shown.contains(slot) && given.contains(slot))
+            });
+            parts.iter().map(|part| self.pick_part(part, mapping, &wanted)).collect()
+        }))
+    }
+
+    fn pick_part(&self, part: &'a Part, mapping: &Mapping, wanted: &[bool]) -> PickedPart<'a> {
+        let bad = Failure::unavailable(ErrorCode::SourceBadAnswer, self.endpoint.source);
+        let records = part.outcome.as_ref().map_err(|failure| *failure).and_then(|records| {
+            let pick_one = |record: &'a bytes::Bytes| {
+                let text = std::str::from_utf8(record).map_err(|_| bad)?;
+                Ok((text, pick(text, mapping, wanted).map_err(|_| bad)?))
+            };
+            records.iter().map(pick_one).collect()
+        });
+        PickedPart { part, records }
+    }
+}
+
+impl Writer<'_> {
+    /// A slot of a fetch's answer.
+    pub(super) fn fetched<'v>(
+        &mut self,
+        view: &RowView<'v>,
+        slot: &Slot,
+        fetched: &Fetched<'v>,
+        selection: &Selection,
+    ) -> Written {
+        let entry = fetched.entry;
+        if let Read::Constant(value) = &entry.read {
+            self.out.extend_from_slice(value.as_bytes());
+            return Written::answered();
+        }
+        let parts = match fetched.picked(view) {
+            Ok(parts) => parts,
+            Err(failure) => return self.failed(failure),
+        };
+        match &entry.read {
+            Read::Scalar { at, conversion } => self.combined(fetched, &parts, *at, conversion),
+            Read::Object { at, inside } => self.first_object(view, &parts, *at, inside, selection),
+            Read::Scalars { over, conversion, split } => {
+                list::scalars(self, fetched.endpoint, &parts, *over, conversion, split.as_deref())
+            }
+            Read::Objects { over, inside, only } => {
+                let reading = list::Reading { over: *over, inside, only: only.as_ref() };
+                list::objects(self, view, slot, fetched.endpoint, &parts, reading, selection)
+            }
+            _ => {
+                self.null();
+                Written::no_record()
+            }
+        }
+    }
+
+    pub(super) fn failed(&mut self, failure: Failure) -> Written {
+        self.null();
+        Written::failed(failure)
+    }
+
+    /// One value of the records of all keys and instances.
+    fn combined(
+        &mut self,
+        fetched: &Fetched<'_>,
+        parts: &[PickedPart<'_>],
+        at: usize,
+        conversion: &Conversion,
+    ) -> Written {
+        let entry = fetched.entry;
+        let bad = |code| Failure::unavailable(code, fetched.endpoint.source);
+        let mut values: Vec<Vec<u8>> = Vec::new();
+        let mut silent = None;
+        for part in parts {
+            let records = match &part.records {
+                Ok(records) => records,
+                Err(failure) => {
+                    silent = silent.or(Some(*failure));
+                    continue;
+                }
+            };
+            if let Some(absent) = &entry.absent {
+                values.extend(std::iter::repeat_n(absent.as_bytes().to_vec(), part.part.absent));
+            }
+            for (_, picked) in records {
+                let Some(raw) = picked.get(at) else {
+                    if entry.required {
+                        return self.failed(bad(ErrorCode::SourceBadAnswer));
+                    }
+                    continue;
+                };
+                let mut value = Vec::new();
+                if convert(raw, conversion, &mut value).is_err() {
+                    return self.failed(bad(ErrorCode::ValueInvalid));
+                }
+                values.push(value);
+            }
+        }
+        let texts = values.iter().filter_map(|value| std::str::from_utf8(value).ok()).filter(|value| *value != "null");
+        let texts: Vec<&str> = texts.collect();
+        if let Some(failure) = silent.filter(|_| !settled(entry.combine, &texts)) {
+            return self.failed(failure);
+        }
+        if texts.is_empty() {
+            self.null();
+            return Written::no_record();
+        }
+        match combine(texts, entry.combine, conversion.kind(), &mut self.out) {
+            Ok(()) => Written::answered(),
+            Err(_) => self.failed(bad(ErrorCode::ValueInvalid)),
+        }
+    }
+
+    /// An object with a place of its own: of the first record that has it.
+    fn first_object(
+        &mut self,
+        view: &RowView<'_>,
+        parts: &[PickedPart<'_>],
+        at: usize,
+        inside: &Mapping,
+        selection: &Selection,
+    ) -> Written {
+        for part in parts {
+            let records = match &part.records {
+                Ok(records) => records,
+                Err(failure) => return self.failed(*failure),
+            };
+            let object = records.iter().find_map(|(_, picked)| picked.get(at).filter(|raw| raw.starts_with('{')));
+            if let Some(raw) = object {
+                return self.element(view, raw, inside, None, &selection.children);
+            }
+        }
+        self.null();
+        Written::no_record()
+    }
+}
+
+/// With some instances silent, only an answer that no further one could change stands.
+fn settled(how: Combine, texts: &[&str]) -> bool {
+    match how {
+        Combine::Any => texts.contains(&"true"),
+        Combine::All => texts.contains(&"false"),
+        Combine::First => !texts.is_empty(),
+        Combine::Sum | Combine::Max | Combine::Min => false,
+    }
+}
