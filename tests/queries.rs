@@ -152,3 +152,29 @@ async fn introspection_shows_only_what_the_role_may_see() {
     let some = fields(&ask(&world.gateway, &grid, query, json!({})).await);
     assert!(some.contains(&"housing".to_owned()) && !some.contains(&"medical".to_owned()), "{some:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_that_do_not_fit_are_told_so() {
+    let world = world().await;
+    let of = |argument: &str| {
+        format!(r#"query($id: ID!) {{ household(id: $id) {{ funds {{ disbursements({argument}) {{ paidOn }} }} }} }}"#)
+    };
+    for (argument, said) in [
+        ("from: \"lately\"", "must be a date"),
+        ("first: -1", "between 0 and 500"),
+        ("first: 501", "between 0 and 500"),
+    ] {
+        let answer = ask(&world.gateway, &supervisor(), &of(argument), json!({ "id": HOUSEHOLD })).await;
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "VALIDATION_FAILED", "{argument}");
+        assert!(answer["errors"][0]["message"].as_str().expect("a message").contains(said), "{answer:#}");
+    }
+    let dates =
+        ask(&world.gateway, &supervisor(), &of("from: \"2026-05\", to: \"2026-06-15\""), json!({ "id": HOUSEHOLD }))
+            .await;
+    let list = dates["data"]["household"]["funds"]["disbursements"].as_array().expect("a list");
+    assert!(!list.is_empty());
+    for one in list {
+        let on = one["paidOn"].as_str().expect("a date");
+        assert!(("2026-05-01"..="2026-06-15").contains(&on), "{on}");
+    }
+}

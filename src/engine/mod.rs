@@ -10,3 +10,4 @@ pub mod execute;
 pub mod operation;
 pub mod plan;
 pub mod project;
+mod scalar;

@@ -14,6 +14,7 @@ use apollo_compiler::validation::Valid;
 use serde_json::{Map, Value};
 
 use super::error::RequestError;
+use super::scalar;
 use crate::base::code::ErrorCode;
 use crate::base::nesting::{self, TooMuch};
 use crate::model::contract::{Contract, EntityId, RootKind, Shape, SlotId};
@@ -147,9 +148,18 @@ impl Document {
             .map_err(|_| RequestError::new(ErrorCode::BadRequest, "variables are not a JSON object".to_owned()))?;
         let coerced = coerce_variable_values(&contract.published, operation, &given)
             .map_err(|error| RequestError::new(ErrorCode::ValidationFailed, error.message().to_string()))?;
-        serde_json::to_vec(&*coerced)
+        let coerced: Map<String, Value> = serde_json::to_vec(&*coerced)
             .and_then(|bytes| serde_json::from_slice(&bytes))
-            .map_err(|_| RequestError::new(ErrorCode::BadRequest, "variables are not JSON".to_owned()))
+            .map_err(|_| RequestError::new(ErrorCode::BadRequest, "variables are not JSON".to_owned()))?;
+        for definition in &operation.variables {
+            if let Some(value) = coerced.get(definition.name.as_str()) {
+                scalar::check(definition.ty.inner_named_type(), value).map_err(|reason| {
+                    let message = format!("the variable `${}` {reason}", definition.name);
+                    RequestError::new(ErrorCode::ValidationFailed, message)
+                })?;
+            }
+        }
+        Ok(coerced)
     }
 
     /// Collects the operation's fields, with `@skip` and `@include` decided by the variables.
@@ -409,7 +419,14 @@ fn arguments(field: &Field) -> Result<Vec<Argument>, RequestError> {
         let default = definition.default_value.as_ref().map(|value| constant(value)).transpose()?;
         let value = match field.specified_argument_by_name(&definition.name).map(AsRef::as_ref) {
             Some(AstValue::Variable(variable)) => ArgumentValue::Variable(variable.as_str().into(), default),
-            Some(value) => ArgumentValue::Given(constant(value)?),
+            Some(value) => {
+                let value = constant(value)?;
+                scalar::check(definition.ty.inner_named_type(), &value).map_err(|reason| {
+                    let message = format!("the argument `{}` {reason}", definition.name);
+                    RequestError::new(ErrorCode::ValidationFailed, message)
+                })?;
+                ArgumentValue::Given(value)
+            }
             None => match default {
                 Some(default) => ArgumentValue::Given(default),
                 None => continue,

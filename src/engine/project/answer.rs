@@ -13,7 +13,7 @@ use crate::engine::authorize::Asking;
 use crate::engine::execute::frame::{Failure, Frame, Row, RowAnswer};
 use crate::engine::execute::{RootAnswer, RootRows};
 use crate::engine::operation::{Selection, What};
-use crate::engine::plan::{Plan, Stage};
+use crate::engine::plan::{Node, Plan, Stage};
 use crate::model::contract::SlotId;
 use crate::model::snapshot::Snapshot;
 
@@ -115,8 +115,7 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
                 writer.entity_object(view, &selection.children);
             }
             None => {
-                let undecided = root.frame.rows.first().and_then(|row| row.undecided);
-                writer.journal.note(undecided.map_or(Cause::NotFound, Cause::Failed));
+                absent(writer, parts.plan.node(root.frame.node), root.frame.rows.first());
                 writer.null();
             }
         },
@@ -126,6 +125,19 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
             connection(writer, &page, selection);
         }
     }
+}
+
+/// Why an entity is not answered. Where no grant of the caller's gives anything of what was asked, whoever it is asked
+/// of, the grants that would are named; else an absent entity and an unrelated one look alike.
+fn absent(writer: &mut Writer<'_>, node: &Node, row: Option<&Row>) {
+    if node.shown.is_empty() && !node.refused.is_empty() {
+        for slot in node.refused.iter() {
+            writer.refuse(slot);
+        }
+        return;
+    }
+    let undecided = row.and_then(|row| row.undecided);
+    writer.journal.note(undecided.map_or(Cause::NotFound, Cause::Failed));
 }
 
 /// Whether the caller may know that the entity exists: it stands in a relation, and the entity is established.
@@ -249,6 +261,7 @@ struct Group {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum GroupKey {
     NotFound,
+    First(usize),
     Refused(String),
     Failed(Failure),
 }
@@ -259,6 +272,7 @@ fn errors(writer: &Writer<'_>, parts: &Parts<'_>, refusals: &[(Vec<Segment>, Str
     for (cause, path) in writer.journal.notes() {
         let key = match cause {
             Cause::NotFound => GroupKey::NotFound,
+            Cause::First(most) => GroupKey::First(*most),
             Cause::Refused(slot) => GroupKey::Refused(
                 grants.entry(*slot).or_insert_with(|| parts.asking.denied(parts.snapshot, *slot).to_string()).clone(),
             ),
@@ -286,6 +300,7 @@ fn error(parts: &Parts<'_>, key: &GroupKey, group: &Group) -> (ErrorCode, Value)
         GroupKey::NotFound => {
             (ErrorCode::Forbidden, "there is no such record, or none of your grants reaches it".to_owned(), json!({}))
         }
+        GroupKey::First(most) => (ErrorCode::ValidationFailed, format!("`first` is between 0 and {most}"), json!({})),
         GroupKey::Refused(grant) => {
             (ErrorCode::Forbidden, format!("not permitted: {grant}"), json!({ "grant": grant }))
         }

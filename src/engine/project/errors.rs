@@ -23,6 +23,8 @@ pub enum Cause {
     Failed(Failure),
     /// There is no such entity, or none the caller stands in a relation to: indistinguishable.
     NotFound,
+    /// `first` is not between 0 and this.
+    First(usize),
 }
 
 /// What is missing, in the order of the answer.

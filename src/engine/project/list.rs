@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::errors::Segment;
+use super::errors::{Cause, Segment};
 use super::fetched::PickedPart;
 use super::pick::{pick, text_of};
 use super::read::{Filling, RowView, over_elements, pieces};
@@ -201,10 +201,15 @@ fn cut(
         *found = dated.into_iter().map(|(_, element)| element).collect();
     }
     let first = match argument("first") {
-        Value::Null => FIRST_DEFAULT,
-        value => value.as_u64().and_then(|first| usize::try_from(first).ok()).unwrap_or(0),
+        Value::Null => FIRST_DEFAULT.min(rule.first_max),
+        value => match value.as_u64().and_then(|first| usize::try_from(first).ok()) {
+            Some(first) if first <= rule.first_max => first,
+            _ => {
+                writer.journal.note(Cause::First(rule.first_max));
+                return Err(Written::refused());
+            }
+        },
     };
-    let first = first.min(rule.first_max);
     let truncated = found.len() > first;
     found.truncate(first);
     Ok(truncated)
@@ -262,7 +267,7 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
             return Written::no_record();
         };
         if writer.is_caller() && below.row.rights.relations.is_empty() {
-            writer.journal.note(super::errors::Cause::NotFound);
+            writer.journal.note(Cause::NotFound);
             writer.null();
             return Written::refused();
         }
