@@ -85,7 +85,11 @@ async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt) -> Result<
     match pool {
         Pool::Sqlite(options, max, pool) => {
             let pool = pool.get_or_init(async || {
-                SqlitePoolOptions::new().max_connections(*max).connect_lazy_with(options.as_ref().clone())
+                // Opened anew for each call: an open file is read on when it has been replaced or taken away.
+                SqlitePoolOptions::new()
+                    .max_connections(*max)
+                    .after_release(|_, _| Box::pin(async { Ok(false) }))
+                    .connect_lazy_with(options.as_ref().clone())
             });
             let marks = vec!["?"; keys.len()].join(",");
             let statement = statement(call, ask, &columns, at, key_given.then(|| format!("IN ({marks})")));
