@@ -1,6 +1,9 @@
 //! The whole gateway with the demo departments, in one process: what end-to-end tests stand on.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod document;
+pub mod sources;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -9,6 +12,7 @@ use departments::{Options, Running};
 use huxiang::answer::{Gateway, GraphqlRequest};
 use huxiang::base::fault::Faults;
 use huxiang::identify::{Identity, Principal};
+use huxiang::model::binding::format::Limits;
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Map, Value, json};
 
@@ -18,7 +22,8 @@ pub const HOUSEHOLD: &str = "331122101348000001";
 pub struct World {
     pub departments: Running,
     pub gateway: Gateway,
-    folder: PathBuf,
+    /// Holds the audit store.
+    pub folder: PathBuf,
 }
 
 impl Drop for World {
@@ -33,10 +38,18 @@ pub async fn world() -> World {
 }
 
 pub async fn world_with(options: Options) -> World {
+    world_edited(options, |_| {}).await
+}
+
+/// With a change to the snapshot before the gateway starts on it: shorter deadlines, other limits.
+pub async fn world_edited(options: Options, edit: impl FnOnce(&mut Snapshot)) -> World {
     let departments = departments::start(options).await.expect("the departments start");
     let folder = std::env::temp_dir().join(format!("huxiang-test-{}-{:x}", std::process::id(), rand()));
     std::fs::create_dir_all(&folder).expect("a folder for the audit store");
-    let gateway = gateway(Path::new(env!("CARGO_MANIFEST_DIR")), departments.variables(), &folder).await;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut snapshot = snapshot(root, departments.variables(), &folder);
+    edit(&mut snapshot);
+    let gateway = Gateway::start(snapshot).await.expect("the gateway starts");
     World { departments, gateway, folder }
 }
 
@@ -46,7 +59,11 @@ fn rand() -> u64 {
 }
 
 /// A gateway over the files under `root`.
-pub async fn gateway(root: &Path, mut variables: BTreeMap<String, String>, folder: &Path) -> Gateway {
+pub async fn gateway(root: &Path, variables: BTreeMap<String, String>, folder: &Path) -> Gateway {
+    Gateway::start(snapshot(root, variables, folder)).await.expect("the gateway starts")
+}
+
+fn snapshot(root: &Path, mut variables: BTreeMap<String, String>, folder: &Path) -> Snapshot {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key pair");
     variables.insert("DEMO_ISSUER_PUBLIC_KEY".to_owned(), key.public_key_pem());
     variables.insert("DEMO_ISSUER_PRIVATE_KEY".to_owned(), key.serialize_pem());
@@ -55,7 +72,17 @@ pub async fn gateway(root: &Path, mut variables: BTreeMap<String, String>, folde
     let snapshot = Snapshot::load(&Folders::under(root), &|name| variables.get(name).cloned(), &mut faults);
     let Some(mut snapshot) = snapshot else { panic!("the files have faults:\n{}", faults.render()) };
     snapshot.config.audit.store = folder.join("audit.sqlite");
-    Gateway::start(snapshot).await.expect("the gateway starts")
+    snapshot
+}
+
+/// Changes the limits of connections, by the id of their source.
+pub fn edit_limits(snapshot: &mut Snapshot, edit: impl Fn(&str, &mut Limits)) {
+    for source in &mut snapshot.bindings.sources {
+        for connection in &mut source.connections {
+            let connection = std::sync::Arc::get_mut(connection).expect("nobody else holds it yet");
+            edit(&source.id, &mut connection.limits);
+        }
+    }
 }
 
 /// A caller with a role, in the government's network unless it is a household.

@@ -102,9 +102,10 @@ impl Execution<'_> {
             inputs.push((Arc::clone(name), text.to_string()));
         }
         if let Some(requirement) = &endpoint.requires {
-            let facts = view.facts(&requirement.inputs);
+            let (facts, missing) = view.facts(&requirement.inputs);
             if requirement.when.evaluate(&facts, &self.asking.principal, self.asking.today) != Truth::True {
-                return Err(RowAnswer::Missing(Failure::undetermined(ErrorCode::InputMissing, endpoint.source)));
+                let unmet = Failure::undetermined(ErrorCode::InputMissing, endpoint.source);
+                return Err(RowAnswer::Missing(missing.map_or(unmet, |failure| self.blamed(failure))));
             }
         }
         let wanted = endpoint.selects_fields.then(|| {

@@ -253,8 +253,10 @@ fn cursor(writer: &mut Writer<'_>, cursor: Option<&String>) {
 
 /// Notes with one cause, one source or one missing grant: one error.
 #[derive(Default)]
-struct Group {
+struct Group<'j> {
     paths: Vec<Value>,
+    /// The place noted last: several parts of one object that is null are one place.
+    last: Option<&'j [Segment]>,
     count: usize,
 }
 
@@ -267,7 +269,7 @@ enum GroupKey {
 }
 
 fn errors(writer: &Writer<'_>, parts: &Parts<'_>, refusals: &[(Vec<Segment>, String)]) -> Vec<(ErrorCode, Value)> {
-    let mut groups: BTreeMap<GroupKey, Group> = BTreeMap::new();
+    let mut groups: BTreeMap<GroupKey, Group<'_>> = BTreeMap::new();
     let mut grants: BTreeMap<SlotId, String> = BTreeMap::new();
     for (cause, path) in writer.journal.notes() {
         let key = match cause {
@@ -279,6 +281,9 @@ fn errors(writer: &Writer<'_>, parts: &Parts<'_>, refusals: &[(Vec<Segment>, Str
             Cause::Failed(failure) => GroupKey::Failed(*failure),
         };
         let group = groups.entry(key).or_default();
+        if group.last.replace(path) == Some(path) {
+            continue;
+        }
         group.count += 1;
         if group.paths.len() < PATHS_MAX {
             group.paths.push(json_path(path));
@@ -295,7 +300,7 @@ fn errors(writer: &Writer<'_>, parts: &Parts<'_>, refusals: &[(Vec<Segment>, Str
     errors
 }
 
-fn error(parts: &Parts<'_>, key: &GroupKey, group: &Group) -> (ErrorCode, Value) {
+fn error(parts: &Parts<'_>, key: &GroupKey, group: &Group<'_>) -> (ErrorCode, Value) {
     let (code, message, mut extensions) = match key {
         GroupKey::NotFound => {
             (ErrorCode::Forbidden, "there is no such record, or none of your grants reaches it".to_owned(), json!({}))
@@ -311,7 +316,7 @@ fn error(parts: &Parts<'_>, key: &GroupKey, group: &Group) -> (ErrorCode, Value)
                 || json!({}),
                 |source| json!({ "source": &*source.id, "sourceTitle": &*source.title, "state": failure.state }),
             );
-            (failure.code, message(failure.code, title), extensions)
+            (failure.code, message(*failure, title), extensions)
         }
     };
     let first = group.paths.first().cloned().unwrap_or(Value::Null);
@@ -325,9 +330,9 @@ fn error(parts: &Parts<'_>, key: &GroupKey, group: &Group) -> (ErrorCode, Value)
 }
 
 /// What callers are told of a failure: what happened and what to do, never what the source said.
-pub fn message(code: ErrorCode, title: &str) -> String {
+pub fn message(failure: Failure, title: &str) -> String {
     let source = if title.is_empty() { "the source" } else { title };
-    match code {
+    match failure.code {
         ErrorCode::SourceTimeout => format!("{source} did not answer in time; ask again later"),
         ErrorCode::SourceUnreachable => format!("{source} cannot be reached; ask again later"),
         ErrorCode::SourceError => format!(
@@ -341,6 +346,9 @@ pub fn message(code: ErrorCode, title: &str) -> String {
             format!("{source} gave a value that does not fit the field; tell the operator the request id")
         }
         ErrorCode::OutsideTerritory => format!("{source} does not cover this division"),
+        ErrorCode::InputMissing if failure.state == ItemState::Unavailable => {
+            format!("{source} did not give what other departments are asked with; ask again later")
+        }
         ErrorCode::InputMissing => format!("what {source} has to be asked with is not there or not known"),
         ErrorCode::LimitExceeded => {
             "the request needs more calls than one request may make; ask for less at once".to_owned()
@@ -357,7 +365,7 @@ pub(super) fn reason(writer: &Writer<'_>, view: &RowView<'_>, slot: SlotId, writ
         (ItemState::Refused, _) => Some(asking.denied(view.snapshot, slot).to_string()),
         (_, Some(failure)) if !written.has_value() => {
             let title = failure.source.map_or("", |source| &view.snapshot.bindings.source(source).title);
-            Some(message(failure.code, title))
+            Some(message(failure, title))
         }
         _ => None,
     }

@@ -33,9 +33,8 @@ pub(super) fn write(
     let (facts, missing) = view.rule_facts(&need.reads);
     let decision = ladder.decide(&facts, &asking.principal, asking.today);
     let Some(level) = &decision.level else {
-        writer.null();
         let unknown = Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: None };
-        return Written::failed(Failure { state: ItemState::Undetermined, ..missing.unwrap_or(unknown) });
+        return writer.failed(Failure { state: ItemState::Undetermined, ..missing.unwrap_or(unknown) });
     };
     let readable = |rule: &LadderRule| rule.when.inputs().iter().all(|path| readable(view, path));
     let fired: Vec<Value> =

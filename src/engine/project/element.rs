@@ -163,8 +163,7 @@ impl Writer<'_> {
             Ok(_) if self.out.get(start..) == Some(b"null") => Written::no_record(),
             Ok(_) => Written::answered(),
             Err(_) => {
-                self.null();
-                Written::failed(Failure { state: ItemState::Unavailable, code: ErrorCode::ValueInvalid, source: None })
+                self.failed(Failure { state: ItemState::Unavailable, code: ErrorCode::ValueInvalid, source: None })
             }
         }
     }

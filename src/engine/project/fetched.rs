@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
+use super::errors::Cause;
 use super::list;
 use super::pick::{Picked, pick};
 use super::read::RowView;
@@ -106,16 +107,13 @@ impl Writer<'_> {
         selection: &Selection,
     ) -> Written {
         let entry = fetched.entry;
-        if let Read::Constant(value) = &entry.read {
-            self.out.extend_from_slice(value.as_bytes());
-            return Written::answered();
-        }
         let parts = match fetched.picked(view) {
             Ok(parts) => parts,
             Err(failure) => return self.failed(failure),
         };
         match &entry.read {
             Read::Scalar { at, conversion } => self.combined(fetched, &parts, *at, conversion),
+            Read::Constant(value) => self.constant(&parts, value),
             Read::Object { at, inside } => self.first_object(view, &parts, *at, inside, selection),
             Read::Scalars { over, conversion, split } => {
                 list::scalars(self, fetched.endpoint, &parts, *over, conversion, split.as_deref())
@@ -131,7 +129,9 @@ impl Writer<'_> {
         }
     }
 
+    /// Null, and noted where it stands: an object above is told by its parts.
     pub(super) fn failed(&mut self, failure: Failure) -> Written {
+        self.journal.note(Cause::Failed(failure));
         self.null();
         Written::failed(failure)
     }
@@ -186,6 +186,26 @@ impl Writer<'_> {
             Ok(()) => Written::answered(),
             Err(_) => self.failed(bad(ErrorCode::ValueInvalid)),
         }
+    }
+
+    /// What the binding says of every record: nothing where there is none.
+    fn constant(&mut self, parts: &[PickedPart<'_>], value: &str) -> Written {
+        let mut silent = None;
+        for part in parts {
+            match &part.records {
+                Ok(records) if !records.is_empty() => {
+                    self.out.extend_from_slice(value.as_bytes());
+                    return Written::answered();
+                }
+                Ok(_) => {}
+                Err(failure) => silent = silent.or(Some(*failure)),
+            }
+        }
+        if let Some(failure) = silent {
+            return self.failed(failure);
+        }
+        self.null();
+        Written::no_record()
     }
 
     /// An object with a place of its own: of the first record that has it.

@@ -244,8 +244,7 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
     });
     let list = matches!(slot.shape, Shape::EntityList(_));
     if let Some(failure) = naming_failure(view, slot) {
-        writer.null();
-        return Written::failed(failure);
+        return writer.failed(failure);
     }
     let Some(below) = below else {
         writer.null();

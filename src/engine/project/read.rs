@@ -148,8 +148,8 @@ impl<'a> RowView<'a> {
         Ok(Vec::new())
     }
 
-    /// The named slots as the contract's JSON, for a condition of a binding; what is unavailable is absent.
-    pub fn facts(&self, slots: &[SlotId]) -> Value {
+    /// The named slots as the contract's JSON, for a condition of a binding; as [`Self::rule_facts`].
+    pub fn facts(&self, slots: &[SlotId]) -> (Value, Option<Failure>) {
         let mut reads: Vec<Selection> = Vec::new();
         for slot in slots {
             let mut path: Vec<SlotId> = self.snapshot.contract.above(*slot).collect();
@@ -160,7 +160,7 @@ impl<'a> RowView<'a> {
                 level = &mut crate::engine::plan::enter(level, self.snapshot, slot).children;
             }
         }
-        self.rule_facts(&reads).0
+        self.rule_facts(&reads)
     }
 
     /// What a rule reads, as the contract's JSON; what is unavailable is absent, and the first reason for that.

@@ -187,9 +187,6 @@ impl<'a> Writer<'a> {
                 }
             },
         };
-        if let Some(failure) = written.failure.filter(|_| !written.has_value()) {
-            self.journal.note(Cause::Failed(failure));
-        }
         if written.state == ItemState::Answered && self.is_caller() {
             return self.masked(inside.view(), slot, start, written);
         }

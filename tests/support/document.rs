@@ -1,0 +1,39 @@
+//! Documents that ask for everything, made from the contract.
+
+use huxiang::model::contract::{Contract, EntityId, Shape, SlotId};
+
+/// All fields of a household and of its members, and the state of every item.
+pub fn everything(contract: &Contract) -> String {
+    let household = contract.entity_named("Household").expect("the contract has households");
+    format!("{} items {{ no path state source code message }}", fields_of(contract, household, &mut vec![household]))
+}
+
+/// A query for everything of one household, by `$id`.
+pub fn portrait(contract: &Contract) -> String {
+    format!("query Portrait($id: ID!) {{ household(id: $id) {{ {} }} }}", everything(contract))
+}
+
+fn fields_of(contract: &Contract, entity: EntityId, within: &mut Vec<EntityId>) -> String {
+    selection(contract, &contract.entity(entity).children, within)
+}
+
+fn selection(contract: &Contract, slots: &[SlotId], within: &mut Vec<EntityId>) -> String {
+    let fields = slots.iter().map(|slot| contract.slot(*slot)).filter(|slot| !slot.hidden);
+    fields
+        .filter_map(|slot| match slot.shape {
+            Shape::Leaf(_) | Shape::LeafList(_) => Some(slot.name.to_string()),
+            Shape::Object | Shape::ObjectList => {
+                Some(format!("{} {{ {} }}", slot.name, selection(contract, &slot.children, within)))
+            }
+            // No way back up.
+            Shape::Entity(below) | Shape::EntityList(below) if !within.contains(&below) => {
+                within.push(below);
+                let fields = fields_of(contract, below, within);
+                within.pop();
+                Some(format!("{} {{ {fields} }}", slot.name))
+            }
+            Shape::Entity(_) | Shape::EntityList(_) | Shape::ItemStates => None,
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
