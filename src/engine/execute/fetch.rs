@@ -82,10 +82,11 @@ impl Execution<'_> {
         let source = self.snapshot.bindings.source(endpoint.source);
         if let Some(slot) = self.snapshot.bindings.territory_slot(&self.snapshot.contract, endpoint) {
             let division = view.texts(slot).map_err(|failure| RowAnswer::Missing(self.blamed(failure)))?;
-            let inside = division
-                .first()
-                .is_some_and(|code| source.territory.iter().any(|prefix| code.starts_with(prefix.as_str())));
-            if !inside {
+            let Some(code) = division.first() else {
+                // Where an entity without a division is cannot be known: neither inside nor outside.
+                return Err(RowAnswer::Missing(Failure::undetermined(ErrorCode::InputMissing, endpoint.source)));
+            };
+            if !source.territory.iter().any(|prefix| code.starts_with(prefix.as_str())) {
                 return Err(RowAnswer::Missing(Failure::undetermined(ErrorCode::OutsideTerritory, endpoint.source)));
             }
         }
