@@ -7,8 +7,8 @@ use crate::base::code::ErrorCode;
 use crate::engine::authorize::Permitted;
 use crate::engine::error::RequestError;
 use crate::model::access::{Rights, SlotSet};
-use crate::model::binding::EndpointId;
 use crate::model::binding::mapping::{Mapping, Read};
+use crate::model::binding::{EndpointId, SourceId};
 use crate::model::contract::{EntityId, RootKind, Shape, SlotId};
 use crate::model::snapshot::Snapshot;
 
@@ -56,7 +56,7 @@ impl<'a> Builder<'a> {
         let inherits = via_entity.is_some() && above == via_entity;
         let embedded = self
             .embedded_mapping(&origin)
-            .map(|mapping| mapping.entries.iter().map(|entry| entry.slot).collect())
+            .map(|(mapping, _)| mapping.entries.iter().map(|entry| entry.slot).collect())
             .unwrap_or_default();
         self.nodes.push(Node {
             entity,
@@ -76,8 +76,8 @@ impl<'a> Builder<'a> {
         Ok(self.nodes.len() - 1)
     }
 
-    /// The mapping of the records that name a node's entities.
-    fn embedded_mapping(&self, origin: &Origin) -> Option<&'a Mapping> {
+    /// The mapping of the records that name a node's entities, and whose they are.
+    fn embedded_mapping(&self, origin: &Origin) -> Option<(&'a Mapping, SourceId)> {
         embedded_mapping(self.snapshot, &self.nodes, origin)
     }
 
@@ -214,19 +214,25 @@ pub(super) enum Filled {
     Nothing,
 }
 
-/// The mapping of the records that name a node's entities: of a listing, or of the list that holds them.
-pub(crate) fn embedded_mapping<'a>(snapshot: &'a Snapshot, nodes: &[Node], origin: &Origin) -> Option<&'a Mapping> {
+/// The mapping of the records that name a node's entities, and whose records they are: of a listing, or of the list
+/// that holds them.
+pub(crate) fn embedded_mapping<'a>(
+    snapshot: &'a Snapshot,
+    nodes: &[Node],
+    origin: &Origin,
+) -> Option<(&'a Mapping, SourceId)> {
     match origin {
-        Origin::Query(at) => snapshot.bindings.queries.get(*at)?.as_ref().map(|query| &query.mapping),
+        Origin::Query(at) => snapshot.bindings.queries.get(*at)?.as_ref().map(|query| (&query.mapping, query.source)),
         Origin::Slot { node, slot } => {
             let above = nodes.get(*node)?;
-            let entry = if above.embedded.contains(*slot) {
-                embedded_mapping(snapshot, nodes, &above.origin)?.entry(*slot)?
+            let (mapping, source) = if above.embedded.contains(*slot) {
+                embedded_mapping(snapshot, nodes, &above.origin)?
             } else {
-                snapshot.bindings.endpoint(snapshot.bindings.provider(*slot)?).mapping.entry(*slot)?
+                let endpoint = snapshot.bindings.endpoint(snapshot.bindings.provider(*slot)?);
+                (&endpoint.mapping, endpoint.source)
             };
-            match &entry.read {
-                Read::Objects { inside, .. } => Some(inside),
+            match &mapping.entry(*slot)?.read {
+                Read::Objects { inside, .. } => Some((inside, source)),
                 _ => None,
             }
         }

@@ -2,17 +2,45 @@
 
 use super::list;
 use super::pick::{Picked, pick};
-use super::read::{RowView, over_elements, pieces};
+use super::read::{RowView, over_elements};
 use super::write::{Inside, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::combine::combine;
 use crate::engine::convert::convert;
 use crate::engine::execute::frame::{Failure, Part};
 use crate::engine::operation::Selection;
-use crate::model::binding::Endpoint;
 use crate::model::binding::conversion::Conversion;
-use crate::model::binding::mapping::{Entry, Mapping, Outcome, Read};
+use crate::model::binding::mapping::{Entry, Mapping, Outcome, Read, Term};
+use crate::model::binding::{Endpoint, SourceId};
 use crate::model::contract::{Slot, SlotId};
+
+/// Who told a piece of JSON.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'i> {
+    /// To blame for what does not fit.
+    pub source: SourceId,
+    /// The instance that an element of a list of instances stands for.
+    pub part: Option<(&'i Endpoint, &'i Part)>,
+}
+
+impl Told<'_> {
+    pub(super) fn bad(self, code: ErrorCode) -> Failure {
+        Failure::unavailable(code, self.source)
+    }
+}
+
+/// What stands there is not what the binding says.
+pub(super) struct NotSo;
+
+/// The object at a place; nothing, null and `""` (an empty element of XML) are none.
+pub(super) fn object_at<'r>(picked: &Picked<'r>, at: Term, required: bool) -> Result<Option<&'r str>, NotSo> {
+    match picked.get(at) {
+        None if required => Err(NotSo),
+        None | Some("null" | "\"\"") => Ok(None),
+        Some(raw) if raw.starts_with('{') => Ok(Some(raw)),
+        Some(_) => Err(NotSo),
+    }
+}
 
 impl Writer<'_> {
     /// The selected fields of one JSON object.
@@ -21,15 +49,14 @@ impl Writer<'_> {
         view: &RowView<'_>,
         raw: &str,
         mapping: &Mapping,
-        part: Option<(&Endpoint, &Part)>,
+        told: Told<'_>,
         selections: &[Selection],
     ) -> Written {
         let wanted = mapping.wanted_terms(|slot| self.permitted(view, slot));
         let Ok(picked) = pick(raw, mapping, &wanted) else {
-            self.null();
-            return Written::no_record();
+            return self.failed(told.bad(ErrorCode::SourceBadAnswer));
         };
-        let written = self.object(&Inside::Element { view, raw, mapping, picked: &picked, part }, selections);
+        let written = self.object(&Inside::Element { view, raw, mapping, picked: &picked, told }, selections);
         // An object that is there is a value, whatever its fields are.
         Written { state: ItemState::Answered, failure: None, ..written }
     }
@@ -42,16 +69,18 @@ impl Writer<'_> {
         entry: &Entry,
         raw: &str,
         picked: &Picked<'_>,
-        part: Option<(&Endpoint, &Part)>,
+        told: Told<'_>,
         selection: &Selection,
     ) -> Written {
+        let part = told.part;
         match &entry.read {
             Read::Scalar { at, conversion } => {
                 if let Some((endpoint, part)) = part {
                     return self.of_instance(entry, endpoint, part, *at, conversion);
                 }
                 match picked.get(*at) {
-                    Some(raw) => self.converted(raw, conversion),
+                    Some(raw) => self.converted(raw, conversion, told),
+                    None if entry.required => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
                     None => {
                         self.null();
                         Written::no_record()
@@ -86,31 +115,25 @@ impl Writer<'_> {
                 }
                 Written::answered()
             }
-            Read::Object { at, inside } => match picked.get(*at).filter(|raw| raw.starts_with('{')) {
-                Some(raw) => self.element(view, raw, inside, part, &selection.children),
-                None => {
+            Read::Object { at, inside } => match object_at(picked, *at, entry.required) {
+                Ok(Some(raw)) => self.element(view, raw, inside, told, &selection.children),
+                Ok(None) => {
                     self.null();
                     Written::no_record()
                 }
+                Err(NotSo) => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
             },
-            Read::Scalars { over, conversion, split } => {
-                let elements = over_elements(raw, picked, *over).unwrap_or_default();
-                self.out.push(b'[');
-                let start = self.out.len();
-                for element in elements.iter().flat_map(|element| pieces(element, split.as_deref())) {
-                    let comma = self.out.len() > start;
-                    if comma {
-                        self.out.push(b',');
-                    }
-                    self.converted(&element, conversion);
+            Read::Scalars { over, conversion, split } => match over_elements(raw, picked, *over, entry.required) {
+                Ok(found) => list::values(self, told, &found, conversion, split.as_deref()),
+                Err(_) => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
+            },
+            Read::Objects { over, inside, only } => match over_elements(raw, picked, *over, entry.required) {
+                Ok(found) => {
+                    let reading = list::Reading { over: *over, inside, only: only.as_ref() };
+                    list::elements(self, view, slot, told, &found, reading, selection)
                 }
-                self.out.push(b']');
-                Written::answered()
-            }
-            Read::Objects { over, inside, only } => {
-                let elements = over_elements(raw, picked, *over).unwrap_or_default();
-                list::elements(self, view, slot, &elements, inside, only.as_ref(), selection)
-            }
+                Err(_) => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
+            },
             Read::Reference { .. } | Read::References { .. } => {
                 self.null();
                 Written::no_record()
@@ -132,6 +155,7 @@ impl Writer<'_> {
             // The element itself says so, in its state and code.
             return Written::no_record();
         };
+        let bad = |code| Failure::unavailable(code, endpoint.source);
         let mut values = Vec::new();
         if let Some(absent) = &entry.absent {
             values.extend(std::iter::repeat_n(absent.to_string(), part.absent));
@@ -141,30 +165,36 @@ impl Writer<'_> {
             // The entry stands in the mapping of the list's elements; an instance's elements are its records.
             let Some(mapping) = instance_mapping(endpoint, entry.slot) else { continue };
             let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
+            let raw = pick(text, mapping, &wanted).map(|picked| picked.get(at));
+            let raw = match raw {
+                Ok(Some(raw)) => raw,
+                Ok(None) if !entry.required => continue,
+                Ok(None) | Err(_) => return self.failed(bad(ErrorCode::SourceBadAnswer)),
+            };
             let mut value = Vec::new();
-            if let Some(raw) = pick(text, mapping, &wanted).ok().and_then(|picked| picked.get(at))
-                && convert(raw, conversion, &mut value).is_ok()
-            {
-                values.extend(String::from_utf8(value));
+            if convert(raw, conversion, &mut value).is_err() {
+                return self.failed(bad(ErrorCode::ValueInvalid));
             }
+            values.extend(String::from_utf8(value));
         }
         let texts: Vec<&str> = values.iter().map(String::as_str).filter(|value| *value != "null").collect();
-        if texts.is_empty() || combine(texts, entry.combine, conversion.kind(), &mut self.out).is_err() {
+        if texts.is_empty() {
             self.null();
             return Written::no_record();
         }
-        Written::answered()
+        match combine(texts, entry.combine, conversion.kind(), &mut self.out) {
+            Ok(()) => Written::answered(),
+            Err(_) => self.failed(bad(ErrorCode::ValueInvalid)),
+        }
     }
 
-    /// One raw value, converted; null and a note where it does not fit.
-    pub(super) fn converted(&mut self, raw: &str, conversion: &Conversion) -> Written {
+    /// One raw value, converted.
+    fn converted(&mut self, raw: &str, conversion: &Conversion, told: Told<'_>) -> Written {
         let start = self.out.len();
         match convert(raw, conversion, &mut self.out) {
             Ok(_) if self.out.get(start..) == Some(b"null") => Written::no_record(),
             Ok(_) => Written::answered(),
-            Err(_) => {
-                self.failed(Failure { state: ItemState::Unavailable, code: ErrorCode::ValueInvalid, source: None })
-            }
+            Err(_) => self.failed(told.bad(ErrorCode::ValueInvalid)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
+use super::element::{NotSo, Told, object_at};
 use super::errors::Cause;
 use super::list;
 use super::pick::{Picked, pick};
@@ -86,9 +87,14 @@ impl<'a> Fetched<'a> {
 
     fn pick_part(&self, part: &'a Part, mapping: &Mapping, wanted: &[bool]) -> PickedPart<'a> {
         let bad = Failure::unavailable(ErrorCode::SourceBadAnswer, self.endpoint.source);
+        let reads_inside = mapping.reads_inside(wanted);
         let records = part.outcome.as_ref().map_err(|failure| *failure).and_then(|records| {
             let pick_one = |record: &'a bytes::Bytes| {
                 let text = std::str::from_utf8(record).map_err(|_| bad)?;
+                // A number has no members: that is nonsense, not a record without values. `""` is XML's empty record.
+                if reads_inside && !text.starts_with(['{', '[']) && text != "\"\"" {
+                    return Err(bad);
+                }
                 Ok((text, pick(text, mapping, wanted).map_err(|_| bad)?))
             };
             records.iter().map(pick_one).collect()
@@ -114,13 +120,13 @@ impl Writer<'_> {
         match &entry.read {
             Read::Scalar { at, conversion } => self.combined(fetched, &parts, *at, conversion),
             Read::Constant(value) => self.constant(&parts, value),
-            Read::Object { at, inside } => self.first_object(view, &parts, *at, inside, selection),
+            Read::Object { at, inside } => self.first_object(view, fetched, &parts, *at, inside, selection),
             Read::Scalars { over, conversion, split } => {
-                list::scalars(self, fetched.endpoint, &parts, *over, conversion, split.as_deref())
+                list::scalars(self, fetched, &parts, *over, conversion, split.as_deref())
             }
             Read::Objects { over, inside, only } => {
                 let reading = list::Reading { over: *over, inside, only: only.as_ref() };
-                list::objects(self, view, slot, fetched.endpoint, &parts, reading, selection)
+                list::objects(self, view, slot, fetched, &parts, reading, selection)
             }
             _ => {
                 self.null();
@@ -212,19 +218,24 @@ impl Writer<'_> {
     fn first_object(
         &mut self,
         view: &RowView<'_>,
+        fetched: &Fetched<'_>,
         parts: &[PickedPart<'_>],
         at: usize,
         inside: &Mapping,
         selection: &Selection,
     ) -> Written {
+        let told = Told { source: fetched.endpoint.source, part: None };
         for part in parts {
             let records = match &part.records {
                 Ok(records) => records,
                 Err(failure) => return self.failed(*failure),
             };
-            let object = records.iter().find_map(|(_, picked)| picked.get(at).filter(|raw| raw.starts_with('{')));
-            if let Some(raw) = object {
-                return self.element(view, raw, inside, None, &selection.children);
+            for (_, picked) in records {
+                match object_at(picked, at, fetched.entry.required) {
+                    Ok(Some(raw)) => return self.element(view, raw, inside, told, &selection.children),
+                    Ok(None) => {}
+                    Err(NotSo) => return self.failed(told.bad(ErrorCode::SourceBadAnswer)),
+                }
             }
         }
         self.null();

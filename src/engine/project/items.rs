@@ -164,7 +164,8 @@ fn info(
 fn source_of(view: &RowView<'_>, slot: SlotId) -> Option<SourceId> {
     match view.filling(slot) {
         Filling::Answer(fetched) => Some(fetched.endpoint.source),
-        Filling::Embedded(..) | Filling::Key => view
+        Filling::Embedded(.., source) => Some(source),
+        Filling::Key => view
             .snapshot
             .bindings
             .establishes

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::element::Told;
 use super::errors::{Cause, Segment};
-use super::fetched::PickedPart;
+use super::fetched::{Fetched, PickedPart};
 use super::pick::{pick, text_of};
 use super::read::{Filling, RowView, over_elements, pieces};
 use super::write::{Mode, Writer, Written};
@@ -27,9 +28,14 @@ pub(super) struct Reading<'m> {
     pub only: Option<&'m Test>,
 }
 
+/// Whether an element is an object, as those of a list of objects are; null is none, and no error.
+fn is_object(element: &str) -> bool {
+    element.trim_start().starts_with('{')
+}
+
 /// Whether an element counts: it is an object, and the binding's `only` holds.
 pub fn counts(element: &str, mapping: &Mapping, only: Option<&Test>) -> bool {
-    if !element.trim_start().starts_with('{') {
+    if !is_object(element) {
         return false;
     }
     let Some(test) = only else { return true };
@@ -44,7 +50,7 @@ pub fn counts(element: &str, mapping: &Mapping, only: Option<&Test>) -> bool {
 /// The elements in the records of all parts, and how many records there were; a part that failed fails the list, for
 /// half a list is not a list.
 fn over_parts<'p>(
-    endpoint: &Endpoint,
+    fetched: &Fetched<'_>,
     parts: &'p [PickedPart<'_>],
     over: Over,
 ) -> Result<(Vec<&'p str>, usize), Failure> {
@@ -52,8 +58,8 @@ fn over_parts<'p>(
     for part in parts {
         for (record, picked) in part.records.as_ref().map_err(|failure| *failure)? {
             count += 1;
-            let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
-            found.extend(over_elements(record, picked, over).map_err(bad)?);
+            let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, fetched.endpoint.source);
+            found.extend(over_elements(record, picked, over, fetched.entry.required).map_err(bad)?);
         }
     }
     Ok((found, count))
@@ -61,16 +67,28 @@ fn over_parts<'p>(
 
 pub(super) fn scalars(
     writer: &mut Writer<'_>,
-    endpoint: &Endpoint,
+    fetched: &Fetched<'_>,
     parts: &[PickedPart<'_>],
     over: Over,
     conversion: &Conversion,
     split: Option<&str>,
 ) -> Written {
-    let (found, records) = match over_parts(endpoint, parts, over) {
+    let (found, records) = match over_parts(fetched, parts, over) {
         Ok(found) => found,
         Err(failure) => return writer.failed(failure),
     };
+    let written = values(writer, Told { source: fetched.endpoint.source, part: None }, &found, conversion, split);
+    if records == 0 && written.state == ItemState::Answered { Written::no_record() } else { written }
+}
+
+/// A list of scalars; nulls are left out. One that does not fit fails the list, for half a list is not a list.
+pub(super) fn values(
+    writer: &mut Writer<'_>,
+    told: Told<'_>,
+    found: &[&str],
+    conversion: &Conversion,
+    split: Option<&str>,
+) -> Written {
     let start = writer.out.len();
     writer.out.push(b'[');
     let mut count = 0;
@@ -84,31 +102,33 @@ pub(super) fn scalars(
             Ok(_) => count += 1,
             Err(_) => {
                 writer.out.truncate(start);
-                return writer.failed(Failure::unavailable(ErrorCode::ValueInvalid, endpoint.source));
+                return writer.failed(told.bad(ErrorCode::ValueInvalid));
             }
         }
     }
     writer.out.push(b']');
-    if records == 0 { Written::no_record() } else { Written::answered() }
+    Written::answered()
 }
 
 pub(super) fn objects(
     writer: &mut Writer<'_>,
     view: &RowView<'_>,
     slot: &Slot,
-    endpoint: &Endpoint,
+    fetched: &Fetched<'_>,
     parts: &[PickedPart<'_>],
     reading: Reading<'_>,
     selection: &Selection,
 ) -> Written {
+    let endpoint = fetched.endpoint;
     if reading.over == Over::Instances {
         return instances(writer, view, endpoint, parts, reading.inside, selection);
     }
-    let (found, records) = match over_parts(endpoint, parts, reading.over) {
+    let (found, records) = match over_parts(fetched, parts, reading.over) {
         Ok(found) => found,
         Err(failure) => return writer.failed(failure),
     };
-    let written = elements(writer, view, slot, &found, reading.inside, reading.only, selection);
+    let told = Told { source: endpoint.source, part: None };
+    let written = elements(writer, view, slot, told, &found, reading, selection);
     if records == 0 && written.state == ItemState::Answered { Written::no_record() } else { written }
 }
 
@@ -127,23 +147,27 @@ fn instances(
             writer.out.push(b',');
         }
         writer.journal.enter(Segment::Index(at));
-        writer.element(view, "{}", inside, Some((endpoint, part.part)), &selection.children);
+        let told = Told { source: endpoint.source, part: Some((endpoint, part.part)) };
+        writer.element(view, "{}", inside, told, &selection.children);
         writer.journal.leave();
     }
     writer.out.push(b']');
     if parts.is_empty() { Written::no_record() } else { Written::answered() }
 }
 
-/// Elements that are there as JSON, those that count, cut if the list is a long one.
+/// Elements that are there as JSON, those that count, cut if the list is a long one. One that is no object fails it.
 pub(super) fn elements(
     writer: &mut Writer<'_>,
     view: &RowView<'_>,
     slot: &Slot,
+    told: Told<'_>,
     found: &[&str],
-    inside: &Mapping,
-    only: Option<&Test>,
+    Reading { inside, only, .. }: Reading<'_>,
     selection: &Selection,
 ) -> Written {
+    if found.iter().any(|element| !is_object(element) && element.trim() != "null") {
+        return writer.failed(told.bad(ErrorCode::SourceBadAnswer));
+    }
     let mut counted: Vec<&str> = found.iter().copied().filter(|element| counts(element, inside, only)).collect();
     let truncated = match cut(writer, view, slot, &mut counted, inside, selection) {
         Ok(truncated) => truncated,
@@ -158,7 +182,7 @@ pub(super) fn elements(
             writer.out.push(b',');
         }
         writer.journal.enter(Segment::Index(at));
-        writer.element(view, element, inside, None, &selection.children);
+        writer.element(view, element, inside, Told { part: None, ..told }, &selection.children);
         writer.journal.leave();
     }
     writer.out.push(b']');

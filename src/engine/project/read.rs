@@ -13,8 +13,8 @@ use crate::engine::convert::{Converted, convert};
 use crate::engine::execute::frame::{Failure, Frame, Row, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::{Node, Plan, Stage};
-use crate::model::binding::Endpoint;
 use crate::model::binding::mapping::{Entry, Mapping, Over, Read};
+use crate::model::binding::{Endpoint, SourceId};
 use crate::model::contract::SlotId;
 use crate::model::snapshot::Snapshot;
 
@@ -36,8 +36,8 @@ pub struct RowView<'a> {
 pub enum Filling<'a> {
     /// The entity's own key.
     Key,
-    /// The record that named the entity.
-    Embedded(&'a Mapping, &'a Entry),
+    /// The record that named the entity, and whose it is.
+    Embedded(&'a Mapping, &'a Entry, SourceId),
     /// A fetch's answer.
     Answer(Fetched<'a>),
     /// A ladder of rules.
@@ -71,11 +71,11 @@ impl<'a> RowView<'a> {
             return Filling::Key;
         }
         if self.node.embedded.contains(slot)
-            && let Some(mapping) =
+            && let Some((mapping, source)) =
                 crate::engine::plan::embedded_mapping(self.snapshot, &self.plan.nodes, &self.node.origin)
             && let Some(entry) = mapping.entry(slot)
         {
-            return Filling::Embedded(mapping, entry);
+            return Filling::Embedded(mapping, entry, source);
         }
         if let Some(id) = self.snapshot.bindings.provider(slot) {
             let endpoint = self.snapshot.bindings.endpoint(id);
@@ -98,7 +98,7 @@ impl<'a> RowView<'a> {
     pub fn texts(&self, slot: SlotId) -> Result<Vec<Arc<str>>, Failure> {
         match self.filling(slot) {
             Filling::Key => Ok(self.row.key.iter().cloned().collect()),
-            Filling::Embedded(mapping, entry) => {
+            Filling::Embedded(mapping, entry, _) => {
                 let record =
                     self.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or("null");
                 Ok(entry_texts(record, mapping, entry).unwrap_or_default())
@@ -138,7 +138,7 @@ impl<'a> RowView<'a> {
                     }
                     return Ok(Vec::new());
                 }
-                Filling::Embedded(mapping, entry) => {
+                Filling::Embedded(mapping, entry, _) => {
                     let record = self.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok());
                     return Ok(texts_inside(record.unwrap_or("null"), mapping, entry, &path).unwrap_or_default());
                 }
@@ -180,7 +180,7 @@ impl<'a> RowView<'a> {
         let key = self.snapshot.contract.entity(target).key;
         let mut found = Vec::new();
         match self.filling(slot) {
-            Filling::Embedded(mapping, entry) => {
+            Filling::Embedded(mapping, entry, _) => {
                 if let Some(record) = &self.row.embedded {
                     let _ = record_entities(record, mapping, entry, key, &mut found);
                 }
@@ -208,9 +208,9 @@ fn entry_texts(record: &str, mapping: &Mapping, entry: &Entry) -> Result<Vec<Arc
             (picked.get(*at).into_iter().collect(), conversion, None)
         }
         Read::Scalars { over, conversion, split } => {
-            (over_elements(record, &picked, *over)?, conversion, split.as_deref())
+            (over_elements(record, &picked, *over, false)?, conversion, split.as_deref())
         }
-        Read::References { over, conversion } => (over_elements(record, &picked, *over)?, conversion, None),
+        Read::References { over, conversion } => (over_elements(record, &picked, *over, false)?, conversion, None),
         Read::Constant(value) => {
             return Ok(text_of(value).filter(|text| text != "null").map(Into::into).into_iter().collect());
         }
@@ -253,11 +253,20 @@ pub fn pieces<'a>(raw: &'a str, split: Option<&str>) -> Vec<std::borrow::Cow<'a,
     }
 }
 
-/// The elements a list reading goes over in one record.
-pub fn over_elements<'r>(record: &'r str, picked: &Picked<'r>, over: Over) -> Result<Vec<&'r str>, NotJson> {
+/// The elements a list reading goes over in one record. `required`: that there is no list is an error.
+pub fn over_elements<'r>(
+    record: &'r str,
+    picked: &Picked<'r>,
+    over: Over,
+    required: bool,
+) -> Result<Vec<&'r str>, NotJson> {
     match over {
         Over::Records => Ok(vec![record]),
-        Over::Array(term) => picked.get(term).map_or_else(|| Ok(Vec::new()), elements),
+        Over::Array(term) => match picked.get(term) {
+            Some(raw) => elements(raw),
+            None if required => Err(NotJson),
+            None => Ok(Vec::new()),
+        },
         Over::Instances => Ok(Vec::new()),
     }
 }
@@ -274,7 +283,7 @@ fn record_entities(
         Read::Objects { over, inside, only } => {
             let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
             let picked = pick(text, mapping, &wanted)?;
-            for element in over_elements(text, &picked, *over)? {
+            for element in over_elements(text, &picked, *over, false)? {
                 if super::list::counts(element, inside, only.as_ref()) {
                     found.push(named(inside, key, &record.slice_ref(element.as_bytes())));
                 }

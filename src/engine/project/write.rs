@@ -6,15 +6,15 @@
 
 use std::sync::Arc;
 
+use super::element::Told;
 use super::errors::{Cause, Journal, Segment};
 use super::pick::{Picked, pick};
 use super::read::{Filling, RowView};
 use super::{derived, items, list};
 use crate::base::code::ItemState;
 use crate::engine::authorize::Asking;
-use crate::engine::execute::frame::{Failure, Part};
+use crate::engine::execute::frame::Failure;
 use crate::engine::operation::{Selection, What};
-use crate::model::binding::Endpoint;
 use crate::model::binding::conversion::Kind;
 use crate::model::binding::mapping::Mapping;
 use crate::model::contract::{Shape, Slot, SlotId};
@@ -71,13 +71,7 @@ pub(super) enum Inside<'i, 'a> {
     /// An entity, at its top or in one of its sections.
     Row(&'i RowView<'a>),
     /// One JSON value: an element of a list, an object of a record.
-    Element {
-        view: &'i RowView<'a>,
-        raw: &'i str,
-        mapping: &'i Mapping,
-        picked: &'i Picked<'i>,
-        part: Option<(&'i Endpoint, &'i Part)>,
-    },
+    Element { view: &'i RowView<'a>, raw: &'i str, mapping: &'i Mapping, picked: &'i Picked<'i>, told: Told<'i> },
 }
 
 impl<'a> Writer<'a> {
@@ -178,8 +172,8 @@ impl<'a> Writer<'a> {
         let start = self.out.len();
         let written = match inside {
             Inside::Row(view) => self.row_slot(view, slot, selection),
-            Inside::Element { view, raw, mapping, picked, part } => match mapping.entry(slot.id) {
-                Some(entry) => self.element_entry(view, slot, entry, raw, picked, *part, selection),
+            Inside::Element { view, raw, mapping, picked, told } => match mapping.entry(slot.id) {
+                Some(entry) => self.element_entry(view, slot, entry, raw, picked, *told, selection),
                 None if slot.shape == Shape::Object => self.section(inside, slot, selection),
                 None => {
                     self.null();
@@ -219,12 +213,12 @@ impl<'a> Writer<'a> {
         }
         match view.filling(slot.id) {
             Filling::Key => self.key(view, slot),
-            Filling::Embedded(mapping, entry) => {
+            Filling::Embedded(mapping, entry, source) => {
                 let raw =
                     view.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or("null");
                 let wanted = mapping.wanted_terms(|wanted| wanted == slot.id);
                 let picked = pick(raw, mapping, &wanted).unwrap_or_default();
-                self.element_entry(view, slot, entry, raw, &picked, None, selection)
+                self.element_entry(view, slot, entry, raw, &picked, Told { source, part: None }, selection)
             }
             Filling::Answer(fetched) => self.fetched(view, slot, &fetched, selection),
             Filling::Derived(ladder) => derived::write(self, view, slot, ladder, selection),

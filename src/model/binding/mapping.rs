@@ -145,6 +145,11 @@ impl Mapping {
         terms
     }
 
+    /// Whether any of the wanted terms is inside the record rather than the record itself.
+    pub fn reads_inside(&self, wanted: &[bool]) -> bool {
+        self.trie.children.values().any(|child| child.leads_to(wanted))
+    }
+
     /// The pointers, from the record's top, that the wanted slots are read from: what a source that takes field
     /// names is asked for.
     pub fn wanted_pointers(&self, wanted: &impl Fn(SlotId) -> bool) -> Vec<Pointer> {
