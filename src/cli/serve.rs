@@ -57,6 +57,7 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, Stop> {
 /// A gateway with its listener bound: clients can connect, and are answered once [`Ready::serve`] runs.
 pub struct Ready {
     pub address: SocketAddr,
+    #[cfg_attr(not(feature = "demo"), expect(dead_code, reason = "only the demo looks behind the listener"))]
     pub gateway: Gateway,
     listener: TcpListener,
     app: Router,

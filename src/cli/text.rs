@@ -1,6 +1,8 @@
 //! Text on a terminal: widths of CJK characters, tables, colours, standard output that may be closed.
 
-use std::io::{IsTerminal as _, Write as _};
+#[cfg(feature = "demo")]
+use std::io::IsTerminal as _;
+use std::io::Write as _;
 
 /// Prints on standard output; a closed pipe is not an error.
 pub fn out(text: &str) {
@@ -82,11 +84,13 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Colours, where the output is a terminal and `NO_COLOR` is not set.
+#[cfg(feature = "demo")]
 #[derive(Debug, Clone, Copy)]
 pub struct Paint {
     on: bool,
 }
 
+#[cfg(feature = "demo")]
 impl Paint {
     pub fn stdout() -> Self {
         Self { on: std::io::stdout().is_terminal() && wanted() }
@@ -118,6 +122,7 @@ impl Paint {
 }
 
 /// <https://no-color.org>: set and not empty.
+#[cfg(feature = "demo")]
 fn wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
