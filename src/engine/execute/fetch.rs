@@ -82,11 +82,14 @@ impl Execution<'_> {
         let source = self.snapshot.bindings.source(endpoint.source);
         if let Some(slot) = self.snapshot.bindings.territory_slot(&self.snapshot.contract, endpoint) {
             let division = view.texts(slot).map_err(|failure| RowAnswer::Missing(self.blamed(failure)))?;
-            let Some(code) = division.first() else {
-                // Where an entity without a division is cannot be known: neither inside nor outside.
+            let code = division.first();
+            // Where an entity without a division is cannot be known: neither inside nor outside. The gate asks all the
+            // same: an entity that is not there must cost the calls of one that is nothing to the caller.
+            if code.is_none() && fetch.stage == Stage::Answer {
                 return Err(RowAnswer::Missing(Failure::undetermined(ErrorCode::InputMissing, endpoint.source)));
-            };
-            if !source.territory.iter().any(|prefix| code.starts_with(prefix.as_str())) {
+            }
+            let inside = |code: &Arc<str>| source.territory.iter().any(|prefix| code.starts_with(prefix.as_str()));
+            if !code.is_none_or(inside) {
                 return Err(RowAnswer::Missing(Failure::undetermined(ErrorCode::OutsideTerritory, endpoint.source)));
             }
         }

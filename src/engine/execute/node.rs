@@ -8,9 +8,9 @@ use tokio::sync::Semaphore;
 
 use super::Execution;
 use super::fetch::needed;
-use super::frame::{ChildFrame, Failure, Frame, Row, RowAnswer};
+use super::frame::{ChildFrame, Frame, Row, RowAnswer};
 use super::rows::Seeds;
-use crate::base::code::ErrorCode;
+use crate::base::code::ItemState;
 use crate::engine::plan::{FetchId, Node, NodeId, Stage};
 use crate::engine::project::read::RowView;
 use crate::model::access::{RelationId, RowRights};
@@ -137,13 +137,11 @@ impl Execution<'_> {
                 match relation.rule.when.evaluate(&facts, &self.asking.principal, self.asking.today) {
                     Truth::True => relations.push(need.relation),
                     Truth::False => {}
-                    // What cannot be decided is "no", with the reason.
+                    // What cannot be decided is "no", with the reason where a source is to blame. What is merely not
+                    // known (a claim the token lacks, a fact nobody holds) is a plain "no": an entity that is not
+                    // there must look like one the caller has nothing to do with.
                     Truth::Unknown => {
-                        undecided = undecided.or(missing).or(Some(Failure {
-                            state: crate::base::code::ItemState::Undetermined,
-                            code: ErrorCode::InputMissing,
-                            source: None,
-                        }))
+                        undecided = undecided.or(missing.filter(|failure| failure.state == ItemState::Unavailable));
                     }
                 }
             }
