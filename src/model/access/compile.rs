@@ -99,6 +99,7 @@ impl Compiler<'_> {
                 }
             }
         }
+        self.reachable(&mut slots);
         for field in &written.fields {
             for slot in self.slots(field) {
                 self.give(slot, &mut slots);
@@ -267,16 +268,17 @@ impl Compiler<'_> {
         }
     }
 
-    /// A slot counts only if all above it that have a class count too; sections without a class come with what is in
-    /// them. Hidden slots never count.
+    /// A slot that its class gives counts only if all above it that have a class count too: the names in a list of
+    /// illnesses are not given with `identity` alone, nor because a field beside them is named.
+    fn reachable(&self, slots: &mut SlotSet) {
+        let given = |slot: SlotId| self.contract.slot(slot).class.is_none() || slots.contains(slot);
+        *slots = slots.iter().filter(|slot| self.contract.above(*slot).all(given)).collect();
+    }
+
+    /// Sections without a class come with what is in them. Hidden slots never count.
     fn close(&self, slots: &mut SlotSet) {
-        let reachable = |slot: SlotId, slots: &SlotSet| {
-            self.contract.above(slot).all(|above| self.contract.slot(above).class.is_none() || slots.contains(above))
-        };
-        let kept: SlotSet =
-            slots.iter().filter(|slot| !self.contract.slot(*slot).hidden && reachable(*slot, slots)).collect();
-        let mut closed = kept.clone();
-        for slot in kept.iter() {
+        let mut closed: SlotSet = slots.iter().filter(|slot| !self.contract.slot(*slot).hidden).collect();
+        for slot in closed.clone().iter() {
             for above in self.contract.above(slot) {
                 closed.insert(above);
             }
