@@ -1,0 +1,322 @@
+//! Who may have what, said again from the files alone: `schema/`, `config/roles.yaml`, `resolvers/` and the generator.
+//! Shares nothing with the gateway, so that the two can disagree.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use apollo_compiler::Schema;
+use apollo_compiler::schema::ExtendedType;
+use departments::World;
+use regex::Regex;
+use serde_json::{Map, Value};
+
+/// A field of the contract: `Household:registry.headName`.
+#[derive(Debug, Clone)]
+pub struct Field {
+    pub entity: &'static str,
+    pub path: String,
+    pub class: Option<String>,
+    pub type_name: String,
+    pub list: bool,
+    pub leaf: bool,
+    pub item: Option<String>,
+    pub hidden: bool,
+}
+
+pub struct Contract {
+    pub fields: BTreeMap<String, Field>,
+}
+
+pub const ENTITIES: [&str; 2] = ["Household", "Person"];
+
+pub fn id(entity: &str, path: &str) -> String {
+    format!("{entity}:{path}")
+}
+
+fn folder(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn yaml(path: &Path) -> Value {
+    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+impl Contract {
+    pub fn read() -> Self {
+        let mut text = String::new();
+        for file in std::fs::read_dir(folder("schema")).unwrap() {
+            text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
+        }
+        let schema = Schema::parse(text, "schema").unwrap();
+        let mut contract = Self { fields: BTreeMap::new() };
+        for entity in ENTITIES {
+            contract.enter(&schema, entity, entity, "", None);
+        }
+        contract
+    }
+
+    fn enter(&mut self, schema: &Schema, entity: &'static str, type_name: &str, prefix: &str, above: Option<&str>) {
+        let Some(ExtendedType::Object(object)) = schema.types.get(type_name) else { return };
+        let text = |value: &apollo_compiler::ast::Value| value.as_str().map(str::to_owned);
+        let of_type = object.directives.get("class").and_then(|class| text(class.specified_argument_by_name("name")?));
+        for (name, field) in &object.fields {
+            let own = field.directives.get("class").and_then(|class| text(class.specified_argument_by_name("name")?));
+            let class = own.or_else(|| of_type.clone()).or_else(|| above.map(str::to_owned));
+            let item = field.directives.get("item").and_then(|item| text(item.specified_argument_by_name("no")?));
+            let inner = field.ty.inner_named_type().to_string();
+            let path = format!("{prefix}{name}");
+            let object = matches!(schema.types.get(inner.as_str()), Some(ExtendedType::Object(_)));
+            let inside = object && !ENTITIES.contains(&inner.as_str()) && inner != "ItemInfo";
+            self.fields.insert(
+                id(entity, &path),
+                Field {
+                    entity,
+                    path: path.clone(),
+                    class: class.clone(),
+                    type_name: inner.clone(),
+                    list: field.ty.is_list(),
+                    leaf: !object,
+                    item,
+                    hidden: field.directives.has("hidden"),
+                },
+            );
+            if inside {
+                self.enter(schema, entity, &inner, &format!("{path}."), class.as_deref());
+            }
+        }
+    }
+
+    pub fn field(&self, entity: &str, path: &str) -> &Field {
+        self.fields.get(&id(entity, path)).unwrap_or_else(|| panic!("no field {entity}:{path}"))
+    }
+
+    /// The fields above, from the top.
+    pub fn above<'c>(&'c self, field: &'c Field) -> impl Iterator<Item = &'c Field> {
+        field.path.match_indices('.').map(|(at, _)| self.field(field.entity, &field.path[..at]))
+    }
+}
+
+/// How a caller comes.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    pub id: String,
+    pub roles: Vec<String>,
+    pub networks: Vec<String>,
+    pub purpose: Option<String>,
+    pub case: Option<String>,
+    pub claims: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    No,
+    Masked,
+    Plain,
+}
+
+pub struct Roles(Value);
+
+fn names(value: &Value) -> Vec<&str> {
+    value.as_array().map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+}
+
+fn within(path: &str, of: &str) -> bool {
+    path == of || path.strip_prefix(of).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Whether a path of roles.yaml covers a field: bare paths are Household's where Household has them.
+fn covers(field: &Field, written: &str) -> bool {
+    match written.strip_prefix("Person.") {
+        Some(path) => field.entity == "Person" && within(&field.path, path),
+        None if ENTITIES.contains(&written) => field.entity == written,
+        None => field.entity == "Household" && within(&field.path, written),
+    }
+}
+
+impl Roles {
+    pub fn read() -> Self {
+        Self(yaml(&folder("config/roles.yaml")))
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.0["roles"].as_object().unwrap().keys().cloned().collect()
+    }
+
+    /// The grants that count from here, for this purpose and case.
+    pub fn grants(&self, caller: &Caller) -> Vec<&Value> {
+        let mut found = Vec::new();
+        for role in &caller.roles {
+            let Some(role) = self.0["roles"].get(role) else { continue };
+            if !names(&role["networks"]).iter().any(|name| caller.networks.iter().any(|here| here == name)) {
+                continue;
+            }
+            for grant in role["grants"].as_array().into_iter().flatten() {
+                let purposes = names(&grant["purposes"]);
+                let purpose = purposes.is_empty() || caller.purpose.as_deref().is_some_and(|p| purposes.contains(&p));
+                let case = grant["case"].as_str().is_none_or(|pattern| {
+                    let whole = Regex::new(&format!("\\A(?:{pattern})\\z")).unwrap();
+                    caller.case.as_deref().is_some_and(|case| whole.is_match(case))
+                });
+                if purpose && case {
+                    found.push(grant);
+                }
+            }
+        }
+        found
+    }
+
+    /// What one grant gives of one field.
+    pub fn gives(contract: &Contract, grant: &Value, field: &Field) -> Access {
+        let classes = names(&grant["classes"]);
+        let except = names(&grant["except"]);
+        let by_class = |field: &Field| {
+            field.class.as_deref().is_some_and(|class| classes.contains(&class))
+                && !except.iter().any(|written| covers(field, written))
+        };
+        let class = field.class.is_some()
+            && by_class(field)
+            && contract.above(field).all(|above| above.class.is_none() || by_class(above));
+        let named = names(&grant["fields"]).iter().any(|written| {
+            let of = written.strip_prefix("Person.").unwrap_or(written);
+            covers(field, written)
+                && (ENTITIES.contains(written) || {
+                    let whole = contract.field(field.entity, of);
+                    whole.class.is_none() || whole.class == field.class
+                })
+        });
+        if field.hidden || !(class || named) {
+            return Access::No;
+        }
+        let masked = grant["mask"].as_object().is_some_and(|masks| {
+            masks.keys().any(|what| {
+                *what == field.path && field.entity == "Household"
+                    || *what == format!("{}.{}", field.entity, field.path)
+            })
+        });
+        if masked { Access::Masked } else { Access::Plain }
+    }
+
+    /// What the caller may have of a field, standing in these relations.
+    pub fn access(&self, contract: &Contract, caller: &Caller, relations: &BTreeSet<String>, field: &Field) -> Access {
+        self.grants(caller)
+            .into_iter()
+            .filter(|grant| relations.contains(grant["relation"].as_str().unwrap()))
+            .map(|grant| Self::gives(contract, grant, field))
+            .max()
+            .unwrap_or(Access::No)
+    }
+
+    /// Whether any grant that counts gives it under any relation.
+    pub fn could(&self, contract: &Contract, caller: &Caller, field: &Field) -> bool {
+        self.grants(caller).into_iter().any(|grant| Self::gives(contract, grant, field) != Access::No)
+    }
+}
+
+/// How the caller stands to a household, as the generator knows it.
+pub fn relations(caller: &Caller, portrait: &Value) -> BTreeSet<String> {
+    let claim = |name: &str| caller.claims.get(name);
+    let at = |path: &str| departments::expected::at(portrait, path).as_str();
+    let code = at("registry.division.code").unwrap();
+    let mut found = BTreeSet::from(["any".to_owned()]);
+    if claim("household").and_then(Value::as_str) == at("id") {
+        found.insert("same-household".to_owned());
+    }
+    if at("help.cadre.id") == Some(caller.id.as_str()) {
+        found.insert("paired".to_owned());
+    }
+    if claim("grids").is_some_and(|grids| names(grids).iter().any(|grid| Some(*grid) == at("registry.grid"))) {
+        found.insert("grid".to_owned());
+    }
+    if claim("divisions").is_some_and(|divisions| names(divisions).iter().any(|prefix| code.starts_with(prefix))) {
+        found.insert("jurisdiction".to_owned());
+        if let Some(department) = claim("department").and_then(Value::as_str) {
+            found.insert(format!("of-{department}"));
+        }
+    }
+    found
+}
+
+/// How the caller stands to a person, beside how it stands to the person's household.
+pub fn person_relations(caller: &Caller, id_number: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    if caller.claims.get("person").and_then(Value::as_str) == Some(id_number) {
+        found.insert("self-person".to_owned());
+    }
+    if caller.claims.get("wards").is_some_and(|wards| names(wards).contains(&id_number)) {
+        found.insert("guardian".to_owned());
+    }
+    found
+}
+
+/// One endpoint of a binding: which fields it fills, by the pointer each is read from.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub source: String,
+    pub name: String,
+    pub paths: Vec<String>,
+    pub body: String,
+    pub entity: String,
+    /// Contract field → pointer; `also` fields apart.
+    pub fields: BTreeMap<String, String>,
+    pub also: BTreeSet<String>,
+}
+
+pub fn endpoints() -> Vec<Endpoint> {
+    let mut found = Vec::new();
+    for file in std::fs::read_dir(folder("resolvers")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let source = yaml(&path);
+        for (name, endpoint) in source["endpoints"].as_object().unwrap() {
+            let mut fields = BTreeMap::new();
+            flatten(&endpoint["fields"], "", "", &mut fields);
+            let mut also = BTreeMap::new();
+            flatten(&endpoint["also"], "", "", &mut also);
+            let asks = [&endpoint["one"], &endpoint["many"]];
+            let text = |ask: &Value| ["get", "post"].iter().find_map(|method| ask[*method].as_str().map(str::to_owned));
+            found.push(Endpoint {
+                source: source["source"].as_str().unwrap().to_owned(),
+                name: name.clone(),
+                paths: asks.iter().filter_map(|ask| text(ask)).map(|path| path.replace("{key}", "")).collect(),
+                body: asks.iter().map(|ask| ask.to_string()).collect(),
+                entity: endpoint["entity"].as_str().unwrap().to_owned(),
+                fields,
+                also: also.into_keys().collect(),
+            });
+        }
+    }
+    found
+}
+
+fn flatten(fields: &Value, prefix: &str, at: &str, into: &mut BTreeMap<String, String>) {
+    for (name, read) in fields.as_object().into_iter().flatten() {
+        let path = format!("{prefix}{name}");
+        let own = read.as_str().or_else(|| read["at"].as_str()).or_else(|| read["list"].as_str()).unwrap_or("");
+        let own = if own.starts_with('/') { own } else { "" };
+        let pointer = format!("{at}{own}");
+        flatten(&read["fields"], &format!("{path}."), &pointer, into);
+        into.insert(path, pointer);
+    }
+}
+
+/// The fields that the rules of item 61 read.
+pub fn rule_inputs() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(folder("config/rules/warning.yaml")).unwrap();
+    let path = Regex::new(r"household\.([a-zA-Z0-9.]+)").unwrap();
+    let mut found: BTreeSet<String> = path
+        .captures_iter(&text)
+        .map(|found| found[1].trim_end_matches(".all").trim_end_matches(".exists").to_owned())
+        .collect();
+    found.extend(["identity.members.lifeStatus", "identity.members.deathOn"].map(str::to_owned));
+    found
+}
+
+/// Every household id and id number of a household.
+pub fn keys(world: &World, id: &str) -> BTreeSet<String> {
+    let household = world.household(id).unwrap();
+    let members = household.members.iter().map(|member| member.id_number.clone());
+    members.chain([household.id.clone()]).collect()
+}
