@@ -261,7 +261,7 @@ mod tests {
         assert!(members(&of(7), &|m| m["lifeStatus"] == "DECEASED" && m["deathOn"].is_string()));
         assert_eq!(at(&of(8), "assistance.dibaoStatus"), "RECEIVING");
         assert_eq!(at(&of(8), "registry.category"), "OTHER");
-        assert!(at(&of(10), "assets.deposits").is_null() && at(&of(10), "help.cadre").is_null());
+        assert!(at(&of(10), "assets.deposits.banks").is_null() && at(&of(10), "help.cadre").is_null());
         assert!(portrait(&world, "331122101348000022").is_none());
     }
 }

@@ -16,7 +16,7 @@ pub enum Exception {
     /// Sequence 13: agriculture counts one member more than it lists, and than the police register has.
     MemberCountDisagrees,
     /// Sequence 10: registered, and hardly anything else: two members of whom no department but agriculture,
-    /// police and medical insurance knows anything.
+    /// police and medical insurance knows anything, beside a lapsed mandate at civil affairs.
     AlmostNothing,
 }
 

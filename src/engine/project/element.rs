@@ -52,13 +52,25 @@ impl Writer<'_> {
         told: Told<'_>,
         selections: &[Selection],
     ) -> Written {
+        match self.element_fields(view, raw, mapping, told, selections) {
+            // An object that is there is a value, whatever its fields are.
+            Ok(written) => Written { state: ItemState::Answered, failure: None, ..written },
+            Err(failure) => self.failed(failure),
+        }
+    }
+
+    /// As [`Self::element`], with the best state of the fields; nothing is written where it fails.
+    pub(super) fn element_fields(
+        &mut self,
+        view: &RowView<'_>,
+        raw: &str,
+        mapping: &Mapping,
+        told: Told<'_>,
+        selections: &[Selection],
+    ) -> Result<Written, Failure> {
         let wanted = mapping.wanted_terms(|slot| self.permitted(view, slot));
-        let Ok(picked) = pick(raw, mapping, &wanted) else {
-            return self.failed(told.bad(ErrorCode::SourceBadAnswer));
-        };
-        let written = self.object(&Inside::Element { view, raw, mapping, picked: &picked, told }, selections);
-        // An object that is there is a value, whatever its fields are.
-        Written { state: ItemState::Answered, failure: None, ..written }
+        let picked = pick(raw, mapping, &wanted).map_err(|_| told.bad(ErrorCode::SourceBadAnswer))?;
+        Ok(self.object(&Inside::Element { view, raw, mapping, picked: &picked, told }, selections))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one field of one element, and all that it may be read from")]

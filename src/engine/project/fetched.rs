@@ -214,7 +214,8 @@ impl Writer<'_> {
         Written::no_record()
     }
 
-    /// An object with a place of its own: of the first record that has it.
+    /// An object with a place of its own: of the first record that has it. Where the record itself is the object, one
+    /// without a single value (a row whose columns for it are empty) is none.
     fn first_object(
         &mut self,
         view: &RowView<'_>,
@@ -225,6 +226,7 @@ impl Writer<'_> {
         selection: &Selection,
     ) -> Written {
         let told = Told { source: fetched.endpoint.source, part: None };
+        let is_record = fetched.endpoint.mapping.terms.get(at).is_some_and(|at| at.segments().is_empty());
         for part in parts {
             let records = match &part.records {
                 Ok(records) => records,
@@ -232,6 +234,14 @@ impl Writer<'_> {
             };
             for (_, picked) in records {
                 match object_at(picked, at, fetched.entry.required) {
+                    Ok(Some(raw)) if is_record => {
+                        let start = self.out.len();
+                        match self.element_fields(view, raw, inside, told, &selection.children) {
+                            Ok(written) if written.state == ItemState::NoRecord => self.out.truncate(start),
+                            Ok(written) => return Written { state: ItemState::Answered, failure: None, ..written },
+                            Err(failure) => return self.failed(failure),
+                        }
+                    }
                     Ok(Some(raw)) => return self.element(view, raw, inside, told, &selection.children),
                     Ok(None) => {}
                     Err(NotSo) => return self.failed(told.bad(ErrorCode::SourceBadAnswer)),
