@@ -11,9 +11,11 @@ use crate::engine::operation::Document;
 use crate::engine::plan::Plan;
 use crate::model::access::Rights;
 
-const DOCUMENTS_MAX: u64 = 1_000;
+/// Bytes of document text whose checked form is kept, and whose plans are: a form is some tens of times its text, and
+/// callers choose how long a text is.
+const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
+const PLAN_BYTES_MAX: u64 = 4 << 20;
 const RIGHTS_MAX: u64 = 1_000;
-const PLANS_MAX: u64 = 2_000;
 
 /// Everything a plan depends on, within one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,12 +56,22 @@ pub struct Caches {
 impl Default for Caches {
     fn default() -> Self {
         Self {
-            documents: Cache::new(DOCUMENTS_MAX),
+            documents: Cache::builder()
+                .max_capacity(DOCUMENT_BYTES_MAX)
+                .weigher(|text: &Arc<str>, _: &Arc<Document>| weight(text))
+                .build(),
             rights: Cache::new(RIGHTS_MAX),
-            plans: Cache::new(PLANS_MAX),
+            plans: Cache::builder()
+                .max_capacity(PLAN_BYTES_MAX)
+                .weigher(|key: &PlanKey, _: &Arc<Plan>| weight(&key.document))
+                .build(),
             schemas: Cache::new(64),
         }
     }
+}
+
+fn weight(text: &str) -> u32 {
+    u32::try_from(text.len()).unwrap_or(u32::MAX)
 }
 
 impl Caches {

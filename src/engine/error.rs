@@ -2,6 +2,9 @@
 
 use crate::base::code::ErrorCode;
 
+/// Characters of one message: it may quote the document, which a caller can make as long as a body may be.
+const MESSAGE_MAX: usize = 400;
+
 /// The request as a whole is refused; nothing was asked of any source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestError {
@@ -13,6 +16,19 @@ pub struct RequestError {
 
 impl RequestError {
     pub fn new(code: ErrorCode, message: String) -> Self {
-        Self { code, message, details: Vec::new() }
+        Self { code, message: shortened(message), details: Vec::new() }
     }
+
+    /// One fault more of the document.
+    pub fn detail(&mut self, message: String, place: Option<(usize, usize)>) {
+        self.details.push((shortened(message), place));
+    }
+}
+
+fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_MAX) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }

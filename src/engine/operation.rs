@@ -219,12 +219,12 @@ fn diagnostics(list: &apollo_compiler::validation::DiagnosticList) -> RequestErr
     let mut error = RequestError::new(ErrorCode::ValidationFailed, String::new());
     for diagnostic in list.iter().take(10) {
         let name = diagnostic.error.unstable_error_name();
-        if matches!(name, Some("SyntaxError" | "LimitExceeded") | None) && matches!(name, Some("SyntaxError")) {
+        if name == Some("SyntaxError") {
             error.code = ErrorCode::ParseFailed;
         }
         let message = diagnostic.error.unstable_compat_message().unwrap_or_else(|| diagnostic.error.to_string());
         let place = diagnostic.line_column_range().map(|range| (range.start.line, range.start.column));
-        error.details.push((message, place));
+        error.detail(message, place);
     }
     error.message = error.details.first().map(|(message, _)| message.clone()).unwrap_or_default();
     error
