@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use departments::{Logged, Options};
 use huxiang::answer::GraphqlRequest;
+use huxiang::engine::plan::cost::Assumed;
 use huxiang::model::binding::request::template::Values;
 use huxiang::model::binding::request::{Ask, CallTemplate};
 use huxiang::model::binding::{Endpoint, EndpointId};
@@ -180,6 +181,27 @@ async fn fifty_households_cost_what_the_batch_sizes_allow() {
     let expected = expected(&world, &households);
     let total: usize = expected.values().sum();
     println!("{} endpoints, {total} calls", expected.len());
+    // `plan` reckons the same beforehand, for as many people; further pages and lapsed mandates it cannot know.
+    let members: usize =
+        households.iter().map(|household| household["identity"]["members"].as_array().unwrap().len()).sum();
+    let reckoned: usize = endpoints(snapshot)
+        .into_iter()
+        .map(|id| {
+            let endpoint = snapshot.bindings.endpoint(id);
+            let path = &*snapshot.contract.slot(endpoint.key).path;
+            let keys = if matches!(path, "registry.personIds" | "idNumber") { members } else { 50 };
+            keys.div_ceil(endpoint.template(keys).unwrap().1)
+                * snapshot.bindings.source(endpoint.source).connections.len()
+        })
+        .sum();
+    let request = GraphqlRequest {
+        query: Some(query),
+        variables: Map::from_iter([("in".to_owned(), json!(VILLAGE))]),
+        ..GraphqlRequest::default()
+    };
+    let text =
+        world.gateway.plan_text(&supervisor(), &request, Assumed { listed: 50, members }).expect("it can be planned");
+    assert!(text.contains(&format!("\n{} upstream calls", reckoned + 1)), "{reckoned} and the listing:\n{text}");
     hold(&world, &expected, &BTreeMap::from([(("human-resources", "token"), 1), (("agriculture", "listing"), 1)]));
 }
 
@@ -204,7 +226,7 @@ async fn the_plan_prints_what_goes_into_one_call() {
         variables: Map::from_iter([("id".to_owned(), json!(support::HOUSEHOLD))]),
         ..GraphqlRequest::default()
     };
-    let text = world.gateway.plan_text(&supervisor(), &request).expect("it can be planned");
+    let text = world.gateway.plan_text(&supervisor(), &request, Assumed::default()).expect("it can be planned");
     for id in endpoints(snapshot) {
         let endpoint = snapshot.bindings.endpoint(id);
         let name = format!("{}.{} by ", snapshot.bindings.source(endpoint.source).id, endpoint.name);

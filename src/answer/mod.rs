@@ -21,6 +21,7 @@ use crate::engine::authorize::{Asking, active_grants, authorize};
 use crate::engine::error::RequestError;
 use crate::engine::execute::{CallLog, Connectors, Execution, RootAnswer};
 use crate::engine::operation::{Document, DocumentLimits};
+use crate::engine::plan::cost::Assumed;
 use crate::engine::plan::{self, Plan};
 use crate::engine::project::answer::{self as projection, Response};
 use crate::identify::Identity;
@@ -151,8 +152,13 @@ impl Gateway {
     }
 
     /// The plan of a request as text, without executing it.
-    pub fn plan_text(&self, identity: &Identity, request: &GraphqlRequest) -> Result<String, RequestError> {
-        plan_text(&self.inner.snapshot, &self.inner.caches, identity, request)
+    pub fn plan_text(
+        &self,
+        identity: &Identity,
+        request: &GraphqlRequest,
+        assumed: Assumed,
+    ) -> Result<String, RequestError> {
+        plan_text(&self.inner.snapshot, &self.inner.caches, identity, request, assumed)
     }
 }
 
@@ -161,8 +167,9 @@ pub fn plan_text_of(
     snapshot: &Snapshot,
     identity: &Identity,
     request: &GraphqlRequest,
+    assumed: Assumed,
 ) -> Result<String, RequestError> {
-    plan_text(snapshot, &Caches::default(), identity, request)
+    plan_text(snapshot, &Caches::default(), identity, request, assumed)
 }
 
 fn plan_text(
@@ -170,10 +177,11 @@ fn plan_text(
     caches: &Caches,
     identity: &Identity,
     request: &GraphqlRequest,
+    assumed: Assumed,
 ) -> Result<String, RequestError> {
     let asked = Asked { identity, request, request_id: "", traceparent: None };
     let planned = plan_of(snapshot, caches, &asked)?;
-    Ok(plan::print::text(snapshot, &planned.plan, &planned.rights, |slot| {
+    Ok(plan::print::text(snapshot, &planned.plan, &planned.rights, assumed, |slot| {
         planned.asking.denied(snapshot, slot).to_string()
     }))
 }

@@ -10,6 +10,7 @@ use super::{Done, RootArgs, Stop, load, text, token};
 use crate::answer::{GraphqlRequest, plan_text_of};
 use crate::base::fault::did_you_mean;
 use crate::engine::error::RequestError;
+use crate::engine::plan::cost::Assumed;
 use crate::identify::{Identity, Principal};
 use crate::model::snapshot::Snapshot;
 
@@ -40,6 +41,12 @@ pub struct PlanArgs {
     /// The network the caller comes from; the first that the role counts in, where it is not given
     #[arg(long)]
     network: Option<String>,
+    /// Entities of a listing's page to reckon calls with
+    #[arg(long, default_value_t = Assumed::default().listed, value_name = "N")]
+    listed: usize,
+    /// Members of all lists together (the people of the households) to reckon calls with
+    #[arg(long, default_value_t = Assumed::default().members, value_name = "N")]
+    members: usize,
 }
 
 pub fn run(args: &PlanArgs) -> Done {
@@ -58,7 +65,8 @@ pub fn run(args: &PlanArgs) -> Done {
         variables,
         ..GraphqlRequest::default()
     };
-    let plan = plan_text_of(&snapshot, &identity, &request).map_err(|error| refused(&error))?;
+    let assumed = Assumed { listed: args.listed, members: args.members };
+    let plan = plan_text_of(&snapshot, &identity, &request, assumed).map_err(|error| refused(&error))?;
     text::out(&plan);
     Ok(0)
 }

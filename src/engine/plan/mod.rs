@@ -6,6 +6,7 @@
 //! the **answer** stage wait for that and are made only for entities of which the caller may have something.
 
 mod build;
+pub mod cost;
 pub mod print;
 mod reads;
 mod select;

@@ -2,14 +2,21 @@
 
 use std::fmt::Write as _;
 
+use super::cost::{self, Assumed};
 use super::{FetchNode, Node, NodeId, Origin, Plan, Stage};
 use crate::model::access::{Rights, SlotSet};
 use crate::model::contract::{RootKind, SlotId};
 use crate::model::snapshot::Snapshot;
 
-/// Prints a plan. `denied` says which grant a refused slot would need.
-pub fn text(snapshot: &Snapshot, plan: &Plan, rights: &Rights, denied: impl Fn(SlotId) -> String) -> String {
-    let printer = Printer { snapshot, denied };
+/// Prints a plan. `denied` says which grant a refused slot would need; calls are reckoned for assumed numbers.
+pub fn text(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    rights: &Rights,
+    assumed: Assumed,
+    denied: impl Fn(SlotId) -> String,
+) -> String {
+    let printer = Printer { snapshot, plan, assumed, denied };
     let mut out = String::new();
     let relations: Vec<&str> = rights
         .permits
@@ -21,11 +28,19 @@ pub fn text(snapshot: &Snapshot, plan: &Plan, rights: &Rights, denied: impl Fn(S
     for (id, node) in plan.nodes.iter().enumerate() {
         printer.node(&mut out, id, node);
     }
+    let calls = cost::total(snapshot, plan, assumed);
+    let _ = writeln!(
+        out,
+        "\n{calls} upstream calls, with {} entities to a listing and {} members of all lists",
+        assumed.listed, assumed.members
+    );
     out
 }
 
 struct Printer<'a, D> {
     snapshot: &'a Snapshot,
+    plan: &'a Plan,
+    assumed: Assumed,
     denied: D,
 }
 
@@ -54,7 +69,7 @@ impl<D: Fn(SlotId) -> String> Printer<'_, D> {
             let _ = writeln!(out, "  wave {}:", wave.number);
             for at in wave.fetches {
                 if let Some(fetch) = node.fetches.get(at) {
-                    self.fetch(out, fetch);
+                    self.fetch(out, id, fetch);
                 }
             }
         }
@@ -87,7 +102,7 @@ impl<D: Fn(SlotId) -> String> Printer<'_, D> {
         let _ = writeln!(out, "  gate: {}", or_none(&ways.join(", ")));
     }
 
-    fn fetch(&self, out: &mut String, fetch: &FetchNode) {
+    fn fetch(&self, out: &mut String, node: NodeId, fetch: &FetchNode) {
         let endpoint = self.snapshot.bindings.endpoint(fetch.endpoint);
         let source = self.snapshot.bindings.source(endpoint.source);
         let batch = match (&endpoint.one, &endpoint.many) {
@@ -101,7 +116,11 @@ impl<D: Fn(SlotId) -> String> Printer<'_, D> {
         };
         let gate = if fetch.stage == Stage::Relation { ", before the gate" } else { "" };
         let key = &self.snapshot.contract.slot(endpoint.key).path;
-        let _ = writeln!(out, "    {}.{} by {key}: {batch}{instances}{gate}", source.id, endpoint.name);
+        let calls = match cost::calls(self.snapshot, self.plan, node, fetch, self.assumed) {
+            1 => "1 call".to_owned(),
+            calls => format!("{calls} calls"),
+        };
+        let _ = writeln!(out, "    {}.{} by {key}: {batch}{instances}{gate}; {calls}", source.id, endpoint.name);
         self.slots(out, "shown", &fetch.shown);
         self.slots(out, "hidden", &fetch.hidden);
     }
