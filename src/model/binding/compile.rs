@@ -107,7 +107,7 @@ impl Compiler<'_> {
                     text,
                     yaml::place_of(prefix),
                     format!("`{}` is not the beginning of a division code", prefix.value),
-                    "digits, for example \"331122\"",
+                    "digits, for example \"33\"",
                 );
             }
         }

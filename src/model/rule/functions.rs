@@ -57,7 +57,7 @@ impl Checker<'_> {
 
     fn has(&mut self, field: &Node) -> Result<Typed, RuleFault> {
         if !matches!(field.kind, Kind::Select(..)) {
-            return Err(field.at.fault("`has` takes a field", "write `has(household.section.field)`"));
+            return Err(field.at.fault("`has` takes a field", "write `has(entity.section.field)`"));
         }
         let typed = self.value(field)?;
         Ok(Typed::new(Expr::Not(Box::new(Expr::IsNull(typed.boxed()))), Type::Bool))
@@ -138,7 +138,7 @@ fn date(of: &Node) -> Result<Typed, RuleFault> {
 fn usage(name: &str) -> &'static str {
     match name {
         "size" => "`size(list)` or `size(text)`",
-        "has" => "`has(household.section.field)`",
+        "has" => "`has(entity.section.field)`",
         "decimal" => "`decimal('1234.50')` or `decimal(anInt)`",
         "date" => "`date('2024-01-31')`",
         "daysBetween" => "`daysBetween(earlier, later)`",
