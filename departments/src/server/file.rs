@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sqlx::{Connection, SqliteConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 
 /// A directory that goes with this value.
 pub(super) struct Directory(PathBuf);
@@ -43,8 +44,9 @@ impl Drop for Directory {
 
 /// Runs the statements into a new file.
 pub(super) async fn write_database(path: &Path, statements: &str) -> io::Result<()> {
-    let url = format!("sqlite:{}?mode=rwc", path.display());
-    let mut connection = SqliteConnection::connect(&url).await.map_err(io::Error::other)?;
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    // The statements are the data: a demo's log at debug level would hold every household.
+    let mut connection = options.disable_statement_logging().connect().await.map_err(io::Error::other)?;
     sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await.map_err(io::Error::other)?;
     connection.close().await.map_err(io::Error::other)
 }

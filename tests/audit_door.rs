@@ -1,0 +1,247 @@
+//! One durable record before each answer, or no answer; and no household's value in records or logs.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use departments::{Fault, Options};
+use huxiang::audit::{SubjectKey, verify_chain};
+
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Row};
+use support::served::Served;
+use support::{HOUSEHOLD, World, ask, caller, document, edit_limits, supervisor, world, world_edited};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The key that the tests' gateways stand on.
+const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+/// The records of a store, read beside the gateway.
+async fn records(folder: &Path) -> Vec<Value> {
+    let options = SqliteConnectOptions::new().filename(folder.join("audit.sqlite")).read_only(true);
+    let mut connection = options.connect().await.unwrap();
+    let rows = sqlx::query("SELECT record FROM audit ORDER BY seq").fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows.iter().map(|row| serde_json::from_str(row.get::<&str, _>("record")).unwrap()).collect()
+}
+
+fn texts(value: &Value) -> BTreeSet<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_answer_has_its_record_and_it_says_who_saw_what_of_whom() {
+    let world = world().await;
+    let query = "query Look($id: ID!) { household(id: $id) { assistance { dibaoStatus } registry { phone } \
+                 identity { members { idNumber lifeStatus } } } }";
+    let answer = ask(&world.gateway, &supervisor(), query, json!({ "id": HOUSEHOLD })).await;
+    assert!(answer.get("errors").is_none());
+    let records = records(&world.folder).await;
+    assert_eq!(records.len(), 1, "one record, and it is there when the answer is");
+    let record = &records[0];
+    assert_eq!(record["who"], json!({ "id": "supervisor-1", "issuer": "test" }));
+    assert_eq!((&record["roles"], &record["networks"]), (&json!(["supervisor"]), &json!(["gov"])));
+    assert_eq!((&record["purpose"], &record["case"]), (&json!("supervision"), &json!("JD-2026-0001")));
+    assert_eq!((&record["operation"], &record["outcome"]), (&json!("Look"), &json!("ANSWERED")));
+    assert_eq!(record["request_id"], "test-request");
+    assert_eq!(record["document"].as_str().map(str::len), Some(64));
+    let of = |entity: &str| record["access"].as_array().unwrap().iter().find(|access| access["entity"] == entity);
+    let household = of("Household").unwrap();
+    let subjects = SubjectKey::new(KEY.into());
+    assert_eq!(household["subjects"], json!([subjects.subject("Household", HOUSEHOLD)]));
+    assert_eq!(household["relations"], json!(["jurisdiction"]));
+    assert_eq!(texts(&household["read"]), BTreeSet::from(["4", "14", "16"]));
+    assert!(texts(&household["used"]).contains("registry.personIds"), "{household}");
+    let people = of("Person").unwrap();
+    let members = answer["data"]["household"]["identity"]["members"].as_array().unwrap();
+    let expected: BTreeSet<String> =
+        members.iter().map(|member| subjects.subject("Person", member["idNumber"].as_str().unwrap())).collect();
+    assert_eq!(texts(&people["subjects"]), expected.iter().map(String::as_str).collect());
+    let called: BTreeSet<&str> =
+        record["sources"].as_array().unwrap().iter().filter_map(|call| call["source"].as_str()).collect();
+    assert_eq!(called, BTreeSet::from(["agriculture", "civil-affairs", "police"]));
+    assert!(record["sources"].as_array().unwrap().iter().all(|call| call["outcomes"]["OK"] == call["calls"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_masks_failures_and_rejections_are_recorded_too() {
+    let world = world().await;
+    let query =
+        "query($id: ID!) { household(id: $id) { registry { phone headName } assets { farmland } water { safe } } }";
+    let mut grid = caller("grid-worker", json!({ "grids": [] }));
+    grid.purpose = Some("grid-watch".to_owned());
+    let own = document::portrait(&world.gateway.snapshot().contract);
+    let household = world.departments.world().household(HOUSEHOLD).unwrap();
+    let answer = ask(
+        &world.gateway,
+        &supervisor(),
+        "query($id: ID!) { household(id: $id) { registry { grid } } }",
+        json!({ "id": HOUSEHOLD }),
+    )
+    .await;
+    let grid_number = answer["data"]["household"]["registry"]["grid"].clone();
+    if let Some(principal) = &mut grid.principal {
+        principal.claims.insert("grids".to_owned(), json!([grid_number]));
+    }
+    let masked = ask(&world.gateway, &grid, query, json!({ "id": HOUSEHOLD })).await;
+    assert_ne!(masked["data"]["household"]["registry"]["headName"], json!(household.head().name));
+    world.departments.stop("water");
+    ask(&world.gateway, &supervisor(), query, json!({ "id": HOUSEHOLD })).await;
+    ask(
+        &world.gateway,
+        &caller("household", json!({ "household": "331122101348000002" })),
+        &own,
+        json!({ "id": HOUSEHOLD }),
+    )
+    .await;
+    ask(&world.gateway, &supervisor(), "{ nothing }", json!({})).await;
+    let records = records(&world.folder).await;
+    assert_eq!(records.len(), 5);
+    let access = &records[1]["access"][0];
+    assert_eq!(texts(&access["masked"]), BTreeSet::from(["3", "4"]), "{access}");
+    assert!(texts(&access["refused"]).contains("45"), "{access}");
+    assert_eq!((&records[1]["outcome"], &records[1]["errors"]), (&json!("PARTIAL"), &json!(["FORBIDDEN"])));
+    let water = records[2]["sources"].as_array().unwrap().iter().find(|call| call["source"] == "water").unwrap();
+    assert_eq!(water["outcomes"], json!({ "SOURCE_UNREACHABLE": 1 }));
+    assert_eq!(records[2]["errors"], json!(["SOURCE_UNREACHABLE"]));
+    let stranger = &records[3]["access"][0];
+    assert_eq!((&stranger["relations"], &stranger["read"], &stranger["masked"]), (&json!([]), &json!([]), &json!([])));
+    assert_eq!((&records[4]["outcome"], &records[4]["access"]), (&json!("REJECTED"), &json!([])));
+    let last = verify_chain(&world.folder.join("audit.sqlite")).await.unwrap().unwrap();
+    assert_eq!(last.seq, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_store_nothing_is_answered_and_with_it_everything_again() {
+    let served = Served::start(world().await).await;
+    let query = "query($id: ID!) { household(id: $id) { id registry { headName } } }";
+    let store = served.world.folder.join("audit.sqlite");
+    let away = served.world.folder.join("away.sqlite");
+    std::fs::rename(&store, &away).unwrap();
+    std::fs::create_dir(&store).unwrap();
+    for _ in 0..3 {
+        let (status, answer) = served.ask(query, json!({ "id": HOUSEHOLD })).await;
+        assert_eq!(
+            (status, &answer["errors"][0]["extensions"]["code"]),
+            (503, &json!("AUDIT_UNAVAILABLE")),
+            "{answer}"
+        );
+        assert!(answer.get("data").is_none());
+        let name = served.world.departments.world().household(HOUSEHOLD).unwrap().head().name.clone();
+        assert!(!answer.to_string().contains(name.as_str()));
+    }
+    assert!(!served.world.gateway.ready());
+    std::fs::remove_dir(&store).unwrap();
+    std::fs::rename(&away, &store).unwrap();
+    let (status, answer) = served.ask(query, json!({ "id": HOUSEHOLD })).await;
+    assert_eq!((status, &answer["data"]["household"]["id"]), (200, &json!(HOUSEHOLD)));
+    assert!(served.world.gateway.ready());
+    assert_eq!(records(&served.world.folder).await.len(), 1, "what was refused is not in the record");
+}
+
+/// Everything that is logged, by every crate, at every level.
+#[derive(Clone, Default)]
+struct Everything(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Everything {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Everything {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// Texts of an answer that belong to a household: what is long enough not to be a code or a word of the contract.
+fn values(answer: &Value, found: &mut BTreeSet<String>) {
+    match answer {
+        Value::Object(members) => {
+            for (name, value) in
+                members.iter().filter(|(name, _)| !["items", "rules", "banks"].contains(&name.as_str()))
+            {
+                // Names of programmes and divisions are nobody's.
+                if !["division", "programme", "kind", "bank"].contains(&name.as_str()) {
+                    values(value, found);
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| values(element, found)),
+        Value::String(text) => {
+            let constant = text.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            if text.chars().count() >= 6 && text.len() <= 200 && !constant {
+                found.insert(text.clone());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Values of the household that the text holds; keys of the gateway's own code and the test's are not looked for.
+fn told<'v>(values: &'v BTreeSet<String>, text: &str) -> Vec<&'v String> {
+    values.iter().filter(|value| text.contains(value.as_str())).collect()
+}
+
+/// In a process of its own where nextest runs it; under `cargo test` it hears the other tests too, which hold the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_value_of_a_household_is_in_records_or_logs() {
+    let log = Everything::default();
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter("trace").with_ansi(false).with_writer(log.clone()).finish();
+    tracing::subscriber::set_global_default(subscriber).expect("the only subscriber of this file");
+    let options = Options { latency: false, rates: false, ..Options::default() };
+    let world: World = world_edited(options, |snapshot| {
+        edit_limits(snapshot, |_, limits| (limits.timeout_ms, limits.per_second_max) = (1_500, None));
+    })
+    .await;
+    let query = document::portrait(&world.gateway.snapshot().contract);
+    let answer = ask(&world.gateway, &supervisor(), &query, json!({ "id": HOUSEHOLD })).await;
+    let mut of_household = BTreeSet::from([HOUSEHOLD.to_owned()]);
+    values(&answer["data"], &mut of_household);
+    let known = world.departments.world().household(HOUSEHOLD).unwrap();
+    of_household.extend(known.members.iter().flat_map(|member| [member.id_number.clone(), member.name.clone()]));
+    assert!(of_household.len() > 50, "{of_household:?}");
+    let sources: Vec<String> =
+        world.gateway.snapshot().bindings.sources.iter().map(|source| source.id.to_string()).collect();
+    let faults = [Fault::Nonsense, Fault::Http500, Fault::Empty, Fault::Truncated, Fault::Slow(Duration::from_secs(4))];
+    for fault in faults {
+        for source in sources.iter().filter(|source| !["housing", "agriculture"].contains(&source.as_str())) {
+            world.departments.set_fault(source, fault);
+        }
+        ask(&world.gateway, &supervisor(), &query, json!({ "id": HOUSEHOLD })).await;
+    }
+    // A document that holds the values, and one that is not even right.
+    ask(&world.gateway, &supervisor(), &format!("{{ household(id: \"{HOUSEHOLD}\") {{ id }} }}"), json!({})).await;
+    ask(&world.gateway, &supervisor(), &format!("{{ household(id: \"{HOUSEHOLD}\") }}"), json!({})).await;
+    ask(&world.gateway, &supervisor(), &query, json!({ "id": [HOUSEHOLD] })).await;
+    let records = json!(records(&world.folder).await).to_string();
+    assert_eq!(told(&of_household, &records), Vec::<&String>::new(), "in the audit records");
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(log.contains("a source failed"), "the log is heard");
+    let lines: Vec<&str> = log
+        .lines()
+        .filter(|line| !told(&of_household, line).is_empty())
+        .map(|line| line.get(..line.len().min(600)).unwrap_or("…"))
+        .collect();
+    assert!(
+        lines.is_empty(),
+        "{} lines of the log, of {}: {:#?}",
+        lines.len(),
+        log.lines().count(),
+        &lines[..lines.len().min(12)]
+    );
+}
