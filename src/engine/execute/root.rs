@@ -46,6 +46,17 @@ pub enum RootRows {
     },
 }
 
+impl RootRows {
+    /// No entity at all, in the shape of the query.
+    fn none(kind: &RootKind) -> Self {
+        match kind {
+            RootKind::ByKey { .. } | RootKind::Lookup => Self::One,
+            RootKind::List => Self::List,
+            RootKind::Connection => Self::Page { cursors: Vec::new(), has_next: false, has_previous: false },
+        }
+    }
+}
+
 /// Where in a listing: a page, and how many of its records lie before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Position {
@@ -65,6 +76,9 @@ impl Execution<'_> {
             _ => None,
         };
         let Some((query, binding)) = query else { return self.nothing(node, None) };
+        if self.gives_nothing(node) {
+            return RootAnswer { rows: RootRows::none(&query.kind), ..self.nothing(node, None) };
+        }
         match (&query.kind, binding) {
             (RootKind::ByKey { argument }, _) => {
                 let key = text(selection.argument(argument, self.variables)).unwrap_or_default();
@@ -84,6 +98,12 @@ impl Execution<'_> {
             (RootKind::Connection, Some(binding)) => self.connection(selection, node, query, binding).await,
             (_, None) => self.nothing(node, None),
         }
+    }
+
+    /// Whether no relation could give the caller anything that is selected: then nothing is asked.
+    fn gives_nothing(&self, node: NodeId) -> bool {
+        let node = self.plan.node(node);
+        node.relations.is_empty() && node.via.is_none()
     }
 
     fn nothing(&self, node: NodeId, failure: Option<Failure>) -> RootAnswer {
@@ -116,7 +136,6 @@ impl Execution<'_> {
         binding: &RootBinding,
         page: Option<PageAt>,
     ) -> Result<(Vec<Named>, Option<PageAt>), Failure> {
-        // Nothing that the caller selects could be given to it: nothing is asked.
         let Some(connector) = self.connectors.get(binding.source.index()).and_then(|connectors| connectors.first())
         else {
             return Err(Failure::unavailable(ErrorCode::Internal, binding.source));
@@ -192,15 +211,6 @@ impl Execution<'_> {
         let mut found: Option<Related> = None;
         let mut cursors: Vec<String> = Vec::new();
         let mut has_next = false;
-        if self.plan.node(node).shown.is_empty() {
-            // Nothing selected could be given to this caller: the source is not asked.
-            return RootAnswer {
-                frame: self.nothing(node, None).frame,
-                rows: RootRows::Page { cursors, has_next, has_previous },
-                failure: None,
-                refused: None,
-            };
-        }
         for _ in 0..LISTING_PAGES_MAX {
             let page = paged.then(|| at.page.clone());
             let (named, next) = match self.listed(selection, query, binding, page).await {
