@@ -100,6 +100,8 @@ fn check_reports_the_faults_of_all_files_at_once_with_their_places() {
         let found = found.unwrap_or_else(|| panic!("{file}: {said} not in {report:#}"));
         assert!(found["line"].as_u64().unwrap() > 0, "{found}");
     }
+    // Nothing that only follows from another fault.
+    assert_eq!(faults.len(), 3, "{report:#}");
 }
 
 #[test]

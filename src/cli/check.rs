@@ -1,7 +1,5 @@
 //! `huxiang check`: all files, all faults.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use serde_json::json;
 
@@ -25,14 +23,19 @@ pub struct CheckArgs {
 
 pub fn run(args: &CheckArgs) -> Done {
     let folders = load::folders(&args.root);
-    let environment = if args.variables { Environment::strict() } else { Environment::with_placeholders(&folders) };
+    let environment = Environment::with_placeholders(&folders);
     let loaded = load::load(&folders, &|name| environment.get(name));
     let missing = environment.missing();
     if args.json {
-        text::out(&format!("{:#}\n", as_json(&loaded, &missing)));
-        return Ok(u8::from(loaded.is_err()));
+        let ok = loaded.is_ok() && (missing.is_empty() || !args.variables);
+        text::out(&format!("{:#}\n", as_json(ok, &loaded, &missing)));
+        return Ok(u8::from(!ok));
     }
     match loaded {
+        Ok(_) if args.variables && !missing.is_empty() => {
+            text::out(&format!("{}\n", load::not_set(&missing)));
+            Ok(1)
+        }
         Ok(snapshot) => {
             text::out(&summary(&snapshot));
             if !missing.is_empty() {
@@ -40,7 +43,7 @@ pub fn run(args: &CheckArgs) -> Done {
                     "\n{} variables are not set here and were taken as placeholders; `--variables` makes them \
                      faults:\n  {}\n",
                     missing.len(),
-                    wrapped(&alike(&missing))
+                    load::listed(&load::alike(&missing))
                 ));
             }
             Ok(0)
@@ -53,47 +56,7 @@ pub fn run(args: &CheckArgs) -> Done {
     }
 }
 
-/// Names that differ in a number only are told once: `BANK_*_KEY (73)`.
-fn alike(names: &[String]) -> Vec<String> {
-    let mut counts: BTreeMap<String, (usize, &str)> = BTreeMap::new();
-    for name in names {
-        let mut pattern = String::new();
-        for c in name.chars() {
-            match c {
-                '0'..='9' if pattern.ends_with('*') => {}
-                '0'..='9' => pattern.push('*'),
-                c => pattern.push(c),
-            }
-        }
-        counts.entry(pattern).or_insert((0, name)).0 += 1;
-    }
-    counts
-        .into_iter()
-        .map(|(pattern, (count, name))| if count == 1 { name.to_owned() } else { format!("{pattern} ({count})") })
-        .collect()
-}
-
-/// Comma-separated, broken at about 100 columns.
-fn wrapped(names: &[String]) -> String {
-    let mut out = String::new();
-    let mut column = 0;
-    for (at, name) in names.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-            if column + name.len() > 96 {
-                out.push_str("\n  ");
-                column = 0;
-            } else {
-                out.push(' ');
-            }
-        }
-        out.push_str(name);
-        column += name.len() + 2;
-    }
-    out
-}
-
-fn as_json(loaded: &Result<Snapshot, Faults>, missing: &[String]) -> serde_json::Value {
+fn as_json(ok: bool, loaded: &Result<Snapshot, Faults>, missing: &[String]) -> serde_json::Value {
     let faults: Vec<serde_json::Value> = match loaded {
         Ok(_) => Vec::new(),
         Err(faults) => faults
@@ -111,7 +74,7 @@ fn as_json(loaded: &Result<Snapshot, Faults>, missing: &[String]) -> serde_json:
             })
             .collect(),
     };
-    json!({"ok": loaded.is_ok(), "faults": faults, "placeholders": missing})
+    json!({"ok": ok, "faults": faults, "not_set": missing})
 }
 
 fn summary(snapshot: &Snapshot) -> String {

@@ -33,27 +33,36 @@ pub fn to_look_at(args: &RootArgs) -> Result<Snapshot, Stop> {
     load(&folders, &|name| environment.get(name)).map_err(|faults| refused(&faults))
 }
 
+/// A snapshot to serve from: every variable is set.
+pub fn to_serve(args: &RootArgs) -> Result<Snapshot, Stop> {
+    let folders = folders(args);
+    // With placeholders first: one unset variable should not look like a hundred faults.
+    let environment = Environment::with_placeholders(&folders);
+    let snapshot = load(&folders, &|name| environment.get(name)).map_err(|faults| refused(&faults))?;
+    let missing = environment.missing();
+    if missing.is_empty() { Ok(snapshot) } else { Err(Stop::failed(not_set(&missing))) }
+}
+
+/// Variables that the files name and the environment does not set.
+pub fn not_set(missing: &[String]) -> String {
+    let (verb, s) = if missing.len() == 1 { ("is", "") } else { ("are", "s") };
+    format!("error: {} variable{s} {verb} not set in the environment:\n  {}", missing.len(), listed(&alike(missing)))
+}
+
 /// All faults, rendered, with their number at the end.
 pub fn refused(faults: &Faults) -> Stop {
     let count = faults.sorted().len();
     Stop::failed(format!("{}{count} fault{}", faults.render(), if count == 1 { "" } else { "s" }))
 }
 
-/// Environment variables, and what stands for those that are not set.
+/// Environment variables, and for those that are not set a value of the form their place in the files asks for.
 pub struct Environment {
     /// By name; `None`: the file gives a default.
     placeholders: BTreeMap<String, Option<String>>,
-    enabled: bool,
     missing: Mutex<BTreeSet<String>>,
 }
 
 impl Environment {
-    /// What is not set stays not set.
-    pub fn strict() -> Self {
-        Self { placeholders: BTreeMap::new(), enabled: false, missing: Mutex::default() }
-    }
-
-    /// What is not set has a value of the form its place in the files asks for.
     pub fn with_placeholders(folders: &Folders) -> Self {
         let mut placeholders = BTreeMap::new();
         for path in files(&folders.resolvers).into_iter().chain([folders.config.join("gateway.yaml")]) {
@@ -61,15 +70,12 @@ impl Environment {
                 scan(&text, &mut placeholders);
             }
         }
-        Self { placeholders, enabled: true, missing: Mutex::default() }
+        Self { placeholders, missing: Mutex::default() }
     }
 
     pub fn get(&self, name: &str) -> Option<String> {
         if let Ok(value) = std::env::var(name) {
             return Some(value);
-        }
-        if !self.enabled {
-            return None;
         }
         let placeholder = match self.placeholders.get(name) {
             Some(None) => return None,
@@ -84,6 +90,46 @@ impl Environment {
     pub fn missing(&self) -> Vec<String> {
         self.missing.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
+}
+
+/// Names that differ in a number only are told once: `BANK_*_KEY (73)`.
+pub fn alike(names: &[String]) -> Vec<String> {
+    let mut counts: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+    for name in names {
+        let mut pattern = String::new();
+        for c in name.chars() {
+            match c {
+                '0'..='9' if pattern.ends_with('*') => {}
+                '0'..='9' => pattern.push('*'),
+                c => pattern.push(c),
+            }
+        }
+        counts.entry(pattern).or_insert((0, name)).0 += 1;
+    }
+    counts
+        .into_iter()
+        .map(|(pattern, (count, name))| if count == 1 { name.to_owned() } else { format!("{pattern} ({count})") })
+        .collect()
+}
+
+/// Comma-separated, broken at about 100 columns.
+pub fn listed(names: &[String]) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for (at, name) in names.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+            if column + name.len() > 96 {
+                out.push_str("\n  ");
+                column = 0;
+            } else {
+                out.push(' ');
+            }
+        }
+        out.push_str(name);
+        column += name.len() + 2;
+    }
+    out
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

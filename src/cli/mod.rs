@@ -21,7 +21,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Huxiang (户像): one GraphQL endpoint over departmental APIs
 #[derive(Debug, Parser)]
-#[command(name = "huxiang", version, about, max_term_width = 100)]
+#[command(name = "huxiang", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -8,8 +8,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::load::{self, Environment};
-use super::{Done, RootArgs, Stop};
+use super::{Done, RootArgs, Stop, load};
 use crate::answer::Gateway;
 use crate::identify::Verifier;
 use crate::model::config::Limits;
@@ -27,9 +26,7 @@ pub struct ServeArgs {
 
 pub fn run(args: &ServeArgs) -> Done {
     log("info", args.log_json);
-    let folders = load::folders(&args.root);
-    let environment = Environment::strict();
-    let snapshot = load::load(&folders, &|name| environment.get(name)).map_err(|faults| load::refused(&faults))?;
+    let snapshot = load::to_serve(&args.root)?;
     super::runtime()?.block_on(async {
         let ready = Ready::new(snapshot).await?;
         tracing::info!(address = %ready.address, "serving");

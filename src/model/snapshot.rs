@@ -45,15 +45,14 @@ impl Snapshot {
         let config = GatewayConfig::load(&folders.config.join("gateway.yaml"), base, variables, faults);
         let codes = CodeTables::load(&folders.config.join("codes"), faults);
         let contract = contract::load::load(&folders.schema, faults)?;
-        let rules = load_rules(&folders.config.join("rules"), &contract, config.as_ref(), faults);
+        let names = Names::of(config.as_ref(), &folders.config.join("gateway.yaml"));
+        let rules = load_rules(&folders.config.join("rules"), &contract, names.claims, faults);
         let ladders = ladder_slots(&rules, &contract, &folders.config, faults);
         let derived: Vec<SlotId> = ladders.iter().map(|(slot, _)| *slot).collect();
         let against = Against { contract: &contract, codes: &codes, variables, derived: &derived };
         let bindings = bindings::load(&folders.resolvers, &against, faults);
-        let networks =
-            config.as_ref().map(|config| config.networks.named.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
         let access = fault::read(&folders.config.join("roles.yaml"), faults)
-            .map(|text| access::load(&text, &contract, rules.relations.clone(), &networks, faults));
+            .map(|text| access::load(&text, &contract, rules.relations.clone(), &names.networks, faults));
         if !faults.is_empty() {
             return None;
         }
@@ -66,7 +65,39 @@ impl Snapshot {
     }
 }
 
-fn load_rules(folder: &Path, contract: &Contract, config: Option<&GatewayConfig>, faults: &mut Faults) -> Rules {
+/// What roles and rules name of the gateway's configuration.
+struct Names {
+    networks: Vec<String>,
+    claims: BTreeMap<String, config::ClaimType>,
+}
+
+impl Names {
+    /// Where the configuration has faults, its names are read all the same: one fault there should not look like one in
+    /// every role and rule.
+    fn of(config: Option<&GatewayConfig>, path: &Path) -> Self {
+        if let Some(config) = config {
+            return Self { networks: config.networks.named.keys().cloned().collect(), claims: config.claims.clone() };
+        }
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let file: serde_json::Value = serde_saphyr::from_str(&text).unwrap_or_default();
+        let keys = |pointer: &str| file.pointer(pointer).and_then(serde_json::Value::as_object);
+        Self {
+            networks: keys("/networks").map(|found| found.keys().cloned().collect()).unwrap_or_default(),
+            claims: keys("/principal/claims")
+                .into_iter()
+                .flatten()
+                .filter_map(|(name, kind)| Some((name.clone(), serde_json::from_value(kind.clone()).ok()?)))
+                .collect(),
+        }
+    }
+}
+
+fn load_rules(
+    folder: &Path,
+    contract: &Contract,
+    claims: BTreeMap<String, config::ClaimType>,
+    faults: &mut Faults,
+) -> Rules {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
         .map(|entries| {
             entries
@@ -77,9 +108,8 @@ fn load_rules(folder: &Path, contract: &Contract, config: Option<&GatewayConfig>
         .unwrap_or_default();
     paths.sort();
     let files: Vec<Arc<SourceText>> = paths.iter().filter_map(|path| fault::read(path, faults)).collect();
-    let mut claims: BTreeMap<String, rule::ClaimType> = config
-        .map(|config| config.claims.iter().map(|(name, kind)| (name.clone(), claim_type(*kind))).collect())
-        .unwrap_or_default();
+    let mut claims: BTreeMap<String, rule::ClaimType> =
+        claims.into_iter().map(|(name, kind)| (name, claim_type(kind))).collect();
     // Every principal has an id; it need not be declared.
     claims.insert("id".to_owned(), rule::ClaimType::String);
     rule::load(&files, contract, &claims, faults)

@@ -8,6 +8,7 @@ mod roles;
 mod start;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::pin::pin;
 use std::time::Instant;
 
 use clap::Args;
@@ -54,7 +55,7 @@ pub fn run(args: &DemoArgs) -> Done {
 async fn demo(args: &DemoArgs) -> Done {
     let port = args.port.unwrap_or(if args.once { 0 } else { 4000 });
     // Taken before anything is shown, so that Ctrl-C ends the demo in order from here on.
-    let stop = stop_signal()?;
+    let mut stop = pin!(stop_signal()?);
     let started = Started::new(port, args.households_per_village, &Progress::new()).await?;
     let client = started.client()?;
     let roles = started.roles()?;
@@ -67,7 +68,7 @@ async fn demo(args: &DemoArgs) -> Done {
     };
     tokio::select! {
         shown = shown => text::out(&shown?),
-        () = stop => return Ok(0),
+        () = &mut stop => return Ok(0),
     }
     if args.once {
         started.stop().await;
@@ -80,7 +81,7 @@ async fn demo(args: &DemoArgs) -> Done {
     } else {
         text::out(&told)
     }
-    stop_signal()?.await;
+    stop.await;
     started.stop().await;
     Ok(0)
 }

@@ -1,0 +1,119 @@
+//! `huxiang demo` as it serves: what it prints can be used, and it ends in order.
+#![cfg(feature = "demo")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+const QUERY: &str = r#"query($id: ID!) { household(id: $id) { registry { headName } items(no: ["3"]) { state } } }"#;
+
+struct Demo {
+    child: Child,
+    url: String,
+    tokens: BTreeMap<String, String>,
+    client: reqwest::Client,
+}
+
+impl Demo {
+    /// Started on a free port; everything it prints has been read.
+    fn start() -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_huxiang"))
+            .args(["demo", "--port", "0", "--households-per-village", "3"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let (mut url, mut tokens, mut role) = (String::new(), BTreeMap::new(), String::new());
+        while tokens.len() < 12 {
+            let line = lines.next().expect("the demo prints an endpoint and twelve tokens");
+            if let Some(found) = line.trim().strip_prefix("GraphQL ") {
+                found.trim().clone_into(&mut url);
+            } else if line.starts_with("eyJ") {
+                tokens.insert(role.clone(), line);
+            } else if let Some(word) = line.split(' ').next() {
+                word.clone_into(&mut role);
+            }
+        }
+        Self { child, url, tokens, client: reqwest::Client::builder().no_proxy().build().unwrap() }
+    }
+
+    /// Status and answer; `headers` are added to the role's token.
+    async fn ask(&self, token: Option<&str>, household: &str, headers: &[(&str, &str)]) -> (u16, Value) {
+        let body = json!({"query": QUERY, "variables": {"id": household}});
+        let mut request = self
+            .client
+            .post(&self.url)
+            .header("content-type", "application/json")
+            .header("accept", "application/graphql-response+json")
+            .body(body.to_string());
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
+    }
+
+    async fn as_role(&self, role: &str, household: &str, headers: &[(&str, &str)]) -> Value {
+        let (status, answer) = self.ask(Some(&self.tokens[role]), household, headers).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn nothing(answer: &Value, code: &str) {
+    assert!(answer["data"]["household"].is_null() || answer["data"]["household"]["registry"]["headName"].is_null());
+    assert_eq!(answer["errors"][0]["extensions"]["code"], code, "{answer}");
+}
+
+#[tokio::test]
+async fn a_role_counts_only_from_its_network_with_its_purpose_and_case_and_for_its_households() {
+    let demo = Demo::start();
+    let (own, other) = ("331122101348000001", "331122101348000002");
+    let proxied = [("x-forwarded-for", "203.0.113.1")];
+
+    let answer = demo.as_role("household", own, &proxied).await;
+    assert!(answer["data"]["household"]["registry"]["headName"].is_string(), "{answer}");
+    nothing(&demo.as_role("household", other, &proxied).await, "FORBIDDEN");
+    nothing(&demo.as_role("household", own, &[]).await, "FORBIDDEN");
+
+    let declared = [("x-purpose", "supervision"), ("x-case", "JD-2026-0001")];
+    let answer = demo.as_role("supervisor", other, &declared).await;
+    assert_eq!(answer["data"]["household"]["items"][0]["state"], "ANSWERED", "{answer}");
+    nothing(&demo.as_role("supervisor", other, &declared[..1]).await, "FORBIDDEN");
+    nothing(&demo.as_role("supervisor", other, &[]).await, "FORBIDDEN");
+    let foreign = [declared[0], declared[1], proxied[0]];
+    nothing(&demo.as_role("supervisor", other, &foreign).await, "FORBIDDEN");
+    // Of another county.
+    nothing(&demo.as_role("supervisor", "330105001001000001", &declared).await, "FORBIDDEN");
+
+    let (status, answer) = demo.ask(None, own, &[]).await;
+    assert_eq!(status, 200);
+    nothing(&answer, "FORBIDDEN");
+    let changed = format!("{}x", demo.tokens["supervisor"]);
+    let (status, answer) = demo.ask(Some(&changed), own, &declared).await;
+    assert_eq!((status, &answer["errors"][0]["extensions"]["code"]), (401, &json!("UNAUTHENTICATED")));
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_ends_the_demo_in_order() {
+    let mut demo = Demo::start();
+    let sent = Command::new("kill").args(["-TERM", &demo.child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(demo.child.wait().unwrap().code(), Some(0));
+}
