@@ -496,6 +496,63 @@ async fn a_field_is_masked_only_if_every_grant_that_gives_it_masks_it() {
     assert_eq!(seen, expected);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_split_by_what_each_household_may_be_asked_for() {
+    let world = world().await;
+    let roles = "roles:\n  mixed: {title: x, networks: [gov], grants: [\
+        {relation: any, classes: [basic], fields: [help.cadre.name, education.students.school]},\
+        {relation: paired, classes: [help, narrative, welfare, risk]}]}\n";
+    let gateway = with_roles(&world, "batch", roles).await;
+    let all: Vec<_> = world.departments.world().village_household_ids("331122101348").collect();
+    let known = |id: &String| world.departments.world().household(id).unwrap();
+    let cadre = known(&all[0]).cadre_id;
+    let caller = caller("mixed", json!({"id": cadre}));
+    let query = "{ households(division: \"331122101348\", first: 21) { nodes { id assistance { dibaoMonthly }
+        help { cadre { name phone } visits { on } } education { students { school } } risk { warning { level } } } } }";
+    world.departments.clear_logs();
+    let answer = ask(&gateway, &caller, query, json!({})).await;
+    let nodes = answer["data"]["households"]["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 21, "{answer}");
+    // Whoever has almost nothing has no cadre either.
+    let paired = |id: &str| {
+        portrait(world.departments.world(), id).is_some_and(|portrait| at(&portrait, "help.cadre.id") == cadre.as_str())
+    };
+    let mine: BTreeSet<&String> = all.iter().filter(|id| paired(id)).collect();
+    assert!((2..=5).contains(&mine.len()));
+    for node in nodes {
+        let is_mine = mine.contains(&node["id"].as_str().unwrap().to_owned());
+        for value in [&node["help"]["cadre"]["phone"], &node["help"]["visits"], &node["risk"]["warning"]] {
+            assert!(is_mine || value.is_null(), "{node}");
+        }
+        assert!(!is_mine || node["help"]["cadre"]["phone"].is_string(), "{node}");
+    }
+    let others: Vec<_> = all.iter().filter(|id| !mine.contains(id)).map(known).collect();
+    for call in
+        world.departments.log("help").iter().filter(|call| call.body.contains("phone") || call.body.contains("visits"))
+    {
+        assert!(others.iter().all(|other| !call.body.contains(&other.id)), "{}", call.body);
+    }
+    for source in ["civil-affairs", "medical-insurance", "health", "water", "human-resources"] {
+        let calls = world.departments.log(source);
+        assert!(!calls.is_empty(), "{source}");
+        for call in calls {
+            let told = format!("{}{}", call.query, call.body);
+            assert!(
+                others.iter().flat_map(|other| &other.members).all(|member| !told.contains(&member.id_number)),
+                "{source}"
+            );
+        }
+    }
+    // Rules read the stage of schooling where the warning may be told, and nowhere else.
+    let students: Vec<_> =
+        world.departments.log("education").into_iter().filter(|call| call.body.contains("students")).collect();
+    let (with_stage, without): (Vec<_>, Vec<_>) = students.iter().partition(|call| call.body.contains("stageCode"));
+    assert!(!with_stage.is_empty() && !without.is_empty(), "{students:?}");
+    for call in with_stage {
+        assert!(others.iter().flat_map(|other| &other.members).all(|member| !call.body.contains(&member.id_number)));
+    }
+}
+
 /// The gateway behind a real listener.
 struct Served {
     url: String,

@@ -108,7 +108,7 @@ impl Inner {
 fn used(node: &Node, asked: &[bool]) -> SlotSet {
     let mut used = SlotSet::new();
     for (fetch, _) in node.fetches.iter().zip(asked).filter(|(_, asked)| **asked) {
-        used.union(&fetch.hidden);
+        used.union(&fetch.hidden.all());
     }
     used
 }

@@ -118,7 +118,8 @@ impl Execution<'_> {
             } else {
                 fetch.shown.intersection(&row.rights.slots)
             };
-            wanted.union(&fetch.hidden);
+            wanted.union(&fetch.hidden.inputs);
+            wanted.union(&fetch.hidden.by_rules(&row.rights.slots, row.read_from_above));
             wanted
         });
         Ok(Asked { keys, inputs, wanted })
@@ -275,6 +276,5 @@ fn wanted_for(fetch: &FetchNode, row: &Row) -> bool {
     let related = !row.rights.relations.is_empty();
     fetch.shown.intersects(&row.rights.slots)
         || (fetch.establishes && related)
-        || fetch.derived.intersects(&row.rights.slots)
-        || (fetch.read_from_above && row.read_from_above)
+        || !fetch.hidden.by_rules(&row.rights.slots, row.read_from_above).is_empty()
 }

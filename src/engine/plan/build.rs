@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Child, FetchId, FetchNode, Node, NodeId, Origin, Plan, Stage};
+use super::{Child, FetchId, FetchNode, Hidden, Node, NodeId, Origin, Plan, Stage};
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::Permitted;
 use crate::engine::error::RequestError;
@@ -185,7 +185,7 @@ impl<'a> Builder<'a> {
                 && provider != endpoint
             {
                 let before = self.fetch(node, provider, stage)?;
-                self.fetch_node(node, before).hidden.insert(slot);
+                self.fetch_node(node, before).hidden.inputs.insert(slot);
                 if !after.contains(&before) {
                     after.push(before);
                 }
@@ -196,11 +196,9 @@ impl<'a> Builder<'a> {
             endpoint,
             stage,
             shown: SlotSet::new(),
-            hidden: SlotSet::new(),
+            hidden: Hidden::default(),
             after,
             establishes: false,
-            derived: SlotSet::new(),
-            read_from_above: false,
         });
         Ok(fetches.len() - 1)
     }

@@ -11,6 +11,7 @@ pub mod print;
 mod reads;
 mod select;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::operation::{Operation, Selection};
@@ -107,16 +108,48 @@ pub struct FetchNode {
     pub stage: Stage,
     /// What the caller gets of it (per entity, as far as its relations allow).
     pub shown: SlotSet,
-    /// What other fetches and rules read of it; never shown.
-    pub hidden: SlotSet,
+    /// What is read of it unseen.
+    pub hidden: Hidden,
     /// Fetches of this node that give it inputs.
     pub after: Vec<FetchId>,
     /// Asked for every entity that is related at all: it tells whether the entity exists.
     pub establishes: bool,
-    /// Derived slots whose rules read of it: asked where one of them is permitted.
-    pub derived: SlotSet,
-    /// A rule of the node above reads of it: asked for entities that stand under one it is permitted for.
-    pub read_from_above: bool,
+}
+
+/// What the gateway reads of a fetch for itself, by who reads it. Never shown; asked only for entities it is read for.
+#[derive(Debug, Default)]
+pub struct Hidden {
+    /// By the gate and by fetches that come after: of every entity that the fetch is made for.
+    pub inputs: SlotSet,
+    /// By the rules of a derived slot: where the slot is permitted.
+    pub derived: BTreeMap<SlotId, SlotSet>,
+    /// By the rules of the node above: for entities that stand under one they are permitted for.
+    pub above: SlotSet,
+}
+
+impl Hidden {
+    /// Of any entity.
+    pub fn all(&self) -> SlotSet {
+        let mut all = self.inputs.clone();
+        all.union(&self.above);
+        self.derived.values().for_each(|reads| all.union(reads));
+        all
+    }
+
+    pub fn contains(&self, slot: SlotId) -> bool {
+        self.inputs.contains(slot)
+            || self.above.contains(slot)
+            || self.derived.values().any(|reads| reads.contains(slot))
+    }
+
+    /// What rules read of an entity of which the caller may have `permitted`.
+    pub fn by_rules(&self, permitted: &SlotSet, from_above: bool) -> SlotSet {
+        let mut read = if from_above { self.above.clone() } else { SlotSet::new() };
+        for (_, reads) in self.derived.iter().filter(|(derived, _)| permitted.contains(**derived)) {
+            read.union(reads);
+        }
+        read
+    }
 }
 
 impl Plan {

@@ -122,7 +122,7 @@ impl<D: Fn(SlotId) -> String> Printer<'_, D> {
         };
         let _ = writeln!(out, "    {}.{} by {key}: {batch}{instances}{gate}; {calls}", source.id, endpoint.name);
         self.slots(out, "shown", &fetch.shown);
-        self.slots(out, "hidden", &fetch.hidden);
+        self.slots(out, "hidden", &fetch.hidden.all());
     }
 
     fn slots(&self, out: &mut String, what: &str, slots: &SlotSet) {

@@ -140,12 +140,11 @@ impl Builder<'_> {
     fn hide_from(&mut self, node: NodeId, slot: SlotId, reader: Reader) -> Result<(), RequestError> {
         if let Filled::By(endpoint) = self.filled_at(node, slot) {
             let fetch = self.fetch(node, endpoint, reader.stage())?;
-            let fetch = self.fetch_node(node, fetch);
-            fetch.hidden.insert(slot);
+            let hidden = &mut self.fetch_node(node, fetch).hidden;
             match reader {
-                Reader::Relation => {}
-                Reader::Derived(derived) => fetch.derived.insert(derived),
-                Reader::Above => fetch.read_from_above = true,
+                Reader::Relation => hidden.inputs.insert(slot),
+                Reader::Derived(derived) => hidden.derived.entry(derived).or_default().insert(slot),
+                Reader::Above => hidden.above.insert(slot),
             }
         }
         Ok(())
