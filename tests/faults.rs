@@ -308,3 +308,18 @@ async fn without_the_source_of_keys_everything_says_so_with_that_source_to_blame
     assert_eq!(ill["data"]["household"]["id"], json!(id));
     assert!(world.departments.calls().is_empty(), "nobody is asked without keys: {:?}", world.departments.calls());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_whose_source_fails_is_null_as_the_contract_allows_and_the_rest_is_answered() {
+    let world = world().await;
+    let contract = &world.gateway.snapshot().contract;
+    assert!(contract.queries.iter().all(|query| query.nullable), "one department's failure may not empty the answer");
+    let query = "{ households(division: \"331122101348\") { nodes { id } } other: __typename }";
+    for (fault, code) in [(Fault::Nonsense, "SOURCE_BAD_ANSWER"), (Fault::Http500, "SOURCE_ERROR")] {
+        world.departments.set_fault("agriculture", fault);
+        let answer = ask(&world.gateway, &supervisor(), query, json!({})).await;
+        assert_eq!(answer["data"], json!({ "households": null, "other": "Query" }));
+        assert_eq!(answer["errors"].as_array().map(Vec::len), Some(1));
+        assert_eq!(answer["errors"][0]["extensions"]["code"], code);
+    }
+}

@@ -22,6 +22,7 @@ type Log = Arc<Mutex<Vec<String>>>;
 struct Served {
     gateway: Gateway,
     log: Log,
+    service: tokio::task::JoinHandle<()>,
     folder: PathBuf,
 }
 
@@ -69,7 +70,7 @@ async fn served(name: &str) -> Served {
         .with_state(Arc::clone(&log));
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let service = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
     let folder = std::env::temp_dir().join(format!("huxiang-posts-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let store = folder.join("audit.sqlite").to_string_lossy().into_owned();
@@ -83,7 +84,7 @@ async fn served(name: &str) -> Served {
     let mut faults = Faults::default();
     let snapshot = Snapshot::load(&Folders::under(&root), &variables, &mut faults);
     let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
-    Served { gateway: Gateway::start(snapshot).await.unwrap(), log, folder }
+    Served { gateway: Gateway::start(snapshot).await.unwrap(), log, service, folder }
 }
 
 impl Served {
@@ -137,6 +138,17 @@ async fn a_listing_asks_for_all_posts_in_one_call() {
     assert_eq!(users[1]["posts"][0]["title"], "Post 1 of 2", "{answer}");
     let asked = served.asked();
     assert_eq!(asked.iter().filter(|call| call.starts_with("/posts")).count(), 1, "{asked:?}");
+}
+
+#[tokio::test]
+async fn where_the_contract_allows_no_null_a_failed_listing_leaves_no_data() {
+    let served = served("down").await;
+    served.service.abort();
+    let answer = served.ask("{ users { name } __typename }").await;
+    assert_eq!((&answer["data"], answer["errors"].as_array().map(Vec::len)), (&Value::Null, Some(1)), "{answer}");
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "SOURCE_UNREACHABLE", "{answer}");
+    let nullable = served.ask("{ user(id: 1) { name } __typename }").await;
+    assert_eq!(nullable["data"]["__typename"], "Query", "{nullable}");
 }
 
 #[tokio::test]

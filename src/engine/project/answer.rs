@@ -47,7 +47,10 @@ pub struct Parts<'a> {
 pub fn write(parts: &Parts<'_>) -> Response {
     let mut writer = Writer::new(parts.snapshot, Mode::Caller { asking: parts.asking, variables: parts.variables });
     let mut refusals: Vec<(Vec<Segment>, String)> = Vec::new();
-    writer.out.extend_from_slice(b"{\"data\":{");
+    let data = b"{\"data\":";
+    writer.out.extend_from_slice(data);
+    writer.out.push(b'{');
+    let mut whole = true;
     for (at, (selection, root)) in parts.plan.operation.roots.iter().zip(parts.roots).enumerate() {
         if at > 0 {
             writer.out.push(b',');
@@ -55,6 +58,7 @@ pub fn write(parts: &Parts<'_>) -> Response {
         writer.string(&selection.key);
         writer.out.push(b':');
         writer.journal.enter(Segment::Key(Arc::clone(&selection.key)));
+        let start = writer.out.len();
         match (&selection.what, root) {
             (What::Typename(name), _) => writer.string(name),
             (What::Introspection, _) => {
@@ -72,8 +76,14 @@ pub fn write(parts: &Parts<'_>) -> Response {
             (_, None) => writer.null(),
         }
         writer.journal.leave();
+        whole &= may_be_null(parts.snapshot, selection) || writer.out.get(start..) != Some(b"null");
     }
     writer.out.push(b'}');
+    if !whole {
+        // A null where the contract allows none goes up as far as it may: here, to the whole (GraphQL 6.4.4).
+        writer.out.truncate(data.len());
+        writer.null();
+    }
     let errors = errors(&writer, parts, &refusals);
     let mut codes: Vec<ErrorCode> = errors.iter().map(|(code, _)| *code).collect();
     codes.sort();
@@ -88,6 +98,13 @@ pub fn write(parts: &Parts<'_>) -> Response {
     let _ = serde_json::to_writer(&mut writer.out, &extensions);
     writer.out.push(b'}');
     Response { body: writer.into_bytes(), codes }
+}
+
+fn may_be_null(snapshot: &Snapshot, selection: &Selection) -> bool {
+    match selection.what {
+        What::Query(at) => snapshot.contract.queries.get(at).is_none_or(|query| query.nullable),
+        _ => true,
+    }
 }
 
 fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection, root: &RootAnswer) {

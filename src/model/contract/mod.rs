@@ -135,6 +135,8 @@ pub struct RootField {
     pub kind: RootKind,
     pub entity: EntityId,
     pub first_max: usize,
+    /// False: where its source does not answer, there is no `data` at all.
+    pub nullable: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -298,7 +298,13 @@ impl<'a> SlotBuilder<'a> {
                     let first_max = text_argument(&field.directives, "list", "firstMax")
                         .and_then(|max| max.parse().ok())
                         .unwrap_or(PAGE_MAX);
-                    self.queries.push(RootField { name: field.name.as_str().into(), kind, entity, first_max });
+                    self.queries.push(RootField {
+                        name: field.name.as_str().into(),
+                        kind,
+                        entity,
+                        first_max,
+                        nullable: !field.ty.is_non_null(),
+                    });
                 }
                 None => self.fault(
                     field.location(),
