@@ -178,3 +178,30 @@ async fn arguments_that_do_not_fit_are_told_so() {
         assert!(("2026-05-01"..="2026-06-15").contains(&on), "{on}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_tells_nothing_and_opens_only_its_own_listing() {
+    use base64::Engine as _;
+    let world = support::world_with(departments::Options {
+        latency: false,
+        households_per_village: 130,
+        ..departments::Options::default()
+    })
+    .await;
+    let query = "query($d: ID!, $n: Int, $after: String) { households(division: $d, first: $n, after: $after) { nodes { id } pageInfo { endCursor } } }";
+    let first = ask(&world.gateway, &supervisor(), query, json!({ "d": VILLAGE, "n": 120 })).await;
+    no_errors(&first);
+    // Beyond the source's first page of 100, its own cursor is an id.
+    let cursor = first["data"]["households"]["pageInfo"]["endCursor"].as_str().expect("a cursor").to_owned();
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&cursor).expect("base64");
+    assert!(!String::from_utf8_lossy(&bytes).contains("331122"), "the cursor holds an id");
+    let next = ask(&world.gateway, &supervisor(), query, json!({ "d": VILLAGE, "after": cursor })).await;
+    assert_eq!(next["data"]["households"]["nodes"].as_array().expect("nodes").len(), 10);
+    let mut forged = cursor.clone().into_bytes();
+    forged[20] = if forged[20] == b'A' { b'B' } else { b'A' };
+    let forged = String::from_utf8(forged).expect("text");
+    for (division, cursor) in [("331122101", cursor.as_str()), (VILLAGE, &forged), (VILLAGE, "MTAw"), (VILLAGE, "")] {
+        let answer = ask(&world.gateway, &supervisor(), query, json!({ "d": division, "after": cursor })).await;
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "VALIDATION_FAILED", "{division} {cursor}");
+    }
+}

@@ -15,10 +15,11 @@ use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use serde_json::{Map, Value};
 
-use crate::audit::{AuditStore, SubjectKey};
+use crate::audit::{self, AuditRecord, AuditStore, SubjectKey};
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::{Asking, active_grants, authorize};
 use crate::engine::error::RequestError;
+use crate::engine::execute::cursor::CursorSeal;
 use crate::engine::execute::{CallLog, Connectors, Execution, RootAnswer};
 use crate::engine::operation::{Document, DocumentLimits};
 use crate::engine::plan::cost::Assumed;
@@ -44,6 +45,7 @@ struct Inner {
     connectors: Connectors,
     audit: AuditStore,
     subjects: SubjectKey,
+    cursors: CursorSeal,
     caches: Caches,
 }
 
@@ -89,6 +91,7 @@ impl Gateway {
         let audit =
             AuditStore::open(&snapshot.config.audit.store).await.map_err(|error| StartError(error.to_string()))?;
         let subjects = SubjectKey::new(Arc::clone(&snapshot.config.audit.key));
+        let cursors = CursorSeal::new(&snapshot.config.audit.key);
         let shared = Shared::default();
         let mut connectors: Connectors = Vec::with_capacity(snapshot.bindings.sources.len());
         for source in &snapshot.bindings.sources {
@@ -107,6 +110,7 @@ impl Gateway {
                 connectors,
                 audit,
                 subjects,
+                cursors,
                 caches: Caches::default(),
             }),
         })
@@ -130,6 +134,7 @@ impl Gateway {
         traceparent: Option<String>,
     ) -> Answer {
         let inner = Arc::clone(&self.inner);
+        let mut failed = AuditRecord::new(&request_id, &identity);
         let id = request_id.clone();
         let flow = tokio::spawn(async move {
             let asked = Asked {
@@ -140,15 +145,18 @@ impl Gateway {
             };
             inner.answer(&asked).await
         });
-        flow.await.unwrap_or_else(|_| {
-            Answer::refused(
-                &RequestError::new(
-                    ErrorCode::Internal,
-                    "the gateway failed; tell the operator the request id".to_owned(),
-                ),
-                &id,
-            )
-        })
+        match flow.await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::error!(request = %id, %error, "the flow of a request failed");
+                failed.outcome = audit::Outcome::Rejected;
+                failed.errors.insert(ErrorCode::Internal);
+                let message = "the gateway failed; tell the operator the request id".to_owned();
+                self.inner
+                    .audited(failed, Answer::refused(&RequestError::new(ErrorCode::Internal, message), &id), &id)
+                    .await
+            }
+        }
     }
 
     /// The plan of a request as text, without executing it.
@@ -195,17 +203,22 @@ impl Inner {
             Err(error) => Err(error.clone()),
         };
         let record = self.record(asked, planned.as_ref().ok(), executed.as_ref(), began);
-        if let Err(error) = self.audit.append(record).await {
-            tracing::error!(request = asked.request_id, %error, "the audit record could not be written: nothing is answered");
-            let refused = RequestError::new(
-                ErrorCode::AuditUnavailable,
-                "the audit record could not be written, so nothing is answered; try again later".to_owned(),
-            );
-            return Answer::refused(&refused, asked.request_id);
-        }
-        match executed {
+        let answer = match executed {
             Ok(executed) => Answer { status: Outcome::Ok, body: Bytes::from(executed.response.body) },
             Err(error) => Answer::refused(&error, asked.request_id),
+        };
+        self.audited(record, answer, asked.request_id).await
+    }
+
+    /// The answer, once its record is durable; without it, nothing is answered.
+    async fn audited(&self, record: AuditRecord, answer: Answer, request_id: &str) -> Answer {
+        match self.audit.append(record).await {
+            Ok(_) => answer,
+            Err(error) => {
+                tracing::error!(request = request_id, %error, "the audit record could not be written: nothing is answered");
+                let message = "the audit record could not be written, so nothing is answered; try again later";
+                Answer::refused(&RequestError::new(ErrorCode::AuditUnavailable, message.to_owned()), request_id)
+            }
         }
     }
 
@@ -232,6 +245,7 @@ impl Inner {
             context,
             deadline: tokio::time::Instant::now() + Duration::from_millis(config.limits.request_timeout_ms),
             calls: CallLog::new(config.limits.upstream_calls_max),
+            cursors: &self.cursors,
         };
         let roots = execution.run().await;
         let log = execution.calls;

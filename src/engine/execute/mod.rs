@@ -5,6 +5,7 @@
 //! entities is answered. A fetch is made only for entities of which the caller may have something of it.
 
 mod call;
+pub mod cursor;
 mod fetch;
 pub mod frame;
 mod node;
@@ -44,6 +45,7 @@ pub struct Execution<'a> {
     pub caller_context: CallContext,
     pub deadline: Instant,
     pub calls: CallLog,
+    pub cursors: &'a cursor::CursorSeal,
 }
 
 /// Upstream calls of one request: bounded, and noted for the audit.

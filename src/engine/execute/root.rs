@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::Execution;
 use super::call::Call;
+use super::cursor::Position;
 use super::frame::{Failure, Frame};
 use super::node::Related;
 use super::rows::{Seeds, seed};
@@ -55,13 +54,6 @@ impl RootRows {
             RootKind::Connection => Self::Page { cursors: Vec::new(), has_next: false, has_previous: false },
         }
     }
-}
-
-/// Where in a listing: a page, and how many of its records lie before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Position {
-    page: PageAt,
-    skip: usize,
 }
 
 impl Execution<'_> {
@@ -173,6 +165,14 @@ impl Execution<'_> {
         Ok((found, fetched.next))
     }
 
+    /// What a cursor is bound to: the query and its arguments, but for those that move through it.
+    fn listing_of(&self, selection: &Selection, query: &RootField) -> String {
+        let arguments = selection.arguments.iter().filter(|argument| !matches!(&*argument.name, "first" | "after"));
+        let values: Vec<(&str, &Value)> =
+            arguments.map(|argument| (&*argument.name, selection.argument(&argument.name, self.variables))).collect();
+        serde_json::json!([&*query.name, values]).to_string()
+    }
+
     /// A page of a connection: related entities only, refilled from the listing within a budget of its pages.
     async fn connection(
         &self,
@@ -193,9 +193,10 @@ impl Execution<'_> {
                 }
             },
         };
+        let listing = self.listing_of(selection, query);
         let after = match selection.argument("after", self.variables) {
             Value::Null => None,
-            value => match text(value).as_deref().and_then(Position::decode) {
+            value => match text(value).as_deref().and_then(|cursor| self.cursors.open(&listing, cursor)) {
                 Some(position) => Some(position),
                 None => {
                     return RootAnswer {
@@ -232,9 +233,10 @@ impl Execution<'_> {
             let mut used = 0;
             if let Some(related) = related {
                 let (related, places) = only_related(related, missing);
-                cursors.extend(
-                    places.iter().map(|place| Position { page: at.page.clone(), skip: at.skip + place + 1 }.encode()),
-                );
+                cursors.extend(places.iter().map(|place| {
+                    let behind = Position { page: at.page.clone(), skip: at.skip + place + 1 };
+                    self.cursors.seal(&listing, &behind)
+                }));
                 used = if places.len() == missing { places.last().map_or(0, |place| place + 1) } else { looked_at };
                 found = Some(match found.take() {
                     Some(before) => joined(before, related),
@@ -309,31 +311,6 @@ fn joined(mut before: Related, after: Related) -> Related {
         *via.related = joined(rows, *more.related);
     }
     before
-}
-
-impl Position {
-    /// Opaque to callers; holds nothing but places in the listing.
-    fn encode(&self) -> String {
-        let page = match &self.page {
-            PageAt::First => String::new(),
-            PageAt::Number(number) => format!("n{number}"),
-            PageAt::Cursor(cursor) => format!("c{cursor}"),
-        };
-        URL_SAFE_NO_PAD.encode(format!("{} {page}", self.skip))
-    }
-
-    fn decode(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let text = String::from_utf8(bytes).ok()?;
-        let (skip, page) = text.split_once(' ')?;
-        let page = match page.split_at_checked(1) {
-            None => PageAt::First,
-            Some(("n", number)) => PageAt::Number(number.parse().ok()?),
-            Some(("c", cursor)) => PageAt::Cursor(cursor.to_owned()),
-            Some(_) => return None,
-        };
-        Some(Self { page, skip: skip.parse().ok()? })
-    }
 }
 
 /// An argument's value as text.

@@ -379,6 +379,9 @@ pub fn message(failure: Failure, title: &str) -> String {
 pub(super) fn reason(writer: &Writer<'_>, view: &RowView<'_>, slot: SlotId, written: Written) -> Option<String> {
     let Mode::Caller { asking, .. } = writer.mode else { return None };
     match (written.state, written.failure) {
+        (ItemState::Refused, _) if view.row.rights.slots.contains(slot) => {
+            Some("what was selected of it is not permitted; other parts of it are".to_owned())
+        }
         (ItemState::Refused, _) => Some(asking.denied(view.snapshot, slot).to_string()),
         (_, Some(failure)) if !written.has_value() => {
             let title = failure.source.map_or("", |source| &view.snapshot.bindings.source(source).title);

@@ -147,8 +147,8 @@ impl<'a> Writer<'a> {
                     if self.permitted(view, *id) {
                         items::write(self, view, selection, beside);
                     } else {
-                        self.null();
                         self.refuse(*id);
+                        self.out.extend_from_slice(if slot.nullable { b"null" } else { b"[]" });
                     }
                     return None;
                 }
