@@ -32,7 +32,7 @@ fn load(running: &Running) -> (Contract, Bindings) {
     let derived: Vec<SlotId> =
         contract.slots.iter().filter(|slot| slot.path.as_ref() == "risk.warning").map(|slot| slot.id).collect();
     let read = |name: &str| variables.get(name).cloned();
-    let against = Against { contract: &contract, codes: &codes, variables: &read, derived: &derived };
+    let against = Against { contract: &contract, codes: &codes, variables: &read, derived: Some(&derived) };
     let bindings = compile::load(&root.join("resolvers"), &against, &mut faults);
     assert!(faults.is_empty(), "{}", faults.render());
     (contract, bindings)

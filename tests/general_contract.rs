@@ -1,4 +1,4 @@
-//! Nothing of the portrait is compiled in: the same binary serves posts and users (`tests/data/blog`) over services
+//! The same binary as the portrait's serves posts and users (`tests/data/blog`) over services
 //! that speak JSON, XML and GraphQL, with roles, rules and code tables of their own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -312,51 +312,4 @@ async fn the_binary_serves_it() {
     let fields = answer["data"]["__type"]["fields"].to_string();
     assert!(fields.contains("weather") && !fields.contains("email"), "pruned to the role: {fields}");
     let _ = std::fs::remove_dir_all(&folder);
-}
-
-/// The demo may know its departments; nothing else in `src/` may.
-#[test]
-fn no_word_of_the_households_is_compiled_in() {
-    fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                files(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    const WORDS: [&str; 10] = [
-        "household",
-        "dibao",
-        "cadre",
-        "registry.",
-        "civil-affairs",
-        "agriculture",
-        "331122",
-        "portrait",
-        "assistance",
-        "grid-worker",
-    ];
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut found = Vec::new();
-    files(&source, &mut found);
-    let mut told = Vec::new();
-    for path in found.iter().filter(|path| !path.starts_with(source.join("cli/demo"))) {
-        let text = std::fs::read_to_string(path).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        if path.ends_with("tests.rs") {
-            continue;
-        }
-        for (at, line) in code.lines().enumerate() {
-            // Documentation may give examples, and so may the hints of faults.
-            let line = line.split("//").next().unwrap_or_default().to_lowercase();
-            if WORDS.iter().any(|word| line.contains(word)) {
-                told.push(format!("{}:{}: {}", path.display(), at + 1, line.trim()));
-            }
-        }
-    }
-    assert!(found.len() > 100, "the sources are where the test looks");
-    assert!(told.is_empty(), "{}", told.join("\n"));
 }

@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Characters of a line that are shown, around the place.
+const EXCERPT_MAX: usize = 240;
+
 /// A file's text, kept for excerpts.
 #[derive(Debug)]
 pub struct SourceText {
@@ -88,6 +91,11 @@ impl Fault {
         } else {
             let _ = writeln!(out, "  --> {path}:{line}:{column}");
             if let Some(text) = self.file.text.lines().nth(line - 1) {
+                let skipped =
+                    column.saturating_sub(EXCERPT_MAX / 2).min(text.chars().count().saturating_sub(EXCERPT_MAX));
+                let text: String = text.chars().skip(skipped).take(EXCERPT_MAX).collect();
+                let column = column - skipped.min(column);
+                let length = length.clamp(1, EXCERPT_MAX);
                 let gutter = line.to_string();
                 let pad = " ".repeat(gutter.len());
                 let _ = writeln!(out, " {pad} |");
@@ -105,7 +113,7 @@ impl Fault {
                         }
                     })
                     .collect();
-                let _ = writeln!(out, " {pad} | {before}{}", "^".repeat(length.max(1)));
+                let _ = writeln!(out, " {pad} | {before}{}", "^".repeat(length));
             }
         }
         if !self.hint.is_empty() {

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::yaml;
 use crate::base::fault::{Faults, SourceText, read};
-use reader::{Reader, place};
+use reader::Reader;
 
 /// Looks up `${NAME}` in the environment (or, in the demo, in the process).
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -197,15 +198,7 @@ impl GatewayConfig {
     /// As [`Self::load`], from a text already read.
     pub fn parse(text: &Arc<SourceText>, base: &Path, variables: Variables<'_>, faults: &mut Faults) -> Option<Self> {
         let before = faults.len();
-        let file: format::ConfigFile = match serde_saphyr::from_str(&text.text) {
-            Ok(file) => file,
-            Err(error) => {
-                let place = error.location().map(|at| place(at, 0)).unwrap_or_default();
-                let hint = "config/gateway.yaml in the repository shows every key with its meaning";
-                faults.add(text, place, error.without_snippet().to_string(), hint);
-                return None;
-            }
-        };
+        let file: format::ConfigFile = yaml::read(text, faults)?;
         let config = Reader { text, base, variables, faults }.config(file);
         if faults.len() == before { config } else { None }
     }

@@ -49,10 +49,11 @@ impl Snapshot {
         let rules = load_rules(&folders.config.join("rules"), &contract, names.claims, faults);
         let ladders = ladder_slots(&rules, &contract, &folders.config, faults);
         let derived: Vec<SlotId> = ladders.iter().map(|(slot, _)| *slot).collect();
-        let against = Against { contract: &contract, codes: &codes, variables, derived: &derived };
+        let derived = (!rules.partial).then_some(derived.as_slice());
+        let against = Against { contract: &contract, codes: &codes, variables, derived };
         let bindings = bindings::load(&folders.resolvers, &against, faults);
         let access = fault::read(&folders.config.join("roles.yaml"), faults)
-            .map(|text| access::load(&text, &contract, rules.relations.clone(), &names.networks, faults));
+            .map(|text| access::load(&text, &contract, &rules, &names.networks, faults));
         if !faults.is_empty() {
             return None;
         }

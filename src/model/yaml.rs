@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_saphyr::{Location, Spanned};
 
-use crate::base::fault::{Faults, Place, SourceText};
+use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 
 /// Faults of shape reported per file at most.
 const ROUNDS_MAX: usize = 20;
@@ -42,9 +42,12 @@ pub fn read<T: DeserializeOwned>(file: &Arc<SourceText>, faults: &mut Faults) ->
                 let location = error.location();
                 let place = location.map(at).unwrap_or_default();
                 let message = plain(&error);
-                // Once lines are blanked, "missing field" is our own doing.
-                if first || !message.contains("missing field") {
-                    faults.add(file, place, message, "see the reference of this file in docs/");
+                // Once lines are blanked, a missing field or a key without a value is our own doing.
+                let emptied =
+                    text.lines().nth(place.line.saturating_sub(1)).is_some_and(|line| line.trim_end().ends_with(':'));
+                if first || !(emptied || message.contains("missing field")) {
+                    let hint = hint(&message);
+                    faults.add(file, place, message, hint);
                 }
                 first = false;
                 if place.line == 0 {
@@ -58,6 +61,14 @@ pub fn read<T: DeserializeOwned>(file: &Arc<SourceText>, faults: &mut Faults) ->
         }
     }
     None
+}
+
+/// For `unknown field `dat`, expected one of at, date`: the key that was meant.
+fn hint(message: &str) -> String {
+    let otherwise = "see the reference of this file in docs/";
+    let parts = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected one of "));
+    let Some((wrong, known)) = parts else { return otherwise.to_owned() };
+    did_you_mean(wrong, known.split(", ").map(|name| name.trim_matches('`')), otherwise)
 }
 
 fn plain(error: &serde_saphyr::Error) -> String {

@@ -11,19 +11,20 @@ use super::{Access, CompiledRelation, Grant, RelationId, Role, SlotSet};
 use crate::base::fault::{self, Faults, Place, SourceText};
 use crate::model::contract::{Contract, Shape, SlotId};
 use crate::model::mask::Mask;
-use crate::model::rule::Relation;
+use crate::model::rule::{Relation, Rules};
 use crate::model::yaml;
 
 /// Compiles the roles. `networks` are the names that `gateway.yaml` declares.
 pub fn load(
     text: &Arc<SourceText>,
     contract: &Contract,
-    relations: Vec<Relation>,
+    rules: &Rules,
     networks: &[String],
     faults: &mut Faults,
 ) -> Access {
-    let relations = relations.into_iter().filter_map(|rule| compile_relation(rule, contract)).collect();
-    let mut compiler = Compiler { text, contract, networks, faults, access: Access { relations, ..Access::default() } };
+    let relations = rules.relations.iter().filter_map(|rule| compile_relation(rule.clone(), contract)).collect();
+    let access = Access { relations, ..Access::default() };
+    let mut compiler = Compiler { text, contract, networks, partial_rules: rules.partial, faults, access };
     if let Some(file) = yaml::read::<RolesFile>(text, compiler.faults) {
         for (name, role) in &file.roles {
             compiler.role(name, &role.value);
@@ -49,6 +50,8 @@ struct Compiler<'a> {
     text: &'a Arc<SourceText>,
     contract: &'a Contract,
     networks: &'a [String],
+    /// A relation that is not there may be one that has a fault.
+    partial_rules: bool,
     faults: &'a mut Faults,
     access: Access,
 }
@@ -122,7 +125,7 @@ impl Compiler<'_> {
 
     fn relation(&mut self, name: &Spanned<String>) -> Option<RelationId> {
         let found = self.access.relations.iter().position(|relation| *relation.name == *name.value);
-        if found.is_none() {
+        if found.is_none() && !self.partial_rules {
             let known: Vec<String> = self.access.relations.iter().map(|relation| relation.name.to_string()).collect();
             let hint = fault::did_you_mean(
                 &name.value,

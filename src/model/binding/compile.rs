@@ -1,6 +1,8 @@
 //! Binding files, contract, code tables and variables → [`Bindings`].
 
-use std::collections::HashMap;
+mod whole;
+
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,8 +28,8 @@ pub struct Against<'a> {
     pub contract: &'a Contract,
     pub codes: &'a CodeTables,
     pub variables: Variables<'a>,
-    /// Slots that rules fill.
-    pub derived: &'a [SlotId],
+    /// Slots that rules fill; `None`: not known, because the rules have faults of their own.
+    pub derived: Option<&'a [SlotId]>,
 }
 
 /// Compiles every `*.yaml` of a folder, in the order of their names.
@@ -49,15 +51,27 @@ pub fn load(folder: &Path, against: &Against, faults: &mut Faults) -> Bindings {
         }
     };
     paths.sort();
-    let mut compiler =
-        Compiler { against, faults, bindings: empty(against.contract), places: HashMap::new(), seen: HashMap::new() };
+    let mut compiler = Compiler {
+        against,
+        faults,
+        bindings: empty(against.contract),
+        places: HashMap::new(),
+        seen: HashMap::new(),
+        named: HashSet::new(),
+        partial: against.derived.is_none(),
+    };
     for path in &paths {
-        let Some(text) = fault::read(path, compiler.faults) else { continue };
-        if let Some(file) = yaml::read::<SourceFile>(&text, compiler.faults) {
-            compiler.source(&file, &text);
+        let text = fault::read(path, compiler.faults);
+        let file = text.as_ref().and_then(|text| yaml::read::<SourceFile>(text, compiler.faults));
+        match (&file, &text) {
+            (Some(file), Some(text)) => compiler.source(file, text),
+            _ => compiler.partial = true,
         }
     }
-    compiler.nobody(&whole);
+    // What seems to be bound by nobody may stand in what could not be read.
+    if !compiler.partial {
+        compiler.nobody(&whole);
+    }
     compiler.circles(&whole);
     compiler.bindings
 }
@@ -79,6 +93,10 @@ struct Compiler<'a> {
     /// Where each slot is bound, to name the other place when it is bound twice.
     places: HashMap<SlotId, String>,
     seen: HashMap<String, String>,
+    /// Slots that a file names, though perhaps with a fault.
+    named: HashSet<SlotId>,
+    /// Some file, endpoint or query could not be read at all.
+    partial: bool,
 }
 
 impl Compiler<'_> {
@@ -135,6 +153,7 @@ impl Compiler<'_> {
             codes: self.against.codes,
             text,
             faults: self.faults,
+            named: &mut self.named,
             instanced: file.instances.is_some(),
         }
     }
@@ -194,7 +213,10 @@ impl Compiler<'_> {
     ) {
         let place = yaml::place(endpoint);
         let written = &endpoint.value;
-        let Some(entity) = self.entity(&written.entity, text) else { return };
+        let Some(entity) = self.entity(&written.entity, text) else {
+            self.partial = true;
+            return;
+        };
         let own_key = self.against.contract.entity(entity).key;
         let key = match &written.key {
             Some(path) => self.input(entity, path, true, text),
@@ -221,7 +243,7 @@ impl Compiler<'_> {
         self.fields(file, text).fields(&written.fields, base, &mut mapping);
         let own = mapping.entries.len();
         self.fields(file, text).fields(&written.also, base, &mut mapping);
-        self.provide(id, &mapping, own, source, name, place, text);
+        self.provide(id, &mapping, own, source, name, (&written.fields, place), text);
         let with: Vec<(Arc<str>, SlotId)> = written
             .with
             .iter()
@@ -277,7 +299,7 @@ impl Compiler<'_> {
         own: usize,
         source: SourceId,
         name: &str,
-        place: Place,
+        (fields, place): (&format::Named<format::Field>, Place),
         text: &Arc<SourceText>,
     ) {
         let here = format!("{}.{name}", self.bindings.source(source).id);
@@ -290,9 +312,10 @@ impl Compiler<'_> {
                 continue;
             }
             if let Some(other) = self.places.insert(entry.slot, here.clone()) {
+                let field = fields.get(&*self.against.contract.slot(entry.slot).path);
                 self.faults.add(
                     text,
-                    place,
+                    field.map_or(place, yaml::place),
                     format!("`{path}` is bound twice: by {other} and by {here}"),
                     "one source answers for a field; the other lists it under `also`",
                 );
@@ -387,6 +410,7 @@ impl Compiler<'_> {
         let Some(ask) =
             CallTemplate::compile(&query.value.ask, file.protocol, false, file.envelope.as_ref(), text, self.faults)
         else {
+            self.partial = true;
             return;
         };
         let key = contract.entity(field.entity).key;
@@ -414,85 +438,6 @@ impl Compiler<'_> {
                 );
             }
         }
-    }
-
-    /// Leaves and lists that no source and no rule fills, and queries that no source answers.
-    fn nobody(&mut self, whole: &Arc<SourceText>) {
-        let contract = self.against.contract;
-        for slot in &contract.slots {
-            let structural =
-                matches!(slot.shape, Shape::Object | Shape::ItemStates) || contract.entity(slot.entity).key == slot.id;
-            let above = contract.above(slot.id).any(|above| self.filled(above));
-            if !structural && !above && !self.filled(slot.id) && !self.embedded(slot.id) {
-                self.faults.add(
-                    whole,
-                    Place::default(),
-                    format!("no source answers for `{}`", contract.full_path(slot.id)),
-                    "bind it in a file of this folder, or take it out of the contract",
-                );
-            }
-        }
-        let unbound: Vec<&str> = contract
-            .queries
-            .iter()
-            .zip(&self.bindings.queries)
-            .filter(|(field, binding)| binding.is_none() && !matches!(field.kind, RootKind::ByKey { .. }))
-            .map(|(field, _)| &*field.name)
-            .collect();
-        for name in unbound {
-            self.faults.add(
-                whole,
-                Place::default(),
-                format!("no source answers the query `{name}`"),
-                "add it under `queries:` of the source that can list or look up its entities",
-            );
-        }
-    }
-
-    fn filled(&self, slot: SlotId) -> bool {
-        self.bindings.provider(slot).is_some() || self.against.derived.contains(&slot)
-    }
-
-    /// A slot of an entity that is only ever read where another record describes the entity.
-    fn embedded(&self, slot: SlotId) -> bool {
-        let inside = |mapping: &Mapping| {
-            mapping.entry(slot).is_some() || mapping.entries.iter().any(|entry| matches!(&entry.read, super::mapping::Read::Objects { inside, .. } if inside.entry(slot).is_some()))
-        };
-        self.bindings.endpoints.iter().any(|endpoint| inside(&endpoint.mapping))
-            || self.bindings.queries.iter().flatten().any(|query| inside(&query.mapping))
-    }
-
-    /// Endpoints whose inputs come, in the end, from themselves.
-    fn circles(&mut self, whole: &Arc<SourceText>) {
-        for start in &self.bindings.endpoints {
-            let mut next = self.needs(start);
-            let mut seen = Vec::new();
-            while let Some(endpoint) = next.pop() {
-                if endpoint == start.id {
-                    let source = &self.bindings.source(start.source).id;
-                    self.faults.add(
-                        whole,
-                        Place::default(),
-                        format!("the inputs of {source}.{} come, in the end, from itself", start.name),
-                        "give it another key, or let another source answer for the input",
-                    );
-                    break;
-                }
-                if !seen.contains(&endpoint) {
-                    seen.push(endpoint);
-                    next.extend(self.needs(self.bindings.endpoint(endpoint)));
-                }
-            }
-        }
-    }
-
-    fn needs(&self, endpoint: &Endpoint) -> Vec<EndpointId> {
-        let key = self.against.contract.entity(endpoint.entity).key;
-        let bound = |slot: SlotId| {
-            std::iter::once(slot).chain(self.against.contract.above(slot)).find_map(|slot| self.bindings.provider(slot))
-        };
-        let territory = self.bindings.territory_slot(self.against.contract, endpoint);
-        endpoint.inputs().chain(territory).filter(|slot| *slot != key).filter_map(bound).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! `fields:` of a binding → [`Mapping`], held against the contract.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_saphyr::Spanned;
@@ -19,6 +20,8 @@ pub struct FieldCompiler<'a> {
     pub codes: &'a CodeTables,
     pub text: &'a Arc<SourceText>,
     pub faults: &'a mut Faults,
+    /// Slots that a file names, though perhaps with a fault.
+    pub named: &'a mut HashSet<SlotId>,
     /// The source has an instance list.
     pub instanced: bool,
 }
@@ -38,6 +41,7 @@ impl FieldCompiler<'_> {
         for (path, field) in fields {
             let place = Place { length: path.chars().count(), ..yaml::place(field) };
             let Some(slot) = self.resolve(path, base, place) else { continue };
+            self.named.insert(slot);
             let contract = self.contract;
             let slot = contract.slot(slot);
             if mapping.entry(slot.id).is_some() {

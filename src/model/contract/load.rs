@@ -13,6 +13,9 @@ use super::slots::SlotBuilder;
 use super::{Contract, published};
 use crate::base::fault::{self, Faults, Place, SourceText};
 
+/// Faults of GraphQL itself told at most: a file that is none has one at every token.
+const DIAGNOSTICS_MAX: usize = 50;
+
 /// The SDL files by path, to say where a fault stands.
 pub(super) struct Texts {
     files: HashMap<PathBuf, Arc<SourceText>>,
@@ -45,7 +48,7 @@ impl Texts {
     }
 
     fn diagnostics(&self, faults: &mut Faults, list: &DiagnosticList) {
-        for diagnostic in list.iter() {
+        for diagnostic in list.iter().take(DIAGNOSTICS_MAX) {
             let message = diagnostic.error.to_string();
             self.fault(faults, diagnostic.sources, diagnostic.error.location(), message, "");
         }
@@ -84,9 +87,9 @@ pub fn load(folder: &Path, faults: &mut Faults) -> Option<Contract> {
     parse(files, whole, faults)
 }
 
-/// Compiles SDL texts; `whole` stands for faults that have no place.
+/// Compiles SDL texts, as far as they are GraphQL: the other files are held against what there is, so that all faults
+/// are found at once. Whoever serves it looks at the faults first; `whole` stands for faults that have no place.
 pub fn parse(files: Vec<Arc<SourceText>>, whole: Arc<SourceText>, faults: &mut Faults) -> Option<Contract> {
-    let before = faults.len();
     let mut builder = Schema::builder();
     for file in &files {
         if crate::base::nesting::check(&file.text, 64, 2_000_000).is_err() {
@@ -117,9 +120,6 @@ pub fn parse(files: Vec<Arc<SourceText>>, whole: Arc<SourceText>, faults: &mut F
     };
     let built = SlotBuilder::new(&full, &texts, faults).build();
     let published = published::without_hidden(&full, &texts, faults)?;
-    if faults.len() > before {
-        return None;
-    }
     let slot_paths = built
         .slots
         .iter()

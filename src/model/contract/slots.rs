@@ -49,6 +49,8 @@ struct Above {
     item: Option<ItemId>,
     hidden: bool,
     depth: usize,
+    /// Inside the elements of a list.
+    in_list: bool,
 }
 
 impl<'a> SlotBuilder<'a> {
@@ -109,7 +111,8 @@ impl<'a> SlotBuilder<'a> {
     fn entity(&mut self, object: &ObjectType) {
         let id = self.entity_ids.get(object.name.as_str()).copied().unwrap_or(EntityId(0));
         let class = self.class_of(&object.directives);
-        let above = Above { parent: None, path: String::new(), class, item: None, hidden: false, depth: 0 };
+        let above =
+            Above { parent: None, path: String::new(), class, item: None, hidden: false, depth: 0, in_list: false };
         let children = self.fields(id, object, &above);
         let key_name = text_argument(&object.directives, "key", "fields").unwrap_or_default().to_owned();
         let key = children
@@ -204,12 +207,21 @@ impl<'a> SlotBuilder<'a> {
             children: Vec::new(),
         });
         self.check_class(field, &path, class.is_some(), &shape);
+        if above.in_list && matches!(shape, Shape::Entity(_) | Shape::EntityList(_)) {
+            self.fault(
+                field.location(),
+                format!("`{path}` leads to another entity from inside a list of value objects"),
+                "give the element the other's key as an ID, or give the element's type a @key to make it an entity",
+            );
+        }
         if matches!(shape, Shape::Object | Shape::ObjectList) {
             if above.depth >= NESTING_MAX {
                 self.fault(field.location(), format!("`{path}` nests value objects more than {NESTING_MAX} deep; a value object cannot contain itself"), "give the type a @key to make it an entity, or flatten it");
             } else if let Some(object) = self.schema.get_object(&type_name) {
-                let inside = Above { parent: Some(id), path, class, item, hidden, depth: above.depth + 1 };
+                let in_list = above.in_list || shape == Shape::ObjectList;
+                let inside = Above { parent: Some(id), path, class, item, hidden, depth: above.depth + 1, in_list };
                 let children = self.fields(entity, object, &inside);
+                self.check_list(field, &children);
                 if let Some(slot) = self.slots.get_mut(id.index()) {
                     slot.children = children;
                 }
@@ -256,6 +268,19 @@ impl<'a> SlotBuilder<'a> {
                 leaf(list, Kind::Enum(values.into()))
             }
             _ => leaf(list, kind(type_name)),
+        }
+    }
+
+    /// `@list(date:)` names a date of the elements.
+    fn check_list(&mut self, field: &Component<FieldDefinition>, children: &[SlotId]) {
+        let Some(date) = text_argument(&field.directives, "list", "date").map(str::to_owned) else { return };
+        let is_it = |slot: &Slot| *slot.name == *date && matches!(slot.shape, Shape::Leaf(Kind::Date | Kind::DateTime));
+        if !children.iter().filter_map(|child| self.slots.get(child.index())).any(is_it) {
+            self.fault(
+                field.location(),
+                format!("@list(date: \"{date}\"): the elements of `{}` have no such Date or DateTime", field.name),
+                "name the field of the elements that `from` and `to` cut by",
+            );
         }
     }
 

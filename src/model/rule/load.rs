@@ -8,16 +8,19 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::derived::{Ladder, LadderFile, LadderRule};
-use super::place::{in_text, of_location, place};
+use super::place::{in_text, place};
 use super::relations::{Relation, RelationFile};
 use super::{ClaimType, Expression, FieldKind, FieldType, FieldTypes, Scope, variable_name};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
+use crate::model::yaml;
 
 /// All rules, in the order of their names.
 #[derive(Debug, Default, Clone)]
 pub struct Rules {
     pub relations: Vec<Relation>,
     pub ladders: Vec<Ladder>,
+    /// Something of the files could not be used: what is not here may yet be declared.
+    pub partial: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,17 +46,11 @@ pub fn load(
     claims: &BTreeMap<String, ClaimType>,
     faults: &mut Faults,
 ) -> Rules {
+    let before = faults.len();
     let mut relations = BTreeMap::new();
     let mut ladders = BTreeMap::new();
     for file in files {
-        let parsed: RulesFile = match serde_saphyr::from_str(&file.text) {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                let at = error.location().map_or_else(Place::default, of_location);
-                faults.add(file, at, format!("this is not a rules file: {}", error.without_snippet()), "");
-                continue;
-            }
-        };
+        let Some(parsed) = yaml::read::<RulesFile>(file, faults) else { continue };
         let mut loading = Loading { file, fields, claims, faults };
         for (name, written) in parsed.relations {
             match relations.entry(name) {
@@ -81,7 +78,11 @@ pub fn load(
             }
         }
     }
-    Rules { relations: relations.into_values().collect(), ladders: ladders.into_values().collect() }
+    Rules {
+        relations: relations.into_values().collect(),
+        ladders: ladders.into_values().collect(),
+        partial: faults.len() > before,
+    }
 }
 
 impl Loading<'_> {
