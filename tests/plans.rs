@@ -1,0 +1,54 @@
+//! The plans of typical queries as text: which departments would be asked, in which waves, and what is refused.
+//! A snapshot that changes is a change of what departments are asked: read it before it is accepted.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use huxiang::answer::GraphqlRequest;
+use huxiang::engine::plan::cost::Assumed;
+use huxiang::identify::Identity;
+use serde_json::json;
+use support::{HOUSEHOLD, caller, supervisor, world};
+
+fn declared(mut identity: Identity, purpose: &str) -> Identity {
+    identity.purpose = Some(purpose.to_owned());
+    identity
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_of_typical_queries() {
+    let world = world().await;
+    let cadre = || declared(caller("cadre", json!({"id": "c-1"})), "help");
+    let household = || caller("household", json!({"household": HOUSEHOLD}));
+    let officer =
+        || declared(caller("department-officer", json!({"department": "police", "divisions": ["331122"]})), "duty");
+    let grid = || declared(caller("grid-worker", json!({"grids": ["g-1"]})), "grid-watch");
+    let one = |fields: &str| format!("{{ household(id: \"{HOUSEHOLD}\") {{ {fields} }} }}");
+    let list =
+        |fields: &str| format!("{{ households(division: \"331122101\", first: 50) {{ nodes {{ {fields} }} }} }}");
+    let person = "{ person(idNumber: \"331122197501011234\") { name lifeStatus } }".to_owned();
+    let cases = [
+        ("token_decides_the_relation", household(), one("registry { headName } assistance { dibaoStatus }")),
+        ("relation_is_fetched_first", cadre(), one("registry { headName } housing { safetyGrade }")),
+        ("division_is_fetched_first", supervisor(), one("assistance { dibaoMonthly } medical { insured }")),
+        ("refused_fields_are_not_asked_for", cadre(), one("registry { headName } health { majorIllnesses { name } }")),
+        ("all_is_refused", caller("public", json!({})), one("registry { headName }")),
+        ("person_through_the_household", supervisor(), person),
+        ("own_department_only", officer(), one("identity { members { lifeStatus } } assistance { dibaoStatus }")),
+        ("listing_in_batches", supervisor(), list("registry { headName } education { students { stage } }")),
+        ("grid_worker_sees_a_warning", grid(), one("risk { warning { level } }")),
+        ("derived_from_hidden_inputs", supervisor(), one("risk { warning { level rules { id } } }")),
+        ("members_and_their_register", supervisor(), one("identity { members { name lifeStatus } }")),
+        ("banks_need_a_mandate", supervisor(), one("assets { deposits { overThreshold banks { bank state } } }")),
+        ("states_of_items", supervisor(), one("items(no: [\"16\", \"39\"]) { no state claims { source value } }")),
+    ];
+    for (name, identity, query) in cases {
+        let request = GraphqlRequest { query: Some(query.clone()), ..GraphqlRequest::default() };
+        let text = world
+            .gateway
+            .plan_text(&identity, &request, Assumed { listed: 50, members: 200 })
+            .unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        insta::assert_snapshot!(name, format!("{query}\n\n{text}"));
+    }
+}
