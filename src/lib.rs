@@ -4,6 +4,10 @@
 //! project) → [`audit`] → answer. A module imports only from those above it in this list. `docs/architecture.md`
 //! is the map.
 
+// What a request's way may not do; tests may (see clippy.toml).
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![deny(clippy::todo, clippy::unimplemented, clippy::dbg_macro)]
+
 pub mod answer;
 pub mod audit;
 pub mod base;

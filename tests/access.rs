@@ -1,5 +1,4 @@
 //! Who gets in, and to what: tokens, networks, purposes, cases, relations, introspection, masks.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod access_oracle;
 mod support;

@@ -1,5 +1,4 @@
 //! Random callers ask random queries: what was refused is neither in the answer nor asked of any department.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod access_oracle;
 mod support;

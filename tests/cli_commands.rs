@@ -1,5 +1,4 @@
 //! The commands, run as a user runs them, on the repository's own files and on broken copies.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,7 +1,5 @@
 //! Holds the contract in `schema/` against the list of the 61 items, and against its own rules for frontends.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

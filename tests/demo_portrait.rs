@@ -1,6 +1,5 @@
 //! `huxiang demo --once --json`, held against the world's generator, which knows nothing of the gateway.
 #![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -1,6 +1,5 @@
 //! `huxiang demo` as it serves: what it prints can be used, and it ends in order.
 #![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};

@@ -1,7 +1,5 @@
 //! The documents tell all, and only what is so.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

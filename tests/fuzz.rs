@@ -1,8 +1,6 @@
 //! Arbitrary queries, and arbitrary answers of departments of every protocol: nothing panics, and every answer is JSON
 //! in the shape of a GraphQL response.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

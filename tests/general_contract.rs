@@ -1,8 +1,6 @@
 //! The same binary as the portrait's serves posts and users (`tests/data/blog`) over services
 //! that speak JSON, XML and GraphQL, with roles, rules and code tables of their own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,6 @@
 //! Faulty files: each of `tests/data/faulty/NNNN_name/` is laid over `base/`, and what loading says of it is
 //! `expected.txt`. `UPDATE_EXPECTED=1` writes them anew; read the difference before it is committed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,6 @@
 //! The plans of typical queries as text: which departments would be asked, in which waves, and what is refused.
 //! A snapshot that changes is a change of what departments are asked: read it before it is accepted.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 mod support;
 
 use huxiang::answer::GraphqlRequest;

@@ -1,7 +1,5 @@
 //! The gateway over an unrelated contract: `examples/posts`, as the README tells it, over a service of that shape.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,5 @@
 //! The rules in config/rules/ against the contract in schema/.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 

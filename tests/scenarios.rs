@@ -1,8 +1,6 @@
 //! Scenarios in Markdown (`tests/scenarios/*.md`): what departments answer, and what the caller is then told.
 //! `tests/scenarios/README.md` says how one is written.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 mod scenario;
 
 use scenario::Scenario;

@@ -1,5 +1,4 @@
 //! GraphQL over HTTP, over real listeners, with a gateway that only records what it was asked.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod serve_support;
 

@@ -1,5 +1,4 @@
 //! The listener: stopping, slow clients, the connection cap, TLS.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod serve_support;
 

@@ -1,7 +1,5 @@
 //! Tidiness: what keeps the tree readable, held by a test.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

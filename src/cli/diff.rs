@@ -203,7 +203,6 @@ fn stricter_or_equal(was: &Type, is: &Type) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -94,7 +94,6 @@ pub fn claims(pairs: &[String], declared: &BTreeMap<String, ClaimType>) -> Resul
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

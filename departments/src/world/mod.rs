@@ -187,7 +187,7 @@ impl World {
             .collect()
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "one roll for each fact of a member")]
     fn member(
         &self,
         household: &Household,
