@@ -30,14 +30,15 @@ impl Builder<'_> {
         for selection in selections {
             let What::Slot(slot) = selection.what else { continue };
             let shape = &snapshot.contract.slot(slot).shape;
-            if *shape == Shape::ItemStates {
-                self.select_items(node, selection, selections)?;
+            if snapshot.contract.slot(slot).class.is_none() {
+                self.select_section(node, slot, selection)?;
                 continue;
             }
             if !self.show(node, slot) {
                 continue;
             }
             match shape {
+                Shape::ItemStates => self.select_items(node, selection, selections)?,
                 Shape::Entity(entity) | Shape::EntityList(entity) => {
                     let child = self.child(node, slot, *entity)?;
                     self.select(child, &selection.children)?;
@@ -48,9 +49,20 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// A section without a class is shown where anything that is selected of it is.
+    fn select_section(&mut self, node: NodeId, slot: SlotId, selection: &Selection) -> Result<(), RequestError> {
+        let before = self.node(node).shown.len();
+        self.select(node, &selection.children)?;
+        let node = self.node(node);
+        if node.shown.len() > before {
+            node.shown.insert(slot);
+        }
+        Ok(())
+    }
+
     /// Marks a slot as shown or refused; whether it may be shown at all.
     fn show(&mut self, node: NodeId, slot: SlotId) -> bool {
-        let permitted = self.rights.any.contains(slot) || self.snapshot.contract.slot(slot).class.is_none();
+        let permitted = self.rights.any.contains(slot);
         let node = self.node(node);
         if permitted {
             node.shown.insert(slot);
