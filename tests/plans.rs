@@ -25,7 +25,7 @@ async fn plans_of_typical_queries() {
     let one = |fields: &str| format!("{{ household(id: \"{HOUSEHOLD}\") {{ {fields} }} }}");
     let list =
         |fields: &str| format!("{{ households(division: \"331122101\", first: 50) {{ nodes {{ {fields} }} }} }}");
-    let person = "{ person(idNumber: \"331122197501011234\") { name lifeStatus } }".to_owned();
+    let person = "{ person(idNumber: \"331122197501011238\") { name lifeStatus } }".to_owned();
     let cases = [
         ("token_decides_the_relation", household(), one("registry { headName } assistance { dibaoStatus }")),
         ("relation_is_fetched_first", cadre(), one("registry { headName } housing { safetyGrade }")),

@@ -205,3 +205,64 @@ async fn a_cursor_tells_nothing_and_opens_only_its_own_listing() {
         assert_eq!(answer["errors"][0]["extensions"]["code"], "VALIDATION_FAILED", "{division} {cursor}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_not_graphql_is_told_apart_from_one_that_is_not_valid() {
+    let world = world().await;
+    let codes = async |query: &str| {
+        let answer = ask(&world.gateway, &supervisor(), query, json!({})).await;
+        let errors = answer["errors"].as_array().expect("errors").clone();
+        let places = errors.iter().all(|error| error["locations"][0]["line"] == 1);
+        assert!(places, "{answer:#}");
+        errors.iter().map(|error| error["extensions"]["code"].as_str().expect("a code").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(codes("{ nope").await, ["PARSE_FAILED"]);
+    assert_eq!(codes("{ household(id: ) { id } }").await, ["PARSE_FAILED"]);
+    assert_eq!(codes("{ nope }").await, ["VALIDATION_FAILED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_number_without_its_check_digit_goes_to_no_department() {
+    let world = world().await;
+    for (query, variables) in [
+        ("{ person(idNumber: \"331122196907269880\") { name } }", json!({})),
+        ("query($n: IdNumber!) { person(idNumber: $n) { name } }", json!({ "n": "33112219690726988" })),
+    ] {
+        let answer = ask(&world.gateway, &supervisor(), query, variables).await;
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "VALIDATION_FAILED", "{answer:#}");
+    }
+    let calls: usize = world.departments.sources().iter().map(|source| world.departments.log(source).len()).sum();
+    assert_eq!(calls, 0);
+}
+
+/// What the caller itself lacks is named at once: it says nothing about the household.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_have_nothing_here_is_told_which_grant_would_do_for_a_listing_too() {
+    let world = world().await;
+    let mut no_case = supervisor();
+    no_case.case = None;
+    let mut no_purpose = supervisor();
+    no_purpose.purpose = None;
+    let mut foreign = caller("household", json!({ "household": HOUSEHOLD }));
+    foreign.networks = vec!["gov".to_owned()];
+    for (who, said) in [
+        (&no_case, "the role `supervisor` gives it with a case number in its agreed form"),
+        (&no_purpose, "the role `supervisor` gives it for the purpose `supervision`"),
+        (&foreign, "the role `household` does not count from this network"),
+        (&caller("public", json!({})), "needs a grant of the data class `identity`"),
+    ] {
+        for query in [
+            format!("{{ household(id: \"{HOUSEHOLD}\") {{ registry {{ headName }} }} }}"),
+            format!("{{ households(division: \"{VILLAGE}\") {{ nodes {{ registry {{ headName }} }} }} }}"),
+            "{ householdByCode(code: \"x\") { registry { headName } } }".to_owned(),
+        ] {
+            let answer = ask(&world.gateway, who, &query, json!({})).await;
+            let errors = answer["errors"].as_array().unwrap_or_else(|| panic!("no errors: {query} {answer:#}"));
+            assert_eq!(errors.len(), 1, "{answer:#}");
+            assert_eq!(errors[0]["extensions"]["code"], "FORBIDDEN");
+            assert_eq!(errors[0]["extensions"]["grant"], said);
+        }
+    }
+    let calls: usize = world.departments.sources().iter().map(|source| world.departments.log(source).len()).sum();
+    assert_eq!(calls, 0);
+}

@@ -10,7 +10,7 @@ use apollo_compiler::executable::{Field, Operation as AstOperation, Selection as
 use apollo_compiler::parser::Parser;
 use apollo_compiler::request::coerce_variable_values;
 use apollo_compiler::response::JsonMap;
-use apollo_compiler::validation::Valid;
+use apollo_compiler::validation::{DiagnosticList, Valid};
 use serde_json::{Map, Value};
 
 use super::error::RequestError;
@@ -106,19 +106,16 @@ impl Document {
             };
             RequestError::new(ErrorCode::LimitExceeded, message)
         })?;
-        let parsed = Parser::new().recursion_limit(limits.nesting_max.saturating_mul(4).max(64)).parse_executable(
-            &contract.published,
-            text,
-            "document.graphql",
-        );
-        let document = match parsed {
-            Ok(document) => document,
-            Err(with_errors) => return Err(diagnostics(&with_errors.errors)),
-        };
-        match document.validate(&contract.published) {
-            Ok(valid) => Ok(Self { valid }),
-            Err(with_errors) => Err(diagnostics(&with_errors.errors)),
-        }
+        // Step by step: a document that is not GraphQL, or names what is not there, is told that, and not what a guess
+        // at it would lack.
+        let parsed = Parser::new()
+            .recursion_limit(limits.nesting_max.saturating_mul(4).max(64))
+            .parse_ast(text, "document.graphql")
+            .map_err(|with_errors| diagnostics(ErrorCode::ParseFailed, &with_errors.errors))?;
+        let invalid = |list: &DiagnosticList| diagnostics(ErrorCode::ValidationFailed, list);
+        let known = parsed.to_executable(&contract.published).map_err(|with_errors| invalid(&with_errors.errors))?;
+        let valid = known.validate(&contract.published).map_err(|with_errors| invalid(&with_errors.errors))?;
+        Ok(Self { valid })
     }
 
     /// The operation to execute, by its name where there are several.
@@ -215,13 +212,9 @@ impl Document {
     }
 }
 
-fn diagnostics(list: &apollo_compiler::validation::DiagnosticList) -> RequestError {
-    let mut error = RequestError::new(ErrorCode::ValidationFailed, String::new());
+fn diagnostics(code: ErrorCode, list: &DiagnosticList) -> RequestError {
+    let mut error = RequestError::new(code, String::new());
     for diagnostic in list.iter().take(10) {
-        let name = diagnostic.error.unstable_error_name();
-        if name == Some("SyntaxError") {
-            error.code = ErrorCode::ParseFailed;
-        }
         let message = diagnostic.error.unstable_compat_message().unwrap_or_else(|| diagnostic.error.to_string());
         let place = diagnostic.line_column_range().map(|range| (range.start.line, range.start.column));
         error.detail(message, place);

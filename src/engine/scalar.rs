@@ -17,6 +17,7 @@ pub fn check(type_name: &str, value: &Value) -> Result<(), &'static str> {
         "Date" if !holds(is_date) => Err("must be a date: 2021-03-10, 2021-03 or 2021"),
         "DateTime" if !holds(is_time) => Err("must be a time with an offset: 2021-03-10T08:00:00+08:00"),
         "Decimal" if !holds(is_decimal) => Err("must be a decimal number, as a text: \"12.50\""),
+        "IdNumber" if !holds(is_id_number) => Err("must be an id number of 18 characters with its check digit"),
         _ => Ok(()),
     }
 }
@@ -35,6 +36,38 @@ fn is_time(text: &str) -> bool {
     text.parse::<jiff::Timestamp>().is_ok()
 }
 
+/// A citizen's number by GB 11643: 17 digits and a check digit (ISO 7064, MOD 11-2), `X` for ten.
+fn is_id_number(text: &str) -> bool {
+    let digit = |c: char| c.to_digit(10);
+    let mut sum = 0;
+    for (at, c) in text.chars().enumerate() {
+        let value = if c == 'X' && at == 17 { Some(10) } else { digit(c) };
+        let Some(value) = value else { return false };
+        sum = (sum * 2 + value) % 11;
+    }
+    text.len() == 18 && sum == 1
+}
+
 fn is_decimal(text: &str) -> bool {
     text.parse::<rust_decimal::Decimal>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::check;
+
+    #[test]
+    fn an_id_number_has_18_characters_and_its_check_digit() {
+        for good in ["11010519491231002X", "440524188001010014"] {
+            assert_eq!(check("IdNumber", &json!(good)), Ok(()), "{good}");
+        }
+        for bad in
+            ["110105194912310021", "11010519491231002x", "1101051949123100", "", "X10105194912310021", "一二三四五六"]
+        {
+            assert!(check("IdNumber", &json!(bad)).is_err(), "{bad}");
+        }
+        assert!(check("IdNumber", &json!(440524188001010014_u64)).is_err());
+    }
 }

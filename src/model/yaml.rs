@@ -12,6 +12,8 @@ use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 
 /// Faults of shape reported per file at most.
 const ROUNDS_MAX: usize = 20;
+/// Characters marked in an excerpt at most.
+const SPAN_MAX: usize = 80;
 
 /// Where a value stands in its file.
 pub fn place<T>(spanned: &Spanned<T>) -> Place {
@@ -23,12 +25,17 @@ pub fn place_of(spanned: &Spanned<String>) -> Place {
     Place { length: spanned.value.chars().count(), ..at(spanned.referenced) }
 }
 
-fn at(location: Location) -> Place {
-    Place {
-        line: usize::try_from(location.line()).unwrap_or(0),
-        column: usize::try_from(location.column()).unwrap_or(0),
-        length: 0,
-    }
+/// As [`place`], with the length of what is written there, quotation marks included. A block (a mapping over several
+/// lines) is marked at its first character only.
+pub fn span<T>(spanned: &Spanned<T>) -> Place {
+    let length = usize::try_from(spanned.referenced.span().len()).unwrap_or(0);
+    Place { length: if length > SPAN_MAX { 1 } else { length }, ..at(spanned.referenced) }
+}
+
+/// The place of a location, without a length.
+pub fn at(location: Location) -> Place {
+    let number = |value: u64| usize::try_from(value).unwrap_or(0);
+    Place { line: number(location.line()), column: number(location.column()), length: 0 }
 }
 
 /// Reads a file as `T`. `None` means that at least one fault was added.

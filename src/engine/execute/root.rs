@@ -68,7 +68,7 @@ impl Execution<'_> {
             _ => None,
         };
         let Some((query, binding)) = query else { return self.nothing(node, None) };
-        if self.gives_nothing(node) {
+        if self.plan.node(node).gives_nothing() {
             return RootAnswer { rows: RootRows::none(&query.kind), ..self.nothing(node, None) };
         }
         match (&query.kind, binding) {
@@ -90,12 +90,6 @@ impl Execution<'_> {
             (RootKind::Connection, Some(binding)) => self.connection(selection, node, query, binding).await,
             (_, None) => self.nothing(node, None),
         }
-    }
-
-    /// Whether no relation could give the caller anything that is selected: then nothing is asked.
-    fn gives_nothing(&self, node: NodeId) -> bool {
-        let node = self.plan.node(node);
-        node.relations.is_empty() && node.via.is_none()
     }
 
     fn nothing(&self, node: NodeId, failure: Option<Failure>) -> RootAnswer {

@@ -51,8 +51,7 @@ impl Execution<'_> {
             let start = seeds.rows.len();
             if wanted(row) {
                 let view = RowView::new(self.snapshot, self.plan, node, row, at, known, stage);
-                // Why there are none is told where the slot is written.
-                for Named { key, record } in view.entities(slot).unwrap_or_default() {
+                for Named { key, record } in view.entities(slot) {
                     seeds.rows.push(seed(key, record));
                 }
             }

@@ -103,6 +103,9 @@ impl<'a> Builder<'a> {
     /// Relations, fetches and what they need, once everything that is selected of the node is known.
     pub(super) fn needs(&mut self, node: NodeId) -> Result<(), RequestError> {
         self.relations(node)?;
+        if self.node(node).gives_nothing() {
+            return Ok(());
+        }
         let (shown, entity, claims) = {
             let node = self.node(node);
             (node.shown.clone(), node.entity, node.claims)

@@ -50,7 +50,7 @@ pub fn calls(snapshot: &Snapshot, plan: &Plan, node: NodeId, fetch: &FetchNode, 
 /// Calls of the whole plan, listings and lookups included.
 pub fn total(snapshot: &Snapshot, plan: &Plan, assumed: Assumed) -> usize {
     let asked = |node: &&super::Node| match node.origin {
-        Origin::Query(at) => snapshot.bindings.queries.get(at).is_some_and(Option::is_some),
+        Origin::Query(at) => !node.gives_nothing() && snapshot.bindings.queries.get(at).is_some_and(Option::is_some),
         Origin::Slot { .. } => false,
     };
     let roots = plan.nodes.iter().filter(asked).count();

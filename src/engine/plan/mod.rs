@@ -63,6 +63,13 @@ pub struct Node {
     pub embedded: SlotSet,
 }
 
+impl Node {
+    /// Of a root: no relation could give the caller anything that is selected here, so nothing is asked at all.
+    pub fn gives_nothing(&self) -> bool {
+        matches!(self.origin, Origin::Query(_)) && self.relations.is_empty() && self.via.is_none()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// Of a root query, by its index in the contract.

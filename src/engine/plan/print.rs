@@ -99,6 +99,10 @@ impl<D: Fn(SlotId) -> String> Printer<'_, D> {
                 ways.push(format!("{}{waits}", relation.name));
             }
         }
+        if node.gives_nothing() {
+            let _ = writeln!(out, "  nothing is asked: no grant that counts here gives any of it");
+            return;
+        }
         let _ = writeln!(out, "  gate: {}", or_none(&ways.join(", ")));
     }
 

@@ -113,6 +113,13 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
         writer.null();
         return;
     }
+    let node = parts.plan.node(root.frame.node);
+    if node.gives_nothing() {
+        // The caller's own grants say so, whoever it is asked of: no more is told by naming those that would do.
+        for slot in node.refused.iter() {
+            writer.refuse(slot);
+        }
+    }
     let answers: Vec<Option<&[RowAnswer]>> = root.frame.answers.iter().map(|rows| Some(rows.as_slice())).collect();
     let views: Vec<RowView<'_>> = root
         .frame
@@ -120,7 +127,6 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
         .iter()
         .enumerate()
         .map(|(at, row)| {
-            let node = parts.plan.node(root.frame.node);
             let mut view = RowView::new(parts.snapshot, parts.plan, node, row, at, &answers, Stage::Answer);
             view.frame = Some(&root.frame);
             view
@@ -132,7 +138,7 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
                 writer.entity_object(view, &selection.children);
             }
             None => {
-                absent(writer, parts.plan.node(root.frame.node), root.frame.rows.first());
+                absent(writer, node, root.frame.rows.first());
                 writer.null();
             }
         },
@@ -144,13 +150,9 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
     }
 }
 
-/// Why an entity is not answered. Where no grant of the caller's gives anything of what was asked, whoever it is asked
-/// of, the grants that would are named; else an absent entity and an unrelated one look alike.
+/// Why an entity is not answered: an absent one and an unrelated one look alike.
 fn absent(writer: &mut Writer<'_>, node: &Node, row: Option<&Row>) {
-    if node.shown.is_empty() && !node.refused.is_empty() {
-        for slot in node.refused.iter() {
-            writer.refuse(slot);
-        }
+    if node.gives_nothing() && !node.refused.is_empty() {
         return;
     }
     let undecided = row.and_then(|row| row.undecided);

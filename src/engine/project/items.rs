@@ -160,7 +160,7 @@ fn info(
     }
 }
 
-/// The source that answers for a slot, or for the first part of a section.
+/// The source that answers for a slot, or for the first part of an object that the caller may have.
 fn source_of(view: &RowView<'_>, slot: SlotId) -> Option<SourceId> {
     match view.filling(slot) {
         Filling::Answer(fetched) => Some(fetched.endpoint.source),
@@ -173,7 +173,11 @@ fn source_of(view: &RowView<'_>, slot: SlotId) -> Option<SourceId> {
             .copied()
             .flatten()
             .map(|endpoint| view.snapshot.bindings.endpoint(endpoint).source),
-        Filling::Parts => view.snapshot.contract.slot(slot).children.iter().find_map(|child| source_of(view, *child)),
+        Filling::Parts => {
+            let parts = &view.snapshot.contract.slot(slot).children;
+            let shown = parts.iter().filter(|part| view.node.shown.contains(**part));
+            shown.chain(parts).find_map(|part| source_of(view, *part))
+        }
         Filling::Derived(_) => None,
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::format::{Authority, Encoding, Format, Limits, Protocol, Sign, SourceFile};
-use super::request::place;
 use crate::base::fault::{Faults, Place, SourceText};
+use crate::model::yaml;
 pub use instances::Instance;
 use instances::Variables;
 use sign::{Secret, Signing};
@@ -83,7 +83,7 @@ impl Compiler<'_> {
         let before = self.faults.len();
         let base_url = self.base_url(instance.as_ref());
         let headers = self.headers(instance.as_ref());
-        let sign = file.sign.as_ref().and_then(|sign| self.sign(&sign.value, place(sign), instance.as_ref()));
+        let sign = file.sign.as_ref().and_then(|sign| self.sign(&sign.value, yaml::span(sign), instance.as_ref()));
         let tls = self.tls(instance.as_ref());
         if self.faults.len() > before {
             return None;
@@ -111,7 +111,7 @@ impl Compiler<'_> {
 
     fn base_url(&mut self, instance: Option<&Instance>) -> Option<String> {
         let file = self.file;
-        let at = place(&file.base_url);
+        let at = yaml::span(&file.base_url);
         let url = self.fill(&file.base_url.value, at, instance)?;
         let schemes: &[&str] = match file.protocol {
             Protocol::Sql => &["sqlite:", "postgres://", "postgresql://"],
@@ -132,7 +132,7 @@ impl Compiler<'_> {
     fn headers(&mut self, instance: Option<&Instance>) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = Vec::new();
         for (name, value) in &self.file.headers {
-            let at = place(value);
+            let at = yaml::span(value);
             let Some(filled) = self.fill(&value.value, at, instance) else { continue };
             match (HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(filled.as_bytes())) {
                 (Ok(name), Ok(mut value)) => {
@@ -186,7 +186,7 @@ impl Compiler<'_> {
 
     fn tls(&mut self, instance: Option<&Instance>) -> TlsFiles {
         let Some(tls) = &self.file.tls else { return TlsFiles::default() };
-        let at = place(&self.file.base_url);
+        let at = yaml::span(&self.file.base_url);
         let mut pem = |value: &Option<String>| {
             let filled = self.fill(value.as_deref()?, at, instance)?;
             self.pem(filled, at)
@@ -236,7 +236,12 @@ fn check_limits(file: &SourceFile, text: &Arc<SourceText>, faults: &mut Faults) 
     ];
     for (name, fits, range) in wrong {
         if !fits {
-            faults.add(text, place(&file.source), format!("limits.{name} is out of range"), format!("it is {range}"));
+            faults.add(
+                text,
+                yaml::span(&file.source),
+                format!("limits.{name} is out of range"),
+                format!("it is {range}"),
+            );
         }
     }
 }

@@ -14,21 +14,10 @@ use serde_saphyr::Spanned;
 use super::format::{Envelope, Protocol, Request};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::base::pointer::Pointer;
+use crate::model::yaml;
 use graphql::{GraphqlAsk, GraphqlVariable, is_name, is_type, named, names_fields};
 use reading::{Reading, pointer};
 use template::{Hole, Node, Text, XmlText};
-
-/// Where a value of a binding file stands, for faults. The value of a block (a mapping over several lines) is
-/// marked at its first character only.
-pub fn place<T>(spanned: &Spanned<T>) -> Place {
-    let location = spanned.referenced;
-    let length = usize::try_from(location.span().len()).unwrap_or(0);
-    Place {
-        line: usize::try_from(location.line()).unwrap_or(0),
-        column: usize::try_from(location.column()).unwrap_or(0),
-        length: if length > 80 { 1 } else { length },
-    }
-}
 
 const BATCH_DEFAULT: usize = 100;
 const BATCH_MAX: usize = 5_000;
@@ -112,7 +101,7 @@ impl CallTemplate {
         faults: &mut Faults,
     ) -> Option<Self> {
         let before = faults.len();
-        let mut compiler = Compiler { request: &request.value, at: place(request), protocol, many, text, faults };
+        let mut compiler = Compiler { request: &request.value, at: yaml::span(request), protocol, many, text, faults };
         compiler.strangers(envelope);
         let ask = compiler.ask();
         let envelope = envelope.filter(|_| !names_fields(protocol));
@@ -247,7 +236,7 @@ impl Compiler<'_> {
         for (name, value) in &self.request.headers {
             match HeaderName::try_from(name.as_str()) {
                 Ok(name) => headers.push((name, Text::parse(&value.value))),
-                Err(_) => self.fault(place(value), format!("`{name}` is not a header's name"), ""),
+                Err(_) => self.fault(yaml::span(value), format!("`{name}` is not a header's name"), ""),
             }
         }
         headers.into()
@@ -262,10 +251,10 @@ impl Compiler<'_> {
             self.fault(self.at, "the request has no `xml`", "write what stands inside `soap:Body`");
         }
         let body = match (&r.body, &r.xml) {
-            (Some(body), None) => Node::parse(&body.value).map(Body::Json).map_err(|wrong| (place(body), wrong)),
-            (None, Some(xml)) => XmlText::parse(&xml.value).map(Body::Xml).map_err(|wrong| (place(xml), wrong)),
+            (Some(body), None) => Node::parse(&body.value).map(Body::Json).map_err(|wrong| (yaml::span(body), wrong)),
+            (None, Some(xml)) => XmlText::parse(&xml.value).map(Body::Xml).map_err(|wrong| (yaml::span(xml), wrong)),
             (None, None) => return None,
-            (Some(_), Some(xml)) => Err((place(xml), "the request has both `body` and `xml`")),
+            (Some(_), Some(xml)) => Err((yaml::span(xml), "the request has both `body` and `xml`")),
         };
         body.map_err(|(at, wrong)| self.fault(at, wrong, "")).ok()
     }
@@ -288,7 +277,7 @@ impl Compiler<'_> {
             return None;
         };
         if !is_name(&field.value) {
-            self.fault(place(field), format!("`{}` is not a GraphQL name", field.value), "");
+            self.fault(yaml::span(field), format!("`{}` is not a GraphQL name", field.value), "");
             return None;
         }
         let field: Box<str> = field.value.as_str().into();
@@ -328,12 +317,16 @@ impl Compiler<'_> {
         let parts: Option<Vec<String>> = view.value.split('.').map(quoted_identifier).collect();
         let Some(parts) = parts.filter(|parts| parts.len() <= 3) else {
             let message = format!("`{}` is not the name of a view", view.value);
-            self.fault(place(view), message, "letters, digits and `_`, perhaps with the schema: `public.v_houses`");
+            self.fault(
+                yaml::span(view),
+                message,
+                "letters, digits and `_`, perhaps with the schema: `public.v_houses`",
+            );
             return None;
         };
         let key_column = r.key_column.as_ref();
         if let Some(column) = key_column.filter(|column| quoted_identifier(&column.value).is_none()) {
-            self.fault(place(column), format!("`{}` is not the name of a column", column.value), "");
+            self.fault(yaml::span(column), format!("`{}` is not the name of a column", column.value), "");
         }
         if self.many && key_column.is_none() {
             self.fault(self.at, "the request has no `key_column`", "name the column that holds the key");
@@ -343,7 +336,7 @@ impl Compiler<'_> {
 
     fn page(&mut self) -> Option<PageTemplate> {
         let spanned = self.request.pages.as_ref()?;
-        let (pages, at) = (&spanned.value, place(spanned));
+        let (pages, at) = (&spanned.value, yaml::span(spanned));
         let by = match (&pages.cursor, &pages.number) {
             (Some(parameter), None) if self.protocol != Protocol::Sql => {
                 let Some(next) = &pages.next else {

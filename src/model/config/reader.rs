@@ -6,18 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Spanned;
 
 use super::{
     AuditConfig, ClaimType, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, Limits, Networks, Pem, TlsConfig,
     TokenAlgorithm, Variables, format,
 };
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
-
-pub fn place(at: Location, length: usize) -> Place {
-    let count = |n: u64| usize::try_from(n).unwrap_or(0);
-    Place { line: count(at.line()), column: count(at.column()), length }
-}
+use crate::model::yaml;
 
 pub struct Reader<'a> {
     pub text: &'a Arc<SourceText>,
@@ -28,8 +24,7 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     fn fault(&mut self, at: &Spanned<String>, message: impl Into<String>, hint: impl Into<String>) {
-        let place = place(at.referenced, at.value.chars().count());
-        self.faults.add(self.text, place, message, hint);
+        self.faults.add(self.text, yaml::place_of(at), message, hint);
     }
 
     /// The text with its variables filled in; a missing variable is a fault.

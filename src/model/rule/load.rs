@@ -8,11 +8,11 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::derived::{Ladder, LadderFile, LadderRule};
-use super::place::{in_text, place};
+use super::place::in_text;
 use super::relations::{Relation, RelationFile};
 use super::{ClaimType, Expression, FieldKind, FieldType, FieldTypes, Scope, variable_name};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
-use crate::model::yaml;
+use crate::model::yaml::{self, place};
 
 /// All rules, in the order of their names.
 #[derive(Debug, Default, Clone)]

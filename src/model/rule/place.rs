@@ -1,19 +1,10 @@
 //! Where in a YAML file a part of an expression stands.
 
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Spanned;
 
 use super::RuleFault;
 use crate::base::fault::{Place, SourceText};
-
-/// The place of a YAML value.
-pub(super) fn place<T>(spanned: &Spanned<T>) -> Place {
-    of_location(spanned.referenced)
-}
-
-pub(super) fn of_location(location: Location) -> Place {
-    let number = |value: u64| usize::try_from(value).unwrap_or(0);
-    Place { line: number(location.line()), column: number(location.column()), length: 0 }
-}
+use crate::model::yaml::place;
 
 /// The place of a fault inside an expression written as a YAML text of any style: the text is followed through the
 /// file, whose quotes, escapes, line breaks and indentation it has lost. Where that fails, where the text begins.

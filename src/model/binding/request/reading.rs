@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_saphyr::Spanned;
 
 use super::super::format::{Envelope, Request, Test};
-use super::place;
-use crate::base::fault::{Faults, Place, SourceText};
+use crate::base::fault::{Faults, SourceText};
 use crate::base::pointer::Pointer;
+use crate::model::yaml;
 
 /// A compiled [`Test`]: the value at the pointer, as text, is (or is not) one of those.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ impl Condition {
     pub fn compile(test: &Test, text: &Arc<SourceText>, faults: &mut Faults) -> Option<Self> {
         let at = pointer(&test.at, text, faults)?;
         if test.is.is_none() && test.not.is_none() {
-            faults.add(text, place(&test.at), "the test has neither `is` nor `not`", "write `{at: /code, is: 0}`");
+            faults.add(text, yaml::span(&test.at), "the test has neither `is` nor `not`", "write `{at: /code, is: 0}`");
             return None;
         }
         Some(Self {
@@ -85,13 +85,7 @@ impl Reading {
 pub fn pointer(spanned: &Spanned<String>, text: &Arc<SourceText>, faults: &mut Faults) -> Option<Pointer> {
     Pointer::parse(&spanned.value)
         .map_err(|wrong| {
-            let Place { line, column, length } = place(spanned);
-            faults.add(
-                text,
-                Place { line, column, length },
-                format!("`{}` is not a JSON Pointer", spanned.value),
-                wrong,
-            );
+            faults.add(text, yaml::span(spanned), format!("`{}` is not a JSON Pointer", spanned.value), wrong);
         })
         .ok()
 }
