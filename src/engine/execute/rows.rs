@@ -51,7 +51,8 @@ impl Execution<'_> {
             let start = seeds.rows.len();
             if wanted(row) {
                 let view = RowView::new(self.snapshot, self.plan, node, row, at, known, stage);
-                for Named { key, record } in view.entities(slot) {
+                // Why there are none is told where the slot is written.
+                for Named { key, record } in view.entities(slot).unwrap_or_default() {
                     seeds.rows.push(seed(key, record));
                 }
             }

@@ -29,7 +29,7 @@ pub(super) struct Reading<'m> {
 }
 
 /// Whether an element is an object, as those of a list of objects are; null is none, and no error.
-fn is_object(element: &str) -> bool {
+pub fn is_object(element: &str) -> bool {
     element.trim_start().starts_with('{')
 }
 
@@ -267,7 +267,7 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
         frame.children.get(at)?.as_ref()
     });
     let list = matches!(slot.shape, Shape::EntityList(_));
-    if let Some(failure) = naming_failure(view, slot) {
+    if let Err(failure) = view.entities(slot.id) {
         return writer.failed(failure);
     }
     let Some(below) = below else {
@@ -313,17 +313,6 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
     }
     writer.out.push(b']');
     if range.is_empty() && named_nothing(view, slot) { Written::no_record() } else { Written::answered() }
-}
-
-/// Why the source that names the entities did not.
-fn naming_failure(view: &RowView<'_>, slot: &Slot) -> Option<Failure> {
-    match view.filling(slot.id) {
-        Filling::Answer(fetched) => match fetched.parts() {
-            Ok(parts) => parts.iter().find_map(|part| part.outcome.as_ref().err().copied()),
-            Err(failure) => Some(failure),
-        },
-        _ => None,
-    }
 }
 
 /// The source holds no record that could have named any.

@@ -15,7 +15,7 @@ use crate::engine::operation::Selection;
 use crate::engine::plan::{Node, Plan, Stage};
 use crate::model::binding::mapping::{Entry, Mapping, Over, Read};
 use crate::model::binding::{Endpoint, SourceId};
-use crate::model::contract::SlotId;
+use crate::model::contract::{Shape, SlotId};
 use crate::model::snapshot::Snapshot;
 
 /// One entity with everything that is known of it so far.
@@ -171,31 +171,32 @@ impl<'a> RowView<'a> {
         (serde_json::from_slice(&writer.into_bytes()).unwrap_or(Value::Null), missing)
     }
 
-    /// The entities that a slot names.
-    pub fn entities(&self, slot: SlotId) -> Vec<Named> {
-        let target = match self.snapshot.contract.slot(slot).shape {
-            crate::model::contract::Shape::Entity(entity) | crate::model::contract::Shape::EntityList(entity) => entity,
-            _ => return Vec::new(),
+    /// The entities that a slot names, or why its source did not name them: half a list is not a list.
+    pub fn entities(&self, slot: SlotId) -> Result<Vec<Named>, Failure> {
+        let (Shape::Entity(target) | Shape::EntityList(target)) = self.snapshot.contract.slot(slot).shape else {
+            return Ok(Vec::new());
         };
         let key = self.snapshot.contract.entity(target).key;
         let mut found = Vec::new();
         match self.filling(slot) {
-            Filling::Embedded(mapping, entry, _) => {
+            Filling::Embedded(mapping, entry, source) => {
                 if let Some(record) = &self.row.embedded {
-                    let _ = record_entities(record, mapping, entry, key, &mut found);
+                    let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, source);
+                    record_entities(record, mapping, entry, key, &mut found).map_err(bad)?;
                 }
             }
             Filling::Answer(fetched) => {
                 let Fetched { endpoint, entry, .. } = fetched;
-                for part in fetched.parts().unwrap_or_default() {
-                    for record in part.outcome.as_deref().unwrap_or_default() {
-                        let _ = record_entities(record, &endpoint.mapping, entry, key, &mut found);
+                let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
+                for part in fetched.parts()? {
+                    for record in part.outcome.as_deref().map_err(|failure| *failure)? {
+                        record_entities(record, &endpoint.mapping, entry, key, &mut found).map_err(bad)?;
                     }
                 }
             }
-            _ => {}
+            Filling::Key | Filling::Derived(_) | Filling::Parts => {}
         }
-        found
+        Ok(found)
     }
 }
 
@@ -284,6 +285,9 @@ fn record_entities(
             let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
             let picked = pick(text, mapping, &wanted)?;
             for element in over_elements(text, &picked, *over, false)? {
+                if !super::list::is_object(element) && element.trim() != "null" {
+                    return Err(NotJson);
+                }
                 if super::list::counts(element, inside, only.as_ref()) {
                     found.push(named(inside, key, &record.slice_ref(element.as_bytes())));
                 }
