@@ -11,10 +11,14 @@ use crate::engine::operation::Document;
 use crate::engine::plan::Plan;
 use crate::model::access::Rights;
 
-/// Bytes of document text whose checked form is kept, and whose plans are: a form is some tens of times its text, and
-/// callers choose how long a text is.
+/// Bytes of document text whose checked form is kept: a form is some tens of times its text, and no less than some
+/// kilobytes. Callers choose how long a text is, and how many there are.
 const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
-const PLAN_BYTES_MAX: u64 = 4 << 20;
+const DOCUMENT_BYTES_MIN: usize = 256;
+/// Bytes of plans, roughly: what a few words of a document plan, and what variables choose items with, can be long.
+const PLANS_BYTES_MAX: u64 = 64 << 20;
+const NODE_BYTES: usize = 2 << 10;
+const FETCH_BYTES: usize = 1 << 10;
 const RIGHTS_MAX: u64 = 1_000;
 
 /// Everything a plan depends on, within one snapshot.
@@ -58,20 +62,32 @@ impl Default for Caches {
         Self {
             documents: Cache::builder()
                 .max_capacity(DOCUMENT_BYTES_MAX)
-                .weigher(|text: &Arc<str>, _: &Arc<Document>| weight(text))
+                .weigher(|text: &Arc<str>, _: &Arc<Document>| bytes(DOCUMENT_BYTES_MIN + text.len()))
                 .build(),
             rights: Cache::new(RIGHTS_MAX),
             plans: Cache::builder()
-                .max_capacity(PLAN_BYTES_MAX)
-                .weigher(|key: &PlanKey, _: &Arc<Plan>| weight(&key.document))
+                .max_capacity(PLANS_BYTES_MAX)
+                .weigher(|key: &PlanKey, plan: &Arc<Plan>| weight(key, plan))
                 .build(),
             schemas: Cache::new(64),
         }
     }
 }
 
-fn weight(text: &str) -> u32 {
-    u32::try_from(text.len()).unwrap_or(u32::MAX)
+/// What a plan and its key keep in memory: texts, the variables that decide (in the key, and put in place in the
+/// operation), nodes and fetches.
+fn weight(key: &PlanKey, plan: &Plan) -> u32 {
+    let fetches: usize = plan.nodes.iter().map(|node| node.fetches.len()).sum();
+    let graph = plan.nodes.len().saturating_mul(NODE_BYTES).saturating_add(fetches.saturating_mul(FETCH_BYTES));
+    bytes(
+        graph
+            .saturating_add(key.document.len().saturating_mul(16))
+            .saturating_add(key.deciding.len().saturating_mul(4)),
+    )
+}
+
+fn bytes(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl Caches {
@@ -121,5 +137,31 @@ impl Caches {
         let schema = Arc::new(make()?);
         self.schemas.insert(rights.key.clone(), Arc::clone(&schema));
         Some(schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_variables_choose_items_with_counts_as_what_is_kept() {
+        let plan = Plan {
+            operation: Arc::new(crate::engine::operation::Operation {
+                name: None,
+                roots: Vec::new(),
+                introspects: false,
+            }),
+            nodes: Vec::new(),
+            roots: Vec::new(),
+        };
+        let key = |deciding: &str| PlanKey {
+            document: "{ a }".into(),
+            operation: None,
+            deciding: deciding.to_owned(),
+            grants: Vec::new(),
+        };
+        assert!(weight(&key(&"9".repeat(100_000)), &plan) > 100_000);
+        assert!(u64::from(weight(&key("[]"), &plan)) * 100_000 < PLANS_BYTES_MAX);
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
+use apollo_compiler::ExecutableDocument;
 use apollo_compiler::Name;
 use apollo_compiler::Schema;
 use apollo_compiler::collections::HashMap;
+use apollo_compiler::executable::{Operation, Selection};
 use apollo_compiler::introspection;
 use apollo_compiler::request::coerce_variable_values;
 use apollo_compiler::response::JsonMap;
@@ -19,6 +21,10 @@ use crate::engine::error::RequestError;
 use crate::model::access::Rights;
 use crate::model::contract::published::pruned;
 use crate::model::snapshot::Snapshot;
+
+/// Fields of an operation that introspects, fragments written out; the usual tools ask for some 300. Each is answered
+/// for hundreds of types and fields.
+const FIELDS_MAX: usize = 1_000;
 
 /// The contract as callers with some rights see it.
 pub struct RoleSchema {
@@ -52,6 +58,26 @@ impl RoleSchema {
     }
 }
 
+/// Whether the operation has more than [`FIELDS_MAX`] selections; what is beyond is not looked at.
+fn fields_max_exceeded(document: &ExecutableDocument, operation: &Operation) -> bool {
+    let mut sets = vec![&operation.selection_set];
+    let mut count = 0;
+    while let Some(set) = sets.pop() {
+        count += set.selections.len();
+        if count > FIELDS_MAX {
+            return true;
+        }
+        sets.extend(set.selections.iter().filter_map(|selection| match selection {
+            Selection::Field(field) => Some(&field.selection_set),
+            Selection::InlineFragment(inline) => Some(&inline.selection_set),
+            Selection::FragmentSpread(spread) => {
+                document.fragments.get(&spread.fragment_name).map(|fragment| &fragment.selection_set)
+            }
+        }));
+    }
+    false
+}
+
 /// The introspection fields of an operation, by response key.
 pub(super) fn answer(
     snapshot: &Snapshot,
@@ -65,6 +91,10 @@ pub(super) fn answer(
     }
     let document = &planned.document;
     let asked = document.operation(operation)?;
+    if fields_max_exceeded(&document.valid, asked) {
+        let message = format!("the introspection has more than {FIELDS_MAX} fields, with its fragments written out");
+        return Err(RequestError::new(ErrorCode::LimitExceeded, message));
+    }
     introspection::check_max_depth(&document.valid, asked)
         .map_err(|error| RequestError::new(ErrorCode::LimitExceeded, error.message().to_string()))?;
     let schema = caches

@@ -20,7 +20,7 @@ use crate::base::code::ErrorCode;
 use crate::engine::authorize::{Asking, active_grants, authorize};
 use crate::engine::error::RequestError;
 use crate::engine::execute::cursor::CursorSeal;
-use crate::engine::execute::{CallLog, Connectors, Execution, RootAnswer};
+use crate::engine::execute::{CallLog, Connectors, ENTITIES_MAX, Execution, RootAnswer};
 use crate::engine::operation::{Document, DocumentLimits};
 use crate::engine::plan::cost::Assumed;
 use crate::engine::plan::{self, Plan};
@@ -204,6 +204,9 @@ impl Inner {
         };
         let record = self.record(asked, planned.as_ref().ok(), executed.as_ref(), began);
         let answer = match executed {
+            Ok(Executed { response: Response { too_much: Some(error), .. }, .. }) => {
+                Answer::refused(&error, asked.request_id)
+            }
             Ok(executed) => Answer { status: Outcome::Ok, body: Bytes::from(executed.response.body) },
             Err(error) => Answer::refused(&error, asked.request_id),
         };
@@ -265,7 +268,12 @@ impl Inner {
             request_id: asked.request_id,
             called: &called,
         };
-        let response = projection::write(&parts);
+        let response = if log.has_too_many_entities() {
+            let message = format!("the operation reaches more than {ENTITIES_MAX} entities; ask for fewer at once");
+            Response::too_much(message)
+        } else {
+            projection::write(&parts)
+        };
         Ok(Executed { roots, log, response })
     }
 }

@@ -15,6 +15,9 @@ use crate::engine::project::answer::each_row;
 use crate::model::access::SlotSet;
 use crate::model::contract::SlotId;
 
+/// Longest name of an operation that is recorded.
+const NAME_CHARS_MAX: usize = 128;
+
 impl Inner {
     /// The record of a request, whether it was executed or refused.
     pub(super) fn record(
@@ -25,7 +28,7 @@ impl Inner {
         began: Instant,
     ) -> AuditRecord {
         let mut record = AuditRecord::new(asked.request_id, asked.identity);
-        record.operation = planned.and_then(|planned| planned.plan.operation.name.as_deref().map(str::to_owned));
+        record.operation = planned.and_then(|planned| planned.plan.operation.name.as_deref().map(short));
         record.document = asked
             .request
             .query
@@ -40,7 +43,11 @@ impl Inner {
                     record.called(&self.snapshot.bindings.source(source).id, failed);
                 }
                 record.errors = executed.response.codes.iter().copied().collect();
-                record.outcome = if record.errors.is_empty() { Outcome::Answered } else { Outcome::Partial };
+                record.outcome = match &executed.response.too_much {
+                    Some(_) => Outcome::Rejected,
+                    None if record.errors.is_empty() => Outcome::Answered,
+                    None => Outcome::Partial,
+                };
             }
             Err(error) => {
                 record.errors = BTreeSet::from([error.code]);
@@ -78,7 +85,7 @@ impl Inner {
         let refused = node.refused.iter().chain(node.shown.iter().filter(|slot| !row.rights.slots.contains(*slot)));
         Access {
             entity: self.snapshot.contract.entity(node.entity).name.to_string(),
-            subjects: Vec::new(),
+            subjects: BTreeSet::new(),
             relations: row
                 .rights
                 .relations
@@ -102,6 +109,11 @@ impl Inner {
             .map(|slot| slot.item.map_or_else(|| slot.path.to_string(), |item| contract.item(item).no.to_string()))
             .collect()
     }
+}
+
+/// A name that callers choose, no longer than it takes to recognise it.
+fn short(name: &str) -> String {
+    name.chars().take(NAME_CHARS_MAX).collect()
 }
 
 /// Hidden inputs of the fetches that were asked.

@@ -52,7 +52,7 @@ pub struct Access {
     /// Entity type.
     pub entity: String,
     /// From [`SubjectKey::subject`].
-    pub subjects: Vec<String>,
+    pub subjects: BTreeSet<String>,
     /// The relations under which the caller had it.
     pub relations: BTreeSet<String>,
     pub read: BTreeSet<String>,
@@ -113,8 +113,10 @@ impl AuditRecord {
                 && (&other.masked, &other.refused, &other.used) == (&access.masked, &access.refused, &access.used)
         };
         match self.access.iter_mut().find(same) {
-            Some(group) => group.subjects.push(subject),
-            None => self.access.push(Access { subjects: vec![subject], ..access }),
+            Some(group) => {
+                group.subjects.insert(subject);
+            }
+            None => self.access.push(Access { subjects: BTreeSet::from([subject]), ..access }),
         }
     }
 

@@ -3,6 +3,19 @@
 use jiff::civil::Date;
 use serde_json::Value;
 
+/// Departments are asked with these, in addresses and headers too.
+const ID_BYTES_MAX: usize = 256;
+const TEXT_BYTES_MAX: usize = 4_096;
+
+fn is_longer(value: &Value, bytes_max: usize) -> bool {
+    match value {
+        Value::String(text) => text.len() > bytes_max,
+        // JSON's nesting was counted when it was read.
+        Value::Array(list) => list.iter().any(|value| is_longer(value, bytes_max)),
+        _ => false,
+    }
+}
+
 /// Whether a value can be one of a scalar type; the reason reads on from "the argument `x` …". Types that are only text
 /// to the gateway (ID, and the contract's own) pass.
 pub fn check(type_name: &str, value: &Value) -> Result<(), &'static str> {
@@ -14,6 +27,8 @@ pub fn check(type_name: &str, value: &Value) -> Result<(), &'static str> {
         _ => false,
     };
     match type_name {
+        "ID" if is_longer(value, ID_BYTES_MAX) => Err("is longer than 256 bytes"),
+        _ if is_longer(value, TEXT_BYTES_MAX) => Err("is longer than 4096 bytes"),
         "Date" if !holds(is_date) => Err("must be a date: 2021-03-10, 2021-03 or 2021"),
         "DateTime" if !holds(is_time) => Err("must be a time with an offset: 2021-03-10T08:00:00+08:00"),
         "Decimal" if !holds(is_decimal) => Err("must be a decimal number, as a text: \"12.50\""),

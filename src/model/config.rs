@@ -139,6 +139,8 @@ pub struct Limits {
     /// Brackets open at once, of all kinds; checked before any parser runs.
     pub nesting_max: usize,
     pub upstream_calls_max: usize,
+    /// Bytes of one answer; each field counts as some bytes more, so that this bounds the work too.
+    pub answer_bytes_max: usize,
     pub request_timeout_ms: u64,
     /// Connections open at once; further ones wait in the kernel's queue.
     pub connections_max: usize,
@@ -157,6 +159,7 @@ impl Default for Limits {
             tokens_max: 10_000,
             nesting_max: 64,
             upstream_calls_max: 2_000,
+            answer_bytes_max: 32 << 20,
             request_timeout_ms: 10_000,
             connections_max: 4_096,
             read_timeout_ms: 10_000,

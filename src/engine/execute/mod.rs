@@ -12,7 +12,7 @@ mod node;
 mod root;
 mod rows;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
@@ -48,21 +48,48 @@ pub struct Execution<'a> {
     pub cursors: &'a cursor::CursorSeal,
 }
 
-/// Upstream calls of one request: bounded, and noted for the audit.
+/// Entities of one request, at all places together: lists of entities inside one another multiply.
+pub const ENTITIES_MAX: usize = 20_000;
+
+/// Upstream calls and entities of one request: bounded, and noted for the audit.
 #[derive(Debug)]
 pub struct CallLog {
     left: AtomicUsize,
+    entities_left: AtomicUsize,
+    too_many_entities: AtomicBool,
     made: Mutex<Vec<(SourceId, Option<ErrorCode>)>>,
 }
 
 impl CallLog {
     pub fn new(calls_max: usize) -> Self {
-        Self { left: AtomicUsize::new(calls_max), made: Mutex::new(Vec::new()) }
+        Self {
+            left: AtomicUsize::new(calls_max),
+            entities_left: AtomicUsize::new(ENTITIES_MAX),
+            too_many_entities: AtomicBool::new(false),
+            made: Mutex::new(Vec::new()),
+        }
     }
 
     /// Takes a call; false where none is left.
     pub(super) fn take(&self) -> bool {
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Takes entities; false where there are not so many left, and then the request is refused as a whole.
+    pub(super) fn take_entities(&self, count: usize) -> bool {
+        let taken = self
+            .entities_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(count))
+            .is_ok();
+        if !taken {
+            self.too_many_entities.store(true, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Whether the request reaches more than [`ENTITIES_MAX`] entities, so that some are missing.
+    pub fn has_too_many_entities(&self) -> bool {
+        self.too_many_entities.load(Ordering::Relaxed)
     }
 
     /// Notes how a call ended.

@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 
 use super::Execution;
 use super::fetch::needed;
-use super::frame::{ChildFrame, Frame, Row, RowAnswer};
-use super::rows::Seeds;
+use super::frame::{ChildFrame, Failure, Frame, Row, RowAnswer};
+use super::rows::{Seeds, nobody};
 use crate::base::code::ItemState;
 use crate::engine::plan::{FetchId, Node, NodeId, Stage};
 use crate::engine::project::read::RowView;
@@ -29,6 +29,19 @@ pub(super) struct Related {
 pub(super) struct Via {
     pub related: Box<Related>,
     pub ranges: Vec<std::ops::Range<usize>>,
+    /// Why the relations of an entity that is not there could not be decided.
+    pub of_nobody: Option<Failure>,
+}
+
+impl Related {
+    /// Leaves only the first entities.
+    fn truncate(&mut self, rows: usize) {
+        self.rows.truncate(rows);
+        self.answers.iter_mut().flatten().for_each(|answers| answers.truncate(rows));
+        if let Some((_, via)) = &mut self.via {
+            via.ranges.truncate(rows);
+        }
+    }
 }
 
 /// Opens once: what waits for a fetch goes on when it is answered.
@@ -107,9 +120,15 @@ impl Execution<'_> {
         let at = node.children.iter().position(|child| child.slot == slot)?;
         let child = node.children.get(at)?.node;
         let known: Vec<Option<&[RowAnswer]>> = related.answers.iter().map(Option::as_deref).collect();
-        let (seeds, ranges) = self.seeds_below(node, slot, child, &related.rows, &known, Stage::Relation, |_| true);
-        let related = self.relate(child, seeds).await;
-        Some((at, Via { related: Box::new(related), ranges }))
+        let (mut seeds, ranges) = self.seeds_below(node, slot, child, &related.rows, &known, Stage::Relation, |_| true);
+        let somebody = seeds.rows.len();
+        if ranges.iter().any(std::ops::Range::is_empty) {
+            seeds.rows.push(nobody());
+        }
+        let mut related = self.relate(child, seeds).await;
+        let of_nobody = related.rows.get(somebody).and_then(|row| row.undecided);
+        related.truncate(somebody);
+        Some((at, Via { related: Box::new(related), ranges, of_nobody }))
     }
 
     /// Evaluates the relations of every row.
@@ -126,6 +145,9 @@ impl Execution<'_> {
                 .unwrap_or_default();
             let mut undecided = None;
             if let Some((_, via)) = &related.via {
+                if via.ranges.get(at).is_none_or(std::ops::Range::is_empty) {
+                    undecided = via.of_nobody;
+                }
                 for row in via.ranges.get(at).cloned().unwrap_or_default().filter_map(|row| via.related.rows.get(row)) {
                     relations.extend(&row.rights.relations);
                     undecided = undecided.or(row.undecided);

@@ -9,7 +9,7 @@ use super::call::Call;
 use super::cursor::Position;
 use super::frame::{Failure, Frame};
 use super::node::Related;
-use super::rows::{Seeds, seed};
+use super::rows::{Seeds, nobody, seed};
 use crate::base::code::ErrorCode;
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::NodeId;
@@ -105,6 +105,15 @@ impl Execution<'_> {
         binding: &RootBinding,
     ) -> RootAnswer {
         match self.listed(selection, query, binding, None).await {
+            Ok((found, _)) if found.is_empty() => {
+                let rows = vec![nobody()];
+                let mut related = self.relate(node, Seeds { rows, inherited: None }).await;
+                for row in &mut related.rows {
+                    (row.key, row.rights) = (None, Arc::default());
+                }
+                let nothing = self.nothing(node, None);
+                RootAnswer { frame: Frame { rows: related.rows, ..nothing.frame }, ..nothing }
+            }
             Ok((found, _)) => {
                 let rows = found.into_iter().take(1).map(|named| seed(named.key, named.record)).collect();
                 let frame = self.node(node, Seeds { rows, inherited: None }).await;

@@ -26,6 +26,15 @@ pub(super) fn seed(key: Option<Arc<str>>, embedded: Option<Bytes>) -> Row {
     Row { key, embedded, rights: Arc::new(RowRights::default()), undecided: None, read_from_above: false }
 }
 
+/// The key of no entity.
+const NOBODY: &str = "0";
+
+/// An entity that is not there. It goes through the gate in place of one that was not found, so that finding nothing
+/// makes the calls of finding something the caller has nothing to do with; nothing of it is ever shown.
+pub(super) fn nobody() -> Row {
+    seed(Some(NOBODY.into()), None)
+}
+
 /// Whether a rule's reads go through a slot.
 pub(super) fn reads_through(reads: &[Selection], slot: SlotId) -> bool {
     reads.iter().any(|read| read.what == What::Slot(slot) || reads_through(&read.children, slot))
@@ -52,8 +61,9 @@ impl Execution<'_> {
             if wanted(row) {
                 let view = RowView::new(self.snapshot, self.plan, node, row, at, known, stage);
                 // Why there are none is told where the slot is written.
-                for Named { key, record } in view.entities(slot).unwrap_or_default() {
-                    seeds.rows.push(seed(key, record));
+                let named = view.entities(slot).unwrap_or_default();
+                if self.calls.take_entities(named.len()) {
+                    seeds.rows.extend(named.into_iter().map(|Named { key, record }| seed(key, record)));
                 }
             }
             ranges.push(start..seeds.rows.len());

@@ -10,6 +10,7 @@ use super::read::RowView;
 use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::authorize::Asking;
+use crate::engine::error::RequestError;
 use crate::engine::execute::frame::{Failure, Frame, Row, RowAnswer};
 use crate::engine::execute::{RootAnswer, RootRows};
 use crate::engine::operation::{Selection, What};
@@ -27,6 +28,16 @@ pub struct Response {
     pub body: Vec<u8>,
     /// Codes of the errors, each once.
     pub codes: Vec<ErrorCode>,
+    /// There is more than one answer may hold: it is refused as a whole, and `body` is empty.
+    pub too_much: Option<RequestError>,
+}
+
+impl Response {
+    /// Instead of an answer that would be too much.
+    pub fn too_much(message: String) -> Self {
+        let error = RequestError::new(ErrorCode::LimitExceeded, message);
+        Self { body: Vec::new(), codes: vec![error.code], too_much: Some(error) }
+    }
 }
 
 /// What a response is written from.
@@ -45,7 +56,9 @@ pub struct Parts<'a> {
 
 /// Writes the response.
 pub fn write(parts: &Parts<'_>) -> Response {
-    let mut writer = Writer::new(parts.snapshot, Mode::Caller { asking: parts.asking, variables: parts.variables });
+    let bytes_max = parts.snapshot.config.limits.answer_bytes_max;
+    let mode = Mode::Caller { asking: parts.asking, variables: parts.variables };
+    let mut writer = Writer::limited(parts.snapshot, mode, bytes_max);
     let mut refusals: Vec<(Vec<Segment>, String)> = Vec::new();
     let data = b"{\"data\":";
     writer.out.extend_from_slice(data);
@@ -79,6 +92,9 @@ pub fn write(parts: &Parts<'_>) -> Response {
         whole &= may_be_null(parts.snapshot, selection) || writer.out.get(start..) != Some(b"null");
     }
     writer.out.push(b'}');
+    if writer.is_too_much() {
+        return Response::too_much(format!("the answer would take more than {bytes_max} bytes; ask for less at once"));
+    }
     if !whole {
         // A null where the contract allows none goes up as far as it may: here, to the whole (GraphQL 6.4.4).
         writer.out.truncate(data.len());
@@ -97,7 +113,7 @@ pub fn write(parts: &Parts<'_>) -> Response {
     let extensions = json!({ "requestId": parts.request_id, "sourcesCalled": parts.called.iter().map(|id| &**id).collect::<Vec<&str>>() });
     let _ = serde_json::to_writer(&mut writer.out, &extensions);
     writer.out.push(b'}');
-    Response { body: writer.into_bytes(), codes }
+    Response { body: writer.into_bytes(), codes, too_much: None }
 }
 
 fn may_be_null(snapshot: &Snapshot, selection: &Selection) -> bool {

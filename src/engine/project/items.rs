@@ -31,6 +31,9 @@ pub(super) fn write(writer: &mut Writer<'_>, view: &RowView<'_>, selection: &Sel
         selection.children.iter().any(|child| matches!(&child.what, What::Meta(name) if &**name == "claims"));
     writer.out.push(b'[');
     for (at, item) in items.into_iter().enumerate() {
+        if !writer.afford() {
+            break;
+        }
         if at > 0 {
             writer.out.push(b',');
         }
@@ -88,7 +91,7 @@ fn dry(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot, beside: &[Selec
         }
     };
     let written = writer.slot(&Inside::Row(view), slot, selection);
-    writer.out.truncate(start);
+    writer.discard(start);
     writer.journal.forget(mark);
     written
 }

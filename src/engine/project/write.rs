@@ -21,6 +21,9 @@ use crate::model::contract::{Shape, Slot, SlotId};
 use crate::model::mask;
 use crate::model::snapshot::Snapshot;
 
+/// What a field counts beside its bytes: reading, converting and journalling it takes as long as writing so many.
+const FIELD_BYTES: usize = 32;
+
 /// For whom is written.
 #[derive(Clone, Copy)]
 pub enum Mode<'a> {
@@ -34,6 +37,11 @@ pub struct Writer<'a> {
     pub(super) mode: Mode<'a>,
     pub(super) out: Vec<u8>,
     pub(super) journal: Journal,
+    /// Bytes that may be written, fields counted as [`FIELD_BYTES`] more.
+    max: usize,
+    /// What was spent beside what stands in `out`.
+    spent: usize,
+    too_much: bool,
 }
 
 /// What came of one field.
@@ -76,7 +84,38 @@ pub(super) enum Inside<'i, 'a> {
 
 impl<'a> Writer<'a> {
     pub fn new(snapshot: &'a Snapshot, mode: Mode<'a>) -> Self {
-        Self { snapshot, mode, out: Vec::with_capacity(4096), journal: Journal::default() }
+        Self {
+            snapshot,
+            mode,
+            out: Vec::with_capacity(4096),
+            journal: Journal::default(),
+            max: usize::MAX,
+            spent: 0,
+            too_much: false,
+        }
+    }
+
+    /// As [`Self::new`], for at most `max` bytes: aliases and lists of lists multiply what a short document asks for.
+    pub fn limited(snapshot: &'a Snapshot, mode: Mode<'a>, max: usize) -> Self {
+        Self { max, ..Self::new(snapshot, mode) }
+    }
+
+    /// Counts a field. False where there is too much already: what is written from then on is not sent.
+    pub(super) fn afford(&mut self) -> bool {
+        self.spent = self.spent.saturating_add(FIELD_BYTES);
+        self.too_much |= self.out.len().saturating_add(self.spent) > self.max;
+        !self.too_much
+    }
+
+    /// Takes back what was written since `start`; the work stays counted.
+    pub(super) fn discard(&mut self, start: usize) {
+        self.spent = self.spent.saturating_add(self.out.len().saturating_sub(start));
+        self.out.truncate(start);
+    }
+
+    /// Whether the limit was passed, so that what stands here is not whole.
+    pub fn is_too_much(&self) -> bool {
+        self.too_much
     }
 
     pub fn into_bytes(self) -> Vec<u8> {
@@ -107,6 +146,9 @@ impl<'a> Writer<'a> {
         self.out.push(b'{');
         let mut first = true;
         for selection in selections {
+            if !self.afford() {
+                break;
+            }
             let before = self.out.len();
             if !first {
                 self.out.push(b',');

@@ -200,6 +200,7 @@ impl Reader<'_> {
             limits.tokens_max,
             limits.nesting_max,
             limits.upstream_calls_max,
+            limits.answer_bytes_max,
             limits.connections_max,
         ];
         let times = [limits.request_timeout_ms, limits.read_timeout_ms];
