@@ -94,7 +94,7 @@ async fn serve(State(log): State<Log>, method: Method, uri: Uri, body: Bytes) ->
                 .as_array()
                 .unwrap()
                 .iter()
-                .map(|key| json!({"bio": format!("bio of {}", key["id"])}))
+                .map(|key| json!({"id": key["id"], "bio": format!("bio of {}", key["id"])}))
                 .collect();
             json!({"data": {"_entities": entities}})
         }

@@ -75,16 +75,26 @@ async fn aliases_ask_once_a_key_and_one_keys_error_is_not_anothers() {
 #[tokio::test]
 async fn federation_entities_answer_in_the_order_of_their_keys() {
     let request = "many: {entities: {typename: Household, key: id}}";
-    let answer = json!({"data": {"_entities": [null, {"cadre": {"name": "x"}}, null]},
+    let answer = json!({"data": {"_entities": [null, {"id": "q", "cadre": {"name": "x"}}, null]},
         "errors": [{"message": "boom", "path": ["_entities", 2, "cadre"]}]});
     let (asked, seen) = asked(request, answer).await;
     let fetched = asked.fetch(asked.many.as_ref().unwrap(), &["p", "q", "r"], &["/cadre/name"], None).await.unwrap();
-    assert_eq!(records(&fetched), [record(1, r#"{"cadre":{"name":"x"}}"#)]);
+    assert_eq!(records(&fetched), [record(1, r#"{"id":"q","cadre":{"name":"x"}}"#)]);
     assert_eq!(fetched.failed, [2]);
     let seen = seen.lock().unwrap();
-    let query = "query($r:[_Any!]!){_entities(representations:$r){... on Household{cadre{name}}}}";
+    let query = "query($r:[_Any!]!){_entities(representations:$r){... on Household{cadre{name} id}}}";
     assert_eq!(seen[0]["query"], query);
     assert_eq!(seen[0]["variables"]["r"][2], json!({"__typename": "Household", "id": "r"}));
+}
+
+#[tokio::test]
+async fn an_entity_in_anothers_place_is_not_taken_for_it() {
+    let request = "many: {entities: {typename: Household, key: id}}";
+    let answer = json!({"data": {"_entities": [{"id": "q", "n": 2}, {"id": "p", "n": 1}]}});
+    let (swapped, _) = asked(request, answer).await;
+    let error = swapped.many(&["p", "q"], &["/n"]).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::SourceBadAnswer);
+    assert!(!error.detail.contains(['p', 'q']) || error.detail.contains("another key"), "{}", error.detail);
 }
 
 #[tokio::test]

@@ -84,6 +84,16 @@ async fn a_good_token_gives_the_principal_with_declared_claims_only() {
 }
 
 #[tokio::test]
+async fn an_empty_claim_claims_nothing() {
+    let verifier = Verifier::load(&config("EdDSA", &[&ED.1])).unwrap();
+    for (divisions, kept) in [(json!([""]), json!([])), (json!(["331122", " ", ""]), json!(["331122"]))] {
+        let token = ed(&with(json!({"divisions": divisions, "about": {"hh": ""}})));
+        let principal = ask(&verifier, &token).await.unwrap().unwrap();
+        assert_eq!(Value::Object(principal.claims), json!({"divisions": kept}));
+    }
+}
+
+#[tokio::test]
 async fn each_accepted_algorithm_works_with_its_own_key_type() {
     let verifier = Verifier::load(&config("RS256, ES256, EdDSA", &[&ED.1, &EC.1, &RSA.1])).unwrap();
     let ec = EncodingKey::from_ec_pem(EC.0.as_bytes()).unwrap();

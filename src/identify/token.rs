@@ -194,7 +194,7 @@ impl Verifier {
             match read(name, name) {
                 None | Some(Value::Null) => {}
                 Some(value) if fits(value, *kind) => {
-                    claims.insert(name.clone(), value.clone());
+                    claims.extend(without_empty(value).map(|value| (name.clone(), value)));
                 }
                 Some(_) => return Err(wrong(name)),
             }
@@ -253,6 +253,16 @@ fn fits(value: &Value, kind: ClaimType) -> bool {
         ClaimType::Int => value.is_i64(),
         ClaimType::Bool => value.is_boolean(),
         ClaimType::Texts => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+    }
+}
+
+/// An empty text claims nothing: as the prefix of a division it would stand for all of them, and as an id it would be
+/// equal to another that is empty.
+fn without_empty(value: &Value) -> Option<Value> {
+    let empty = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
+    match value {
+        Value::Array(list) => Some(Value::Array(list.iter().filter(|value| !empty(value)).cloned().collect())),
+        value => (!empty(value)).then(|| value.clone()),
     }
 }
 

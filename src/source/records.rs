@@ -162,14 +162,19 @@ impl Reader<'_> {
     }
 
     fn key_of(&self, key: Option<u32>, record: &str) -> Result<Option<u32>, Failure> {
-        if key.is_some() {
-            return Ok(key);
-        }
-        let Some(at) = &self.reading().item_key else { return Ok(None) };
+        let Some(at) = &self.reading().item_key else { return Ok(key) };
         let Some(found) = json::find(record, at)? else {
             return Err(Failure::bad(format!("a record has no `{at}` (item_key)")));
         };
-        Ok(self.keys.get(&json::text(found)?))
+        let told = json::text(found)?;
+        let Some(given) = key else { return Ok(self.keys.get(&told)) };
+        match self.fetch.keys.get(usize::try_from(given).unwrap_or(usize::MAX)) {
+            // Another's record would be shown as this one's.
+            Some(asked) if **asked != *told => {
+                Err(Failure::bad(format!("a record is of another key than was asked for, by its `{at}`")))
+            }
+            _ => Ok(key),
+        }
     }
 
     fn by_key<'t>(&self, data: &'t str) -> Result<Vec<(Option<u32>, &'t str)>, Failure> {

@@ -274,6 +274,7 @@ impl Compiler<'_> {
             self.establish(entity, id, key == Some(own_key), place, text);
         }
         let Some(key) = key else { return };
+        let one = one.map(|one| one.with_key_at(mapping.text_at(own_key).filter(|_| key == own_key)));
         let selects_fields = one.iter().chain(&many).any(CallTemplate::selects_fields);
         self.bindings.endpoints.push(Endpoint {
             id,

@@ -79,6 +79,11 @@ pub struct Conversion {
 }
 
 impl Conversion {
+    /// Whether the value's text passes through as it is.
+    pub fn is_plain_text(&self) -> bool {
+        matches!(self.kind, Kind::Text | Kind::Id) && self.codes.is_none() && self.nulls.is_empty() && !self.image
+    }
+
     /// A value that is already as the contract has it, or nearly (a number for an ID, ISO dates).
     pub fn plain(kind: Kind) -> Self {
         Self {

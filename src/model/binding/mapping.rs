@@ -131,6 +131,16 @@ impl Mapping {
         self.by_slot.get(&slot).and_then(|at| self.entries.get(*at))
     }
 
+    /// Where a slot's text stands as it is, if it does.
+    pub fn text_at(&self, slot: SlotId) -> Option<&Pointer> {
+        match &self.entry(slot)?.read {
+            Read::Scalar { at, conversion } if conversion.is_plain_text() => {
+                self.terms.get(*at).filter(|at| !at.is_root())
+            }
+            _ => None,
+        }
+    }
+
     /// Marks the terms that the wanted slots are read from.
     pub fn wanted_terms(&self, wanted: impl Fn(SlotId) -> bool) -> Vec<bool> {
         let mut terms = vec![false; self.terms.len()];

@@ -112,7 +112,10 @@ impl CallTemplate {
             compiler.keyed(ask);
             compiler.holes(ask)
         });
-        let (ask, reading, inputs) = (ask?, reading?, inputs?);
+        let (ask, mut reading, inputs) = (ask?, reading?, inputs?);
+        if let Ask::Graphql(GraphqlAsk::Entities { key, .. }) = &ask {
+            reading.item_key = reading.item_key.or_else(|| Pointer::parse(&format!("/{key}")).ok());
+        }
         if faults.len() > before {
             return None;
         }
@@ -122,6 +125,15 @@ impl CallTemplate {
     /// The endpoint's own deadline for one call, in place of the source's.
     pub fn with_timeout_ms(mut self, timeout_ms: Option<u64>) -> Self {
         self.timeout = timeout_ms.map(Duration::from_millis);
+        self
+    }
+
+    /// Where a record tells its key, for a single read that does not say so itself: a record of another key is then no
+    /// answer. SQL asks for the key's rows alone.
+    pub fn with_key_at(mut self, at: Option<&Pointer>) -> Self {
+        if !self.many && self.reading.item_key.is_none() && !matches!(self.ask, Ask::Sql(_)) {
+            self.reading.item_key = at.cloned();
+        }
         self
     }
 
