@@ -63,7 +63,7 @@ async fn who_is_registered_cannot_be_found_out_by_id_number_or_code() {
         world.departments.set_fault("help", fault);
         for identity in [cadre(), town_officer()] {
             for (query, there, absent) in
-                [(person_query, &person, "331122199001011234"), (code_query, &code, "ZN33112299999900000199")]
+                [(person_query, &person, "331122199001011230"), (code_query, &code, "ZN33112299999900000199")]
             {
                 let unrelated = seen(&world, &identity, query, there).await;
                 let absent = seen(&world, &identity, query, absent).await;

@@ -261,7 +261,7 @@ impl Bench {
         }
         let person = known
             .as_ref()
-            .map_or("331122199001011234".to_owned(), |known| known.members[known.members.len() / 2].id_number.clone());
+            .map_or("331122199001011230".to_owned(), |known| known.members[known.members.len() / 2].id_number.clone());
         let code = known.as_ref().map_or("ZN00000000000000000000".to_owned(), |known| known.agri_code.clone());
         let query = match case.root {
             Root::Household => format!("{{ root: household(id: \"{target}\") {body} }}"),
