@@ -2,11 +2,12 @@
 //!
 //! Every column is cast to text, so that no digit is lost on the way. Rows become one JSON array of objects.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Row, Type};
 use tokio::sync::OnceCell;
@@ -19,7 +20,7 @@ use super::rest::number_of;
 use super::{Fetched, PageAt, Record};
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
-use crate::model::binding::connection::Connection;
+use crate::model::binding::connection::{Connection, TlsFiles};
 use crate::model::binding::request::SqlAsk;
 use crate::model::binding::request::template::json_text;
 
@@ -50,11 +51,30 @@ impl Pool {
         let options: PgConnectOptions =
             url.parse().map_err(|_| "`base_url` is not the address of a PostgreSQL database".to_owned())?;
         let timeout = limits.timeout_ms.to_string();
-        let options = options
+        let options = encrypted(options, &connection.tls)
             .application_name("huxiang")
             .options([("default_transaction_read_only", "on"), ("statement_timeout", &timeout)]);
         Ok(Self::Postgres(Box::new(options), max, OnceCell::new()))
     }
+}
+
+/// Nothing crosses a network unencrypted or unverified: only a socket or loopback address may be spoken to plainly.
+fn encrypted(options: PgConnectOptions, tls: &TlsFiles) -> PgConnectOptions {
+    let host = options.get_host();
+    let here = options.get_socket().is_some()
+        || host.starts_with('/')
+        || host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let mut options = match &tls.ca {
+        Some(ca) => options.ssl_root_cert_from_pem(ca.reveal().as_bytes().to_vec()).ssl_mode(PgSslMode::VerifyFull),
+        None if here => options.ssl_mode(PgSslMode::Prefer),
+        None => options.ssl_mode(PgSslMode::VerifyFull),
+    };
+    if let Some(identity) = &tls.identity {
+        let pem = identity.reveal();
+        options = options.ssl_client_cert_from_pem(pem).ssl_client_key_from_pem(pem);
+    }
+    options
 }
 
 /// One page of a read.
@@ -252,5 +272,21 @@ fn failed(error: sqlx::Error) -> Failure {
         }
         sqlx::Error::Io(_) => Failure::new(ErrorCode::SourceUnreachable, "the connection to the database broke off"),
         _ => Failure::bad("a row of the answer cannot be read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_elsewhere_is_spoken_to_encrypted_and_verified() {
+        let mode = |url: &str| format!("{:?}", encrypted(url.parse().unwrap(), &TlsFiles::default()).get_ssl_mode());
+        for elsewhere in ["postgres://u@db.example/x", "postgres://u@10.1.2.3/x?sslmode=disable"] {
+            assert_eq!(mode(elsewhere), "VerifyFull", "{elsewhere}");
+        }
+        for here in ["postgres://u@127.0.0.1/x", "postgres://u@localhost/x", "postgres://u@[::1]/x"] {
+            assert_eq!(mode(here), "Prefer", "{here}");
+        }
     }
 }
