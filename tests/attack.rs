@@ -9,7 +9,7 @@ use huxiang::answer::GraphqlRequest;
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
 use support::served::Served;
-use support::{HOUSEHOLD, World, ask, caller, supervisor, world, world_edited};
+use support::{HOUSEHOLD, World, ask, caller, document, supervisor, world, world_edited};
 
 /// Of another town and county than the callers here have to do with.
 const UNRELATED: &str = "331122105221000001";
@@ -147,4 +147,31 @@ async fn what_callers_choose_freely_is_bounded_before_it_is_asked_or_recorded() 
         sqlx::SqlitePool::connect(&format!("sqlite:{}", world.folder.join("audit.sqlite").display())).await.unwrap();
     let longest: i64 = sqlx::query_scalar("SELECT max(length(record)) FROM audit").fetch_one(&store).await.unwrap();
     assert!(longest < 10_000, "{longest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_masked_id_number_is_told_neither_elsewhere_nor_by_what_stands_beside_it() {
+    let world = world().await;
+    let portrait = document::portrait(&world.gateway.snapshot().contract);
+    let people = "{ household(id: \"331122101348000001\") { identity { members { idNumber birthDate } } } }";
+    let mut grid_worker = caller("grid-worker", json!({"grids": ["331122101348-G1"]}));
+    grid_worker.purpose = Some("grid-watch".to_owned());
+    let mut cadre = cadre();
+    cadre.principal.as_mut().unwrap().id = "GB331122101348001".to_owned();
+    let whole = ask(&world.gateway, &supervisor(), people, json!({})).await;
+    for identity in [cadre, town_officer(), grid_worker] {
+        let role = identity.roles()[0].to_owned();
+        let answer = ask(&world.gateway, &identity, &portrait, json!({"id": HOUSEHOLD})).await;
+        assert_eq!(answer["data"]["household"]["id"], HOUSEHOLD, "{role}");
+        let text = answer.to_string();
+        let members =
+            ask(&world.gateway, &identity, people, json!({})).await["data"]["household"]["identity"]["members"].clone();
+        for (at, person) in whole["data"]["household"]["identity"]["members"].as_array().unwrap().iter().enumerate() {
+            let number = person["idNumber"].as_str().unwrap();
+            assert!(!text.contains(number), "{role} is told a whole number");
+            let shown = &members[at];
+            let born = shown["birthDate"].as_str().unwrap_or_default();
+            assert!(shown["idNumber"].is_null() || born.len() == 4, "{role}: {shown}");
+        }
+    }
 }

@@ -236,6 +236,28 @@ async fn hostile_answers_are_bad_answers() {
 }
 
 #[tokio::test]
+async fn answers_made_to_take_long_are_read_in_linear_time() {
+    let attributes: String = (0..150_000).map(|n| format!(" a{n}=''")).collect();
+    let members: String = (0..150_000).map(|n| format!("\"a{n}\":1,")).collect();
+    let elements: String = (0..100_000).map(|n| format!("<a{n}/>")).collect();
+    let long = [
+        ("format: xml", format!("<r{attributes}><x/></r>")),
+        ("format: xml", format!("<r>{elements}</r>")),
+        ("format: xml", format!("<r>{}</r>", "&amp;".repeat(500_000))),
+        ("format: xml", format!("<r>{}</r>", "<!---->".repeat(300_000))),
+        ("", format!("{{{members}\"z\":1}}")),
+    ];
+    for (head, text) in long {
+        let start: String = text.chars().take(20).collect();
+        let url = serve(Router::new().route("/a", get(async move || text))).await;
+        let began = Instant::now();
+        let asked = Asked::new(&binding(&format!("{head}\nlimits: {{timeout_ms: 60000}}")), &url);
+        let _ = asked.one("k", &["/r"]).await;
+        assert!(began.elapsed() < Duration::from_secs(3), "{start} took {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
 async fn an_endless_body_ends_at_the_cap_or_the_deadline() {
     fn endless(pause: u64) -> Response {
         let chunks = futures::stream::unfold((), move |()| async move {
