@@ -235,6 +235,31 @@ async fn an_id_number_without_its_check_digit_goes_to_no_department() {
     assert_eq!(calls, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn items_and_claims_tell_of_which_day_a_record_is_where_the_department_says_it() {
+    let world = world().await;
+    let query = format!(
+        "{{ household(id: \"{HOUSEHOLD}\") {{ items(no: [\"6\", \"16\", \"39\"]) {{ no validOn claims {{ source validOn }} }} }} }}"
+    );
+    let answer = ask(&world.gateway, &supervisor(), &query, json!({})).await;
+    no_errors(&answer);
+    let items = &answer["data"]["household"]["items"];
+    let is_day = |value: &Value| value.as_str().is_some_and(|day| day.parse::<jiff::civil::Date>().is_ok());
+    assert!(is_day(&items[0]["validOn"]), "an object takes its record's day: {items:#}");
+    assert!(is_day(&items[1]["validOn"]), "{items:#}");
+    assert_eq!(items[1]["claims"][0]["source"], "civil-affairs");
+    assert_eq!(items[1]["claims"][0]["validOn"], items[1]["validOn"]);
+    assert_ne!(items[1]["claims"][0]["validOn"], items[1]["claims"][1]["validOn"], "each claim has its own day");
+    assert_eq!(items[2]["validOn"], Value::Null, "housing does not say it: {items:#}");
+
+    let query = "{ household(id: \"331122101348000001\") { items(no: [\"16\"]) { state validOn } } }";
+    let officer = caller("department-officer", json!({ "department": "police", "divisions": ["331122"] }));
+    let mut officer = officer;
+    officer.purpose = Some("duty".to_owned());
+    let answer = ask(&world.gateway, &officer, query, json!({})).await;
+    assert_eq!(answer["data"]["household"]["items"][0], json!({ "state": "REFUSED", "validOn": null }));
+}
+
 /// What the caller itself lacks is named at once: it says nothing about the household.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_have_nothing_here_is_told_which_grant_would_do_for_a_listing_too() {

@@ -114,6 +114,8 @@ fn record(household: &Household) -> Value {
         "tcrq": facts.exited.map(|(day, _)| day.to_string()),
         "tcyy": facts.exited.map(|(_, reason)| reason),
         "rdrq": facts.recognized_on.to_string(),
+        // The monthly check: not on one day everywhere.
+        "gxrq": household.today.plus_days(-(household.roll("agriculture/checked").below(30) as i64)).to_string(),
         "zpyy": facts.causes.join(","),
         "jtrks": facts.member_count,
         "ldlrs": facts.labour_count,

@@ -171,6 +171,7 @@ fn record(household: &Household, member: &Member) -> Option<Value> {
         "dbje": dibao_share_fen(household),
         "dbby": if class == Class::Marginal { "1" } else { "0" },
         "rjsr": income_fen(household),
+        "shrq": household.today.plus_days(-(household.roll("civil/reviewed").below(180) as i64)).compact(),
         "tkgy": support.map(|support| json!({
             "gyfs": support.kind, "gybz": support.monthly_fen, "qsrq": support.since.compact(), "gyjg": support.placement,
         })),

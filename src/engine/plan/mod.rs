@@ -68,6 +68,11 @@ impl Node {
     pub fn gives_nothing(&self) -> bool {
         matches!(self.origin, Origin::Query(_)) && self.relations.is_empty() && self.via.is_none()
     }
+
+    /// State and origin of items are asked for.
+    pub fn tells_items(&self) -> bool {
+        !self.items.is_empty()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

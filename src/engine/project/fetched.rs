@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::element::{NotSo, Told, object_at};
 use super::errors::Cause;
 use super::list;
-use super::pick::{Picked, pick};
+use super::pick::{Picked, pick, text_of};
 use super::read::RowView;
 use super::write::{Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
@@ -78,11 +78,28 @@ impl<'a> Fetched<'a> {
         let mapping = &self.endpoint.mapping;
         Ok(view.picks.of(id, || {
             let given = &view.row.rights.slots;
-            let wanted = mapping.wanted_terms(|slot| {
+            let mut wanted = mapping.wanted_terms(|slot| {
                 fetch.hidden.contains(slot) || (fetch.shown.contains(slot) && given.contains(slot))
             });
+            let dated = self.endpoint.valid_on.as_ref().filter(|_| view.node.tells_items());
+            if let Some(term) = dated.and_then(|dated| wanted.get_mut(dated.at)) {
+                *term = true;
+            }
             parts.iter().map(|part| self.pick_part(part, mapping, &wanted)).collect()
         }))
+    }
+
+    /// The day the records are of, where they say it; the latest of several.
+    pub fn valid_on(&self, view: &RowView<'a>) -> Option<String> {
+        let dated = self.endpoint.valid_on.as_ref()?;
+        let day = |picked: &Picked<'a>| {
+            let mut json = Vec::new();
+            convert(picked.get(dated.at)?, &dated.conversion, &mut json).ok()?;
+            text_of(std::str::from_utf8(&json).ok()?)
+        };
+        let parts = self.picked(view).ok()?;
+        let records = parts.iter().filter_map(|part| part.records.as_ref().ok()).flatten();
+        records.filter_map(|(_, picked)| day(picked)).max()
     }
 
     fn pick_part(&self, part: &'a Part, mapping: &Mapping, wanted: &[bool]) -> PickedPart<'a> {

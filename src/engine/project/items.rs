@@ -21,6 +21,7 @@ const OFFSET: Offset = Offset::constant(8);
 struct Claim {
     source: SourceId,
     value: Option<String>,
+    valid_on: Option<String>,
     at: Option<Timestamp>,
 }
 
@@ -150,6 +151,10 @@ fn info(
             Some(at) => writer.string(&shown(at)),
             None => writer.null(),
         },
+        ("validOn", _) => match valid_on(view, slot.id).filter(|_| written.has_value()) {
+            Some(day) => writer.string(&day),
+            None => writer.null(),
+        },
         ("code", _) => match written.failure {
             Some(failure) if !written.has_value() => writer.string(failure.code.as_str()),
             _ if written.state == ItemState::Refused => writer.string(crate::base::code::ErrorCode::Forbidden.as_str()),
@@ -193,6 +198,14 @@ fn fetched_at(view: &RowView<'_>, slot: SlotId) -> Option<Timestamp> {
     }
 }
 
+fn valid_on(view: &RowView<'_>, slot: SlotId) -> Option<String> {
+    match view.filling(slot) {
+        Filling::Answer(fetched) => fetched.valid_on(view),
+        Filling::Parts => view.snapshot.contract.slot(slot).children.iter().find_map(|child| valid_on(view, *child)),
+        _ => None,
+    }
+}
+
 fn shown(at: Timestamp) -> String {
     at.to_zoned(TimeZone::fixed(OFFSET)).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
@@ -229,7 +242,9 @@ fn claim<'v>(writer: &mut Writer<'_>, view: &RowView<'v>, slot: &Slot, endpoint:
         RowAnswer::Parts(parts) => parts.iter().map(|part| part.at).max(),
         _ => None,
     };
-    Some(Claim { source: endpoint.source, value: text.filter(|_| written.has_value()), at })
+    let value = text.filter(|_| written.has_value());
+    let valid_on = fetched.valid_on(view).filter(|_| value.is_some());
+    Some(Claim { source: endpoint.source, value, valid_on, at })
 }
 
 fn write_claims(writer: &mut Writer<'_>, claims: &[Claim], selection: &Selection) {
@@ -252,6 +267,7 @@ fn write_claims(writer: &mut Writer<'_>, claims: &[Claim], selection: &Selection
                     "source" => Some(source.id.to_string()),
                     "sourceTitle" => Some(source.title.to_string()),
                     "value" => claim.value.clone(),
+                    "validOn" => claim.valid_on.clone(),
                     "fetchedAt" => claim.at.map(shown),
                     _ => None,
                 },

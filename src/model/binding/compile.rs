@@ -243,6 +243,8 @@ impl Compiler<'_> {
         self.fields(file, text).fields(&written.fields, base, &mut mapping);
         let own = mapping.entries.len();
         self.fields(file, text).fields(&written.also, base, &mut mapping);
+        let valid_on =
+            written.valid_on.as_ref().and_then(|field| self.fields(file, text).valid_on(field, &mut mapping));
         self.provide(id, &mapping, own, source, name, (&written.fields, place), text);
         let with: Vec<(Arc<str>, SlotId)> = written
             .with
@@ -276,6 +278,11 @@ impl Compiler<'_> {
         let Some(key) = key else { return };
         let one = one.map(|one| one.with_key_at(mapping.text_at(own_key).filter(|_| key == own_key)));
         let selects_fields = one.iter().chain(&many).any(CallTemplate::selects_fields);
+        if let Some(field) = written.valid_on.as_ref().filter(|_| selects_fields) {
+            let message =
+                "`valid_on` is read from whole records, and this source gives only the fields it is asked for";
+            self.faults.add(text, yaml::place(field), message, "leave it out");
+        }
         self.bindings.endpoints.push(Endpoint {
             id,
             source,
@@ -288,6 +295,7 @@ impl Compiler<'_> {
             requires,
             timeout_ms: written.timeout_ms,
             mapping,
+            valid_on,
             selects_fields,
         });
     }

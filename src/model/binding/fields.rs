@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_saphyr::Spanned;
 
+use super::ValidOn;
 use super::codes::CodeTables;
 use super::conversion::{Combine, Conversion, Kind};
 use super::format::{self, Field, FullField, Named};
@@ -35,6 +36,17 @@ pub struct Base {
     pub per_instance: bool,
 }
 
+/// A pointer alone, as the mapping it is short for.
+fn written_out<'f>(field: &'f Spanned<Field>, short: &'f mut Option<FullField>) -> &'f FullField {
+    match &field.value {
+        Field::Full(full) => full,
+        Field::Pointer(pointer) => short.insert(FullField {
+            at: Some(Spanned::new(pointer.clone(), field.referenced, field.defined)),
+            ..FullField::default()
+        }),
+    }
+}
+
 impl FieldCompiler<'_> {
     /// Adds `fields` to a mapping. Faults are added; what could be compiled is there.
     pub fn fields(&mut self, fields: &Named<Field>, base: Base, mapping: &mut Mapping) {
@@ -48,17 +60,8 @@ impl FieldCompiler<'_> {
                 self.fault(place, format!("`{path}` stands here twice"), "one reading a field");
                 continue;
             }
-            let short;
-            let full = match &field.value {
-                Field::Full(full) => &**full,
-                Field::Pointer(pointer) => {
-                    short = FullField {
-                        at: Some(Spanned::new(pointer.clone(), field.referenced, field.defined)),
-                        ..FullField::default()
-                    };
-                    &short
-                }
-            };
+            let mut short = None;
+            let full = written_out(field, &mut short);
             if let Some(entry) = self.entry(slot, full, place, base, mapping) {
                 mapping.push(entry);
             }
@@ -336,6 +339,28 @@ impl FieldCompiler<'_> {
             Ok(pointer) => Some(Test { at: mapping.term(&pointer), is: values.texts(), negated }),
             Err(message) => {
                 self.fault(yaml::place_of(&test.at), format!("`{}` is not a JSON Pointer", test.at.value), message);
+                None
+            }
+        }
+    }
+
+    /// Where records say the day they are of; its pointer becomes a term of `mapping`.
+    pub fn valid_on(&mut self, field: &Spanned<Field>, mapping: &mut Mapping) -> Option<ValidOn> {
+        let mut short = None;
+        let full = written_out(field, &mut short);
+        let place = yaml::place(field);
+        let at = full.at.as_ref().map(|at| (at, Pointer::parse(&at.value)));
+        let Some((at, pointer)) = at else {
+            self.fault(place, "`valid_on` does not say where it is read from", "add `at: /pointer`");
+            return None;
+        };
+        match pointer {
+            Ok(pointer) => {
+                let conversion = self.conversion(full, &Kind::Date, place);
+                Some(ValidOn { at: mapping.term(&pointer), conversion })
+            }
+            Err(message) => {
+                self.fault(yaml::place_of(at), format!("`{}` is not a JSON Pointer", at.value), message);
                 None
             }
         }

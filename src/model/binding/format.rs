@@ -278,6 +278,8 @@ pub struct Endpoint {
     pub requires: Option<Spanned<String>>,
     /// Overrides the source's deadline.
     pub timeout_ms: Option<u64>,
+    /// Where a record says the day it is of, read as a Date: told beside the values as `validOn`.
+    pub valid_on: Option<Spanned<Field>>,
     #[serde(default)]
     pub fields: Named<Field>,
     /// Fields that another source answers for and this one holds too; compared when the caller asks for claims.

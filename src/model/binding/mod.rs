@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::contract::{Contract, EntityId, SlotId, index};
 use super::rule::Expression;
 use connection::Connection;
+use conversion::Conversion;
 use mapping::Mapping;
 use request::CallTemplate;
 
@@ -68,8 +69,18 @@ pub struct Endpoint {
     pub requires: Option<Requirement>,
     pub timeout_ms: Option<u64>,
     pub mapping: Mapping,
+    /// The day a record is of.
+    pub valid_on: Option<ValidOn>,
     /// Only the named fields are asked of the source (GraphQL, SQL).
     pub selects_fields: bool,
+}
+
+/// Where a record says the day it is of.
+#[derive(Debug)]
+pub struct ValidOn {
+    /// A term of the endpoint's mapping.
+    pub at: usize,
+    pub conversion: Conversion,
 }
 
 /// A condition over the entity without which the source is not asked.
