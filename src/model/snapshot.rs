@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::access::{self, Access};
 use super::binding::compile::{self as bindings, Against};
-use super::binding::{Bindings, codes::CodeTables};
+use super::binding::{Bindings, conversion::codes::CodeTables};
 use super::config::{self, GatewayConfig};
 use super::contract::{self, Contract, SlotId};
 use super::rule::{self, Rules};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use serde_saphyr::Spanned;
 
-use super::codes::CodeTables;
 use super::connection::Connection;
+use super::conversion::codes::CodeTables;
 use super::fields::{Base, FieldCompiler};
 use super::format::{self, SourceFile};
 use super::mapping::Mapping;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_saphyr::Spanned;
 
 use super::ValidOn;
-use super::codes::CodeTables;
+use super::conversion::codes::CodeTables;
 use super::conversion::{Combine, Conversion, Kind};
 use super::format::{self, Field, FullField, Named};
 use super::mapping::{Entry, Mapping, Outcome, Over, Read, Test};

@@ -2,7 +2,6 @@
 //!
 //! [`mod@format`] is the file as written; [`compile`] holds it against the contract and makes [`Bindings`].
 
-pub mod codes;
 pub mod compile;
 pub mod connection;
 pub mod conversion;
