@@ -291,3 +291,29 @@ async fn who_may_have_nothing_here_is_told_which_grant_would_do_for_a_listing_to
     let calls: usize = world.departments.sources().iter().map(|source| world.departments.log(source).len()).sum();
     assert_eq!(calls, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aliases_that_ask_the_same_of_several_households_share_the_calls() {
+    let world = world().await;
+    let ids: Vec<String> = world.departments.world().village_household_ids(VILLAGE).take(3).collect();
+    let query = format!(
+        "query {{ one: household(id: \"{}\") {{ ...of }} two: household(id: \"{}\") {{ ...of }} gone: household(id: \"331122101348999999\") {{ ...of }}
+            other: household(id: \"{}\") {{ id }} again: household(id: \"{}\") {{ ...of }} }}
+         fragment of on Household {{ id assistance {{ dibaoMonthly }} identity {{ members {{ name }} }} }}",
+        ids[0], ids[1], ids[2], ids[0]
+    );
+    world.departments.clear_logs();
+    let answer = ask(&world.gateway, &supervisor(), &query, json!({})).await;
+    let data = &answer["data"];
+    assert_eq!(
+        (&data["one"]["id"], &data["two"]["id"], &data["other"]["id"]),
+        (&json!(ids[0]), &json!(ids[1]), &json!(ids[2]))
+    );
+    assert_eq!(data["one"], data["again"]);
+    assert_ne!(data["one"]["identity"], data["two"]["identity"]);
+    assert_eq!(data["gone"], Value::Null);
+    assert_eq!(answer["errors"][0]["path"], json!(["gone"]));
+    assert_eq!(world.departments.log("civil-affairs").len(), 1, "one batch for all");
+    // One more for the alias that asks something else.
+    assert_eq!(world.departments.log("agriculture").len(), 2);
+}

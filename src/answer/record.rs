@@ -61,8 +61,11 @@ impl Inner {
     fn accesses(&self, record: &mut AuditRecord, planned: &Planned, executed: &Executed) {
         // Rows with the same rights at one node were treated alike.
         let mut known: HashMap<(NodeId, *const (), Vec<bool>), Access> = HashMap::new();
-        for root in executed.roots.iter().flatten() {
-            each_row(&root.frame, &mut |frame, at, row| {
+        let mut frames: Vec<&Arc<Frame>> = executed.roots.iter().flatten().map(|root| &root.frame).collect();
+        // Selections of one node share its frame.
+        frames.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        for frame in frames {
+            each_row(frame, &mut |frame, at, row| {
                 let Some(key) = &row.key else { return };
                 let asked: Vec<bool> = (0..frame.answers.len())
                     .map(|fetch| !matches!(frame.answer(fetch, at), RowAnswer::NotAsked))

@@ -47,7 +47,7 @@ pub struct Operation {
 }
 
 /// One field of the answer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Selection {
     /// The response key.
     pub key: Arc<str>,
@@ -71,13 +71,13 @@ pub enum What {
     Introspection,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Argument {
     pub name: Arc<str>,
     pub value: ArgumentValue,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum ArgumentValue {
     Given(Value),
     /// A variable, and the argument's default where the variable is not there.

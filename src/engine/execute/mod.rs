@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::authorize::Asking;
-use super::plan::Plan;
+use super::plan::{NodeId, Plan};
 use crate::base::code::ErrorCode;
 use crate::model::access::Rights;
 use crate::model::binding::{Bindings, SourceId};
@@ -115,14 +115,17 @@ impl CallLog {
 impl Execution<'_> {
     /// Executes the plan: an answer for every root selection that has entities.
     pub async fn run(&self) -> Vec<Option<RootAnswer>> {
-        futures::future::join_all(self.plan.operation.roots.iter().zip(&self.plan.roots).map(
-            |(root, node)| async move {
-                match node {
-                    Some(node) => Some(self.root(root, *node).await),
-                    None => None,
-                }
-            },
-        ))
-        .await
+        let roots = &self.plan.roots;
+        let mut nodes: Vec<NodeId> = roots.iter().flatten().copied().collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let answered = futures::future::join_all(nodes.into_iter().map(|node| self.roots(node))).await;
+        let mut answers: Vec<Option<RootAnswer>> = roots.iter().map(|_| None).collect();
+        for (at, answer) in answered.into_iter().flatten() {
+            if let Some(place) = answers.get_mut(at) {
+                *place = Some(answer);
+            }
+        }
+        answers
     }
 }

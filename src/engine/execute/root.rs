@@ -25,7 +25,8 @@ const FIRST_DEFAULT: usize = 20;
 /// What a root selection came to.
 #[derive(Debug)]
 pub struct RootAnswer {
-    pub frame: Frame,
+    /// Shared by the selections of one node.
+    pub frame: Arc<Frame>,
     pub rows: RootRows,
     /// Why a listing or lookup could not be made.
     pub failure: Option<Failure>,
@@ -35,7 +36,8 @@ pub struct RootAnswer {
 
 #[derive(Debug)]
 pub enum RootRows {
-    One,
+    /// The frame's row.
+    One(usize),
     List,
     /// Cursors by row.
     Page {
@@ -49,7 +51,7 @@ impl RootRows {
     /// No entity at all, in the shape of the query.
     fn none(kind: &RootKind) -> Self {
         match kind {
-            RootKind::ByKey { .. } | RootKind::Lookup => Self::One,
+            RootKind::ByKey { .. } | RootKind::Lookup => Self::One(0),
             RootKind::List => Self::List,
             RootKind::Connection => Self::Page { cursors: Vec::new(), has_next: false, has_previous: false },
         }
@@ -57,7 +59,42 @@ impl RootRows {
 }
 
 impl Execution<'_> {
-    pub(super) async fn root(&self, selection: &Selection, node: NodeId) -> RootAnswer {
+    /// The root selections of one node, by their place in the operation: several only where each names an entity by
+    /// its key.
+    pub(super) async fn roots(&self, node: NodeId) -> Vec<(usize, RootAnswer)> {
+        let of_node = |(_, root): &(usize, &Option<NodeId>)| **root == Some(node);
+        let places: Vec<usize> = self.plan.roots.iter().enumerate().filter(of_node).map(|(at, _)| at).collect();
+        let selections: Vec<(usize, &Selection)> =
+            places.iter().filter_map(|at| Some((*at, self.plan.operation.roots.get(*at)?))).collect();
+        match selections.as_slice() {
+            [(at, selection)] => vec![(*at, self.root(selection, node).await)],
+            _ => self.by_keys(&selections, node).await,
+        }
+    }
+
+    async fn by_keys(&self, selections: &[(usize, &Selection)], node: NodeId) -> Vec<(usize, RootAnswer)> {
+        let row = |(_, selection): &(usize, &Selection)| {
+            let argument = match selection.what {
+                What::Query(at) => self.snapshot.contract.queries.get(at).map(|query| &query.kind),
+                _ => None,
+            };
+            let key = match argument {
+                Some(RootKind::ByKey { argument }) => text(selection.argument(argument, self.variables)),
+                _ => None,
+            };
+            seed(Some(key.unwrap_or_default().into()), None)
+        };
+        let frame = if self.plan.node(node).gives_nothing() {
+            self.nothing(node, None).frame
+        } else {
+            Arc::new(self.node(node, Seeds { rows: selections.iter().map(row).collect(), inherited: None }).await)
+        };
+        let answer =
+            |row| RootAnswer { frame: Arc::clone(&frame), rows: RootRows::One(row), failure: None, refused: None };
+        selections.iter().enumerate().map(|(row, (at, _))| (*at, answer(row))).collect()
+    }
+
+    async fn root(&self, selection: &Selection, node: NodeId) -> RootAnswer {
         let query = match selection.what {
             What::Query(at) => self
                 .snapshot
@@ -72,10 +109,9 @@ impl Execution<'_> {
             return RootAnswer { rows: RootRows::none(&query.kind), ..self.nothing(node, None) };
         }
         match (&query.kind, binding) {
-            (RootKind::ByKey { argument }, _) => {
-                let key = text(selection.argument(argument, self.variables)).unwrap_or_default();
-                let frame = self.node(node, Seeds { rows: vec![seed(Some(key.into()), None)], inherited: None }).await;
-                RootAnswer { frame, rows: RootRows::One, failure: None, refused: None }
+            (RootKind::ByKey { .. }, _) => {
+                let answers = self.by_keys(&[(0, selection)], node).await;
+                answers.into_iter().next().map_or_else(|| self.nothing(node, None), |(_, answer)| answer)
             }
             (RootKind::Lookup, Some(binding)) => self.lookup(selection, node, query, binding).await,
             (RootKind::List, Some(binding)) => match self.listed(selection, query, binding, None).await {
@@ -83,7 +119,7 @@ impl Execution<'_> {
                     let rows = named.into_iter().map(|named| seed(named.key, named.record)).collect();
                     let related = self.relate(node, Seeds { rows, inherited: None }).await;
                     let frame = self.complete(only_related(related, usize::MAX).0).await;
-                    RootAnswer { frame, rows: RootRows::List, failure: None, refused: None }
+                    RootAnswer { frame: Arc::new(frame), rows: RootRows::List, failure: None, refused: None }
                 }
                 Err(failure) => self.nothing(node, Some(failure)),
             },
@@ -94,7 +130,7 @@ impl Execution<'_> {
 
     fn nothing(&self, node: NodeId, failure: Option<Failure>) -> RootAnswer {
         let frame = Frame { node, rows: Vec::new(), answers: Vec::new(), children: Vec::new() };
-        RootAnswer { frame, rows: RootRows::One, failure, refused: None }
+        RootAnswer { frame: Arc::new(frame), rows: RootRows::One(0), failure, refused: None }
     }
 
     async fn lookup(
@@ -111,13 +147,13 @@ impl Execution<'_> {
                 for row in &mut related.rows {
                     (row.key, row.rights) = (None, Arc::default());
                 }
-                let nothing = self.nothing(node, None);
-                RootAnswer { frame: Frame { rows: related.rows, ..nothing.frame }, ..nothing }
+                let frame = Frame { node, rows: related.rows, answers: Vec::new(), children: Vec::new() };
+                RootAnswer { frame: Arc::new(frame), ..self.nothing(node, None) }
             }
             Ok((found, _)) => {
                 let rows = found.into_iter().take(1).map(|named| seed(named.key, named.record)).collect();
                 let frame = self.node(node, Seeds { rows, inherited: None }).await;
-                RootAnswer { frame, rows: RootRows::One, failure: None, refused: None }
+                RootAnswer { frame: Arc::new(frame), rows: RootRows::One(0), failure: None, refused: None }
             }
             Err(failure) => self.nothing(node, Some(failure)),
         }
@@ -258,7 +294,7 @@ impl Execution<'_> {
             };
         }
         let frame = match found {
-            Some(related) => self.complete(related).await,
+            Some(related) => Arc::new(self.complete(related).await),
             None => self.nothing(node, None).frame,
         };
         RootAnswer { frame, rows: RootRows::Page { cursors, has_next, has_previous }, failure: None, refused: None }

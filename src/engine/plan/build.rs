@@ -6,6 +6,7 @@ use super::{Child, FetchId, FetchNode, Hidden, Node, NodeId, Origin, Plan, Stage
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::Permitted;
 use crate::engine::error::RequestError;
+use crate::engine::operation::{Selection, What};
 use crate::model::access::{Rights, SlotSet};
 use crate::model::binding::mapping::{Mapping, Read};
 use crate::model::binding::{EndpointId, SourceId};
@@ -21,7 +22,17 @@ pub fn build(snapshot: &Snapshot, permitted: &Permitted) -> Result<Plan, Request
     let mut builder = Builder { snapshot, rights: permitted.rights(), nodes: Vec::new() };
     let mut roots = Vec::with_capacity(operation.roots.len());
     for root in &operation.roots {
-        roots.push(builder.root(root)?);
+        // Entities by their keys, of which the same is asked under several aliases, are entities of one place: they
+        // share its calls.
+        let alike =
+            operation.roots.iter().zip(&roots).find(|(other, _)| {
+                other.what == root.what && other.children == root.children && builder.is_by_key(root)
+            });
+        let node = match alike {
+            Some((_, node)) => *node,
+            None => builder.root(root)?,
+        };
+        roots.push(node);
     }
     let nodes = builder.nodes.len();
     for node in (0..nodes).rev() {
@@ -37,6 +48,11 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
+    fn is_by_key(&self, root: &Selection) -> bool {
+        let What::Query(at) = root.what else { return false };
+        self.snapshot.contract.queries.get(at).is_some_and(|query| matches!(query.kind, RootKind::ByKey { .. }))
+    }
+
     pub(super) fn add(&mut self, entity: EntityId, origin: Origin) -> Result<NodeId, RequestError> {
         if self.nodes.len() >= NODES_MAX {
             return Err(RequestError::new(

@@ -26,7 +26,7 @@ pub fn entities(snapshot: &Snapshot, plan: &Plan, id: NodeId, assumed: Assumed) 
     match plan.nodes.get(id).map(|node| &node.origin) {
         Some(Origin::Query(at)) => match snapshot.contract.queries.get(*at).map(|query| &query.kind) {
             Some(RootKind::List | RootKind::Connection) => assumed.listed,
-            _ => 1,
+            _ => plan.roots.iter().filter(|root| **root == Some(id)).count().max(1),
         },
         Some(Origin::Slot { node, slot }) if *node < id => match snapshot.contract.slot(*slot).shape {
             Shape::EntityList(_) => assumed.members,

@@ -137,24 +137,23 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
         }
     }
     let answers: Vec<Option<&[RowAnswer]>> = root.frame.answers.iter().map(|rows| Some(rows.as_slice())).collect();
-    let views: Vec<RowView<'_>> = root
-        .frame
-        .rows
-        .iter()
-        .enumerate()
-        .map(|(at, row)| {
-            let mut view = RowView::new(parts.snapshot, parts.plan, node, row, at, &answers, Stage::Answer);
-            view.frame = Some(&root.frame);
-            view
-        })
-        .collect();
+    let view = |(at, row)| {
+        let mut view = RowView::new(parts.snapshot, parts.plan, node, row, at, &answers, Stage::Answer);
+        view.frame = Some(&root.frame);
+        view
+    };
+    let rows = root.frame.rows.iter().enumerate();
+    let views: Vec<RowView<'_>> = match root.rows {
+        RootRows::One(at) => rows.skip(at).take(1).map(view).collect(),
+        RootRows::List | RootRows::Page { .. } => rows.map(view).collect(),
+    };
     match &root.rows {
-        RootRows::One => match views.first().filter(|view| is_there(&root.frame, view)) {
+        RootRows::One(at) => match views.first().filter(|view| is_there(&root.frame, view)) {
             Some(view) => {
                 writer.entity_object(view, &selection.children);
             }
             None => {
-                absent(writer, node, root.frame.rows.first());
+                absent(writer, node, root.frame.rows.get(*at));
                 writer.null();
             }
         },
