@@ -85,12 +85,18 @@ async fn malformed_requests_are_refused_before_the_gateway() {
         r#"{"query":"{a}","extensions":"x"}"#,
         r#"{"query":"{a}","documentId":"x"}"#,
         r#"{"documentId":"unknown"}"#,
+        r#"{"query":"{a}","query":"{b}"}"#,
+        r#"{"query":"{a}","variables":{},"variables":{"a":1}}"#,
     ] {
         let answer = running.post().body(body).send().await.unwrap();
         assert_eq!(answer.status(), 400, "{body}");
         let text: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
         assert_eq!(text["errors"][0]["extensions"]["code"], "BAD_REQUEST", "{body}");
         assert!(text.get("data").is_none());
+    }
+    for name in ["X-Purpose", "X-Case"] {
+        let twice = running.post().header(name, "help").header(name, "supervision").body(r#"{"query":"{a}"}"#);
+        assert_eq!(twice.send().await.unwrap().status(), 400, "{name}");
     }
     let deep = format!("{}{}", r#"{"query":"{a}","variables":"#.to_owned() + &"{\"a\":".repeat(8_000), "1");
     assert_eq!(running.post().body(deep).send().await.unwrap().status(), 400);

@@ -83,6 +83,11 @@ async fn answer<G: Gateway>(
     let sent = if is_get { request::from_uri(&parts.uri) } else { request::from_body(&read(app, body).await?) };
     let sent = sent.map_err(bad)?;
     let sent = trusted(app, sent, is_get)?;
+    for name in [PURPOSE, CASE] {
+        if parts.headers.get_all(&name).iter().nth(1).is_some() {
+            return Err(bad(format!("the header {name} is sent twice")));
+        }
+    }
     let header = |name: &HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
     let declared = Declared::from(&sent.extensions, header(&PURPOSE), header(&CASE)).map_err(bad)?;
     let networks = app.networks.of(address);

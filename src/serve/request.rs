@@ -2,25 +2,47 @@
 
 use axum::extract::Query;
 use axum::http::Uri;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 use super::GraphqlRequest;
 
+/// A member that stands twice is refused: whoever looks at requests on their way here may have seen the other one.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Body {
+    query: Option<Value>,
+    document_id: Option<Value>,
+    operation_name: Option<Value>,
+    variables: Option<Value>,
+    extensions: Option<Value>,
+}
+
 /// From a POST's body. The error says what is not as GraphQL over HTTP asks.
 pub fn from_body(body: &[u8]) -> Result<GraphqlRequest, String> {
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|e| format!("the body is not JSON (line {}, column {})", e.line(), e.column()))?;
-    let mut object = match value {
-        Value::Object(object) => object,
-        Value::Array(_) => return Err("batches are not taken; send one request at a time".to_owned()),
-        _ => return Err("the body must be a JSON object with `query`".to_owned()),
-    };
+    let broken = |e: serde_json::Error| format!("the body is not JSON (line {}, column {})", e.line(), e.column());
+    match body.trim_ascii_start().first() {
+        Some(b'{') => {}
+        first => {
+            let _: IgnoredAny = serde_json::from_slice(body).map_err(broken)?;
+            return Err(match first {
+                Some(b'[') => "batches are not taken; send one request at a time".to_owned(),
+                _ => "the body must be a JSON object with `query`".to_owned(),
+            });
+        }
+    }
+    let body: Body = serde_json::from_slice(body).map_err(|e| match e.classify() {
+        Category::Data => "a member of the body is given twice".to_owned(),
+        _ => broken(e),
+    })?;
     check(GraphqlRequest {
-        query: text(&mut object, "query")?,
-        document_id: text(&mut object, "documentId")?,
-        operation_name: text(&mut object, "operationName")?,
-        variables: map(object.remove("variables"), "variables")?,
-        extensions: map(object.remove("extensions"), "extensions")?,
+        query: text(body.query, "query")?,
+        document_id: text(body.document_id, "documentId")?,
+        operation_name: text(body.operation_name, "operationName")?,
+        variables: map(body.variables, "variables")?,
+        extensions: map(body.extensions, "extensions")?,
     })
 }
 
@@ -56,8 +78,8 @@ fn check(request: GraphqlRequest) -> Result<GraphqlRequest, String> {
     }
 }
 
-fn text(object: &mut Map<String, Value>, name: &str) -> Result<Option<String>, String> {
-    match object.remove(name) {
+fn text(value: Option<Value>, name: &str) -> Result<Option<String>, String> {
+    match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(format!("`{name}` must be a string")),
