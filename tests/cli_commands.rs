@@ -164,6 +164,8 @@ fn tokens_are_made_only_for_a_demo_issuer() {
             .unwrap()
     };
     let copied = Copied::new("token");
+    let typo = huxiang(&["token", "--role", "supervisr", "--sub", "x"]);
+    assert!(stderr(&typo).contains("did you mean `supervisor`?"), "{}", stderr(&typo));
     let made = token(&copied.path(""), "divisions=331122");
     assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
     assert_eq!(stdout(&made).trim().split('.').count(), 3);

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::load::{self, Environment};
+use super::schema::unknown_role;
 use super::{Done, RootArgs, Stop, text};
 use crate::base::fault::{Faults, did_you_mean};
 use crate::identify::{MintError, mint};
@@ -34,6 +35,10 @@ pub struct TokenArgs {
 }
 
 pub fn run(args: &TokenArgs) -> Done {
+    let snapshot = load::to_look_at(&args.root)?;
+    for role in &args.role {
+        snapshot.access.role(role).ok_or_else(|| unknown_role(&snapshot, role))?;
+    }
     let folders = load::folders(&args.root);
     let environment = Environment::with_placeholders(&folders);
     let mut faults = Faults::default();
