@@ -317,3 +317,26 @@ async fn aliases_that_ask_the_same_of_several_households_share_the_calls() {
     // One more for the alias that asks something else.
     assert_eq!(world.departments.log("agriculture").len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_of_the_unrelated_can_be_paged_to_its_end() {
+    let options =
+        departments::Options { latency: false, households_per_village: 130, ..departments::Options::default() };
+    let world = support::world_with(options).await;
+    let mut cadre = caller("cadre", json!({ "id": "paired with nobody" }));
+    cadre.purpose = Some("help".to_owned());
+    let query = "query($d: ID!, $after: String) { households(division: $d, first: 5, after: $after) { nodes { id } pageInfo { hasNextPage endCursor } } }";
+    let mut after = Value::Null;
+    for _ in 0..5 {
+        let answer = ask(&world.gateway, &cadre, query, json!({ "d": VILLAGE, "after": after })).await;
+        no_errors(&answer);
+        let page = &answer["data"]["households"];
+        assert_eq!(page["nodes"], json!([]));
+        if page["pageInfo"]["hasNextPage"] == false {
+            return;
+        }
+        after = page["pageInfo"]["endCursor"].clone();
+        assert!(after.is_string(), "{answer:#}");
+    }
+    panic!("the listing has no end");
+}

@@ -86,8 +86,12 @@ async fn a_good_token_gives_the_principal_with_declared_claims_only() {
 #[tokio::test]
 async fn an_empty_claim_claims_nothing() {
     let verifier = Verifier::load(&config("EdDSA", &[&ED.1])).unwrap();
-    for (divisions, kept) in [(json!([""]), json!([])), (json!(["331122", " ", ""]), json!(["331122"]))] {
-        let token = ed(&with(json!({"divisions": divisions, "about": {"hh": ""}})));
+    for (divisions, kept) in
+        [(json!(null), json!([])), (json!([""]), json!([])), (json!(["331122", " ", ""]), json!(["331122"]))]
+    {
+        let mut claims = with(json!({"about": {"hh": ""}}));
+        claims["divisions"] = divisions;
+        let token = ed(&claims);
         let principal = ask(&verifier, &token).await.unwrap().unwrap();
         assert_eq!(Value::Object(principal.claims), json!({"divisions": kept}));
     }

@@ -192,6 +192,10 @@ impl Verifier {
         let mut claims = Map::new();
         for (name, kind) in &self.claims {
             match read(name, name) {
+                // A list that is null names nobody and nothing; it is not a list that was left out.
+                Some(Value::Null) if *kind == ClaimType::Texts => {
+                    claims.insert(name.clone(), Value::Array(Vec::new()));
+                }
                 None | Some(Value::Null) => {}
                 Some(value) if fits(value, *kind) => {
                     claims.extend(without_empty(value).map(|value| (name.clone(), value)));

@@ -42,6 +42,8 @@ pub enum RootRows {
     /// Cursors by row.
     Page {
         cursors: Vec<String>,
+        /// Where the listing goes on, past those left out.
+        end: Option<String>,
         has_next: bool,
         has_previous: bool,
     },
@@ -53,7 +55,7 @@ impl RootRows {
         match kind {
             RootKind::ByKey { .. } | RootKind::Lookup => Self::One(0),
             RootKind::List => Self::List,
-            RootKind::Connection => Self::Page { cursors: Vec::new(), has_next: false, has_previous: false },
+            RootKind::Connection => Self::Page { cursors: Vec::new(), end: None, has_next: false, has_previous: false },
         }
     }
 }
@@ -297,7 +299,12 @@ impl Execution<'_> {
             Some(related) => Arc::new(self.complete(related).await),
             None => self.nothing(node, None).frame,
         };
-        RootAnswer { frame, rows: RootRows::Page { cursors, has_next, has_previous }, failure: None, refused: None }
+        let end = match has_next && cursors.len() < first {
+            true => Some(self.cursors.seal(&listing, &at)),
+            false => cursors.last().cloned(),
+        };
+        let rows = RootRows::Page { cursors, end, has_next, has_previous };
+        RootAnswer { frame, rows, failure: None, refused: None }
     }
 }
 

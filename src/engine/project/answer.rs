@@ -158,8 +158,9 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
             }
         },
         RootRows::List => nodes(writer, &views, selection),
-        RootRows::Page { cursors, has_next, has_previous } => {
-            let page = Page { views: &views, cursors, has_next: *has_next, has_previous: *has_previous };
+        RootRows::Page { cursors, end, has_next, has_previous } => {
+            let (has_next, has_previous) = (*has_next, *has_previous);
+            let page = Page { views: &views, cursors, end: end.as_ref(), has_next, has_previous };
             connection(writer, &page, selection);
         }
     }
@@ -213,6 +214,7 @@ fn nodes(writer: &mut Writer<'_>, views: &[RowView<'_>], selection: &Selection) 
 struct Page<'p, 'a> {
     views: &'p [RowView<'a>],
     cursors: &'p [String],
+    end: Option<&'p String>,
     has_next: bool,
     has_previous: bool,
 }
@@ -237,7 +239,7 @@ fn connection(writer: &mut Writer<'_>, page: &Page<'_, '_>, selection: &Selectio
                 "hasNextPage" => bool(writer, page.has_next),
                 "hasPreviousPage" => bool(writer, page.has_previous),
                 "startCursor" => cursor(writer, page.cursors.first()),
-                "endCursor" => cursor(writer, page.cursors.last()),
+                "endCursor" => cursor(writer, page.end),
                 _ => writer.null(),
             },
             What::Typename(name) => writer.string(name),
