@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Asked, Executed, Inner, Planned};
 use crate::audit::{Access, AuditRecord, Outcome};
 use crate::engine::error::RequestError;
-use crate::engine::execute::frame::{Frame, Row, RowAnswer};
+use crate::engine::frame::{Frame, Row, RowAnswer};
 use crate::engine::plan::{Node, NodeId};
 use crate::engine::project::answer::each_row;
 use crate::model::access::SlotSet;

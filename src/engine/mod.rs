@@ -7,6 +7,7 @@ pub mod authorize;
 pub mod convert;
 pub mod error;
 pub mod execute;
+pub mod frame;
 pub mod operation;
 pub mod plan;
 pub mod project;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Execution;
-use super::frame::Failure;
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
+use crate::engine::frame::Failure;
 use crate::model::binding::format::Authority;
 use crate::model::binding::request::CallTemplate;
 use crate::model::binding::{Endpoint, Source, SourceId};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::Execution;
 use super::call::Call;
-use super::frame::{Failure, Part, Row, RowAnswer};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::base::pointer::Pointer;
+use crate::engine::frame::{Failure, Part, Row, RowAnswer};
 use crate::engine::plan::{FetchNode, Node, Stage};
 use crate::engine::project::read::RowView;
 use crate::model::access::SlotSet;

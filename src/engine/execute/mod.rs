@@ -7,7 +7,6 @@
 mod call;
 pub mod cursor;
 mod fetch;
-pub mod frame;
 mod node;
 mod root;
 mod rows;
@@ -19,14 +18,13 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::authorize::Asking;
+use super::frame::RootAnswer;
 use super::plan::{NodeId, Plan};
 use crate::base::code::ErrorCode;
 use crate::model::access::Rights;
 use crate::model::binding::{Bindings, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::source::{CallContext, Connector};
-
-pub use root::{RootAnswer, RootRows};
 
 /// Connectors by source, and by instance of the source.
 pub type Connectors = Vec<Vec<Arc<Connector>>>;

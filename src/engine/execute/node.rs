@@ -8,9 +8,9 @@ use tokio::sync::Semaphore;
 
 use super::Execution;
 use super::fetch::needed;
-use super::frame::{ChildFrame, Failure, Frame, Row, RowAnswer};
 use super::rows::{Seeds, nobody};
 use crate::base::code::ItemState;
+use crate::engine::frame::{ChildFrame, Failure, Frame, Row, RowAnswer};
 use crate::engine::plan::{FetchId, Node, NodeId, Stage};
 use crate::engine::project::read::RowView;
 use crate::model::access::{RelationId, RowRights};

@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::Execution;
 use super::call::Call;
 use super::cursor::Position;
-use super::frame::{Failure, Frame};
 use super::node::Related;
 use super::rows::{Seeds, nobody, seed};
 use crate::base::code::ErrorCode;
+use crate::engine::frame::{Failure, Frame, RootAnswer, RootRows};
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::NodeId;
 use crate::engine::project::read::{Named, named};
@@ -21,44 +21,6 @@ use crate::source::PageAt;
 /// Pages of a listing that one request goes through at most, to fill its page with entities the caller may see.
 const LISTING_PAGES_MAX: usize = 10;
 const FIRST_DEFAULT: usize = 20;
-
-/// What a root selection came to.
-#[derive(Debug)]
-pub struct RootAnswer {
-    /// Shared by the selections of one node.
-    pub frame: Arc<Frame>,
-    pub rows: RootRows,
-    /// Why a listing or lookup could not be made.
-    pub failure: Option<Failure>,
-    /// An argument is not what it must be.
-    pub refused: Option<String>,
-}
-
-#[derive(Debug)]
-pub enum RootRows {
-    /// The frame's row.
-    One(usize),
-    List,
-    /// Cursors by row.
-    Page {
-        cursors: Vec<String>,
-        /// Where the listing goes on, past those left out.
-        end: Option<String>,
-        has_next: bool,
-        has_previous: bool,
-    },
-}
-
-impl RootRows {
-    /// No entity at all, in the shape of the query.
-    fn none(kind: &RootKind) -> Self {
-        match kind {
-            RootKind::ByKey { .. } | RootKind::Lookup => Self::One(0),
-            RootKind::List => Self::List,
-            RootKind::Connection => Self::Page { cursors: Vec::new(), end: None, has_next: false, has_previous: false },
-        }
-    }
-}
 
 impl Execution<'_> {
     /// The root selections of one node, by their place in the operation: several only where each names an entity by

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Execution;
-use super::frame::{Row, RowAnswer};
+use crate::engine::frame::{Row, RowAnswer};
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::{Node, NodeId, Stage};
 use crate::engine::project::read::{Named, RowView};

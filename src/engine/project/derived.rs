@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::read::RowView;
 use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
-use crate::engine::execute::frame::Failure;
+use crate::engine::frame::Failure;
 use crate::engine::operation::{Selection, What};
 use crate::model::contract::{Contract, EntityId, Shape, Slot, SlotId};
 use crate::model::rule::LadderRule;

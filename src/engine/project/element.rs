@@ -7,7 +7,7 @@ use super::write::{Inside, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::combine::combine;
 use crate::engine::convert::convert;
-use crate::engine::execute::frame::{Failure, Part};
+use crate::engine::frame::{Failure, Part};
 use crate::engine::operation::Selection;
 use crate::model::binding::conversion::Conversion;
 use crate::model::binding::mapping::{Entry, Mapping, Outcome, Read, Term};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::execute::frame::Failure;
+use crate::engine::frame::Failure;
 use crate::model::contract::SlotId;
 
 /// Places kept per request; beyond that only the groups already begun are counted.

@@ -12,7 +12,7 @@ use super::write::{Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::combine::combine;
 use crate::engine::convert::convert;
-use crate::engine::execute::frame::{Failure, Part, RowAnswer};
+use crate::engine::frame::{Failure, Part, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::FetchId;
 use crate::model::binding::Endpoint;

@@ -7,7 +7,7 @@ use super::pick::text_of;
 use super::read::{Filling, RowView};
 use super::write::{Inside, Writer, Written};
 use crate::base::code::ItemState;
-use crate::engine::execute::frame::RowAnswer;
+use crate::engine::frame::RowAnswer;
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::items_of;
 use crate::model::binding::mapping::Read;

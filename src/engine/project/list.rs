@@ -10,7 +10,7 @@ use super::read::{Filling, RowView, over_elements, pieces};
 use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::{Converted, convert};
-use crate::engine::execute::frame::Failure;
+use crate::engine::frame::Failure;
 use crate::engine::operation::Selection;
 use crate::model::binding::Endpoint;
 use crate::model::binding::conversion::Conversion;

@@ -10,7 +10,7 @@ use super::pick::{NotJson, Picked, elements, pick, text_of};
 use super::write::{Mode, Writer};
 use crate::base::code::ErrorCode;
 use crate::engine::convert::{Converted, convert};
-use crate::engine::execute::frame::{Failure, Frame, Row, RowAnswer};
+use crate::engine::frame::{Failure, Frame, Row, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::{Node, Plan, Stage};
 use crate::model::binding::mapping::{Entry, Mapping, Over, Read};

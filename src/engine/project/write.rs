@@ -13,7 +13,7 @@ use super::read::{Filling, RowView};
 use super::{derived, items, list};
 use crate::base::code::ItemState;
 use crate::engine::authorize::Asking;
-use crate::engine::execute::frame::Failure;
+use crate::engine::frame::Failure;
 use crate::engine::operation::{Selection, What};
 use crate::model::binding::conversion::Kind;
 use crate::model::binding::mapping::Mapping;

@@ -10,6 +10,7 @@ use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::plan::{FetchId, NodeId};
 use crate::model::access::RowRights;
 use crate::model::binding::SourceId;
+use crate::model::contract::RootKind;
 
 /// The entities of one node and what was answered for them.
 #[derive(Debug)]
@@ -93,5 +94,43 @@ impl Frame {
     pub fn answer(&self, fetch: FetchId, row: usize) -> &RowAnswer {
         const NOT_ASKED: &RowAnswer = &RowAnswer::NotAsked;
         self.answers.get(fetch).and_then(|rows| rows.get(row)).unwrap_or(NOT_ASKED)
+    }
+}
+
+/// What a root selection came to.
+#[derive(Debug)]
+pub struct RootAnswer {
+    /// Shared by the selections of one node.
+    pub frame: Arc<Frame>,
+    pub rows: RootRows,
+    /// Why a listing or lookup could not be made.
+    pub failure: Option<Failure>,
+    /// An argument is not what it must be.
+    pub refused: Option<String>,
+}
+
+#[derive(Debug)]
+pub enum RootRows {
+    /// The frame's row.
+    One(usize),
+    List,
+    /// Cursors by row.
+    Page {
+        cursors: Vec<String>,
+        /// Where the listing goes on, past those left out.
+        end: Option<String>,
+        has_next: bool,
+        has_previous: bool,
+    },
+}
+
+impl RootRows {
+    /// No entity at all, in the shape of the query.
+    pub fn none(kind: &RootKind) -> Self {
+        match kind {
+            RootKind::ByKey { .. } | RootKind::Lookup => Self::One(0),
+            RootKind::List => Self::List,
+            RootKind::Connection => Self::Page { cursors: Vec::new(), end: None, has_next: false, has_previous: false },
+        }
     }
 }
