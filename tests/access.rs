@@ -461,6 +461,34 @@ async fn a_class_gives_nothing_inside_a_list_of_a_class_that_is_not_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn photos_of_visits_are_for_who_is_given_images_and_not_asked_for_otherwise() {
+    let world = world().await;
+    let expected = portrait(world.departments.world(), HOUSEHOLD).unwrap();
+    let expected = at(&expected, "help.visits").as_array().unwrap();
+    let taken = expected.iter().filter(|visit| visit["photo"].is_object()).count();
+    assert!(taken > 0 && taken < expected.len(), "{taken} of {}", expected.len());
+    let query = format!(
+        "{{ household(id: \"{HOUSEHOLD}\") {{ help {{ visits {{ on by found photo {{ takenOn mediaType base64 }} }} }} }} }}"
+    );
+    let callers = callers(&world);
+    for (role, sees_images) in [("supervisor", true), ("cadre", false), ("town-officer", false)] {
+        world.departments.clear_logs();
+        let answer = ask(&world.gateway, &callers[role], &query, json!({})).await;
+        let mut expected = expected.clone();
+        if !sees_images {
+            expected.iter_mut().for_each(|visit| visit["photo"] = Value::Null);
+        }
+        assert_eq!(answer["data"]["household"]["help"]["visits"], json!(expected), "{role}: {answer}");
+        // Refused at every visit alike: which of them have a photo is not told.
+        let count = answer["errors"][0]["extensions"]["count"].as_u64();
+        assert_eq!(count, (!sees_images).then_some(expected.len() as u64), "{role}: {answer}");
+        assert!(sees_images || codes(&answer) == BTreeSet::from(["FORBIDDEN".to_owned()]), "{role}: {answer}");
+        let asked = world.departments.log("help").iter().any(|call| call.body.contains("photo"));
+        assert_eq!(asked, sees_images, "{role}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_field_is_masked_only_if_every_grant_that_gives_it_masks_it() {
     let world = world().await;
     let grant = |mask: &str| format!("{{relation: any, classes: [basic, identity, contact], mask: {{{mask}}}}}");

@@ -13,6 +13,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use crate::photo;
 use crate::world::{Date, Household, Roll, World, full_name};
 
 /// A cadre is paired with five households that follow one another.
@@ -42,6 +43,23 @@ pub struct Visit {
     pub on: String,
     pub by: String,
     pub found: String,
+    pub photo: Option<Photo>,
+}
+
+/// What the cadre's telephone took.
+#[derive(Debug, Clone, SimpleObject)]
+pub struct Photo {
+    pub taken_on: String,
+    pub media_type: String,
+    /// With the telephone's EXIF.
+    pub base64: String,
+}
+
+impl Photo {
+    fn taken(on: Date) -> Self {
+        let base64 = photo::with_exif(&format!("{:04}:{:02}:{:02} 15:20:00", on.y, on.m, on.d));
+        Self { taken_on: on.to_string(), media_type: "image/jpeg".to_owned(), base64 }
+    }
 }
 
 #[derive(Debug, Clone, SimpleObject)]
@@ -122,15 +140,18 @@ const FOUND: &[&str] = &[
     "饮水水压不足，已报水利站",
 ];
 
-/// The latest first.
+/// The latest first; one in three with a photo.
 pub fn visits(household: &Household) -> Vec<Visit> {
     let Some(cadre) = cadre(household) else { return Vec::new() };
     let mut roll = household.roll("help/visits");
+    let mut photographed = household.roll("help/visits/photo");
     let mut day = household.today.plus_days(-(roll.below(25) as i64));
     let count = 6 + roll.below(20);
     (0..count)
         .map(|_| {
-            let visit = Visit { on: day.to_string(), by: cadre.name.clone(), found: roll.pick(FOUND).to_owned() };
+            let found = roll.pick(FOUND).to_owned();
+            let photo = (photographed.below(3) == 0).then(|| Photo::taken(day));
+            let visit = Visit { on: day.to_string(), by: cadre.name.clone(), found, photo };
             day = day.plus_days(-(20 + roll.below(20) as i64));
             visit
         })
@@ -260,7 +281,7 @@ struct Mutation;
 impl Mutation {
     async fn record_visit(&self, context: &Context<'_>, household: ID, by: String, found: String) -> Option<Visit> {
         let known = context.data_unchecked::<World>().household(&household)?;
-        let visit = Visit { on: known.today.to_string(), by, found };
+        let visit = Visit { on: known.today.to_string(), by, found, photo: None };
         context.data_unchecked::<Written>().change(&household, |added| added.visits.push(visit.clone()));
         Some(visit)
     }
@@ -338,8 +359,12 @@ pub fn expected(_world: &World, household: &Household) -> Value {
             })
         })
         .collect();
-    let visits: Vec<Value> =
-        visits(household).iter().map(|one| json!({"on": one.on, "by": one.by, "found": one.found})).collect();
+    let bare =
+        |photo: &Photo| json!({"takenOn": photo.taken_on, "mediaType": photo.media_type, "base64": photo::bare()});
+    let visits: Vec<Value> = visits(household)
+        .iter()
+        .map(|one| json!({"on": one.on, "by": one.by, "found": one.found, "photo": one.photo.as_ref().map(bare)}))
+        .collect();
     let needs: Vec<Value> = needs(household)
         .iter()
         .map(|one| {
@@ -398,6 +423,22 @@ mod tests {
         assert_eq!(execute(&router, &close).await["data"]["closeNeed"]["state"], "2");
         let sdl = execute(&router, "{ _service { sdl } }").await;
         assert!(sdl["data"]["_service"]["sdl"].as_str().unwrap().contains("@key(fields: \"id\")"));
+    }
+
+    #[tokio::test]
+    async fn some_visits_carry_a_photo_of_their_day_as_the_telephone_wrote_it() {
+        let (world, household) = ask::world();
+        let query = r#"{ household(id: "331122101348000001") { visits { on photo { takenOn mediaType base64 } } } }"#;
+        let answer = execute(&router(world), query).await;
+        let visits = answer["data"]["household"]["visits"].as_array().unwrap();
+        assert_eq!(visits.len(), super::visits(&household).len());
+        let photos: Vec<_> = visits.iter().filter(|visit| visit["photo"].is_object()).collect();
+        assert!(!photos.is_empty() && photos.len() < visits.len(), "{answer}");
+        for visit in photos {
+            assert_eq!(visit["photo"]["takenOn"], visit["on"]);
+            assert_eq!(visit["photo"]["mediaType"], "image/jpeg");
+            assert_ne!(visit["photo"]["base64"], photo::bare());
+        }
     }
 
     #[test]
