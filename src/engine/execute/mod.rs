@@ -7,6 +7,7 @@
 mod call;
 pub mod cursor;
 mod fetch;
+mod listing;
 mod node;
 mod root;
 mod rows;

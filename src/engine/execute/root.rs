@@ -1,4 +1,4 @@
-//! Root queries: one entity by its key, a lookup, a list, a page of a connection.
+//! Root queries: one entity by its key, a lookup, a list; [`super::listing`] has the pages of connections.
 
 use std::sync::Arc;
 
@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::Execution;
 use super::call::Call;
-use super::cursor::Position;
-use super::node::Related;
+use super::listing::only_related;
 use super::rows::{Seeds, nobody, seed};
 use crate::base::code::ErrorCode;
 use crate::engine::frame::{Failure, Frame, RootAnswer, RootRows};
@@ -17,10 +16,6 @@ use crate::engine::project::read::{Named, named};
 use crate::model::binding::RootBinding;
 use crate::model::contract::{RootField, RootKind};
 use crate::source::PageAt;
-
-/// Pages of a listing that one request goes through at most, to fill its page with entities the caller may see.
-const LISTING_PAGES_MAX: usize = 10;
-const FIRST_DEFAULT: usize = 20;
 
 impl Execution<'_> {
     /// The root selections of one node, by their place in the operation: several only where each names an entity by
@@ -92,7 +87,7 @@ impl Execution<'_> {
         }
     }
 
-    fn nothing(&self, node: NodeId, failure: Option<Failure>) -> RootAnswer {
+    pub(super) fn nothing(&self, node: NodeId, failure: Option<Failure>) -> RootAnswer {
         let frame = Frame { node, rows: Vec::new(), answers: Vec::new(), children: Vec::new() };
         RootAnswer { frame: Arc::new(frame), rows: RootRows::One(0), failure, refused: None }
     }
@@ -124,7 +119,7 @@ impl Execution<'_> {
     }
 
     /// One read of a listing: the entities its records name.
-    async fn listed(
+    pub(super) async fn listed(
         &self,
         selection: &Selection,
         query: &RootField,
@@ -167,158 +162,6 @@ impl Execution<'_> {
         }
         Ok((found, fetched.next))
     }
-
-    /// What a cursor is bound to: the query and its arguments, but for those that move through it.
-    fn listing_of(&self, selection: &Selection, query: &RootField) -> String {
-        let arguments = selection.arguments.iter().filter(|argument| !matches!(&*argument.name, "first" | "after"));
-        let values: Vec<(&str, &Value)> =
-            arguments.map(|argument| (&*argument.name, selection.argument(&argument.name, self.variables))).collect();
-        serde_json::json!([&*query.name, values]).to_string()
-    }
-
-    /// A page of a connection: related entities only, refilled from the listing within a budget of its pages.
-    async fn connection(
-        &self,
-        selection: &Selection,
-        node: NodeId,
-        query: &RootField,
-        binding: &RootBinding,
-    ) -> RootAnswer {
-        let first = match selection.argument("first", self.variables) {
-            Value::Null => FIRST_DEFAULT,
-            value => match value.as_u64().and_then(|first| usize::try_from(first).ok()) {
-                Some(first) if first <= query.first_max => first,
-                _ => {
-                    return RootAnswer {
-                        refused: Some(format!("`first` is between 0 and {}", query.first_max)),
-                        ..self.nothing(node, None)
-                    };
-                }
-            },
-        };
-        let listing = self.listing_of(selection, query);
-        let after = match selection.argument("after", self.variables) {
-            Value::Null => None,
-            value => match text(value).as_deref().and_then(|cursor| self.cursors.open(&listing, cursor)) {
-                Some(position) => Some(position),
-                None => {
-                    return RootAnswer {
-                        refused: Some("`after` is not a cursor of this listing".to_owned()),
-                        ..self.nothing(node, None)
-                    };
-                }
-            },
-        };
-        let has_previous = after.is_some();
-        let paged = binding.ask.page().is_some();
-        let mut at = after.unwrap_or(Position { page: PageAt::First, skip: 0 });
-        let mut found: Option<Related> = None;
-        let mut cursors: Vec<String> = Vec::new();
-        let mut has_next = false;
-        for _ in 0..LISTING_PAGES_MAX {
-            let page = paged.then(|| at.page.clone());
-            let (named, next) = match self.listed(selection, query, binding, page).await {
-                Ok(listed) => listed,
-                Err(failure) => return self.nothing(node, Some(failure)),
-            };
-            let total = named.len();
-            let missing = first.saturating_sub(cursors.len());
-            // More than are missing, since some may be left out, but not the whole of a long listing.
-            let take = missing.saturating_mul(2).clamp(missing, missing.saturating_add(50));
-            let rows: Vec<_> =
-                named.into_iter().skip(at.skip).take(take).map(|named| seed(named.key, named.record)).collect();
-            let looked_at = rows.len();
-            let related = if missing == 0 || looked_at == 0 {
-                None
-            } else {
-                Some(self.relate(node, Seeds { rows, inherited: None }).await)
-            };
-            let mut used = 0;
-            if let Some(related) = related {
-                let (related, places) = only_related(related, missing);
-                cursors.extend(places.iter().map(|place| {
-                    let behind = Position { page: at.page.clone(), skip: at.skip + place + 1 };
-                    self.cursors.seal(&listing, &behind)
-                }));
-                used = if places.len() == missing { places.last().map_or(0, |place| place + 1) } else { looked_at };
-                found = Some(match found.take() {
-                    Some(before) => joined(before, related),
-                    None => related,
-                });
-            }
-            let rest = total.saturating_sub(at.skip + used);
-            has_next = rest > 0 || next.is_some();
-            if cursors.len() >= first || !has_next {
-                break;
-            }
-            at = if rest > 0 {
-                Position { skip: at.skip + used, ..at }
-            } else {
-                Position { page: next.unwrap_or(PageAt::First), skip: 0 }
-            };
-        }
-        let frame = match found {
-            Some(related) => Arc::new(self.complete(related).await),
-            None => self.nothing(node, None).frame,
-        };
-        let end = match has_next && cursors.len() < first {
-            true => Some(self.cursors.seal(&listing, &at)),
-            false => cursors.last().cloned(),
-        };
-        let rows = RootRows::Page { cursors, end, has_next, has_previous };
-        RootAnswer { frame, rows, failure: None, refused: None }
-    }
-}
-
-/// Leaves out the entities to which the caller stands in no relation; says where the others stood.
-fn only_related(mut related: Related, most: usize) -> (Related, Vec<usize>) {
-    let places: Vec<usize> = related
-        .rows
-        .iter()
-        .enumerate()
-        .filter(|(_, row)| !row.rights.relations.is_empty())
-        .map(|(at, _)| at)
-        .take(most)
-        .collect();
-    keep(&mut related.rows, &places);
-    for answers in related.answers.iter_mut().flatten() {
-        keep(answers, &places);
-    }
-    if let Some((_, via)) = &mut related.via {
-        keep(&mut via.ranges, &places);
-    }
-    (related, places)
-}
-
-fn keep<T>(items: &mut Vec<T>, places: &[usize]) {
-    let mut at = 0;
-    items.retain(|_| {
-        at += 1;
-        places.binary_search(&(at - 1)).is_ok()
-    });
-}
-
-/// Two stretches of one listing as one.
-fn joined(mut before: Related, after: Related) -> Related {
-    before.rows.extend(after.rows);
-    for (answers, more) in before.answers.iter_mut().zip(after.answers) {
-        match (answers.as_mut(), more) {
-            (Some(answers), Some(more)) => answers.extend(more),
-            (None, None) => {}
-            // Both stretches went through the same gate; answers of one alone are asked again.
-            _ => *answers = None,
-        }
-    }
-    if let (Some((_, via)), Some((_, more))) = (&mut before.via, after.via) {
-        let offset = via.related.rows.len();
-        via.ranges.extend(more.ranges.into_iter().map(|range| range.start + offset..range.end + offset));
-        let rows = std::mem::replace(
-            &mut *via.related,
-            Related { node: more.related.node, rows: Vec::new(), answers: Vec::new(), via: None },
-        );
-        *via.related = joined(rows, *more.related);
-    }
-    before
 }
 
 /// An argument's value as text.
