@@ -340,3 +340,28 @@ async fn a_listing_of_the_unrelated_can_be_paged_to_its_end() {
     }
     panic!("the listing has no end");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_keeps_its_own_deadline() {
+    let world = world().await;
+    let root = std::env::temp_dir().join(format!("huxiang-deadline-{}", std::process::id()));
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::create_dir_all(root.join("resolvers")).expect("a folder");
+    for folder in ["schema", "config"] {
+        std::os::unix::fs::symlink(repository.join(folder), root.join(folder)).expect("a link");
+    }
+    for file in std::fs::read_dir(repository.join("resolvers")).expect("bindings") {
+        let file = file.expect("a file").path();
+        let text = std::fs::read_to_string(&file).expect("text");
+        let text = text.replace("  migrants:\n", "  migrants:\n    timeout_ms: 100\n");
+        std::fs::write(root.join("resolvers").join(file.file_name().expect("a name")), text).expect("written");
+    }
+    let gateway = support::gateway(&root, world.departments.variables(), &root).await;
+    world.departments.set_fault("water", departments::Fault::Slow(std::time::Duration::from_millis(500)));
+    let query = "query($id: ID!) { household(id: $id) { water { safe migrantSubsidy } } }";
+    let answer = ask(&gateway, &supervisor(), query, json!({ "id": HOUSEHOLD })).await;
+    let _ = std::fs::remove_dir_all(&root);
+    assert_eq!(answer["data"]["household"]["water"]["safe"], true, "the source's deadline is longer");
+    assert_eq!(answer["errors"][0]["path"], json!(["household", "water", "migrantSubsidy"]));
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "SOURCE_TIMEOUT");
+}

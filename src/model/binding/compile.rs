@@ -222,21 +222,7 @@ impl Compiler<'_> {
             Some(path) => self.input(entity, path, true, text),
             None => Some(own_key),
         };
-        let compile = |request: &Option<Spanned<format::Request>>, many: bool, faults: &mut Faults| {
-            request.as_ref().and_then(|request| {
-                CallTemplate::compile(request, file.protocol, many, file.envelope.as_ref(), text, faults)
-            })
-        };
-        let one = compile(&written.one, false, self.faults);
-        let many = compile(&written.many, true, self.faults);
-        if written.one.is_none() && written.many.is_none() {
-            self.faults.add(
-                text,
-                place,
-                format!("the endpoint `{name}` does not say how it is asked"),
-                "add `one` (a key a call) or `many` (a batch of keys)",
-            );
-        }
+        let (one, many) = self.templates(name, endpoint, file, text);
         let id = EndpointId(u32::try_from(self.bindings.endpoints.len()).unwrap_or(u32::MAX));
         let mut mapping = Mapping::default();
         let base = Base { entity, parent: None, per_instance: false };
@@ -251,26 +237,7 @@ impl Compiler<'_> {
             .iter()
             .filter_map(|(name, path)| Some((name.as_str().into(), self.input(entity, path, false, text)?)))
             .collect();
-        for template in [&one, &many].into_iter().flatten() {
-            for input in template.needs_inputs() {
-                if !with.iter().any(|(name, _)| **name == **input) {
-                    self.faults.add(
-                        text,
-                        place,
-                        format!("the endpoint `{name}` uses `{{{input}}}`, which nothing gives"),
-                        format!("add `with: {{{input}: a.field}}`"),
-                    );
-                }
-            }
-        }
-        if many.is_some() && !with.is_empty() && one.is_none() {
-            self.faults.add(
-                text,
-                place,
-                "`with` gives inputs of single calls, and this endpoint has only `many`",
-                "inputs differ from key to key: use `one`",
-            );
-        }
+        self.inputs_given(name, [&one, &many], &with, place, text);
         let requires = written.requires.as_ref().and_then(|condition| self.requirement(entity, condition, text));
         if written.establishes {
             self.establish(entity, id, key == Some(own_key), place, text);
@@ -293,11 +260,54 @@ impl Compiler<'_> {
             many,
             with,
             requires,
-            timeout_ms: written.timeout_ms,
             mapping,
             valid_on,
             selects_fields,
         });
+    }
+
+    /// How the endpoint is asked for one key, and for many.
+    fn templates(
+        &mut self,
+        name: &str,
+        endpoint: &Spanned<format::Endpoint>,
+        file: &SourceFile,
+        text: &Arc<SourceText>,
+    ) -> (Option<CallTemplate>, Option<CallTemplate>) {
+        let written = &endpoint.value;
+        let mut compile = |request: &Option<Spanned<format::Request>>, many: bool| {
+            let request = request.as_ref()?;
+            let envelope = file.envelope.as_ref();
+            let template = CallTemplate::compile(request, file.protocol, many, envelope, text, self.faults)?;
+            Some(template.with_timeout_ms(written.timeout_ms))
+        };
+        let (one, many) = (compile(&written.one, false), compile(&written.many, true));
+        if written.one.is_none() && written.many.is_none() {
+            let message = format!("the endpoint `{name}` does not say how it is asked");
+            let hint = "add `one` (a key a call) or `many` (a batch of keys)";
+            self.faults.add(text, yaml::place(endpoint), message, hint);
+        }
+        (one, many)
+    }
+
+    /// Everything that the templates name, `with` gives; and it is given to single calls only.
+    fn inputs_given(
+        &mut self,
+        name: &str,
+        templates: [&Option<CallTemplate>; 2],
+        with: &[(Arc<str>, SlotId)],
+        place: Place,
+        text: &Arc<SourceText>,
+    ) {
+        let needed = templates.into_iter().flatten().flat_map(CallTemplate::needs_inputs);
+        for input in needed.filter(|input| !with.iter().any(|(name, _)| *name == **input)) {
+            let message = format!("the endpoint `{name}` uses `{{{input}}}`, which nothing gives");
+            self.faults.add(text, place, message, format!("add `with: {{{input}: a.field}}`"));
+        }
+        if let ([None, Some(_)], false) = (templates, with.is_empty()) {
+            let message = "`with` gives inputs of single calls, and this endpoint has only `many`";
+            self.faults.add(text, place, message, "inputs differ from key to key: use `one`");
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "each names one thing the fault must say")]

@@ -66,7 +66,6 @@ pub struct Endpoint {
     /// Further inputs of the templates.
     pub with: Vec<(Arc<str>, SlotId)>,
     pub requires: Option<Requirement>,
-    pub timeout_ms: Option<u64>,
     pub mapping: Mapping,
     /// The day a record is of.
     pub valid_on: Option<ValidOn>,
