@@ -1,5 +1,5 @@
 //! A gateway that records what it is asked, behind a real listener.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 //! A source to ask: a binding as text, a real listener, and the records that come back.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::sync::Arc;
 use std::time::Duration;

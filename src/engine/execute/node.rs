@@ -14,6 +14,7 @@ use crate::engine::frame::{ChildFrame, Failure, Frame, Row, RowAnswer};
 use crate::engine::plan::{FetchId, Node, NodeId, Stage};
 use crate::engine::project::read::RowView;
 use crate::model::access::{RelationId, RowRights};
+use crate::model::contract::SlotId;
 use crate::model::rule::Truth;
 
 /// A node whose relations are decided and whose answers are still to come.
@@ -115,12 +116,12 @@ impl Execution<'_> {
     }
 
     /// Relates the entities below whose relations this node takes.
-    async fn via(&self, related: &Related, slot: crate::model::contract::SlotId) -> Option<(usize, Via)> {
+    async fn via(&self, related: &Related, slot: SlotId) -> Option<(usize, Via)> {
         let node = self.plan.node(related.node);
         let at = node.children.iter().position(|child| child.slot == slot)?;
         let child = node.children.get(at)?.node;
         let known: Vec<Option<&[RowAnswer]>> = related.answers.iter().map(Option::as_deref).collect();
-        let (mut seeds, ranges) = self.seeds_below(node, slot, child, &related.rows, &known, Stage::Relation, |_| true);
+        let (mut seeds, ranges) = self.seeds_below(node, slot, &related.rows, &known, Stage::Relation, |_| true);
         let somebody = seeds.rows.len();
         if ranges.iter().any(std::ops::Range::is_empty) {
             seeds.rows.push(nobody());
@@ -242,7 +243,7 @@ impl Execution<'_> {
     }
 
     /// The fetch that names the entities under a slot.
-    fn names(&self, node: &Node, slot: crate::model::contract::SlotId) -> Option<FetchId> {
+    fn names(&self, node: &Node, slot: SlotId) -> Option<FetchId> {
         let endpoint = self.snapshot.bindings.provider(slot).filter(|_| !node.embedded.contains(slot))?;
         node.fetch_of(endpoint, slot, Stage::Answer)
     }
@@ -250,7 +251,7 @@ impl Execution<'_> {
     async fn child(
         &self,
         node: &Node,
-        slot: crate::model::contract::SlotId,
+        slot: SlotId,
         id: NodeId,
         rows: &[Row],
         known: &[Option<&[RowAnswer]>],
@@ -277,7 +278,7 @@ impl Execution<'_> {
                     .any(|need| row.rights.slots.contains(need.slot) && super::rows::reads_through(&need.reads, slot))
         };
         let (mut seeds, ranges) =
-            self.seeds_below(node, slot, id, rows, known, Stage::Answer, |row| shown(row) || read(row));
+            self.seeds_below(node, slot, rows, known, Stage::Answer, |row| shown(row) || read(row));
         let above: Vec<&Row> =
             rows.iter().zip(&ranges).flat_map(|(row, range)| range.clone().map(move |_| row)).collect();
         for (seed, row) in seeds.rows.iter_mut().zip(&above) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Execution;
 use crate::engine::frame::{Row, RowAnswer};
 use crate::engine::operation::{Selection, What};
-use crate::engine::plan::{Node, NodeId, Stage};
+use crate::engine::plan::{Node, Stage};
 use crate::engine::project::read::{Named, RowView};
 use crate::model::access::RowRights;
 use crate::model::contract::SlotId;
@@ -42,12 +42,10 @@ pub(super) fn reads_through(reads: &[Selection], slot: SlotId) -> bool {
 
 impl Execution<'_> {
     /// The entities under a slot of every row for which `wanted` holds, and which of them are whose.
-    #[expect(clippy::too_many_arguments, reason = "a node's state, in one place")]
     pub(super) fn seeds_below(
         &self,
         node: &Node,
         slot: SlotId,
-        below: NodeId,
         rows: &[Row],
         known: &[Option<&[RowAnswer]>],
         stage: Stage,
@@ -55,7 +53,6 @@ impl Execution<'_> {
     ) -> (Seeds, Vec<Range<usize>>) {
         let mut seeds = Seeds::default();
         let mut ranges = Vec::with_capacity(rows.len());
-        debug_assert!(self.plan.nodes.len() > below);
         for (at, row) in rows.iter().enumerate() {
             let start = seeds.rows.len();
             if wanted(row) {
