@@ -120,7 +120,11 @@ fn item(no: u32, path: &str, info: Option<&Value>, entity: &Value, errors: &[(St
     let value = path.split('.').try_fold(entity, |at, name| at.get(name)).cloned().unwrap_or(Value::Null);
     let Some(info) = info else {
         // No household, and so no states: it is not given, or whoever knows of it did not answer.
-        let (code, message) = errors.first().cloned().unwrap_or_default();
+        let (code, first) = errors.first().cloned().unwrap_or_default();
+        let message = match errors.len() {
+            0 | 1 => first,
+            more => format!("{first}, and {} more grants", more - 1),
+        };
         let state = if code.starts_with("SOURCE") { "UNAVAILABLE" } else { "REFUSED" };
         return Item {
             no,
