@@ -8,6 +8,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![deny(clippy::todo, clippy::unimplemented, clippy::dbg_macro)]
 
+pub mod admin;
 pub mod answer;
 pub mod audit;
 pub mod base;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// The rooms, in order: each imports only from those before it.
-const ROOMS: [&str; 11] =
-    ["base", "model", "identify", "source", "engine", "scan", "audit", "answer", "registry", "serve", "cli"];
+const ROOMS: [&str; 12] =
+    ["base", "model", "identify", "source", "engine", "scan", "audit", "answer", "registry", "admin", "serve", "cli"];
 
 /// Synchronous by design: no runtime, no clients, no files.
 const WITHOUT_IO: [&str; 5] =

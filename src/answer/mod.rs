@@ -126,6 +126,26 @@ impl Gateway {
         self.inner.audit.is_healthy()
     }
 
+    /// Where records go.
+    pub fn audit(&self) -> &AuditStore {
+        &self.inner.audit
+    }
+
+    /// Under which subjects stand in the records.
+    pub fn subjects(&self) -> &SubjectKey {
+        &self.inner.subjects
+    }
+
+    /// The connectors, by source and instance.
+    pub fn connectors(&self) -> &Connectors {
+        &self.inner.connectors
+    }
+
+    /// The answer, once its record is durable; without it, nothing is answered.
+    pub async fn audited(&self, record: AuditRecord, answer: Answer, request_id: &str) -> Answer {
+        self.inner.audited(record, answer, request_id).await
+    }
+
     /// Answers a request. What was begun is finished and audited even if the caller goes away.
     pub async fn answer(
         &self,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{Done, RootArgs, Stop, diff, load, text};
+use crate::admin;
 use crate::answer::RoleSchema;
 use crate::base::fault::did_you_mean;
 use crate::model::access::Rights;
@@ -20,6 +21,9 @@ pub struct SchemaArgs {
     /// Only what this role may be given, under whatever relation and purpose
     #[arg(long)]
     role: Option<String>,
+    /// The schema of the gateway's own API (`/admin/graphql`) instead of the contract
+    #[arg(long, conflicts_with = "role")]
+    admin: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -36,6 +40,10 @@ enum SchemaCommand {
 pub fn run(args: &SchemaArgs) -> Done {
     if let Some(SchemaCommand::Diff { old, new }) = &args.command {
         return diff::run(old, new);
+    }
+    if args.admin {
+        text::out(&admin::sdl());
+        return Ok(0);
     }
     let snapshot = load::to_look_at(&args.root)?;
     let Some(role) = &args.role else {

@@ -1,5 +1,6 @@
 //! `config/gateway.yaml`: listener, TLS, token issuers, networks, limits and the audit store, checked at load.
 
+pub mod admin;
 mod format;
 mod reader;
 
@@ -13,6 +14,7 @@ use serde::Deserialize;
 
 use super::yaml;
 use crate::base::fault::{Faults, SourceText, read};
+use admin::AdminConfig;
 use reader::Reader;
 
 /// Looks up `${NAME}` in the environment (or, in the demo, in the process).
@@ -30,6 +32,8 @@ pub struct GatewayConfig {
     /// The principal's claims that rules may read, with their types.
     pub claims: BTreeMap<String, ClaimType>,
     pub audit: AuditConfig,
+    /// Who may do what at the gateway's own API; `None`: there is none.
+    pub admin: Option<AdminConfig>,
 }
 
 /// A secret or certificate: in a file, or (where a variable holds it) the PEM text itself.

@@ -54,6 +54,9 @@ impl Snapshot {
         let bindings = bindings::load(&folders.resolvers, &against, faults);
         let access = fault::read(&folders.config.join("roles.yaml"), faults)
             .map(|text| access::load(&text, &contract, &rules, &names.networks, faults));
+        if let (Some(access), Some(admin)) = (&access, config.as_ref().and_then(|config| config.admin.as_ref())) {
+            admin.check(access, faults);
+        }
         if !faults.is_empty() {
             return None;
         }

@@ -1,6 +1,7 @@
 //! The gateway behind the listener.
 
 use super::Gateway;
+use crate::admin;
 use crate::answer::{self, Answer, GraphqlRequest};
 use crate::identify::Identity;
 
@@ -13,6 +14,10 @@ impl Gateway for answer::Gateway {
         traceparent: Option<String>,
     ) -> Answer {
         Self::answer(self, identity, request, request_id, traceparent).await
+    }
+
+    async fn admin(&self, identity: Identity, request: GraphqlRequest, request_id: String) -> Answer {
+        admin::answer(self.clone(), identity, request, request_id).await
     }
 
     fn ready(&self) -> bool {

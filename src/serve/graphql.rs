@@ -43,18 +43,39 @@ impl Refusal {
     }
 }
 
+/// What a request is for. Both pass the same checks; only what answers differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Api {
+    /// The contract.
+    Contract,
+    /// The gateway's own API: by POST, and no trusted documents.
+    Admin,
+}
+
 pub async fn handle<G: Gateway>(
     State(app): State<Arc<App<G>>>,
     Extension(RequestId(id)): Extension<RequestId>,
     request: Request,
 ) -> Response<Body> {
+    respond(&app, &id, Api::Contract, request).await
+}
+
+pub async fn admin<G: Gateway>(
+    State(app): State<Arc<App<G>>>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    request: Request,
+) -> Response<Body> {
+    respond(&app, &id, Api::Admin, request).await
+}
+
+async fn respond<G: Gateway>(app: &App<G>, id: &str, api: Api, request: Request) -> Response<Body> {
     let media = accepted(request.headers());
-    match answer(&app, &id, media, request).await {
+    match answer(app, id, api, media, request).await {
         Ok(response) => response,
         Err(refusal) => {
             tracing::info!(request_id = %id, status = refusal.status.as_u16(), reason = %refusal.message, "refused");
             let media = media.unwrap_or(Media::Json);
-            let mut out = response(refusal.status, media, error_body(refusal.code, &refusal.message, &id));
+            let mut out = response(refusal.status, media, error_body(refusal.code, &refusal.message, id));
             if let Some((name, value)) = refusal.header
                 && let Ok(value) = HeaderValue::from_str(&value)
             {
@@ -68,11 +89,12 @@ pub async fn handle<G: Gateway>(
 async fn answer<G: Gateway>(
     app: &App<G>,
     id: &str,
+    api: Api,
     media: Option<Media>,
     request: Request,
 ) -> Result<Response<Body>, Refusal> {
     let (parts, body) = request.into_parts();
-    let is_get = check_method(app, &parts)?;
+    let is_get = check_method(app, api, &parts)?;
     let media = media.ok_or_else(|| {
         let types = "accept application/graphql-response+json or application/json";
         Refusal::new(StatusCode::NOT_ACCEPTABLE, types)
@@ -82,7 +104,7 @@ async fn answer<G: Gateway>(
     let principal = principal(app, &parts.headers).await?;
     let sent = if is_get { request::from_uri(&parts.uri) } else { request::from_body(&read(app, body).await?) };
     let sent = sent.map_err(bad)?;
-    let sent = trusted(app, sent, is_get)?;
+    let sent = trusted(app, api, sent, is_get)?;
     for name in [PURPOSE, CASE] {
         if parts.headers.get_all(&name).iter().nth(1).is_some() {
             return Err(bad(format!("the header {name} is sent twice")));
@@ -93,12 +115,12 @@ async fn answer<G: Gateway>(
     let networks = app.networks.of(address);
     let identity = Identity { principal, address, networks, purpose: declared.purpose, case: declared.case };
     let trace = ids::traceparent(parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
-    Ok(ask(app, id, media, identity, sent, trace).await)
+    Ok(ask(app, id, api, media, identity, sent, trace).await)
 }
 
 /// Whether it is a GET; other methods than POST (and GET, where it is on) are refused.
-fn check_method<G>(app: &App<G>, parts: &Parts) -> Result<bool, Refusal> {
-    let get_possible = app.get_queries || !app.documents.is_empty();
+fn check_method<G>(app: &App<G>, api: Api, parts: &Parts) -> Result<bool, Refusal> {
+    let get_possible = api == Api::Contract && (app.get_queries || !app.documents.is_empty());
     let allow = if get_possible { "GET, POST" } else { "POST" };
     match parts.method {
         Method::POST => Ok(false),
@@ -192,8 +214,9 @@ async fn read<G>(app: &App<G>, body: Body) -> Result<Bytes, Refusal> {
 }
 
 /// Puts a trusted document's text in its place, and keeps GET to queries.
-fn trusted<G>(app: &App<G>, mut sent: GraphqlRequest, is_get: bool) -> Result<GraphqlRequest, Refusal> {
+fn trusted<G>(app: &App<G>, api: Api, mut sent: GraphqlRequest, is_get: bool) -> Result<GraphqlRequest, Refusal> {
     match &sent.document_id {
+        Some(_) if api == Api::Admin => return Err(bad("the admin API has no trusted documents; send `query`")),
         Some(id) => match app.documents.get(id) {
             Some(text) => sent.query = Some(text.to_string()),
             None => return Err(bad("this document is not known here; send `query`, or have the document registered")),
@@ -216,13 +239,19 @@ fn trusted<G>(app: &App<G>, mut sent: GraphqlRequest, is_get: bool) -> Result<Gr
 async fn ask<G: Gateway>(
     app: &App<G>,
     id: &str,
+    api: Api,
     media: Media,
     identity: Identity,
     sent: GraphqlRequest,
     trace: String,
 ) -> Response<Body> {
     let limit = Duration::from_millis(app.limits.request_timeout_ms).saturating_add(ENGINE_GRACE);
-    let asked = app.gateway.answer(identity, sent, id.to_owned(), Some(trace));
+    let asked = async {
+        match api {
+            Api::Contract => app.gateway.answer(identity, sent, id.to_owned(), Some(trace)).await,
+            Api::Admin => app.gateway.admin(identity, sent, id.to_owned()).await,
+        }
+    };
     let (outcome, body) = match tokio::time::timeout(limit, AssertUnwindSafe(asked).catch_unwind()).await {
         Ok(Ok(answer)) => (answer.status, answer.body),
         Ok(Err(_)) => {

@@ -46,6 +46,14 @@ pub trait Gateway: Send + Sync + 'static {
         traceparent: Option<String>,
     ) -> impl Future<Output = Answer> + Send;
 
+    /// The answer of the gateway's own API, audited.
+    fn admin(
+        &self,
+        identity: Identity,
+        request: GraphqlRequest,
+        request_id: String,
+    ) -> impl Future<Output = Answer> + Send;
+
     /// Whether requests can be answered now; for `/health/ready`.
     fn ready(&self) -> bool;
 }
@@ -78,7 +86,7 @@ struct App<G> {
     get_queries: bool,
 }
 
-/// The routes: `/graphql`, `/graphiql` (if configured), `/health/live`, `/health/ready`.
+/// The routes: `/graphql`, `/admin/graphql` (if configured), `/graphiql` (if configured), `/health/live`, `/health/ready`.
 ///
 /// Reads the trusted documents; the error says which of them is at fault.
 pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway: Arc<G>) -> Result<Router, ServeError> {
@@ -98,6 +106,9 @@ pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway:
         .route("/graphql", any(graphql::handle::<G>))
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(ready::<G>));
+    if config.admin.is_some() {
+        router = router.route("/admin/graphql", any(graphql::admin::<G>));
+    }
     if config.graphql.graphiql {
         router = router.route("/graphiql", get(graphiql::page)).route("/graphiql/{file}", get(graphiql::file));
     }

@@ -16,6 +16,8 @@ use huxiang::identify::{Identity, Principal};
 use huxiang::model::binding::format::Limits;
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Map, Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Row};
 
 /// The household that the documents name.
 pub const HOUSEHOLD: &str = "331122101348000001";
@@ -118,4 +120,25 @@ pub async fn ask(gateway: &Gateway, identity: &Identity, query: &str, variables:
     let answer = gateway.answer(identity.clone(), request, "test-request".to_owned(), None).await;
     serde_json::from_slice(&answer.body)
         .unwrap_or_else(|error| panic!("the answer is not JSON: {error}: {}", String::from_utf8_lossy(&answer.body)))
+}
+
+/// Asks the gateway's own API.
+pub async fn admin(gateway: &Gateway, identity: &Identity, query: &str, variables: Value) -> Value {
+    let request = GraphqlRequest {
+        query: Some(query.to_owned()),
+        variables: variables.as_object().cloned().unwrap_or_default(),
+        ..GraphqlRequest::default()
+    };
+    let answer = huxiang::admin::answer(gateway.clone(), identity.clone(), request, "test-request".to_owned()).await;
+    serde_json::from_slice(&answer.body)
+        .unwrap_or_else(|error| panic!("the answer is not JSON: {error}: {}", String::from_utf8_lossy(&answer.body)))
+}
+
+/// The audit records of a store, read beside the gateway.
+pub async fn records(folder: &Path) -> Vec<Value> {
+    let options = SqliteConnectOptions::new().filename(folder.join("audit.sqlite")).read_only(true);
+    let mut connection = options.connect().await.expect("the store is there");
+    let rows = sqlx::query("SELECT record FROM audit ORDER BY seq").fetch_all(&mut connection).await.expect("records");
+    connection.close().await.expect("the store is closed");
+    rows.iter().map(|row| serde_json::from_str(row.get::<&str, _>("record")).expect("a record is JSON")).collect()
 }

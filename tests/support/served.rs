@@ -59,6 +59,12 @@ impl Served {
         (status, json)
     }
 
+    /// A token of the demo's issuer.
+    pub fn token_for(&self, role: &str) -> String {
+        let issuer = &self.world.gateway.snapshot().config.issuers[0];
+        mint(issuer, &format!("{role}-1"), &[role.to_owned()], &Map::new(), Duration::from_secs(600)).expect("a token")
+    }
+
     pub async fn ask(&self, query: &str, variables: Value) -> (u16, Value) {
         self.post(json!({ "query": query, "variables": variables }).to_string()).await
     }

@@ -80,18 +80,20 @@ impl Access {
     /// The grants that count for this request, in order: the key of [`Rights`].
     pub fn active(&self, presented: Presented) -> Vec<usize> {
         let mut active: Vec<usize> = self
-            .roles
-            .iter()
-            .filter(|role| presented.roles.iter().any(|name| **name == *role.name))
-            .filter(|role| {
-                role.networks.iter().any(|network| presented.networks.iter().any(|name| **name == **network))
-            })
+            .counting(presented)
             .flat_map(|role| role.grants.iter().copied())
             .filter(|grant| self.grants.get(*grant).is_some_and(|grant| grant.counts(presented)))
             .collect();
         active.sort_unstable();
         active.dedup();
         active
+    }
+
+    /// The caller's roles that count for this request: known here, and granted in one of its networks.
+    pub fn counting<'s>(&'s self, presented: Presented<'s>) -> impl Iterator<Item = &'s Role> {
+        self.roles.iter().filter(move |role| presented.roles.iter().any(|name| **name == *role.name)).filter(
+            move |role| role.networks.iter().any(|network| presented.networks.iter().any(|name| **name == **network)),
+        )
     }
 
     pub fn relation(&self, id: RelationId) -> Option<&CompiledRelation> {

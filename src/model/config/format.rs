@@ -24,6 +24,7 @@ pub struct ConfigFile {
     #[serde(default)]
     pub principal: PrincipalEntry,
     pub audit: AuditEntry,
+    pub admin: Option<AdminEntry>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,6 +76,16 @@ pub struct PrincipalEntry {
 pub struct AuditEntry {
     pub store: Spanned<String>,
     pub key: Spanned<String>,
+}
+
+/// Roles of `roles.yaml` by what they may do at the gateway's own API; absent: there is none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminEntry {
+    pub operator: Vec<Spanned<String>>,
+    pub security_officer: Vec<Spanned<String>>,
+    pub auditor: Vec<Spanned<String>>,
+    pub supervisor: Vec<Spanned<String>>,
 }
 
 // By hand: `string` and `[string]` are both YAML of their own, and a wrong one should say what is allowed.

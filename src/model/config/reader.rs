@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde_saphyr::Spanned;
 
+use super::admin::AdminConfig;
 use super::{
     AuditConfig, ClaimType, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, Limits, Networks, Pem, TlsConfig,
     TokenAlgorithm, Variables, format,
@@ -102,6 +103,7 @@ impl Reader<'_> {
             graphql,
             claims,
             audit: AuditConfig { store, key: key.as_bytes().into() },
+            admin: file.admin.map(|entry| AdminConfig::read(entry, self.text, self.faults)),
         })
     }
 

@@ -1,0 +1,113 @@
+//! For operators: health, sources, the configuration in force. Nothing of who read what.
+
+use async_graphql::{Context, Object, Result, SimpleObject};
+
+use super::session::{Only, operator, session};
+use crate::model::binding::format::{Authority, Protocol};
+use crate::model::config::admin::Part;
+
+#[derive(Default)]
+pub struct OperatorQuery;
+
+/// Whether the gateway can answer.
+#[derive(SimpleObject)]
+struct Health {
+    /// Requests are answered now.
+    ready: bool,
+    /// The last audit record could be written; without it nothing is answered.
+    audit_writable: bool,
+}
+
+/// A department's system, as its binding declares it.
+#[derive(SimpleObject)]
+struct SourceState {
+    id: String,
+    title: String,
+    protocol: &'static str,
+    /// Whether it is called in the gateway's name or the caller's.
+    authority: &'static str,
+    /// Prefixes of the division codes it covers; empty: everywhere.
+    territory: Vec<String>,
+    /// Systems behind it.
+    instances: usize,
+    /// Operations bound.
+    endpoints: usize,
+    /// Calls since the start, tries included.
+    calls: u64,
+}
+
+/// What the files in force declare, counted.
+#[derive(SimpleObject)]
+struct Configuration {
+    /// Token issuers.
+    issuers: Vec<String>,
+    /// Names of the networks.
+    networks: Vec<String>,
+    /// Names of the roles.
+    roles: Vec<String>,
+    /// Fields of the contract.
+    fields: usize,
+    grants: usize,
+    sources: usize,
+    introspection: bool,
+    get_queries: bool,
+}
+
+#[Object]
+impl OperatorQuery {
+    /// Whether the gateway can answer.
+    #[graphql(guard = "Only(&[Part::Operator])", visible = "operator")]
+    async fn health(&self, context: &Context<'_>) -> Result<Health> {
+        let gateway = &session(context)?.gateway;
+        Ok(Health { ready: gateway.ready(), audit_writable: gateway.audit().is_healthy() })
+    }
+
+    /// The departments' systems.
+    #[graphql(guard = "Only(&[Part::Operator])", visible = "operator")]
+    async fn sources(&self, context: &Context<'_>) -> Result<Vec<SourceState>> {
+        let gateway = &session(context)?.gateway;
+        let bindings = &gateway.snapshot().bindings;
+        let states = bindings.sources.iter().zip(gateway.connectors()).enumerate().map(|(at, (source, connectors))| {
+            SourceState {
+                id: source.id.to_string(),
+                title: source.title.to_string(),
+                protocol: source.connections.first().map_or("", |connection| protocol(connection.protocol)),
+                authority: match source.authority {
+                    Authority::Gateway => "gateway",
+                    Authority::Caller => "caller",
+                },
+                territory: source.territory.clone(),
+                instances: source.connections.len(),
+                endpoints: bindings.endpoints.iter().filter(|endpoint| endpoint.source.index() == at).count(),
+                calls: connectors.iter().map(|connector| connector.calls()).sum(),
+            }
+        });
+        Ok(states.collect())
+    }
+
+    /// What the files in force declare.
+    #[graphql(guard = "Only(&[Part::Operator])", visible = "operator")]
+    async fn configuration(&self, context: &Context<'_>) -> Result<Configuration> {
+        let snapshot = session(context)?.gateway.snapshot();
+        let config = &snapshot.config;
+        Ok(Configuration {
+            issuers: config.issuers.iter().map(|issuer| issuer.issuer.clone()).collect(),
+            networks: config.networks.named.keys().cloned().collect(),
+            roles: snapshot.access.roles.iter().map(|role| role.name.to_string()).collect(),
+            fields: snapshot.contract.slots.iter().filter(|slot| !slot.hidden).count(),
+            grants: snapshot.access.grants.len(),
+            sources: snapshot.bindings.sources.len(),
+            introspection: config.graphql.introspection,
+            get_queries: config.graphql.get_queries,
+        })
+    }
+}
+
+fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Rest => "rest",
+        Protocol::Graphql => "graphql",
+        Protocol::Soap => "soap",
+        Protocol::Sql => "sql",
+    }
+}

@@ -1,0 +1,58 @@
+//! The schema: every topic's fields together.
+
+use std::sync::LazyLock;
+
+use async_graphql::{EmptySubscription, MergedObject, Object, Schema};
+
+use super::operate::OperatorQuery;
+use super::session::session;
+use crate::model::config::admin::Part;
+
+const DEPTH_MAX: usize = 12;
+/// Fields of one operation, fragments written out.
+const FIELDS_MAX: usize = 400;
+
+/// Questions.
+#[derive(MergedObject, Default)]
+#[graphql(name = "Query")]
+pub struct Query(Caller, OperatorQuery);
+
+pub type AdminSchema = Schema<Query, async_graphql::EmptyMutation, EmptySubscription>;
+
+/// Made once; a request brings its session with it.
+pub fn schema() -> &'static AdminSchema {
+    static SCHEMA: LazyLock<AdminSchema> = LazyLock::new(|| {
+        Schema::build(Query::default(), async_graphql::EmptyMutation, EmptySubscription)
+            .limit_depth(DEPTH_MAX)
+            .limit_complexity(FIELDS_MAX)
+            .limit_recursive_depth(DEPTH_MAX * 2)
+            .limit_directives(4)
+            .disable_suggestions()
+            .finish()
+    });
+    &SCHEMA
+}
+
+/// The whole schema as SDL.
+pub fn sdl() -> String {
+    schema().sdl()
+}
+
+#[derive(Default)]
+struct Caller;
+
+#[Object]
+impl Caller {
+    /// The parts that the caller has here: roles that count from this network.
+    async fn parts(&self, context: &async_graphql::Context<'_>) -> async_graphql::Result<Vec<&'static str>> {
+        let session = session(context)?;
+        session.note("parts", true);
+        let names = [
+            (Part::Operator, "operator"),
+            (Part::SecurityOfficer, "security_officer"),
+            (Part::Auditor, "auditor"),
+            (Part::Supervisor, "supervisor"),
+        ];
+        Ok(names.into_iter().filter(|(part, _)| session.has(*part)).map(|(_, name)| name).collect())
+    }
+}
