@@ -3,18 +3,23 @@
 //! A request without a token is a visitor (role `public` alone); a request with a token that is not accepted is
 //! refused, never served as a visitor's.
 
+mod certificate;
 mod keys;
 mod mint;
 mod network;
 mod token;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub use certificate::{CertificateError, ForwardedCertificates, client_verifier, from_der as certificate_from_der};
 pub use mint::{MintError, mint};
 pub use network::{ForwardedError, caller_address};
 pub use token::{AuthError, Verifier};
+
+pub use crate::model::access::ClientCertificate;
 
 /// The role of whoever shows no token.
 pub const PUBLIC_ROLE: &str = "public";
@@ -44,6 +49,8 @@ pub struct Identity {
     pub networks: Vec<String>,
     pub purpose: Option<String>,
     pub case: Option<String>,
+    /// The verified client certificate of the caller's connection, not expired.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Identity {

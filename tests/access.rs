@@ -66,6 +66,7 @@ fn as_caller(identity: &Identity) -> Caller {
         networks: identity.networks.clone(),
         purpose: identity.purpose.clone(),
         case: identity.case.clone(),
+        certificate: None,
         claims: principal.claims.clone(),
     }
 }

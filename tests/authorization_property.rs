@@ -171,6 +171,7 @@ impl Bench {
             networks: vec![case.network.unwrap_or(network).to_owned()],
             purpose: case.purpose.unwrap_or(purpose).map(str::to_owned),
             case: case.case.unwrap_or(number).map(str::to_owned),
+            certificate: None,
             claims: claims.as_object().unwrap().clone(),
         }
     }
@@ -281,6 +282,7 @@ impl Bench {
             networks: caller.networks.clone(),
             purpose: caller.purpose.clone(),
             case: caller.case.clone(),
+            certificate: None,
         };
         let answer = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(ask(&self.world.gateway, &identity, &query, json!({})))

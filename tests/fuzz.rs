@@ -48,6 +48,7 @@ async fn ask(gateway: &Gateway, query: String) -> Value {
         networks: vec!["anywhere".to_owned()],
         purpose: None,
         case: None,
+        certificate: None,
     };
     let request = GraphqlRequest { query: Some(query), ..GraphqlRequest::default() };
     let body = gateway.answer(identity, request, "r".to_owned(), None).await.body;

@@ -173,6 +173,7 @@ impl Served {
             networks: vec!["anywhere".to_owned()],
             purpose: None,
             case: None,
+            certificate: None,
         };
         let request = GraphqlRequest { query: Some(query.to_owned()), ..GraphqlRequest::default() };
         let answer = self.gateway.answer(identity, request, "request-1".to_owned(), None).await;

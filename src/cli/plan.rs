@@ -113,5 +113,6 @@ fn identity(snapshot: &Snapshot, args: &PlanArgs) -> Result<Identity, Stop> {
         networks,
         purpose: args.purpose.clone(),
         case: args.case.clone(),
+        certificate: None,
     })
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::operation::Operation;
 use crate::identify::Identity;
-use crate::model::access::{Denied, Presented, Rights};
+use crate::model::access::{ClientCertificate, Denied, Presented, Rights};
 use crate::model::contract::SlotId;
 use crate::model::rule::Truth;
 use crate::model::snapshot::Snapshot;
@@ -20,6 +20,7 @@ pub struct Asking {
     pub purpose: Option<String>,
     pub case: Option<String>,
     pub purposes_allowed: Option<Vec<String>>,
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// The claims, as rules read them.
     pub principal: Value,
     pub today: Date,
@@ -43,6 +44,7 @@ impl Asking {
             purpose: identity.purpose.clone(),
             case: identity.case.clone(),
             purposes_allowed,
+            certificate: identity.certificate.clone(),
             principal: Value::Object(principal),
             today,
         }
@@ -55,6 +57,7 @@ impl Asking {
             purpose: self.purpose.as_deref(),
             case: self.case.as_deref(),
             purposes_allowed: self.purposes_allowed.as_deref(),
+            certificate: self.certificate.as_deref(),
         }
     }
 

@@ -69,7 +69,7 @@ fn ed(claims: &Value) -> String {
 }
 
 async fn ask(verifier: &Verifier, token: &str) -> Result<Option<Principal>, AuthError> {
-    verifier.authenticate(Some(format!("Bearer {token}").as_bytes())).await
+    verifier.authenticate(Some(format!("Bearer {token}").as_bytes()), None).await
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn a_good_token_gives_the_principal_with_declared_claims_only() {
         assert_eq!((principal.id.as_str(), principal.roles), ("zhang", vec!["cadre".to_owned()]));
         assert_eq!(Value::Object(principal.claims), json!({"divisions": ["331122"], "household": "3311"}));
     }
-    assert_eq!(verifier.authenticate(None).await.unwrap(), None);
+    assert_eq!(verifier.authenticate(None, None).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn a_changed_token_does_not_pass_for_a_checked_one() {
         assert_eq!(ask(&verifier, &bad).await, Err(AuthError::Malformed), "{bad}");
     }
     for header in ["Basic abc", "Bearer", token.as_str()] {
-        assert_eq!(verifier.authenticate(Some(header.as_bytes())).await, Err(AuthError::NotBearer), "{header}");
+        assert_eq!(verifier.authenticate(Some(header.as_bytes()), None).await, Err(AuthError::NotBearer), "{header}");
     }
 }
 

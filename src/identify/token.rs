@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Principal;
 use super::keys::{KeyRing, accepted};
+use crate::model::access::ClientCertificate;
 use crate::model::config::{ClaimType, GatewayConfig, Issuer, TokenAlgorithm};
 
 /// Bytes of one token; a longer one is refused unread.
@@ -35,6 +36,8 @@ pub enum AuthError {
     Expired,
     NotYetValid,
     Audience,
+    /// The token is bound to a key or certificate that this connection has not shown.
+    Binding,
     /// A claim is missing or not of its declared type.
     Claim(String),
 }
@@ -51,12 +54,41 @@ impl std::fmt::Display for AuthError {
             Self::Expired => "the token has expired; get a new one",
             Self::NotYetValid => "the token is not valid yet",
             Self::Audience => "the token is for another audience",
+            Self::Binding => "the token is bound to a client certificate that this connection does not have",
             Self::Claim(name) => return write!(f, "the token's claim `{name}` is missing or of the wrong type"),
         })
     }
 }
 
 impl std::error::Error for AuthError {}
+
+/// What a token's `cnf` asks of the connection (RFC 7800, RFC 8705).
+enum Binding {
+    None,
+    /// SHA-256 of the client certificate, base64url.
+    Certificate(String),
+}
+
+impl Binding {
+    /// A way of confirmation that is not known here could not be checked, so the token is refused.
+    fn of(token: &Map<String, Value>) -> Result<Self, AuthError> {
+        match token.get("cnf") {
+            None => Ok(Self::None),
+            Some(Value::Object(cnf)) if cnf.len() == 1 => match cnf.get("x5t#S256") {
+                Some(Value::String(thumbprint)) => Ok(Self::Certificate(thumbprint.clone())),
+                _ => Err(AuthError::Binding),
+            },
+            Some(_) => Err(AuthError::Binding),
+        }
+    }
+
+    fn holds(&self, shown: Option<&ClientCertificate>) -> bool {
+        match self {
+            Self::None => true,
+            Self::Certificate(thumbprint) => shown.is_some_and(|shown| shown.thumbprint == *thumbprint),
+        }
+    }
+}
 
 struct KnownIssuer {
     config: Issuer,
@@ -65,6 +97,7 @@ struct KnownIssuer {
 
 struct Checked {
     principal: Principal,
+    binding: Binding,
     /// Seconds since 1970.
     expires: u64,
 }
@@ -114,24 +147,30 @@ impl Verifier {
         }
     }
 
-    /// The principal behind an `Authorization` header; `None` where there is no header.
-    pub async fn authenticate(&self, header: Option<&[u8]>) -> Result<Option<Principal>, AuthError> {
+    /// The principal behind an `Authorization` header; `None` where there is no header. A token that is bound to a
+    /// certificate counts only with that one.
+    pub async fn authenticate(
+        &self,
+        header: Option<&[u8]>,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Option<Principal>, AuthError> {
         let Some(header) = header else { return Ok(None) };
         let text = std::str::from_utf8(header).map_err(|_| AuthError::NotBearer)?.trim();
         let (scheme, token) = text.split_once(' ').ok_or(AuthError::NotBearer)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(AuthError::NotBearer);
         }
-        self.check(token.trim_start(), now()).await.map(Some)
+        let checked = self.check(token.trim_start(), now()).await?;
+        if checked.binding.holds(certificate) { Ok(Some(checked.principal.clone())) } else { Err(AuthError::Binding) }
     }
 
-    async fn check(&self, token: &str, now: u64) -> Result<Principal, AuthError> {
+    async fn check(&self, token: &str, now: u64) -> Result<Arc<Checked>, AuthError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(AuthError::Malformed);
         }
         if let Some(checked) = self.cache.get(token) {
             if now <= checked.expires.saturating_add(LEEWAY_SECONDS) {
-                return Ok(checked.principal.clone());
+                return Ok(checked);
             }
             self.cache.invalidate(token);
             return Err(AuthError::Expired);
@@ -139,7 +178,7 @@ impl Verifier {
         let (claims, issuer) = self.verify(token).await?;
         let checked = Arc::new(self.principal(&claims, issuer)?);
         self.cache.insert(token.into(), Arc::clone(&checked));
-        Ok(checked.principal.clone())
+        Ok(checked)
     }
 
     async fn verify(&self, token: &str) -> Result<(Map<String, Value>, &Issuer), AuthError> {
@@ -205,7 +244,7 @@ impl Verifier {
         }
         let expires = token.get("exp").and_then(seconds).ok_or_else(|| wrong("exp"))?;
         let principal = Principal { id: id.to_owned(), issuer: issuer.issuer.clone(), roles, claims };
-        Ok(Checked { principal, expires })
+        Ok(Checked { principal, binding: Binding::of(token)?, expires })
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use http::HeaderName;
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -25,6 +26,7 @@ pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub struct GatewayConfig {
     pub listen: SocketAddr,
     pub tls: Option<TlsConfig>,
+    pub forwarded_certificate: Option<ForwardedCertificate>,
     pub issuers: Vec<Issuer>,
     pub networks: Networks,
     pub limits: Limits,
@@ -69,6 +71,26 @@ pub struct TlsConfig {
     /// The chain, the server's own certificate first.
     pub cert: Pem,
     pub key: Pem,
+    /// The authorities of client certificates. `None`: clients are not asked for one.
+    pub client_ca: Option<Pem>,
+    pub client_certificates: ClientCertificates,
+}
+
+/// Whether a client without a certificate is let in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    #[default]
+    Optional,
+    Required,
+}
+
+/// How listed proxies that end TLS forward the client's certificate.
+#[derive(Debug, Clone)]
+pub struct ForwardedCertificate {
+    pub header: HeaderName,
+    /// The authorities it is verified against once more.
+    pub ca: Pem,
 }
 
 /// Who signs tokens, and with which keys.

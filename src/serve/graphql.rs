@@ -15,9 +15,11 @@ use futures::{FutureExt, StreamExt};
 
 use super::kind::{Kind, selected};
 use super::negotiate::{Media, accepted, is_json, names_graphql_response, status};
-use super::{App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, Peer, RequestId, error_body, ids, request};
+use super::{
+    App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, Peer, RequestId, certificate, error_body, ids, request,
+};
 use crate::base::code::ErrorCode;
-use crate::identify::{AuthError, Declared, Identity, Principal, caller_address};
+use crate::identify::{AuthError, ClientCertificate, Declared, Identity, Principal, caller_address};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PURPOSE: HeaderName = HeaderName::from_static("x-purpose");
@@ -101,7 +103,8 @@ async fn answer<G: Gateway>(
     })?;
     check_headers(&parts, is_get, app.limits.body_bytes_max)?;
     let address = address(app, &parts)?;
-    let principal = principal(app, &parts.headers).await?;
+    let certificate = certificate::of_caller(app, &parts, address).map_err(|error| unauthenticated(&error))?;
+    let principal = principal(app, &parts.headers, certificate.as_deref()).await?;
     let sent = if is_get { request::from_uri(&parts.uri) } else { request::from_body(&read(app, body).await?) };
     let sent = sent.map_err(bad)?;
     let sent = trusted(app, api, sent, is_get)?;
@@ -113,7 +116,8 @@ async fn answer<G: Gateway>(
     let header = |name: &HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
     let declared = Declared::from(&sent.extensions, header(&PURPOSE), header(&CASE)).map_err(bad)?;
     let networks = app.networks.of(address);
-    let identity = Identity { principal, address, networks, purpose: declared.purpose, case: declared.case };
+    let Declared { purpose, case } = declared;
+    let identity = Identity { principal, address, networks, purpose, case, certificate };
     let trace = ids::traceparent(parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
     Ok(ask(app, id, api, media, identity, sent, trace).await)
 }
@@ -165,29 +169,36 @@ fn bad(message: impl Into<String>) -> Refusal {
 
 fn address<G>(app: &App<G>, parts: &Parts) -> Result<IpAddr, Refusal> {
     // Without a known peer nothing is believed: 0.0.0.0 is in no network.
-    let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+    let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
     let forwarded: Vec<&[u8]> = parts.headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
     caller_address(peer, forwarded.into_iter(), &app.networks).map_err(|error| bad(error.to_string()))
 }
 
-async fn principal<G>(app: &App<G>, headers: &HeaderMap) -> Result<Option<Principal>, Refusal> {
+async fn principal<G>(
+    app: &App<G>,
+    headers: &HeaderMap,
+    certificate: Option<&ClientCertificate>,
+) -> Result<Option<Principal>, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (first, second) = (values.next(), values.next());
     let checked = match second {
         Some(_) => Err(AuthError::NotBearer),
-        None => app.verifier.authenticate(first.map(HeaderValue::as_bytes)).await,
+        None => app.verifier.authenticate(first.map(HeaderValue::as_bytes), certificate).await,
     };
-    checked.map_err(|error| {
-        let challenge =
-            format!("Bearer realm=\"huxiang\", error=\"invalid_token\", error_description=\"{}\"", plain(&error));
-        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, error.to_string());
-        Refusal { code: ErrorCode::Unauthenticated, ..refusal }.with(header::WWW_AUTHENTICATE, challenge)
-    })
+    checked.map_err(|error| unauthenticated(&error))
+}
+
+fn unauthenticated(error: &impl std::fmt::Display) -> Refusal {
+    let message = error.to_string();
+    let challenge =
+        format!("Bearer realm=\"huxiang\", error=\"invalid_token\", error_description=\"{}\"", plain(&message));
+    let refusal = Refusal::new(StatusCode::UNAUTHORIZED, message);
+    Refusal { code: ErrorCode::Unauthenticated, ..refusal }.with(header::WWW_AUTHENTICATE, challenge)
 }
 
 /// Without the characters that a quoted string may not hold.
-fn plain(error: &AuthError) -> String {
-    error.to_string().chars().filter(|c| (' '..='~').contains(c) && *c != '"' && *c != '\\').collect()
+fn plain(message: &str) -> String {
+    message.chars().filter(|c| (' '..='~').contains(c) && *c != '"' && *c != '\\').collect()
 }
 
 async fn read<G>(app: &App<G>, body: Body) -> Result<Bytes, Refusal> {

@@ -12,15 +12,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::write_limit::WriteLimit;
 use super::{Peer, ServeError};
-use crate::model::config::{Limits, TlsConfig};
+use crate::identify::{CertificateError, certificate_from_der, client_verifier};
+use crate::model::access::ClientCertificate;
+use crate::model::config::{ClientCertificates, Limits, TlsConfig};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After `accept` fails (no file descriptors left), before it is tried again.
@@ -38,11 +42,19 @@ pub fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, ServeError> {
         .collect::<Result<_, _>>()
         .map_err(|e| fault("cert", format!("not a PEM certificate: {e}")))?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| fault("key", format!("not a PEM private key: {e}")))?;
+    let clients = match &config.client_ca {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(ca) => {
+            let ca = ca.read().map_err(|e| fault("client_ca", e.to_string()))?;
+            let required = config.client_certificates == ClientCertificates::Required;
+            client_verifier(&ca, required).map_err(|e| fault("client_ca", e))?
+        }
+    };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| fault("cert", e.to_string()))?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(chain, key)
         .map_err(|e| fault("cert", format!("certificate and key do not go together: {e}")))?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -107,25 +119,34 @@ async fn connection(
 ) {
     let _ = stream.set_nodelay(true);
     match tls {
-        None => http(stream, peer, app, io_timeout, stopped).await,
+        None => http(stream, Peer::new(peer.ip(), None), app, io_timeout, stopped).await,
         Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => http(stream, peer, app, io_timeout, stopped).await,
+            Ok(Ok(stream)) => match certificate(&stream) {
+                Ok(certificate) => http(stream, Peer::new(peer.ip(), certificate), app, io_timeout, stopped).await,
+                Err(error) => tracing::warn!(%error, "a connection was closed"),
+            },
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         },
     }
 }
 
+/// The client's certificate, which the handshake has verified.
+fn certificate(stream: &TlsStream<TcpStream>) -> Result<Option<ClientCertificate>, CertificateError> {
+    let (_, session) = stream.get_ref();
+    session.peer_certificates().and_then(<[_]>::first).map(|der| certificate_from_der(der)).transpose()
+}
+
 async fn http(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: SocketAddr,
+    peer: Peer,
     app: Router,
     io_timeout: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
     let inner = TowerToHyperService::new(app);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer.ip().to_canonical()));
+        request.extensions_mut().insert(peer.clone());
         inner.call(request)
     });
     let connection = http1::Builder::new()

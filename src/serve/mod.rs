@@ -1,5 +1,6 @@
 //! HTTP: GraphQL over HTTP, GraphiQL, health. What is behind it is a [`Gateway`].
 
+mod certificate;
 mod documents;
 mod gateway;
 mod graphiql;
@@ -28,7 +29,7 @@ pub use crate::answer::{Answer, GraphqlRequest, Outcome};
 pub use listen::{acceptor, run, stop_signal};
 
 use crate::base::code::ErrorCode;
-use crate::identify::{Identity, Verifier};
+use crate::identify::{ClientCertificate, ForwardedCertificates, Identity, Verifier};
 use crate::model::config::{GatewayConfig, Limits, Networks};
 use documents::Documents;
 
@@ -70,9 +71,19 @@ impl std::fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
-/// The address at the other end of the connection; [`run`] puts it into every request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub IpAddr);
+/// Who is at the other end of the connection; [`run`] puts it into every request.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub address: IpAddr,
+    /// Verified in the handshake; of a proxy that ended TLS before us it is the proxy's own.
+    pub certificate: Option<Arc<ClientCertificate>>,
+}
+
+impl Peer {
+    fn new(address: IpAddr, certificate: Option<ClientCertificate>) -> Self {
+        Self { address: address.to_canonical(), certificate: certificate.map(Arc::new) }
+    }
+}
 
 #[derive(Debug, Clone)]
 struct RequestId(Arc<str>);
@@ -81,6 +92,8 @@ struct App<G> {
     gateway: Arc<G>,
     verifier: Arc<Verifier>,
     networks: Networks,
+    /// The header in which listed proxies forward client certificates, and what verifies them.
+    forwarded: Option<(HeaderName, ForwardedCertificates)>,
     limits: Limits,
     documents: Documents,
     get_queries: bool,
@@ -98,6 +111,7 @@ pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway:
         gateway,
         verifier,
         networks: config.networks.clone(),
+        forwarded: config.forwarded_certificate.as_ref().map(certificate::forwarded).transpose()?,
         limits: config.limits.clone(),
         documents,
         get_queries: config.graphql.get_queries,
@@ -126,7 +140,7 @@ async fn around<G: Gateway>(
     mut request: axum::extract::Request,
     next: Next,
 ) -> Response<Body> {
-    let from_proxy = request.extensions().get::<Peer>().is_some_and(|peer| app.networks.is_proxy(peer.0));
+    let from_proxy = request.extensions().get::<Peer>().is_some_and(|peer| app.networks.is_proxy(peer.address));
     let sent = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let id: Arc<str> = match sent.filter(|id| from_proxy && ids::is_request_id(id)) {
         Some(id) => id.into(),

@@ -106,6 +106,8 @@ pub struct Caller {
     pub purpose: Option<String>,
     pub case: Option<String>,
     pub claims: Map<String, Value>,
+    /// What the client certificate of the connection says, where there is one: `subject`, `issuer`, `san`.
+    pub certificate: Option<Value>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,6 +136,24 @@ fn covers(field: &Field, written: &str) -> bool {
     }
 }
 
+/// `certificate` of a role: `required`, or a mapping each of whose keys the certificate shown must meet.
+fn certified(asked: &Value, shown: Option<&Value>) -> bool {
+    match (asked, shown) {
+        (Value::Null, _) => true,
+        (_, None) => false,
+        (Value::Object(asked), Some(shown)) => asked.iter().all(|(key, value)| match key.as_str() {
+            "san" => names(value).iter().any(|name| names(&shown["san"]).iter().any(|shown| wild(name, shown))),
+            key => shown[key] == *value,
+        }),
+        (asked, Some(_)) => asked == "required",
+    }
+}
+
+fn wild(asked: &str, shown: &str) -> bool {
+    let pattern = regex::escape(asked).replace("dns:\\*\\.", "dns:[^.]+\\.");
+    Regex::new(&format!("\\A{pattern}\\z")).unwrap().is_match(shown)
+}
+
 impl Roles {
     pub fn read() -> Self {
         Self(yaml(&folder("config/roles.yaml")))
@@ -149,6 +169,9 @@ impl Roles {
         for role in &caller.roles {
             let Some(role) = self.0["roles"].get(role) else { continue };
             if !names(&role["networks"]).iter().any(|name| caller.networks.iter().any(|here| here == name)) {
+                continue;
+            }
+            if !certified(&role["certificate"], caller.certificate.as_ref()) {
                 continue;
             }
             for grant in role["grants"].as_array().into_iter().flatten() {

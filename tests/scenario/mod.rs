@@ -128,6 +128,7 @@ impl Scenario {
             networks: vec!["local".to_owned()],
             purpose: text("purpose"),
             case: text("case"),
+            certificate: None,
         }
     }
 

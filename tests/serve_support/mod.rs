@@ -10,7 +10,7 @@ use std::time::Duration;
 use huxiang::base::code::ErrorCode;
 use huxiang::base::fault::{Faults, SourceText};
 use huxiang::identify::{Identity, Verifier, mint};
-use huxiang::model::config::{GatewayConfig, Pem, TlsConfig};
+use huxiang::model::config::{ClientCertificates, ForwardedCertificate, GatewayConfig, Pem, TlsConfig};
 use huxiang::serve::{self, Answer, Gateway, GraphqlRequest, Outcome};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
@@ -82,6 +82,10 @@ pub struct Options {
     pub shutdown_ms: u64,
     pub connections_max: usize,
     pub tls: Option<(String, String)>,
+    pub client_ca: Option<String>,
+    pub client_certificates: ClientCertificates,
+    /// The authority of certificates that the listed proxies forward in `client-cert`.
+    pub forwarded_ca: Option<String>,
 }
 
 impl Default for Options {
@@ -96,6 +100,9 @@ impl Default for Options {
             shutdown_ms: 5_000,
             connections_max: 100,
             tls: None,
+            client_ca: None,
+            client_certificates: ClientCertificates::Optional,
+            forwarded_ca: None,
         }
     }
 }
@@ -124,11 +131,18 @@ impl Running {
         config.limits.read_timeout_ms = options.read_timeout_ms;
         config.limits.shutdown_ms = options.shutdown_ms;
         config.limits.connections_max = options.connections_max;
+        config.forwarded_certificate = options.forwarded_ca.map(|ca| {
+            let header = "client-cert".parse().unwrap();
+            ForwardedCertificate { header, ca: Pem::Text(ca.into()) }
+        });
         let gateway = Arc::new(Recorder { seen: Mutex::default(), ready: AtomicBool::new(true) });
         let verifier = Arc::new(Verifier::load(&config).unwrap());
         let app = serve::app(&config, verifier, Arc::clone(&gateway)).unwrap();
         let tls = options.tls.map(|(cert, key)| {
-            serve::acceptor(&TlsConfig { cert: Pem::Text(cert.into()), key: Pem::Text(key.into()) }).unwrap()
+            let client_ca = options.client_ca.map(|ca| Pem::Text(ca.into()));
+            let (cert, key) = (Pem::Text(cert.into()), Pem::Text(key.into()));
+            let client_certificates = options.client_certificates;
+            serve::acceptor(&TlsConfig { cert, key, client_ca, client_certificates }).unwrap()
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

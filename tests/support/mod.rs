@@ -99,6 +99,7 @@ pub fn caller(role: &str, claims: Value) -> Identity {
         networks: vec![network.to_owned()],
         purpose: None,
         case: None,
+        certificate: None,
     }
 }
 

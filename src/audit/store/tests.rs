@@ -34,6 +34,7 @@ fn record(id: &str) -> AuditRecord {
         networks: vec!["gov".to_owned()],
         purpose: Some("help".to_owned()),
         case: None,
+        certificate: None,
     };
     AuditRecord::new(id, &identity)
 }

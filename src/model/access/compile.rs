@@ -7,7 +7,7 @@ use regex::Regex;
 use serde_saphyr::Spanned;
 
 use super::format::{self, RolesFile};
-use super::{Access, CompiledRelation, Grant, RelationId, Role, SlotSet};
+use super::{Access, CertificateRule, CompiledRelation, Grant, RelationId, Role, SlotSet};
 use crate::base::fault::{self, Faults, Place, SourceText};
 use crate::model::contract::{Contract, Shape, SlotId};
 use crate::model::mask::Mask;
@@ -72,6 +72,7 @@ impl Compiler<'_> {
                 self.fault(yaml::place_of(network), format!("there is no network `{}`", network.value), hint);
             }
         }
+        let certificate = role.certificate.as_ref().map(|rule| self.certificate(rule));
         let mut grants = Vec::new();
         for grant in &role.grants {
             if let Some(grant) = self.grant(name, grant) {
@@ -83,8 +84,18 @@ impl Compiler<'_> {
             name: name.into(),
             title: role.title.as_str().into(),
             networks: role.networks.iter().map(|network| network.value.as_str().into()).collect(),
+            certificate,
             grants,
         });
+    }
+
+    fn certificate(&mut self, rule: &Spanned<CertificateRule>) -> CertificateRule {
+        let CertificateRule(asked) = &rule.value;
+        for name in asked.san.iter().filter(|name| !CertificateRule::NAMES.iter().any(|kind| name.starts_with(kind))) {
+            let hint = format!("an alternative name starts with one of {}", CertificateRule::NAMES.join(" "));
+            self.fault(yaml::span(rule), format!("no certificate can have the name `{name}`"), hint);
+        }
+        rule.value.clone()
     }
 
     fn grant(&mut self, role: &str, grant: &Spanned<format::Grant>) -> Option<Grant> {

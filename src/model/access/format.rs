@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use super::CertificateRule;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RolesFile {
@@ -18,6 +20,8 @@ pub struct Role {
     pub title: String,
     /// Networks of `gateway.yaml` from which the role counts.
     pub networks: Vec<Spanned<String>>,
+    /// `required`, or what must stand in the client certificate of the connection.
+    pub certificate: Option<Spanned<CertificateRule>>,
     #[serde(default)]
     pub grants: Vec<Spanned<Grant>>,
 }

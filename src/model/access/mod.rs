@@ -3,6 +3,7 @@
 //! A grant is role × relation × network × purpose → slots, with masks. Which of a caller's grants count is decided
 //! once a request ([`Access::active`]); [`Rights`] then tells, per relation, the slots the caller may have.
 
+mod certificate;
 mod compile;
 mod format;
 mod rights;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+pub use certificate::{CertificateFields, CertificateRule, ClientCertificate};
 pub use compile::load;
 pub use rights::{Denied, Rights, RowRights};
 pub use set::SlotSet;
@@ -38,6 +40,8 @@ pub struct Role {
     pub title: Arc<str>,
     /// Names of `networks` in `gateway.yaml`; the role counts only there. Empty: nowhere.
     pub networks: Vec<Arc<str>>,
+    /// The role counts only over a connection with such a client certificate.
+    pub certificate: Option<CertificateRule>,
     /// Indexes into [`Access::grants`].
     pub grants: Vec<usize>,
 }
@@ -74,6 +78,8 @@ pub struct Presented<'a> {
     pub case: Option<&'a str>,
     /// Purposes the token is limited to, where it names any.
     pub purposes_allowed: Option<&'a [String]>,
+    /// The client certificate of the caller's connection.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 impl Access {
@@ -89,11 +95,14 @@ impl Access {
         active
     }
 
-    /// The caller's roles that count for this request: known here, and granted in one of its networks.
+    /// The caller's roles that count for this request: known here, granted in one of its networks,
+    /// and with the client certificate that the role asks for.
     pub fn counting<'s>(&'s self, presented: Presented<'s>) -> impl Iterator<Item = &'s Role> {
-        self.roles.iter().filter(move |role| presented.roles.iter().any(|name| **name == *role.name)).filter(
-            move |role| role.networks.iter().any(|network| presented.networks.iter().any(|name| **name == **network)),
-        )
+        let named = move |role: &&Role| presented.roles.iter().any(|name| **name == *role.name);
+        let here = move |role: &&Role| {
+            role.networks.iter().any(|network| presented.networks.iter().any(|name| **name == **network))
+        };
+        self.roles.iter().filter(named).filter(here).filter(move |role| role.certificate_counts(presented))
     }
 
     pub fn relation(&self, id: RelationId) -> Option<&CompiledRelation> {
@@ -102,6 +111,12 @@ impl Access {
 
     pub fn role(&self, name: &str) -> Option<&Role> {
         self.roles.iter().find(|role| &*role.name == name)
+    }
+}
+
+impl Role {
+    fn certificate_counts(&self, presented: Presented) -> bool {
+        self.certificate.as_ref().is_none_or(|rule| rule.holds(presented.certificate))
     }
 }
 

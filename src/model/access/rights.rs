@@ -82,6 +82,8 @@ pub enum Denied {
     Class(Arc<str>),
     /// A role of the caller's has it, from other networks.
     Network { role: Arc<str> },
+    /// A role of the caller's has it, over connections with a client certificate that the role names.
+    Certificate { role: Arc<str> },
     /// A role of the caller's has it for a purpose that was not declared.
     Purpose { role: Arc<str>, purposes: Vec<Arc<str>> },
     /// A role of the caller's has it with a case number, and none that fits was given.
@@ -95,6 +97,12 @@ impl fmt::Display for Denied {
         match self {
             Self::Class(class) => write!(f, "needs a grant of the data class `{class}`"),
             Self::Network { role } => write!(f, "the role `{role}` does not count from this network"),
+            Self::Certificate { role } => {
+                write!(
+                    f,
+                    "the role `{role}` counts only over a connection with the client certificate that it asks for"
+                )
+            }
             Self::Purpose { role, purposes } => {
                 write!(f, "the role `{role}` gives it for the purpose {}", Listed(purposes))
             }
@@ -124,6 +132,7 @@ impl Access {
         let mut nearest: Option<Denied> = None;
         for role in self.roles.iter().filter(|role| presented.roles.iter().any(|name| **name == *role.name)) {
             let here = role.networks.iter().any(|network| presented.networks.iter().any(|name| **name == **network));
+            let certified = role.certificate_counts(presented);
             for grant in role
                 .grants
                 .iter()
@@ -133,6 +142,8 @@ impl Access {
                 let role = Arc::clone(&role.name);
                 if !here {
                     nearest.get_or_insert(Denied::Network { role });
+                } else if !certified {
+                    nearest = Some(Denied::Certificate { role });
                 } else if !grant.purpose_counts(presented) {
                     nearest = Some(Denied::Purpose { role, purposes: grant.purposes.clone() });
                 } else if !grant.case_counts(presented) {

@@ -11,6 +11,7 @@ use serde_saphyr::Spanned;
 pub struct ConfigFile {
     pub listen: Spanned<String>,
     pub tls: Option<TlsFiles>,
+    pub forwarded_certificate: Option<ForwardedCertificateEntry>,
     #[serde(default)]
     pub issuers: Vec<IssuerEntry>,
     #[serde(default)]
@@ -32,6 +33,15 @@ pub struct ConfigFile {
 pub struct TlsFiles {
     pub cert: Spanned<String>,
     pub key: Spanned<String>,
+    pub client_ca: Option<Spanned<String>>,
+    pub client_certificates: Option<Spanned<super::ClientCertificates>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardedCertificateEntry {
+    pub header: Spanned<String>,
+    pub ca: Spanned<String>,
 }
 
 #[derive(Debug, Deserialize)]

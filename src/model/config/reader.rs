@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use http::HeaderName;
 use ipnet::IpNet;
 use serde_saphyr::Spanned;
 
 use super::admin::AdminConfig;
 use super::{
-    AuditConfig, ClaimType, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, Limits, Networks, Pem, TlsConfig,
-    TokenAlgorithm, Variables, format,
+    AuditConfig, ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, Limits, Networks,
+    Pem, TlsConfig, TokenAlgorithm, Variables, format,
 };
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 use crate::model::yaml;
@@ -75,7 +76,8 @@ impl Reader<'_> {
         if listen.is_none() {
             self.fault(&file.listen, "this is not an address and port", "write for example `127.0.0.1:8080`");
         }
-        let tls = file.tls.map(|tls| TlsConfig { cert: self.pem(&tls.cert), key: self.pem(&tls.key) });
+        let tls = file.tls.as_ref().map(|tls| self.tls(tls));
+        let forwarded_certificate = file.forwarded_certificate.as_ref().and_then(|entry| self.forwarded(entry, &file));
         let claims: BTreeMap<String, ClaimType> =
             file.principal.claims.iter().map(|(name, kind)| (name.clone(), kind.value)).collect();
         let issuers = file.issuers.iter().filter_map(|entry| self.issuer(entry, &claims)).collect();
@@ -97,6 +99,7 @@ impl Reader<'_> {
         Some(GatewayConfig {
             listen: listen?,
             tls,
+            forwarded_certificate,
             issuers,
             networks: Networks { named, proxies },
             limits: file.limits,
@@ -105,6 +108,43 @@ impl Reader<'_> {
             audit: AuditConfig { store, key: key.as_bytes().into() },
             admin: file.admin.map(|entry| AdminConfig::read(entry, self.text, self.faults)),
         })
+    }
+
+    fn tls(&mut self, tls: &format::TlsFiles) -> TlsConfig {
+        if let (Some(asked), None) = (&tls.client_certificates, &tls.client_ca) {
+            let hint = "give `client_ca`, the PEM of the authorities whose certificates count";
+            self.faults.add(
+                self.text,
+                yaml::span(asked),
+                "client certificates are asked for without `client_ca`",
+                hint,
+            );
+        }
+        TlsConfig {
+            cert: self.pem(&tls.cert),
+            key: self.pem(&tls.key),
+            client_ca: tls.client_ca.as_ref().map(|at| self.pem(at)),
+            client_certificates: tls.client_certificates.as_ref().map(|asked| asked.value).unwrap_or_default(),
+        }
+    }
+
+    fn forwarded(
+        &mut self,
+        entry: &format::ForwardedCertificateEntry,
+        file: &format::ConfigFile,
+    ) -> Option<ForwardedCertificate> {
+        if file.proxies.is_empty() {
+            let hint = "list the proxies that set it under `proxies`; from anybody else the header is not looked at";
+            self.fault(&entry.header, "no proxy is listed that could forward a certificate", hint);
+        }
+        let ca = self.pem(&entry.ca);
+        match HeaderName::try_from(entry.header.value.as_str()) {
+            Ok(header) => Some(ForwardedCertificate { header, ca }),
+            Err(_) => {
+                self.fault(&entry.header, "this is not a header's name", "write for example `Client-Cert` (RFC 9440)");
+                None
+            }
+        }
     }
 
     fn issuer(&mut self, entry: &format::IssuerEntry, claims: &BTreeMap<String, ClaimType>) -> Option<Issuer> {

@@ -69,3 +69,17 @@ fn networks_hold_mapped_addresses_too() {
     assert_eq!(config.networks.of("10.9.9.9".parse().unwrap()), ["office"]);
     assert!(config.networks.of("10.2.0.1".parse().unwrap()).is_empty());
 }
+
+#[test]
+fn client_certificates_need_an_authority_and_forwarded_ones_a_proxy_and_a_header() {
+    let text = format!(
+        "listen: 127.0.0.1:1\ntls: {{cert: '${{DEMO_ISSUER_PUBLIC_KEY}}', key: '${{DEMO_ISSUER_PUBLIC_KEY}}', \
+         client_certificates: required}}\nforwarded_certificate: {{header: 'no header', ca: none.pem}}\n{AUDIT}"
+    );
+    let faults = parse(&text).unwrap_err();
+    for part in ["without `client_ca`", "no proxy is listed", "not a header's name", "no file `none.pem`"] {
+        assert!(faults.contains(part), "{part} in {faults}");
+    }
+    let text = text.replace("required", "perhaps").replace("no header", "client-cert");
+    assert!(parse(&text).unwrap_err().contains("unknown variant `perhaps`"));
+}

@@ -1,0 +1,63 @@
+//! Keys and tokens of issuers.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+pub struct Key {
+    pub id: Option<String>,
+    pair: rcgen::KeyPair,
+}
+
+impl Key {
+    pub fn new(id: Option<&str>) -> Self {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        Self { id: id.map(str::to_owned), pair }
+    }
+
+    pub fn public_pem(&self) -> String {
+        self.pair.public_key_pem()
+    }
+
+    pub fn private_pem(&self) -> String {
+        self.pair.serialize_pem()
+    }
+
+    pub fn jwk(&self) -> Value {
+        let der: String = self.public_pem().lines().filter(|line| !line.starts_with('-')).collect();
+        let der = STANDARD.decode(der).unwrap();
+        let mut jwk =
+            json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "x": URL_SAFE_NO_PAD.encode(&der[der.len() - 32..])});
+        if let Some(id) = &self.id {
+            jwk["kid"] = json!(id);
+        }
+        jwk
+    }
+
+    /// Signed with this key, naming its id.
+    pub fn sign(&self, claims: &Value) -> String {
+        let header = Header { kid: self.id.clone(), ..Header::new(Algorithm::EdDSA) };
+        encode(&header, claims, &EncodingKey::from_ed_pem(self.private_pem().as_bytes()).unwrap()).unwrap()
+    }
+}
+
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// A clerk's claims, with changes; null takes one away.
+pub fn clerk(change: Value) -> Value {
+    let mut claims = json!({"iss": "https://id", "aud": "huxiang", "sub": "zhang", "iat": now(), "exp": now() + 600,
+        "roles": ["clerk"]});
+    for (name, value) in change.as_object().unwrap() {
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        } else {
+            claims[name] = value.clone();
+        }
+    }
+    claims
+}
