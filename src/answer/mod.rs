@@ -89,8 +89,7 @@ struct Executed {
 impl Gateway {
     /// Connects the sources and opens the audit store.
     pub async fn start(snapshot: Snapshot) -> Result<Self, StartError> {
-        let audit =
-            AuditStore::open(&snapshot.config.audit.store).await.map_err(|error| StartError(error.to_string()))?;
+        let audit = AuditStore::open(&snapshot.config.audit).await.map_err(|error| StartError(error.to_string()))?;
         let subjects = SubjectKey::new(Arc::clone(&snapshot.config.audit.key));
         let cursors = CursorSeal::new(&snapshot.config.audit.key);
         let shared = Shared::default();

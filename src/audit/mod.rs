@@ -2,9 +2,17 @@
 //!
 //! Records hold no values. Households and persons stand in them only as keyed HMACs.
 
+mod chain;
+mod key;
+mod reader;
 mod record;
+mod segment;
 mod store;
+mod verify;
 mod writer;
 
-pub use record::{Access, AuditRecord, Outcome, SourceCall, SubjectKey, Who, timestamp};
-pub use store::{AuditError, AuditStore, ChainFault, Receipt, verify_chain};
+pub use key::SubjectKey;
+pub use reader::{Entry, PAGE_MAX, Page, ReadError, Reader, Search};
+pub use record::{Access, AuditRecord, Kind, Outcome, SourceCall, Who, timestamp};
+pub use store::{AuditError, AuditStore, Head, Receipt};
+pub use verify::{ChainFault, verify_chain};

@@ -1,22 +1,69 @@
 //! What one audit record says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
-use serde::Serialize;
-use sha2::Sha256;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::base::code::ErrorCode;
 use crate::identify::Identity;
 
-/// One request, from the audit's side. Serialised as one JSON document; its shape is `v`.
-#[derive(Debug, Clone, Serialize)]
+/// What a record tells of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Kind {
+    /// A request and its answer.
+    #[default]
+    Request,
+    /// A write, before it is forwarded.
+    Intent,
+    /// How the write ended whose intent is `of`.
+    Outcome,
+    /// One frame of a stream that `of` opened.
+    Frame,
+    /// An approval was asked for, given, refused or withdrawn.
+    Approval,
+    /// A break-glass access was reviewed.
+    BreakGlassReview,
+    /// A token or a principal's tokens were revoked.
+    Revocation,
+    /// Something else was done through the admin API or the command line.
+    Admin,
+    /// Records were taken out of the store to be read elsewhere.
+    Export,
+    /// Segments past their time were removed.
+    Retention,
+}
+
+impl Kind {
+    /// As it stands in the records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "REQUEST",
+            Self::Intent => "INTENT",
+            Self::Outcome => "OUTCOME",
+            Self::Frame => "FRAME",
+            Self::Approval => "APPROVAL",
+            Self::BreakGlassReview => "BREAK_GLASS_REVIEW",
+            Self::Revocation => "REVOCATION",
+            Self::Admin => "ADMIN",
+            Self::Export => "EXPORT",
+            Self::Retention => "RETENTION",
+        }
+    }
+}
+
+/// One request or event, from the audit's side. Serialised as one JSON document; its shape is `v`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AuditRecord {
     /// Version of this shape.
     pub v: u32,
+    pub kind: Kind,
+    /// The record that this one goes on from: a write's intent, a stream's opening.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<i64>,
     /// When the request came, +08:00, milliseconds.
     pub time: String,
     pub request_id: String,
@@ -38,20 +85,24 @@ pub struct AuditRecord {
     /// The error codes of the answer, each once.
     pub errors: BTreeSet<ErrorCode>,
     pub duration_ms: u64,
+    /// What an event was about, by names of the caller's choice. Never a household's value; ids only as keyed digests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, Value>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     pub id: String,
     pub issuer: String,
 }
 
 /// What was done with the same fields of one or more households or persons. Fields are slots or item numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Access {
     /// Entity type.
     pub entity: String,
-    /// From [`SubjectKey::subject`].
+    /// From [`super::SubjectKey::subject`].
     pub subjects: BTreeSet<String>,
     /// The relations under which the caller had it.
     pub relations: BTreeSet<String>,
@@ -62,7 +113,7 @@ pub struct Access {
     pub used: BTreeSet<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SourceCall {
     pub source: String,
     pub calls: u32,
@@ -70,7 +121,7 @@ pub struct SourceCall {
     pub outcomes: BTreeMap<String, u32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Outcome {
     /// Everything asked for was answered.
@@ -87,6 +138,8 @@ impl AuditRecord {
         let who = identity.principal.as_ref();
         Self {
             v: 1,
+            kind: Kind::Request,
+            of: None,
             time: timestamp(Timestamp::now()),
             request_id: request_id.to_owned(),
             who: who.map(|principal| Who { id: principal.id.clone(), issuer: principal.issuer.clone() }),
@@ -102,7 +155,19 @@ impl AuditRecord {
             outcome: Outcome::Answered,
             errors: BTreeSet::new(),
             duration_ms: 0,
+            details: BTreeMap::new(),
         }
+    }
+
+    /// A record of something done that is no query: an approval, a revocation, a look into the records.
+    pub fn event(kind: Kind, request_id: &str, identity: &Identity, operation: &str) -> Self {
+        Self { kind, operation: Some(operation.to_owned()), ..Self::new(request_id, identity) }
+    }
+
+    /// With one more detail (see [`Self::details`]).
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
     }
 
     /// Adds what was done with one household or person (`access.subjects` is filled in from `subject`).
@@ -141,33 +206,4 @@ impl AuditRecord {
 pub fn timestamp(at: Timestamp) -> String {
     let zone = TimeZone::fixed(Offset::constant(8));
     at.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
-}
-
-/// The key that stands between a subject in the records and its id.
-#[derive(Clone)]
-pub struct SubjectKey(Arc<[u8]>);
-
-impl SubjectKey {
-    pub fn new(key: Arc<[u8]>) -> Self {
-        Self(key)
-    }
-
-    /// HMAC-SHA256 of entity type and id, hex. The same id gives the same text, so that one household's readers
-    /// can be found by whoever has the key.
-    pub fn subject(&self, entity: &str, id: &str) -> String {
-        // An HMAC takes a key of any length; without one the subject would be guessable, so it is left empty.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
-        mac.update(entity.as_bytes());
-        mac.update(b"\0");
-        mac.update(id.as_bytes());
-        hex(&mac.finalize().into_bytes())
-    }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }

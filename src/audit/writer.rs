@@ -1,87 +1,230 @@
 //! The one task that writes: whatever waits goes into one transaction, and is acknowledged after its commit.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jiff::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use super::store::{AuditError, Opened, Receipt, Waiting, chain, connect, receipt};
+use super::chain::chain;
+use super::reader::Reader;
+use super::record::timestamp;
+use super::segment::{self, Opened};
+use super::store::{AuditError, Head, Receipt, Waiting};
+use crate::model::config::{AuditConfig, ChainHash};
 
 /// Records in one transaction.
 const GROUP_MAX: usize = 256;
+/// How often a group is tried again because another process has begun a new segment meanwhile.
+const CLOSED_TRIES_MAX: usize = 3;
 
-/// Runs until the last [`super::AuditStore`] is gone and the queue is empty.
-pub async fn run(path: PathBuf, opened: Opened, mut queue: mpsc::Receiver<Waiting>, healthy: Arc<AtomicBool>) {
-    let mut current = Some(opened);
-    let mut group = Vec::with_capacity(GROUP_MAX);
-    while queue.recv_many(&mut group, GROUP_MAX).await > 0 {
-        let result = write(&path, &mut current, &group).await;
-        healthy.store(result.is_ok(), Ordering::Relaxed);
-        match result {
-            Ok(receipts) => {
-                for (waiting, receipt) in group.drain(..).zip(receipts) {
-                    let _ = waiting.ack.send(Ok(receipt));
+/// Where and how records are written, and what was written last.
+pub(super) struct Writer {
+    store: PathBuf,
+    algorithm: ChainHash,
+    rotate_bytes: u64,
+    rotate_monthly: bool,
+    open: Option<Opened>,
+    head: watch::Sender<Head>,
+    healthy: Arc<AtomicBool>,
+}
+
+/// What a transaction came to.
+enum Committed {
+    Done(Vec<Receipt>, Head),
+    /// Another process has closed this segment.
+    Closed,
+}
+
+impl Writer {
+    pub async fn open(
+        config: &AuditConfig,
+        healthy: Arc<AtomicBool>,
+    ) -> Result<(Self, watch::Receiver<Head>), AuditError> {
+        let mut opened = segment::open_newest(&config.store, config.hash).await?;
+        let (head, heads) = watch::channel(head_of(&mut opened).await?);
+        let writer = Self {
+            store: config.store.clone(),
+            algorithm: config.hash,
+            rotate_bytes: config.rotate_bytes(),
+            rotate_monthly: config.rotate_monthly,
+            open: Some(opened),
+            head,
+            healthy,
+        };
+        Ok((writer, heads))
+    }
+
+    /// Runs until the last [`super::AuditStore`] is gone and the queue is empty.
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        while queue.recv_many(&mut group, GROUP_MAX).await > 0 {
+            let result = self.write(&group).await;
+            self.healthy.store(result.is_ok(), Ordering::Relaxed);
+            match result {
+                Ok(receipts) => {
+                    for (waiting, receipt) in group.drain(..).zip(receipts) {
+                        let _ = waiting.ack.send(Ok(receipt));
+                    }
                 }
-            }
-            Err(error) => {
-                tracing::error!(%error, records = group.len(), "requests are refused");
-                current = None;
-                for waiting in group.drain(..) {
-                    let _ = waiting.ack.send(Err(error.clone()));
+                Err(error) => {
+                    tracing::error!(%error, records = group.len(), "requests are refused");
+                    self.open = None;
+                    for waiting in group.drain(..) {
+                        let _ = waiting.ack.send(Err(error.clone()));
+                    }
                 }
             }
         }
+        if let Some(opened) = self.open {
+            let _ = opened.connection.close().await;
+        }
     }
-    if let Some(opened) = current {
-        let _ = opened.connection.close().await;
+
+    async fn write(&mut self, group: &[Waiting]) -> Result<Vec<Receipt>, AuditError> {
+        for _ in 0..CLOSED_TRIES_MAX {
+            let mut opened = self.opened().await?;
+            let committed = commit(&mut opened, group).await?;
+            if !opened.is_in_place() {
+                return Err(opened.moved().await);
+            }
+            match committed {
+                Committed::Done(receipts, head) => {
+                    self.open = Some(opened);
+                    self.head.send_replace(head);
+                    return Ok(receipts);
+                }
+                Committed::Closed => {}
+            }
+        }
+        Err(AuditError("other processes begin one segment after the other".to_owned()))
+    }
+
+    /// The segment to write to; opened anew after a fault, so that the store mends itself once its cause is gone.
+    async fn opened(&mut self) -> Result<Opened, AuditError> {
+        let opened = match self.open.take() {
+            Some(opened) if opened.is_in_place() => opened,
+            Some(opened) => return Err(opened.moved().await),
+            None => {
+                let opened = segment::open_newest(&self.store, self.algorithm).await?;
+                self.is_the_same_store(&opened).await?;
+                opened
+            }
+        };
+        self.rotated(opened).await
+    }
+
+    /// A store that lacks what was written to it is another one, or lost its tail.
+    async fn is_the_same_store(&self, opened: &Opened) -> Result<(), AuditError> {
+        let known = self.head.borrow().clone();
+        let lost = || {
+            AuditError(format!(
+                "{} does not hold record {}, which was written to it; put the store back as it was",
+                opened.path.display(),
+                known.seq
+            ))
+        };
+        if opened.about.store != *known.store {
+            return Err(lost());
+        }
+        if known.seq == 0 {
+            return Ok(());
+        }
+        let found = Reader::new(&self.store).entry(known.seq).await.map_err(|error| AuditError(error.to_string()))?;
+        let same = found.is_some_and(|entry| entry.hash == super::key::hex(&known.hash));
+        if same { Ok(()) } else { Err(lost()) }
+    }
+
+    /// Begins a new segment where the open one is full or of another month.
+    async fn rotated(&self, mut opened: Opened) -> Result<Opened, AuditError> {
+        let is_used = self.head.borrow().seq >= opened.about.first_seq;
+        if !is_used || !(self.is_of_another_month(&opened) || is_full(&mut opened, self.rotate_bytes).await?) {
+            return Ok(opened);
+        }
+        segment::close(&mut opened).await?;
+        tracing::info!(segment = opened.about.number, "the audit store begins a new segment");
+        segment::begin_after(&self.store, opened, self.algorithm).await
+    }
+
+    fn is_of_another_month(&self, opened: &Opened) -> bool {
+        let month = |time: &str| time.get(..7).map(str::to_owned);
+        self.rotate_monthly && month(&opened.about.opened) != month(&timestamp(Timestamp::now()))
     }
 }
 
-/// Opens anew after a fault, so that the store mends itself once its cause is gone.
-async fn write(path: &Path, current: &mut Option<Opened>, group: &[Waiting]) -> Result<Vec<Receipt>, AuditError> {
-    if current.as_ref().is_some_and(|opened| !opened.is_still_at(path)) {
-        *current = None;
-        return Err(AuditError(format!("{} was moved, deleted or replaced", path.display())));
-    }
-    let mut opened = match current.take() {
-        Some(opened) => opened,
-        None => connect(path).await?,
-    };
-    let receipts = commit(&mut opened.connection, group).await?;
-    if !opened.is_still_at(path) {
-        return Err(AuditError(format!("{} was moved, deleted or replaced", path.display())));
-    }
-    *current = Some(opened);
-    Ok(receipts)
+async fn is_full(opened: &mut Opened, bytes_max: u64) -> Result<bool, AuditError> {
+    let size = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+    let bytes: i64 = sqlx::query_scalar(size).fetch_one(&mut opened.connection).await?;
+    Ok(u64::try_from(bytes).unwrap_or(0) >= bytes_max)
 }
 
-async fn commit(connection: &mut SqliteConnection, group: &[Waiting]) -> Result<Vec<Receipt>, AuditError> {
+async fn head_of(opened: &mut Opened) -> Result<Head, AuditError> {
+    let (seq, hash) = last(&mut opened.connection, opened.about.first_seq, &opened.about.prev).await?;
+    Ok(head(opened, seq, hash))
+}
+
+fn head(opened: &Opened, seq: i64, hash: Vec<u8>) -> Head {
+    let about = &opened.about;
+    Head { store: about.store.as_str().into(), segment: about.number, seq, hash, algorithm: about.algorithm }
+}
+
+/// The newest record's number and hash; in an empty segment, those that the one before ended with.
+async fn last(connection: &mut SqliteConnection, first_seq: i64, prev: &[u8]) -> Result<(i64, Vec<u8>), AuditError> {
+    let newest = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1");
+    Ok(match newest.fetch_optional(connection).await? {
+        Some(row) => (row.try_get("seq")?, row.try_get("hash")?),
+        None => (first_seq - 1, prev.to_vec()),
+    })
+}
+
+async fn commit(opened: &mut Opened, group: &[Waiting]) -> Result<Committed, AuditError> {
+    let about = opened.about.clone();
     // IMMEDIATE: the last row is read under the write lock, so that two gateways on one file keep one chain.
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let last = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1");
-    let (mut seq, mut prev) = match last.fetch_optional(&mut *transaction).await? {
-        Some(row) => (row.try_get::<i64, _>("seq")?, row.try_get::<Vec<u8>, _>("hash")?),
-        None => (0, Vec::new()),
-    };
+    let mut transaction = opened.connection.begin_with("BEGIN IMMEDIATE").await?;
+    let closed = sqlx::query_scalar("SELECT closed IS NOT NULL FROM segment").fetch_one(&mut *transaction).await?;
+    if closed {
+        return Ok(Committed::Closed);
+    }
+    let (mut seq, mut prev) = last(&mut transaction, about.first_seq, &about.prev).await?;
     let mut receipts = Vec::with_capacity(group.len());
     for waiting in group {
         seq += 1;
-        let hash = chain(&prev, seq, &waiting.json);
-        let insert = "INSERT INTO audit (seq, time, request_id, record, prev, hash) VALUES (?, ?, ?, ?, ?, ?)";
-        sqlx::query(insert)
-            .bind(seq)
-            .bind(&waiting.time)
-            .bind(&waiting.request_id)
-            .bind(&waiting.json)
-            .bind(&prev)
-            .bind(&hash)
-            .execute(&mut *transaction)
-            .await?;
-        receipts.push(receipt(seq, &hash));
+        let hash = chain(about.algorithm, &prev, seq, &waiting.json);
+        insert(&mut transaction, seq, waiting, about.algorithm, &prev, &hash).await?;
+        receipts.push(Receipt::new(seq, &hash));
         prev = hash;
     }
     transaction.commit().await?;
-    Ok(receipts)
+    Ok(Committed::Done(receipts, head(opened, seq, prev)))
+}
+
+/// The record, and by which subjects it is found.
+async fn insert(
+    transaction: &mut SqliteConnection,
+    seq: i64,
+    waiting: &Waiting,
+    algorithm: ChainHash,
+    prev: &[u8],
+    hash: &[u8],
+) -> Result<(), AuditError> {
+    let insert = "INSERT INTO audit (seq, time, kind, request_id, record, algorithm, prev, hash) \
+                  VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    sqlx::query(insert)
+        .bind(seq)
+        .bind(&waiting.time)
+        .bind(waiting.kind)
+        .bind(&waiting.request_id)
+        .bind(&waiting.json)
+        .bind(algorithm.as_str())
+        .bind(prev)
+        .bind(hash)
+        .execute(&mut *transaction)
+        .await?;
+    if let Some(subjects) = &waiting.subjects {
+        let index = "INSERT OR IGNORE INTO subject (subject, seq) SELECT unhex(value), ? FROM json_each(?)";
+        sqlx::query(index).bind(seq).bind(subjects).execute(transaction).await?;
+    }
+    Ok(())
 }

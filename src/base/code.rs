@@ -1,9 +1,9 @@
 //! The closed list of error codes that callers see, and the states of an item.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why a request, a source's fields or a single field has no value. Closed: a client may match on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ErrorCode {
     /// The body, the JSON or a parameter is not what GraphQL over HTTP asks for.

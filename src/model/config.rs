@@ -1,6 +1,7 @@
 //! `config/gateway.yaml`: listener, TLS, token issuers, networks, limits and the audit store, checked at load.
 
 pub mod admin;
+mod audit;
 mod format;
 mod reader;
 
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use http::HeaderName;
 use ipnet::IpNet;
 use serde::Deserialize;
+
+pub use audit::{AuditConfig, ChainHash};
 
 use super::yaml;
 use crate::base::fault::{Faults, SourceText, read};
@@ -202,20 +205,6 @@ pub struct GraphqlConfig {
     /// A folder of `<sha256 in hex>.graphql`, which clients name by `documentId`.
     pub trusted_documents: Option<PathBuf>,
     pub introspection: bool,
-}
-
-#[derive(Clone)]
-pub struct AuditConfig {
-    /// An SQLite file.
-    pub store: PathBuf,
-    /// The key of the subjects' HMACs.
-    pub key: Arc<[u8]>,
-}
-
-impl std::fmt::Debug for AuditConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuditConfig").field("store", &self.store).finish_non_exhaustive()
-    }
 }
 
 impl GatewayConfig {

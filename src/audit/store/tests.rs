@@ -1,7 +1,13 @@
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Row, SqliteConnection};
 
 use super::*;
-use crate::audit::{Access, SubjectKey};
+use crate::audit::{Access, ChainFault, Kind, Search, SubjectKey, timestamp, verify_chain};
 use crate::base::code::ErrorCode;
 use crate::identify::Identity;
 
@@ -18,6 +24,14 @@ impl Folder {
 
     fn file(&self) -> PathBuf {
         self.0.join("audit.sqlite")
+    }
+
+    fn config(&self) -> AuditConfig {
+        AuditConfig::new(&self.file(), &[7; 32])
+    }
+
+    async fn edit(&self, segment: &str) -> SqliteConnection {
+        SqliteConnectOptions::new().filename(self.0.join(segment)).connect().await.unwrap()
     }
 }
 
@@ -48,7 +62,7 @@ async fn stored(path: &Path) -> Vec<String> {
 #[tokio::test]
 async fn a_record_is_there_for_others_once_it_is_acknowledged() {
     let folder = Folder::new("ack");
-    let store = AuditStore::open(&folder.file()).await.unwrap();
+    let store = AuditStore::open(&folder.config()).await.unwrap();
     for n in 1..=3_i64 {
         let receipt = store.append(record(&format!("r{n}"))).await.unwrap();
         assert_eq!(receipt.seq, n);
@@ -64,8 +78,8 @@ async fn a_record_is_there_for_others_once_it_is_acknowledged() {
 #[tokio::test]
 async fn records_written_at_once_all_get_their_own_row_and_one_chain() {
     let folder = Folder::new("group");
-    let one = AuditStore::open(&folder.file()).await.unwrap();
-    let two = AuditStore::open(&folder.file()).await.unwrap();
+    let one = AuditStore::open(&folder.config()).await.unwrap();
+    let two = AuditStore::open(&folder.config()).await.unwrap();
     let all = (0..400).map(|n| {
         let store = if n % 2 == 0 { one.clone() } else { two.clone() };
         async move { store.append(record(&format!("r{n}"))).await.unwrap().seq }
@@ -79,11 +93,11 @@ async fn records_written_at_once_all_get_their_own_row_and_one_chain() {
 async fn a_chain_goes_on_after_a_restart_and_a_changed_or_missing_row_is_found() {
     let folder = Folder::new("chain");
     for n in 0..4 {
-        let store = AuditStore::open(&folder.file()).await.unwrap();
+        let store = AuditStore::open(&folder.config()).await.unwrap();
         store.append(record(&format!("r{n}"))).await.unwrap();
     }
     assert_eq!(verify_chain(&folder.file()).await.unwrap().unwrap().seq, 4);
-    let mut other = SqliteConnectOptions::new().filename(folder.file()).connect().await.unwrap();
+    let mut other = folder.edit("audit.sqlite").await;
     sqlx::query("UPDATE audit SET record = replace(record, 'help', 'none') WHERE seq = 2")
         .execute(&mut other)
         .await
@@ -94,34 +108,132 @@ async fn a_chain_goes_on_after_a_restart_and_a_changed_or_missing_row_is_found()
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_once_the_file_is_gone_and_the_store_mends_when_it_is_back() {
+async fn nothing_is_acknowledged_while_the_file_is_gone_and_the_store_mends_when_it_is_back() {
     let folder = Folder::new("gone");
-    let store = AuditStore::open(&folder.file()).await.unwrap();
+    let store = AuditStore::open(&folder.config()).await.unwrap();
     store.append(record("r1")).await.unwrap();
-    for name in ["audit.sqlite", "audit.sqlite-wal", "audit.sqlite-shm"] {
-        let _ = std::fs::remove_file(folder.0.join(name));
+    let away = folder.0.join("away");
+    std::fs::create_dir(&away).unwrap();
+    let names = ["audit.sqlite", "audit.sqlite-wal", "audit.sqlite-shm"];
+    for name in names {
+        let _ = std::fs::rename(folder.0.join(name), away.join(name));
     }
-    std::fs::create_dir(folder.file()).unwrap();
-    for _ in 0..2 {
-        assert!(store.append(record("r2")).await.is_err());
+    for _ in 0..3 {
+        assert!(store.append(record("r2")).await.is_err(), "nor into a new, empty store in its place");
         assert!(!store.is_healthy());
     }
-    std::fs::remove_dir(folder.file()).unwrap();
-    assert_eq!(store.append(record("r3")).await.unwrap().seq, 1);
+    let _ = std::fs::remove_file(folder.file());
+    for name in names {
+        let _ = std::fs::rename(away.join(name), folder.0.join(name));
+    }
+    assert_eq!(store.append(record("r3")).await.unwrap().seq, 2);
     assert!(store.is_healthy());
+    assert_eq!(verify_chain(&folder.file()).await.unwrap().unwrap().seq, 2);
+}
+
+#[tokio::test]
+async fn a_store_that_lost_its_tail_while_it_was_away_is_not_written_to() {
+    let folder = Folder::new("behind");
+    let store = AuditStore::open(&folder.config()).await.unwrap();
+    for n in 0..3 {
+        store.append(record(&format!("r{n}"))).await.unwrap();
+    }
+    let away = folder.0.join("audit.away");
+    std::fs::rename(folder.file(), &away).unwrap();
+    assert!(store.append(record("r3")).await.is_err());
+    std::fs::rename(&away, folder.file()).unwrap();
+    let mut other = folder.edit("audit.sqlite").await;
+    sqlx::query("DELETE FROM audit WHERE seq = 3").execute(&mut other).await.unwrap();
+    drop(other);
+    let error = store.append(record("r4")).await.unwrap_err().to_string();
+    assert!(error.contains("does not hold record 3"), "{error}");
+}
+
+#[tokio::test]
+async fn segments_follow_each_other_and_another_hash_begins_a_new_one() {
+    let folder = Folder::new("segments");
+    let large = "x".repeat(4 << 10);
+    let mut config = AuditConfig { rotate_mb: 1, ..folder.config() };
+    let store = AuditStore::open(&config).await.unwrap();
+    for n in 0..300 {
+        store.append(record(&format!("{n} {large}"))).await.unwrap();
+    }
+    drop(store);
+    assert!(folder.0.join("audit.000003.sqlite").exists() && !folder.0.join("audit.000004.sqlite").exists());
+    config.hash = ChainHash::Sm3;
+    let store = AuditStore::open(&config).await.unwrap();
+    let receipt = store.append(record("last")).await.unwrap();
+    assert_eq!((receipt.seq, store.head().borrow().segment), (301, 4));
+    assert_eq!(verify_chain(&folder.file()).await.unwrap().unwrap(), receipt);
+    let mut other = folder.edit("audit.000004.sqlite").await;
+    let row = sqlx::query("SELECT algorithm FROM audit").fetch_one(&mut other).await.unwrap();
+    assert_eq!(row.get::<&str, _>(0), "sm3");
+    let all = store.reader().search(&Search { first: 1_000, ..Search::default() }).await.unwrap();
+    assert_eq!((all.entries.len(), all.has_more), (301, false));
+    assert_eq!(store.reader().after(298, 10).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_segment_that_another_process_has_closed_is_left_for_the_next() {
+    let folder = Folder::new("closed");
+    let one = AuditStore::open(&folder.config()).await.unwrap();
+    one.append(record("r1")).await.unwrap();
+    let two = AuditStore::open(&AuditConfig { hash: ChainHash::Sm3, ..folder.config() }).await.unwrap();
+    two.append(record("r2")).await.unwrap();
+    assert_eq!(one.append(record("r3")).await.unwrap().seq, 3);
+    assert_eq!(verify_chain(&folder.file()).await.unwrap().unwrap().seq, 3);
+}
+
+#[tokio::test]
+async fn records_are_found_by_subject_kind_and_time_a_page_at_a_time() {
+    let folder = Folder::new("reader");
+    let key = SubjectKey::new([7; 32].as_slice().into());
+    let store = AuditStore::open(&folder.config()).await.unwrap();
+    let start = Timestamp::now() - SignedDuration::from_hours(10);
+    for n in 0..10_i64 {
+        let mut record = record(&format!("r{n}"));
+        record.time = timestamp(start + SignedDuration::from_hours(n));
+        let access = Access { entity: "Household".to_owned(), ..Access::default() };
+        record.add(key.subject("Household", if n % 2 == 0 { "even" } else { "odd" }), access.clone());
+        record.add(key.subject("Household", "all"), access);
+        if n == 4 {
+            record.kind = Kind::Approval;
+        }
+        store.append(record).await.unwrap();
+    }
+    let reader = store.reader();
+    let found = async |search: Search| {
+        let page = reader.search(&search).await.unwrap();
+        (page.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), page.has_more)
+    };
+    let even = Search { subject: Some(key.subject("Household", "even")), first: 3, ..Search::default() };
+    assert_eq!(found(even.clone()).await, (vec![9, 7, 5], true));
+    assert_eq!(found(Search { before: Some(5), ..even.clone() }).await, (vec![3, 1], false));
+    let to = Some(start + SignedDuration::from_hours(4));
+    assert_eq!(found(Search { to, ..even.clone() }).await, (vec![3, 1], false));
+    assert_eq!(found(Search { from: to, ..even.clone() }).await, (vec![9, 7, 5], false));
+    let nobody = Some(key.subject("Person", "even"));
+    assert_eq!(found(Search { subject: nobody, ..even }).await, (vec![], false));
+    let approvals = Search { kinds: vec![Kind::Approval], first: 5, ..Search::default() };
+    assert_eq!(found(approvals).await, (vec![5], false));
+    let between = reader.between(start + SignedDuration::from_hours(2), start + SignedDuration::from_hours(5)).unwrap();
+    let between: Vec<i64> = between.map_ok(|entry| entry.seq).try_collect().await.unwrap();
+    assert_eq!(between, [3, 4, 5]);
+    assert_eq!(reader.entry(7).await.unwrap().unwrap().record.request_id, "r6");
+    assert!(reader.entry(11).await.unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_store_that_refuses_the_row_refuses_the_request() {
     let folder = Folder::new("refuse");
-    let store = AuditStore::open(&folder.file()).await.unwrap();
-    let mut other = SqliteConnectOptions::new().filename(folder.file()).connect().await.unwrap();
+    let store = AuditStore::open(&folder.config()).await.unwrap();
+    let mut other = folder.edit("audit.sqlite").await;
     let full = "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END";
     sqlx::query(full).execute(&mut other).await.unwrap();
     assert!(store.append(record("r1")).await.unwrap_err().to_string().contains("disk full"));
     sqlx::query("DROP TRIGGER full").execute(&mut other).await.unwrap();
     assert!(store.append(record("r2")).await.is_ok());
-    assert!(AuditStore::open(&folder.0).await.is_err(), "a folder is no store");
+    assert!(AuditStore::open(&AuditConfig::new(&folder.0, &[7; 32])).await.is_err(), "a folder is no store");
 }
 
 #[cfg(unix)]
@@ -129,7 +241,7 @@ async fn a_store_that_refuses_the_row_refuses_the_request() {
 async fn the_file_is_its_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new("mode");
-    let _store = AuditStore::open(&folder.file()).await.unwrap();
+    let _store = AuditStore::open(&folder.config()).await.unwrap();
     assert_eq!(std::fs::metadata(folder.file()).unwrap().permissions().mode() & 0o777, 0o600);
 }
 

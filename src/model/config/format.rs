@@ -86,6 +86,9 @@ pub struct PrincipalEntry {
 pub struct AuditEntry {
     pub store: Spanned<String>,
     pub key: Spanned<String>,
+    pub hash: Option<Spanned<String>>,
+    pub rotate_mb: Option<Spanned<u32>>,
+    pub rotate_monthly: Option<bool>,
 }
 
 /// Roles of `roles.yaml` by what they may do at the gateway's own API; absent: there is none.

@@ -11,8 +11,8 @@ use serde_saphyr::Spanned;
 
 use super::admin::AdminConfig;
 use super::{
-    AuditConfig, ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, Limits, Networks,
-    Pem, TlsConfig, TokenAlgorithm, Variables, format,
+    ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, Limits, Networks, Pem, TlsConfig,
+    TokenAlgorithm, Variables, format,
 };
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 use crate::model::yaml;
@@ -25,12 +25,12 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn fault(&mut self, at: &Spanned<String>, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn fault(&mut self, at: &Spanned<String>, message: impl Into<String>, hint: impl Into<String>) {
         self.faults.add(self.text, yaml::place_of(at), message, hint);
     }
 
     /// The text with its variables filled in; a missing variable is a fault.
-    fn fill(&mut self, at: &Spanned<String>) -> String {
+    pub(super) fn fill(&mut self, at: &Spanned<String>) -> String {
         let mut out = String::new();
         let mut rest = at.value.as_str();
         while let Some((before, after)) = rest.split_once("${") {
@@ -53,11 +53,11 @@ impl Reader<'_> {
         out
     }
 
-    fn path(&mut self, at: &Spanned<String>) -> PathBuf {
+    pub(super) fn path(&mut self, at: &Spanned<String>) -> PathBuf {
         self.base.join(self.fill(at))
     }
 
-    fn pem(&mut self, at: &Spanned<String>) -> Pem {
+    pub(super) fn pem(&mut self, at: &Spanned<String>) -> Pem {
         let text = self.fill(at);
         if text.trim_start().starts_with("-----BEGIN") {
             return Pem::Text(text.into());
@@ -90,11 +90,7 @@ impl Reader<'_> {
             trusted_documents: file.graphql.trusted_documents.as_ref().map(|at| self.path(at)),
             introspection: file.graphql.introspection,
         };
-        let store = self.path(&file.audit.store);
-        let key = self.fill(&file.audit.key);
-        if key.len() < 32 {
-            self.fault(&file.audit.key, "the audit key is shorter than 32 bytes", "make one: `openssl rand -hex 32`");
-        }
+        let audit = self.audit(&file.audit);
         self.limits(&file.limits);
         Some(GatewayConfig {
             listen: listen?,
@@ -105,7 +101,7 @@ impl Reader<'_> {
             limits: file.limits,
             graphql,
             claims,
-            audit: AuditConfig { store, key: key.as_bytes().into() },
+            audit,
             admin: file.admin.map(|entry| AdminConfig::read(entry, self.text, self.faults)),
         })
     }
