@@ -7,6 +7,7 @@ mod certificate;
 mod keys;
 mod mint;
 mod network;
+pub mod rate;
 mod token;
 
 use std::net::IpAddr;
@@ -54,6 +55,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// A visitor at an address that is in no network.
+    pub fn at(address: IpAddr) -> Self {
+        Self { principal: None, address, networks: Vec::new(), purpose: None, case: None, certificate: None }
+    }
+
     /// The principal's roles; without a token, `public` alone.
     pub fn roles(&self) -> Vec<&str> {
         match &self.principal {

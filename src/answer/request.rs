@@ -24,6 +24,8 @@ pub enum Outcome {
     Ok,
     /// Not executed: the answer has no `data`.
     RequestError(ErrorCode),
+    /// Not executed now: too much was asked within a minute.
+    TryLater { retry_after_s: u64 },
 }
 
 #[derive(Debug, Clone)]
@@ -36,7 +38,13 @@ pub struct Answer {
 impl Answer {
     /// The answer to a request that is refused as a whole.
     pub fn refused(error: &RequestError, request_id: &str) -> Self {
-        let extensions = json!({ "code": error.code, "requestId": request_id });
+        let (status, extensions) = match error.retry_after_s {
+            Some(seconds) => (
+                Outcome::TryLater { retry_after_s: seconds },
+                json!({ "code": error.code, "requestId": request_id, "retryAfterSeconds": seconds }),
+            ),
+            None => (Outcome::RequestError(error.code), json!({ "code": error.code, "requestId": request_id })),
+        };
         let errors: Vec<Value> = if error.details.is_empty() {
             vec![json!({ "message": error.message, "extensions": extensions })]
         } else {
@@ -50,6 +58,6 @@ impl Answer {
                 .collect()
         };
         let body = json!({ "errors": errors, "extensions": { "requestId": request_id } });
-        Self { status: Outcome::RequestError(error.code), body: Bytes::from(body.to_string()) }
+        Self { status, body: Bytes::from(body.to_string()) }
     }
 }

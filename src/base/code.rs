@@ -14,6 +14,8 @@ pub enum ErrorCode {
     ValidationFailed,
     /// A limit on size, depth, aliases, tokens or upstream calls was passed.
     LimitExceeded,
+    /// The caller, its address or its network asks more than a minute allows.
+    RateLimited,
     /// No token, or one that is not accepted.
     Unauthenticated,
     /// No grant of the caller's gives this field here; the grant that would is named.
@@ -82,7 +84,7 @@ macro_rules! screaming {
 
 screaming!(ErrorCode,
     BadRequest => "BAD_REQUEST", ParseFailed => "PARSE_FAILED", ValidationFailed => "VALIDATION_FAILED",
-    LimitExceeded => "LIMIT_EXCEEDED", Unauthenticated => "UNAUTHENTICATED", Forbidden => "FORBIDDEN",
+    LimitExceeded => "LIMIT_EXCEEDED", RateLimited => "RATE_LIMITED", Unauthenticated => "UNAUTHENTICATED", Forbidden => "FORBIDDEN",
     SourceTimeout => "SOURCE_TIMEOUT", SourceUnreachable => "SOURCE_UNREACHABLE", SourceError => "SOURCE_ERROR",
     SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceBusy => "SOURCE_BUSY", ValueInvalid => "VALUE_INVALID",
     OutsideTerritory => "OUTSIDE_TERRITORY", InputMissing => "INPUT_MISSING",

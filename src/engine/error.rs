@@ -12,11 +12,19 @@ pub struct RequestError {
     pub message: String,
     /// Several faults of one document, each with line and column in it.
     pub details: Vec<(String, Option<(usize, usize)>)>,
+    /// Of [`ErrorCode::RateLimited`]: when it would pass.
+    pub retry_after_s: Option<u64>,
 }
 
 impl RequestError {
     pub fn new(code: ErrorCode, message: String) -> Self {
-        Self { code, message: shortened(message), details: Vec::new() }
+        Self { code, message: shortened(message), details: Vec::new(), retry_after_s: None }
+    }
+
+    /// Too much was asked within a minute; `of_what` says of what.
+    pub fn rate_limited(of_what: &str, retry_after_s: u64) -> Self {
+        let message = format!("too many {of_what} within a minute; try again in {retry_after_s} s");
+        Self { retry_after_s: Some(retry_after_s), ..Self::new(ErrorCode::RateLimited, message) }
     }
 
     /// One fault more of the document.

@@ -164,6 +164,13 @@ impl Verifier {
         if checked.binding.holds(certificate) { Ok(Some(checked.principal.clone())) } else { Err(AuthError::Binding) }
     }
 
+    /// Whether the token of an `Authorization` header was checked before and is kept: looking at it again costs nothing.
+    pub fn knows(&self, header: &[u8]) -> bool {
+        let token =
+            std::str::from_utf8(header).ok().and_then(|text| text.trim().split_once(' ')).map(|(_, token)| token);
+        token.is_some_and(|token| self.cache.contains_key(token.trim_start()))
+    }
+
     async fn check(&self, token: &str, now: u64) -> Result<Arc<Checked>, AuthError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(AuthError::Malformed);

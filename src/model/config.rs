@@ -3,6 +3,7 @@
 pub mod admin;
 mod audit;
 mod format;
+pub mod rates;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub struct GatewayConfig {
     pub issuers: Vec<Issuer>,
     pub networks: Networks,
     pub limits: Limits,
+    pub rates: rates::Rates,
     pub graphql: GraphqlConfig,
     /// The principal's claims that rules may read, with their types.
     pub claims: BTreeMap<String, ClaimType>,

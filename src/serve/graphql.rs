@@ -15,10 +15,10 @@ use futures::{FutureExt, StreamExt};
 
 use super::kind::{Kind, selected};
 use super::negotiate::{Media, accepted, is_json, names_graphql_response, status};
-use super::{
-    App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, Peer, RequestId, certificate, error_body, ids, request,
-};
+use super::{Answer, App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, Peer, RequestId, certificate, ids, request};
 use crate::base::code::ErrorCode;
+use crate::engine::error::RequestError;
+use crate::identify::rate::Busy;
 use crate::identify::{AuthError, ClientCertificate, Declared, Identity, Principal, caller_address};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -29,15 +29,18 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// A request refused before the engine saw it.
 struct Refusal {
     status: StatusCode,
-    code: ErrorCode,
-    message: String,
+    error: Box<RequestError>,
     /// A header the status asks for.
     header: Option<(HeaderName, String)>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, code: ErrorCode::BadRequest, message: message.into(), header: None }
+        Self::with_code(status, ErrorCode::BadRequest, message)
+    }
+
+    fn with_code(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { status, error: Box::new(RequestError::new(code, message.into())), header: None }
     }
 
     fn with(self, header: HeaderName, value: impl Into<String>) -> Self {
@@ -52,6 +55,14 @@ enum Api {
     Contract,
     /// The gateway's own API: by POST, and no trusted documents.
     Admin,
+}
+
+impl From<Busy> for Refusal {
+    fn from(busy: Busy) -> Self {
+        let error = Box::new(RequestError::rate_limited("requests", busy.retry_after_s));
+        Self { status: StatusCode::TOO_MANY_REQUESTS, error, header: None }
+            .with(header::RETRY_AFTER, busy.retry_after_s.to_string())
+    }
 }
 
 pub async fn handle<G: Gateway>(
@@ -75,9 +86,9 @@ async fn respond<G: Gateway>(app: &App<G>, id: &str, api: Api, request: Request)
     match answer(app, id, api, media, request).await {
         Ok(response) => response,
         Err(refusal) => {
-            tracing::info!(request_id = %id, status = refusal.status.as_u16(), reason = %refusal.message, "refused");
+            tracing::info!(request_id = %id, status = refusal.status.as_u16(), reason = %refusal.error.message, "refused");
             let media = media.unwrap_or(Media::Json);
-            let mut out = response(refusal.status, media, error_body(refusal.code, &refusal.message, id));
+            let mut out = response(refusal.status, media, Answer::refused(&refusal.error, id).body);
             if let Some((name, value)) = refusal.header
                 && let Ok(value) = HeaderValue::from_str(&value)
             {
@@ -103,8 +114,11 @@ async fn answer<G: Gateway>(
     })?;
     check_headers(&parts, is_get, app.limits.body_bytes_max)?;
     let address = address(app, &parts)?;
-    let certificate = certificate::of_caller(app, &parts, address).map_err(|error| unauthenticated(&error))?;
-    let principal = principal(app, &parts.headers, certificate.as_deref()).await?;
+    let certificate = certificate::of_caller(app, &parts, address).map_err(|error| rejected(app, address, &error))?;
+    let principal = principal(app, address, &parts.headers, certificate.as_deref()).await?;
+    let networks = app.networks.of(address);
+    let identity = Identity { principal, networks, certificate, ..Identity::at(address) };
+    app.requests.take(&identity, 1)?;
     let sent = if is_get { request::from_uri(&parts.uri) } else { request::from_body(&read(app, body).await?) };
     let sent = sent.map_err(bad)?;
     let sent = trusted(app, api, sent, is_get)?;
@@ -115,9 +129,8 @@ async fn answer<G: Gateway>(
     }
     let header = |name: &HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
     let declared = Declared::from(&sent.extensions, header(&PURPOSE), header(&CASE)).map_err(bad)?;
-    let networks = app.networks.of(address);
     let Declared { purpose, case } = declared;
-    let identity = Identity { principal, address, networks, purpose, case, certificate };
+    let identity = Identity { purpose, case, ..identity };
     let trace = ids::traceparent(parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
     Ok(ask(app, id, api, media, identity, sent, trace).await)
 }
@@ -159,8 +172,8 @@ fn check_headers(parts: &Parts, is_get: bool, body_bytes_max: usize) -> Result<(
 
 fn too_large(body_bytes_max: usize) -> Refusal {
     let message = format!("the body is larger than {body_bytes_max} bytes");
-    let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message);
-    Refusal { code: ErrorCode::LimitExceeded, ..refusal }.with(header::CONNECTION, "close")
+    Refusal::with_code(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::LimitExceeded, message)
+        .with(header::CONNECTION, "close")
 }
 
 fn bad(message: impl Into<String>) -> Refusal {
@@ -174,26 +187,36 @@ fn address<G>(app: &App<G>, parts: &Parts) -> Result<IpAddr, Refusal> {
     caller_address(peer, forwarded.into_iter(), &app.networks).map_err(|error| bad(error.to_string()))
 }
 
+/// Who the token speaks for. Once the address has no requests left, only tokens checked before are looked at, so that
+/// nobody can have signatures checked for ever.
 async fn principal<G>(
     app: &App<G>,
+    address: IpAddr,
     headers: &HeaderMap,
     certificate: Option<&ClientCertificate>,
 ) -> Result<Option<Principal>, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (first, second) = (values.next(), values.next());
+    if first.is_some_and(|header| !app.verifier.knows(header.as_bytes())) {
+        app.requests.is_spent(address)?;
+    }
     let checked = match second {
         Some(_) => Err(AuthError::NotBearer),
         None => app.verifier.authenticate(first.map(HeaderValue::as_bytes), certificate).await,
     };
-    checked.map_err(|error| unauthenticated(&error))
+    checked.map_err(|error| rejected(app, address, &error))
 }
 
-fn unauthenticated(error: &impl std::fmt::Display) -> Refusal {
+/// What is shown is not accepted: it counts against the address, as a request that shows nothing does.
+fn rejected<G>(app: &App<G>, address: IpAddr, error: &impl std::fmt::Display) -> Refusal {
+    if let Err(busy) = app.requests.take_rejected(address) {
+        return busy.into();
+    }
     let message = error.to_string();
     let challenge =
         format!("Bearer realm=\"huxiang\", error=\"invalid_token\", error_description=\"{}\"", plain(&message));
-    let refusal = Refusal::new(StatusCode::UNAUTHORIZED, message);
-    Refusal { code: ErrorCode::Unauthenticated, ..refusal }.with(header::WWW_AUTHENTICATE, challenge)
+    Refusal::with_code(StatusCode::UNAUTHORIZED, ErrorCode::Unauthenticated, message)
+        .with(header::WWW_AUTHENTICATE, challenge)
 }
 
 /// Without the characters that a quoted string may not hold.
@@ -263,19 +286,23 @@ async fn ask<G: Gateway>(
             Api::Admin => app.gateway.admin(identity, sent, id.to_owned()).await,
         }
     };
-    let (outcome, body) = match tokio::time::timeout(limit, AssertUnwindSafe(asked).catch_unwind()).await {
-        Ok(Ok(answer)) => (answer.status, answer.body),
-        Ok(Err(_)) => {
-            tracing::error!(request_id = %id, "answering panicked");
-            let code = ErrorCode::Internal;
-            (Outcome::RequestError(code), error_body(code, "a fault of the gateway; name the request id", id))
-        }
-        Err(_) => {
-            let code = ErrorCode::DeadlineExceeded;
-            (Outcome::RequestError(code), error_body(code, "the request took too long; ask for less", id))
-        }
-    };
+    let Answer { status: outcome, body } =
+        match tokio::time::timeout(limit, AssertUnwindSafe(asked).catch_unwind()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => {
+                tracing::error!(request_id = %id, "answering panicked");
+                let message = "a fault of the gateway; tell the operator the request id".to_owned();
+                Answer::refused(&RequestError::new(ErrorCode::Internal, message), id)
+            }
+            Err(_) => {
+                let message = "the request took too long; ask for less".to_owned();
+                Answer::refused(&RequestError::new(ErrorCode::DeadlineExceeded, message), id)
+            }
+        };
     let mut out = response(status(outcome, media), media, body);
+    if let Outcome::TryLater { retry_after_s } = outcome {
+        out.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
+    }
     if out.status() == StatusCode::UNAUTHORIZED {
         out.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"huxiang\""));
     }

@@ -22,13 +22,11 @@ use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::routing::{any, get};
-use bytes::Bytes;
-use serde_json::json;
 
 pub use crate::answer::{Answer, GraphqlRequest, Outcome};
 pub use listen::{acceptor, run, stop_signal};
 
-use crate::base::code::ErrorCode;
+use crate::identify::rate::Meter;
 use crate::identify::{ClientCertificate, ForwardedCertificates, Identity, Verifier};
 use crate::model::config::{GatewayConfig, Limits, Networks};
 use documents::Documents;
@@ -95,6 +93,7 @@ struct App<G> {
     /// The header in which listed proxies forward client certificates, and what verifies them.
     forwarded: Option<(HeaderName, ForwardedCertificates)>,
     limits: Limits,
+    requests: Meter,
     documents: Documents,
     get_queries: bool,
 }
@@ -113,6 +112,7 @@ pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway:
         networks: config.networks.clone(),
         forwarded: config.forwarded_certificate.as_ref().map(certificate::forwarded).transpose()?,
         limits: config.limits.clone(),
+        requests: Meter::of_requests(&config.rates),
         documents,
         get_queries: config.graphql.get_queries,
     });
@@ -156,12 +156,6 @@ async fn around<G: Gateway>(
         headers.insert(REQUEST_ID, value);
     }
     response
-}
-
-/// The JSON of a response with one error and no data.
-fn error_body(code: ErrorCode, message: &str, request_id: &str) -> Bytes {
-    let error = json!({"message": message, "extensions": {"code": code.as_str(), "requestId": request_id}});
-    json!({ "errors": [error] }).to_string().into()
 }
 
 /// How long the engine may take beyond its own deadline before the gateway gives up on it.

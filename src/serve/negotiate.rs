@@ -85,7 +85,11 @@ fn is_utf8(charset: &str) -> bool {
 /// The status of an engine's answer. `application/json` says 200 for whatever a well-formed request got, because an
 /// intermediary might have made any other; only a refused caller and the gateway's own faults show.
 pub fn status(outcome: Outcome, media: Media) -> StatusCode {
-    let Outcome::RequestError(code) = outcome else { return StatusCode::OK };
+    let code = match outcome {
+        Outcome::Ok => return StatusCode::OK,
+        Outcome::TryLater { .. } => return StatusCode::TOO_MANY_REQUESTS,
+        Outcome::RequestError(code) => code,
+    };
     match (code, media) {
         (ErrorCode::Unauthenticated, _) => StatusCode::UNAUTHORIZED,
         (ErrorCode::AuditUnavailable, _) => StatusCode::SERVICE_UNAVAILABLE,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use huxiang::base::code::ErrorCode;
 use huxiang::base::fault::{Faults, SourceText};
 use huxiang::identify::{Identity, Verifier, mint};
+use huxiang::model::config::rates::Rates;
 use huxiang::model::config::{ClientCertificates, ForwardedCertificate, GatewayConfig, Pem, TlsConfig};
 use huxiang::serve::{self, Answer, Gateway, GraphqlRequest, Outcome};
 use serde_json::{Map, json};
@@ -86,6 +87,7 @@ pub struct Options {
     pub client_certificates: ClientCertificates,
     /// The authority of certificates that the listed proxies forward in `client-cert`.
     pub forwarded_ca: Option<String>,
+    pub rates: Rates,
 }
 
 impl Default for Options {
@@ -103,6 +105,7 @@ impl Default for Options {
             client_ca: None,
             client_certificates: ClientCertificates::Optional,
             forwarded_ca: None,
+            rates: Rates::default(),
         }
     }
 }
@@ -126,6 +129,7 @@ impl Running {
         if options.no_proxies {
             config.networks.proxies.clear();
         }
+        config.rates = options.rates;
         config.limits.body_bytes_max = 65_536;
         config.limits.request_timeout_ms = options.request_timeout_ms;
         config.limits.read_timeout_ms = options.read_timeout_ms;
@@ -225,8 +229,12 @@ fn config() -> GatewayConfig {
 }
 
 pub fn token(roles: &[&str]) -> String {
+    token_of("zhang", roles)
+}
+
+pub fn token_of(id: &str, roles: &[&str]) -> String {
     let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
-    mint(&config().issuers[0], "zhang", &roles, &Map::new(), Duration::from_secs(60)).unwrap()
+    mint(&config().issuers[0], id, &roles, &Map::new(), Duration::from_secs(60)).unwrap()
 }
 
 pub fn sha256(text: &str) -> String {

@@ -21,6 +21,8 @@ pub struct ConfigFile {
     #[serde(default)]
     pub limits: super::Limits,
     #[serde(default)]
+    pub rates: super::rates::RatesEntry,
+    #[serde(default)]
     pub graphql: GraphqlEntry,
     #[serde(default)]
     pub principal: PrincipalEntry,

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde_saphyr::Spanned;
 
 use super::admin::AdminConfig;
+use super::rates::Rates;
 use super::{
     ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, Limits, Networks, Pem, TlsConfig,
     TokenAlgorithm, Variables, format,
@@ -92,6 +93,8 @@ impl Reader<'_> {
         };
         let audit = self.audit(&file.audit);
         self.limits(&file.limits);
+        let known = file.networks.keys().map(String::as_str);
+        let rates = Rates::read(&file.rates, known, self.text, self.faults);
         Some(GatewayConfig {
             listen: listen?,
             tls,
@@ -99,6 +102,7 @@ impl Reader<'_> {
             issuers,
             networks: Networks { named, proxies },
             limits: file.limits,
+            rates,
             graphql,
             claims,
             audit,
