@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use apollo_compiler::ast::{InputValueDefinition, Type};
-use apollo_compiler::schema::{ExtendedType, FieldDefinition, ObjectType};
-use apollo_compiler::{Node, Schema};
+use apollo_compiler::collections::{IndexMap, IndexSet};
+use apollo_compiler::schema::{Component, ComponentName, DirectiveList, ExtendedType, FieldDefinition};
+use apollo_compiler::{Name, Node, Schema};
 
 use super::{Done, load, text};
 use crate::base::fault::Faults;
@@ -62,7 +63,18 @@ fn schemas(old: &Schema, new: &Schema) -> Changes {
         match (before, new.types.get(name)) {
             (_, None) => changes.breaks.push(format!("type {name} is gone")),
             (ExtendedType::Object(before), Some(ExtendedType::Object(after))) => {
-                objects(name, before, after, &mut changes);
+                all_fields(name, &before.fields, &after.fields, &mut changes);
+                implements(name, &before.implements_interfaces, &after.implements_interfaces, &mut changes);
+                classes(name, class_of_type(&before.directives), class_of_type(&after.directives), &mut changes);
+            }
+            (ExtendedType::Interface(before), Some(ExtendedType::Interface(after))) => {
+                all_fields(name, &before.fields, &after.fields, &mut changes);
+                implements(name, &before.implements_interfaces, &after.implements_interfaces, &mut changes);
+                classes(name, class_of_type(&before.directives), class_of_type(&after.directives), &mut changes);
+            }
+            (ExtendedType::Union(before), Some(ExtendedType::Union(after))) => {
+                members(name, &before.members, &after.members, &mut changes);
+                classes(name, class_of_type(&before.directives), class_of_type(&after.directives), &mut changes);
             }
             (ExtendedType::Enum(before), Some(ExtendedType::Enum(after))) => {
                 for value in before.values.keys().filter(|value| !after.values.contains_key(*value)) {
@@ -90,17 +102,38 @@ fn schemas(old: &Schema, new: &Schema) -> Changes {
     changes
 }
 
-fn objects(name: &str, before: &ObjectType, after: &ObjectType, changes: &mut Changes) {
-    for (field, was) in &before.fields {
-        match after.fields.get(field) {
+type Fields = IndexMap<Name, Component<FieldDefinition>>;
+type Names = IndexSet<ComponentName>;
+
+fn all_fields(name: &str, before: &Fields, after: &Fields, changes: &mut Changes) {
+    for (field, was) in before {
+        match after.get(field) {
             None => changes.breaks.push(format!("{name}.{field}: the field is gone")),
             Some(is) => fields(&format!("{name}.{field}"), was, is, changes),
         }
     }
-    for (field, is) in after.fields.iter().filter(|(field, _)| !before.fields.contains_key(*field)) {
+    for (field, is) in after.iter().filter(|(field, _)| !before.contains_key(*field)) {
         changes.notes.push(format!("{name}.{field}: a new field, {}", is.ty));
     }
-    classes(name, class_of_type(before), class_of_type(after), changes);
+}
+
+/// Fragments on an interface apply to a type only as long as it implements it.
+fn implements(name: &str, before: &Names, after: &Names, changes: &mut Changes) {
+    for gone in before.difference(after) {
+        changes.breaks.push(format!("{name}: does not implement {gone} any more"));
+    }
+    for new in after.difference(before) {
+        changes.notes.push(format!("{name}: implements {new} now; clients of {new} need a default branch"));
+    }
+}
+
+fn members(name: &str, before: &Names, after: &Names, changes: &mut Changes) {
+    for gone in before.difference(after) {
+        changes.breaks.push(format!("{name}: {gone} is not one of its types any more"));
+    }
+    for new in after.difference(before) {
+        changes.notes.push(format!("{name}: {new} is one of its types now; clients need a default branch"));
+    }
 }
 
 fn fields(name: &str, was: &FieldDefinition, is: &FieldDefinition, changes: &mut Changes) {
@@ -172,8 +205,8 @@ fn inputs(
     }
 }
 
-fn class_of_type(object: &ObjectType) -> Option<String> {
-    object.directives.get("class").map(|class| class.node.to_string())
+fn class_of_type(directives: &DirectiveList) -> Option<String> {
+    directives.get("class").map(|class| class.node.to_string())
 }
 
 /// A change of class is no break of documents, but of who is answered.
@@ -226,6 +259,21 @@ mod tests {
             ("type Query { a: Int }", "type Query { a: [Int] }", "Query.a: Int becomes [Int]"),
             ("type Query { a: E } enum E { A B }", "type Query { a: E } enum E { A }", "E.B: the value is gone"),
             ("type Query { a(x: Int): Int }", "type Query { a: Int }", "Query.a(x): the argument is gone"),
+            (
+                "type Query { a: I } interface I { x: Int } type T implements I { x: Int }",
+                "type Query { a: I } interface I { x: Int } type T { x: Int }",
+                "T: does not implement I any more",
+            ),
+            (
+                "type Query { a: I } interface I { x: Int y: Int } type T implements I { x: Int y: Int }",
+                "type Query { a: I } interface I { x: Int } type T implements I { x: Int y: Int }",
+                "I.y: the field is gone",
+            ),
+            (
+                "type Query { a: U } union U = T | S type T { x: Int } type S { x: Int }",
+                "type Query { a: U } union U = T type T { x: Int } type S { x: Int }",
+                "U: S is not one of its types any more",
+            ),
             ("type Query { a: Int }", "type Query { a(x: Int!): Int }", "Query.a(x): a new argument that is required"),
             (
                 "type Query { a(x: Int): Int }",
@@ -251,6 +299,14 @@ mod tests {
             ("type Query { a: Int }", "type Query { a(x: Int! = 3): Int }"),
             ("type Query { a(x: Int!): Int }", "type Query { a(x: Int): Int }"),
             ("type Query { a: E } enum E { A }", "type Query { a: E } enum E { A B }"),
+            (
+                "type Query { a: U } union U = T type T { x: Int } type S { x: Int }",
+                "type Query { a: U } union U = T | S type T { x: Int } type S { x: Int }",
+            ),
+            (
+                "type Query { a: I } interface I { x: Int } type T { x: Int }",
+                "type Query { a: I } interface I { x: Int } type T implements I { x: Int }",
+            ),
         ] {
             let found = changed(old, new);
             assert!(found.breaks.is_empty() && found.notes.len() == 1, "{found:?}");

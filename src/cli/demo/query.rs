@@ -50,6 +50,7 @@ fn write(contract: &Contract, id: SlotId, wanted: &BTreeSet<SlotId>, out: &mut S
     if slot.hidden || !wanted.contains(&id) {
         return;
     }
+    out.push_str(if slot.is_type { "... on " } else { "" });
     out.push_str(&slot.name);
     if let Some(list) = &slot.list {
         out.push_str(&format!("(first: {})", list.first_max));

@@ -3,6 +3,7 @@
 use super::list;
 use super::pick::{Picked, pick};
 use super::read::{RowView, over_elements};
+use super::typed::Typed;
 use super::write::{Inside, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::combine::combine;
@@ -127,7 +128,10 @@ impl Writer<'_> {
                 }
                 Written::answered()
             }
-            Read::Object { at, inside } => match object_at(picked, *at, entry.required) {
+            Read::Object { at, inside, types } => match object_at(picked, *at, entry.required) {
+                Ok(raw) if let Some(types) = types => {
+                    self.typed(view, slot, raw, &Typed { inside, types, told }, selection)
+                }
                 Ok(Some(raw)) => self.element(view, raw, inside, told, &selection.children),
                 Ok(None) => {
                     self.null();
@@ -139,9 +143,9 @@ impl Writer<'_> {
                 Ok(found) => list::values(self, told, &found, conversion, split.as_deref()),
                 Err(_) => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
             },
-            Read::Objects { over, inside, only } => match over_elements(raw, picked, *over, entry.required) {
+            Read::Objects { over, inside, only, types } => match over_elements(raw, picked, *over, entry.required) {
                 Ok(found) => {
-                    let reading = list::Reading { over: *over, inside, only: only.as_ref() };
+                    let reading = list::Reading { over: *over, inside, only: only.as_ref(), types: types.as_ref() };
                     list::elements(self, view, slot, told, &found, reading, selection)
                 }
                 Err(_) => self.failed(told.bad(ErrorCode::SourceBadAnswer)),

@@ -8,6 +8,7 @@ use super::errors::Cause;
 use super::list;
 use super::pick::{Picked, pick, text_of};
 use super::read::RowView;
+use super::typed::Typed;
 use super::write::{Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::combine::combine;
@@ -137,12 +138,21 @@ impl Writer<'_> {
         match &entry.read {
             Read::Scalar { at, conversion } => self.combined(fetched, &parts, *at, conversion),
             Read::Constant(value) => self.constant(&parts, value),
-            Read::Object { at, inside } => self.first_object(view, fetched, &parts, *at, inside, selection),
+            Read::Object { at, inside, types: None } => {
+                self.first_object(view, fetched, &parts, *at, inside, selection)
+            }
+            Read::Object { at, inside, types: Some(types) } => {
+                let told = Told { source: fetched.endpoint.source, part: None };
+                match first_at(fetched, &parts, *at) {
+                    Ok(raw) => self.typed(view, slot, raw, &Typed { inside, types, told }, selection),
+                    Err(failure) => self.failed(failure),
+                }
+            }
             Read::Scalars { over, conversion, split } => {
                 list::scalars(self, fetched, &parts, *over, conversion, split.as_deref())
             }
-            Read::Objects { over, inside, only } => {
-                let reading = list::Reading { over: *over, inside, only: only.as_ref() };
+            Read::Objects { over, inside, only, types } => {
+                let reading = list::Reading { over: *over, inside, only: only.as_ref(), types: types.as_ref() };
                 list::objects(self, view, slot, fetched, &parts, reading, selection)
             }
             _ => {
@@ -268,6 +278,19 @@ impl Writer<'_> {
         self.null();
         Written::no_record()
     }
+}
+
+/// The first object at a place of the records.
+fn first_at<'p>(fetched: &Fetched<'_>, parts: &'p [PickedPart<'_>], at: usize) -> Result<Option<&'p str>, Failure> {
+    for part in parts {
+        for (_, picked) in part.records.as_ref().map_err(|failure| *failure)? {
+            let bad = |NotSo| Failure::unavailable(ErrorCode::SourceBadAnswer, fetched.endpoint.source);
+            if let Some(raw) = object_at(picked, at, fetched.entry.required).map_err(bad)? {
+                return Ok(Some(raw));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// With some instances silent, only an answer that no further one could change stands.

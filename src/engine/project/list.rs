@@ -7,6 +7,7 @@ use super::errors::{Cause, Segment};
 use super::fetched::{Fetched, PickedPart};
 use super::pick::{pick, text_of};
 use super::read::{Filling, RowView, over_elements, pieces};
+use super::typed;
 use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::{Converted, convert};
@@ -14,8 +15,8 @@ use crate::engine::frame::Failure;
 use crate::engine::operation::Selection;
 use crate::model::binding::Endpoint;
 use crate::model::binding::conversion::Conversion;
-use crate::model::binding::mapping::{Mapping, Over, Read, Test};
-use crate::model::contract::{Shape, Slot};
+use crate::model::binding::mapping::{Mapping, Over, Read, Test, Types};
+use crate::model::contract::{Shape, Slot, SlotId};
 
 /// Elements of a long list without `first`.
 const FIRST_DEFAULT: usize = 100;
@@ -26,6 +27,7 @@ pub(super) struct Reading<'m> {
     pub over: Over,
     pub inside: &'m Mapping,
     pub only: Option<&'m Test>,
+    pub types: Option<&'m Types>,
 }
 
 /// Whether an element is an object, as those of a list of objects are; null is none, and no error.
@@ -162,13 +164,22 @@ pub(super) fn elements(
     slot: &Slot,
     told: Told<'_>,
     found: &[&str],
-    Reading { inside, only, .. }: Reading<'_>,
+    Reading { inside, only, types, .. }: Reading<'_>,
     selection: &Selection,
 ) -> Written {
     if found.iter().any(|element| !is_object(element) && element.trim() != "null") {
         return writer.failed(told.bad(ErrorCode::SourceBadAnswer));
     }
-    let mut counted: Vec<&str> = found.iter().copied().filter(|element| counts(element, inside, only)).collect();
+    let mut counted = Vec::new();
+    for raw in found.iter().copied().filter(|element| counts(element, inside, only)) {
+        match types.map(|types| typed::type_of(raw, inside, types)).transpose() {
+            Ok(of) => counted.push(Element { raw, of }),
+            Err(_) => return writer.failed(told.bad(ErrorCode::ValueInvalid)),
+        }
+    }
+    // Elements of a type that is refused are left out before anything is counted.
+    let partly = types.is_some() && writer.refuse_types(view, slot);
+    counted.retain(|element| element.of.is_none_or(|of| writer.permitted(view, of)));
     let truncated = match cut(writer, view, slot, &mut counted, inside, selection) {
         Ok(truncated) => truncated,
         Err(written) => {
@@ -182,11 +193,19 @@ pub(super) fn elements(
             writer.out.push(b',');
         }
         writer.journal.enter(Segment::Index(at));
-        writer.element(view, element, inside, Told { part: None, ..told }, &selection.children);
+        let selected = element.of.map_or(&*selection.children, |of| typed::selected_of(selection, of));
+        writer.element(view, element.raw, inside, Told { part: None, ..told }, selected);
         writer.journal.leave();
     }
     writer.out.push(b']');
-    Written { truncated, ..Written::answered() }
+    // That all there is was left out must look like that there is nothing.
+    if partly && counted.is_empty() { Written::refused() } else { Written { truncated, ..Written::answered() } }
+}
+
+/// One element that counts, and which type it is of where the list's type is an interface or a union.
+struct Element<'e> {
+    raw: &'e str,
+    of: Option<SlotId>,
 }
 
 /// Applies `from`, `to` and `first` to a long list, latest first; says whether `first` left any out.
@@ -194,25 +213,34 @@ fn cut(
     writer: &mut Writer<'_>,
     view: &RowView<'_>,
     slot: &Slot,
-    found: &mut Vec<&str>,
+    found: &mut Vec<Element<'_>>,
     inside: &Mapping,
     selection: &Selection,
 ) -> Result<bool, Written> {
     let (Some(rule), Mode::Caller { variables, .. }) = (&slot.list, writer.mode) else { return Ok(false) };
     let argument = |name: &str| selection.argument(name, variables);
     let (from, to) = (argument("from").as_str(), argument("to").as_str());
-    if let Some(date) =
-        rule.date.as_ref().and_then(|name| writer.snapshot.contract.child(slot.entity, Some(slot.id), name))
-    {
-        if (from.is_some() || to.is_some())
-            && (!writer.permitted(view, date) || view.row.rights.masks.contains_key(&date))
-        {
+    if let Some(name) = &rule.date {
+        let contract = &writer.snapshot.contract;
+        // Each type of an interface or a union has its own.
+        let holders: Vec<SlotId> = match contract.is_abstract(slot.id) {
+            true => slot.children.iter().copied().filter(|of| writer.permitted(view, *of)).collect(),
+            false => vec![slot.id],
+        };
+        let dates = holders.iter().filter_map(|holder| contract.child(slot.entity, Some(*holder), name));
+        let untold =
+            dates.into_iter().find(|date| !writer.permitted(view, *date) || view.row.rights.masks.contains_key(date));
+        if let Some(date) = untold.filter(|_| from.is_some() || to.is_some()) {
             // To cut by a date that may not be read would tell the date.
             writer.refuse(date);
             return Err(Written::refused());
         }
-        let mut dated: Vec<(String, &str)> =
-            found.iter().map(|element| (date_of(element, inside, date), *element)).collect();
+        let day = |element: &Element<'_>| {
+            let holder = element.of.unwrap_or(slot.id);
+            let date = contract.child(slot.entity, Some(holder), name);
+            date.map_or_else(String::new, |date| date_of(element.raw, inside, date))
+        };
+        let mut dated: Vec<(String, Element<'_>)> = found.drain(..).map(|element| (day(&element), element)).collect();
         let within = |date: &str| {
             from.is_none_or(|from| until(date, from) >= until(from, date))
                 && to.is_none_or(|to| until(date, to) <= until(to, date))
@@ -245,7 +273,7 @@ fn until<'d>(date: &'d str, other: &str) -> &'d str {
 }
 
 /// The element's date in the contract's form; empty where there is none.
-fn date_of(element: &str, inside: &Mapping, date: crate::model::contract::SlotId) -> String {
+fn date_of(element: &str, inside: &Mapping, date: SlotId) -> String {
     let wanted = inside.wanted_terms(|slot| slot == date);
     let Some(Read::Scalar { at, conversion }) = inside.entry(date).map(|entry| &entry.read) else {
         return String::new();

@@ -10,4 +10,5 @@ mod items;
 mod list;
 pub mod pick;
 pub mod read;
+mod typed;
 pub mod write;

@@ -232,7 +232,7 @@ fn entry_texts(record: &str, mapping: &Mapping, entry: &Entry) -> Result<Vec<Arc
 /// The values of the last slot of `path`, down through the objects that the others are.
 fn texts_inside(record: &str, mapping: &Mapping, entry: &Entry, path: &[SlotId]) -> Result<Vec<Arc<str>>, NotJson> {
     let Some((next, rest)) = path.split_first() else { return entry_texts(record, mapping, entry) };
-    let Read::Object { at, inside } = &entry.read else { return Ok(Vec::new()) };
+    let Read::Object { at, inside, .. } = &entry.read else { return Ok(Vec::new()) };
     let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
     let picked = pick(record, mapping, &wanted)?;
     match (picked.get(*at), inside.entry(*next)) {
@@ -281,7 +281,7 @@ fn record_entities(
 ) -> Result<(), NotJson> {
     let text = std::str::from_utf8(record).map_err(|_| NotJson)?;
     match &entry.read {
-        Read::Objects { over, inside, only } => {
+        Read::Objects { over, inside, only, .. } => {
             let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
             let picked = pick(text, mapping, &wanted)?;
             for element in over_elements(text, &picked, *over, false)? {

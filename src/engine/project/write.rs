@@ -216,7 +216,7 @@ impl<'a> Writer<'a> {
             Inside::Row(view) => self.row_slot(view, slot, selection),
             Inside::Element { view, raw, mapping, picked, told } => match mapping.entry(slot.id) {
                 Some(entry) => self.element_entry(view, slot, entry, raw, picked, *told, selection),
-                None if slot.shape == Shape::Object => self.section(inside, slot, selection),
+                None if self.is_section(slot) => self.section(inside, slot, selection),
                 None => {
                     self.null();
                     Written::no_record()
@@ -264,12 +264,16 @@ impl<'a> Writer<'a> {
             }
             Filling::Answer(fetched) => self.fetched(view, slot, &fetched, selection),
             Filling::Derived(ladder) => derived::write(self, view, slot, ladder, selection),
-            Filling::Parts if slot.shape == Shape::Object => self.section(&Inside::Row(view), slot, selection),
+            Filling::Parts if self.is_section(slot) => self.section(&Inside::Row(view), slot, selection),
             Filling::Parts => {
                 self.null();
                 Written::no_record()
             }
         }
+    }
+
+    fn is_section(&self, slot: &Slot) -> bool {
+        slot.shape == Shape::Object && !self.snapshot.contract.is_abstract(slot.id)
     }
 
     /// An object that is nothing but its fields: null where it may be and none of them has a value.

@@ -188,7 +188,9 @@ impl Compiler<'_> {
             );
             return None;
         };
-        let inside_list = contract.above(slot).any(|above| matches!(contract.slot(above).shape, Shape::ObjectList));
+        let inside_list = contract
+            .above(slot)
+            .any(|above| matches!(contract.slot(above).shape, Shape::ObjectList) || contract.slot(above).is_type);
         let fits = matches!(contract.slot(slot).shape, Shape::Leaf(_))
             || (lists && matches!(contract.slot(slot).shape, Shape::LeafList(_)));
         if inside_list || !fits {
@@ -196,7 +198,7 @@ impl Compiler<'_> {
                 text,
                 yaml::place_of(path),
                 format!("`{}` cannot be an input of a call", path.value),
-                "a scalar field of the entity (for `key` also a list of scalars), not one inside a list of objects",
+                "a scalar field of the entity (for `key` also a list of scalars), not one inside a list of objects or a value of several types",
             );
             return None;
         }

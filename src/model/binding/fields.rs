@@ -52,37 +52,38 @@ impl FieldCompiler<'_> {
     pub fn fields(&mut self, fields: &Named<Field>, base: Base, mapping: &mut Mapping) {
         for (path, field) in fields {
             let place = Place { length: path.chars().count(), ..yaml::place(field) };
-            let Some(slot) = self.resolve(path, base, place) else { continue };
-            self.named.insert(slot);
-            let contract = self.contract;
-            let slot = contract.slot(slot);
-            if mapping.entry(slot.id).is_some() {
-                self.fault(place, format!("`{path}` stands here twice"), "one reading a field");
-                continue;
-            }
-            let mut short = None;
-            let full = written_out(field, &mut short);
-            if let Some(entry) = self.entry(slot, full, place, base, mapping) {
-                mapping.push(entry);
+            for slot in self.resolve(path, base, place) {
+                self.named.insert(slot);
+                let contract = self.contract;
+                let slot = contract.slot(slot);
+                if mapping.entry(slot.id).is_some() {
+                    self.fault(place, format!("`{path}` stands here twice"), "one reading a field");
+                    continue;
+                }
+                let mut short = None;
+                let full = written_out(field, &mut short);
+                if let Some(entry) = self.entry(slot, full, place, base, mapping) {
+                    mapping.push(entry);
+                }
             }
         }
     }
 
-    fn fault(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn fault(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
         self.faults.add(self.text, place, message, hint);
     }
 
-    fn resolve(&mut self, path: &str, base: Base, place: Place) -> Option<SlotId> {
-        let mut parent = base.parent;
-        let mut found = None;
-        for name in path.split('.') {
-            found = self.contract.child(base.entity, parent, name);
-            if found.is_none() {
-                break;
+    /// The slot that a path names; of a field of an interface or a union without a type before it: in every type.
+    fn resolve(&mut self, path: &str, base: Base, place: Place) -> Vec<SlotId> {
+        let starts = match base.parent.filter(|parent| self.contract.is_abstract(*parent)) {
+            Some(parent) => {
+                let types = self.contract.slot(parent).children.iter().copied().map(Some);
+                std::iter::once(Some(parent)).chain(types).collect()
             }
-            parent = found;
-        }
-        if found.is_none() {
+            None => vec![base.parent],
+        };
+        let found: Vec<SlotId> = starts.into_iter().filter_map(|start| self.below(path, base.entity, start)).collect();
+        if found.is_empty() {
             let contract = self.contract;
             let prefix = base.parent.map_or(String::new(), |slot| format!("{}.", contract.slot(slot).path));
             let known: Vec<&str> =
@@ -91,7 +92,16 @@ impl FieldCompiler<'_> {
             let hint = fault::did_you_mean(path, known, "fields are named by their dotted path in the contract");
             self.fault(place, format!("the contract has no field `{prefix}{path}` in `{entity}`"), hint);
         }
+        if found.iter().any(|slot| self.untold(*slot, base.parent)) {
+            let message = format!("`{path}` is inside a value of an interface or a union, and nothing tells its type");
+            self.fault(place, message, "bind the field whose type that is, with `type_at`, `types` and `fields`");
+            return Vec::new();
+        }
         found
+    }
+
+    fn below(&self, path: &str, entity: EntityId, start: Option<SlotId>) -> Option<SlotId> {
+        path.split('.').try_fold(start, |parent, name| self.contract.child(entity, parent, name).map(Some)).flatten()
     }
 
     fn entry(
@@ -102,6 +112,9 @@ impl FieldCompiler<'_> {
         base: Base,
         mapping: &mut Mapping,
     ) -> Option<Entry> {
+        if full.type_at.is_some() && !matches!(slot.shape, Shape::Object | Shape::ObjectList) {
+            self.one_type(slot, place);
+        }
         let read = match &slot.shape {
             Shape::Leaf(kind) => self.leaf(slot, kind, full, place, base, mapping)?,
             Shape::LeafList(kind) => {
@@ -210,7 +223,8 @@ impl FieldCompiler<'_> {
         let at = self.pointer(full.at.as_ref(), place, slot, "at", mapping)?;
         let mut inside = Mapping::default();
         self.fields(&full.fields, Base { parent: Some(slot.id), ..base }, &mut inside);
-        Some(Read::Object { at, inside: Box::new(inside) })
+        let types = self.types(slot, full, place, &mut inside)?;
+        Some(Read::Object { at, inside: Box::new(inside), types })
     }
 
     fn objects(
@@ -232,7 +246,8 @@ impl FieldCompiler<'_> {
         let mut inside = Mapping::default();
         self.fields(&full.fields, Base { per_instance: over == Over::Instances, ..inside_base }, &mut inside);
         let only = full.only.as_ref().and_then(|test| self.test(test, &mut inside));
-        Some(Read::Objects { over, inside: Box::new(inside), only })
+        let types = self.types(slot, full, place, &mut inside)?;
+        Some(Read::Objects { over, inside: Box::new(inside), only, types })
     }
 
     fn entities(

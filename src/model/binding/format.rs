@@ -453,6 +453,12 @@ pub struct FullField {
     pub fields: Named<Field>,
     /// Only elements for which this holds.
     pub only: Option<Test>,
+    /// For a field whose type is an interface or a union: where each value says which type it is of …
+    pub type_at: Option<Spanned<String>>,
+    /// … the types by what stands there …
+    pub types: Named<String>,
+    /// … and the type of a value of which anything else stands there; without it, such a value is the source's error.
+    pub otherwise: Option<Spanned<String>>,
 
     /// A code table of `config/codes/`: raw code → value.
     pub codes: Option<Spanned<String>>,

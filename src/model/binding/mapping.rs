@@ -49,12 +49,14 @@ pub enum Read {
     Object {
         at: Term,
         inside: Box<Mapping>,
+        types: Option<Types>,
     },
     /// A list of value objects, or of entities that the record describes.
     Objects {
         over: Over,
         inside: Box<Mapping>,
         only: Option<Test>,
+        types: Option<Types>,
     },
     /// An entity by its key.
     Reference {
@@ -96,6 +98,16 @@ pub struct Test {
     pub at: Term,
     pub is: Vec<String>,
     pub negated: bool,
+}
+
+/// Of which type a value of an interface or a union is: the slot of that type, by what stands in the value.
+#[derive(Debug)]
+pub struct Types {
+    /// A term of the mapping of what is inside.
+    pub at: Term,
+    pub by_text: HashMap<String, SlotId>,
+    /// The type of values of which the text says none of these.
+    pub otherwise: Option<SlotId>,
 }
 
 /// The pointers of a mapping by their segments.
@@ -172,11 +184,16 @@ impl Mapping {
 
     fn collect_pointers(&self, wanted: &impl Fn(SlotId) -> bool, base: &Pointer, out: &mut Vec<Pointer>) {
         for entry in self.entries.iter().filter(|entry| wanted(entry.slot)) {
-            let (term, inside, only) = match &entry.read {
-                Read::Object { at, inside } => (Some(*at), Some(inside), None),
-                Read::Objects { over, inside, only } => (over.term(), Some(inside), only.as_ref()),
-                Read::Scalar { at, .. } | Read::Reference { at, .. } => (Some(*at), None, None),
-                Read::Scalars { over, .. } | Read::References { over, .. } => (over.term(), None, None),
+            let (term, inside, told_by) = match &entry.read {
+                Read::Object { at, inside, types } => {
+                    (Some(*at), Some(inside), [None, types.as_ref().map(|types| types.at)])
+                }
+                Read::Objects { over, inside, only, types } => {
+                    let told_by = [only.as_ref().map(|test| test.at), types.as_ref().map(|types| types.at)];
+                    (over.term(), Some(inside), told_by)
+                }
+                Read::Scalar { at, .. } | Read::Reference { at, .. } => (Some(*at), None, [None; 2]),
+                Read::Scalars { over, .. } | Read::References { over, .. } => (over.term(), None, [None; 2]),
                 Read::Constant(_) | Read::Instance(_) | Read::Outcome(_) => continue,
             };
             let here =
@@ -184,9 +201,8 @@ impl Mapping {
             match inside {
                 Some(inside) => {
                     inside.collect_pointers(wanted, &here, out);
-                    if let Some(pointer) = only.and_then(|test| inside.terms.get(test.at)) {
-                        out.push(here.join(pointer));
-                    }
+                    let told_by = told_by.into_iter().flatten().filter_map(|term| inside.terms.get(term));
+                    out.extend(told_by.map(|pointer| here.join(pointer)));
                 }
                 None => out.push(here),
             }

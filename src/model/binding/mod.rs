@@ -9,6 +9,7 @@ pub mod fields;
 pub mod format;
 pub mod mapping;
 pub mod request;
+mod types;
 
 use std::sync::Arc;
 

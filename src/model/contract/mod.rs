@@ -4,6 +4,7 @@
 //! `Household.assistance.dibaoMonthly`. Bindings, classes, grants and bitsets all index slots. A slot's tree ends
 //! where another entity begins.
 
+mod abstracts;
 pub mod load;
 pub mod published;
 mod slots;
@@ -93,7 +94,10 @@ pub struct Slot {
     pub list: Option<ListRule>,
     /// The GraphQL type that values have, without list and non-null.
     pub type_name: Arc<str>,
-    /// Slots inside, for objects and lists of objects.
+    /// Not a field: a possible type of the slot above, whose type is an interface or a union. What is permitted is
+    /// permitted by it: a field of an interface is another slot in each of its types.
+    pub is_type: bool,
+    /// Slots inside, for objects and lists of objects; the possible types, where the type is abstract.
     pub children: Vec<SlotId>,
 }
 
@@ -214,6 +218,11 @@ impl Contract {
     /// The slots above, nearest first.
     pub fn above(&self, id: SlotId) -> impl Iterator<Item = SlotId> + '_ {
         std::iter::successors(self.slot(id).parent, |slot| self.slot(*slot).parent)
+    }
+
+    /// Whether the slot's type is an interface or a union: its children are the types its values may have.
+    pub fn is_abstract(&self, id: SlotId) -> bool {
+        self.slot(id).children.first().is_some_and(|child| self.slot(*child).is_type)
     }
 
     /// All dotted paths of an entity, for hints.

@@ -1,10 +1,11 @@
 //! The contract as callers may see it: without hidden fields, and for introspection without what a role cannot get.
 
-use apollo_compiler::Schema;
 use apollo_compiler::ast::{Directive, Value};
-use apollo_compiler::schema::ExtendedType;
+use apollo_compiler::schema::{Component, ComponentName, ExtendedType, FieldDefinition, UnionType};
 use apollo_compiler::validation::Valid;
+use apollo_compiler::{Name, Schema};
 
+use super::abstracts::types_of;
 use super::load::Texts;
 use crate::base::fault::Faults;
 
@@ -47,35 +48,95 @@ pub fn pruned(schema: &Valid<Schema>, keep: impl Fn(&str, &str) -> bool) -> Opti
             object.make_mut().fields.retain(|field, _| keep(name, field));
         }
     }
-    // An object without fields cannot stand: fields that lead to it go too, until nothing changes.
+    // A type without fields or members cannot stand: fields that lead to it go too, until nothing changes.
     loop {
-        let empty: Vec<_> = pruned
-            .types
-            .iter()
-            .filter(|(_, definition)| matches!(definition, ExtendedType::Object(object) if object.fields.is_empty()))
-            .map(|(name, _)| name.clone())
-            .collect();
+        prune_interfaces(&mut pruned);
+        let empty: Vec<Name> =
+            pruned.types.iter().filter(|(_, definition)| is_empty(definition)).map(|(name, _)| name.clone()).collect();
         if empty.is_empty() {
             break;
         }
-        for name in &empty {
-            pruned.types.shift_remove(name);
-        }
-        for definition in pruned.types.values_mut() {
-            if let ExtendedType::Object(object) = definition
-                && object.fields.values().any(|field| empty.contains(field.ty.inner_named_type()))
-            {
-                object.make_mut().fields.retain(|_, field| !empty.contains(field.ty.inner_named_type()));
-            }
-        }
+        remove(&mut pruned, &empty);
     }
     remove_unreached(&mut pruned);
     pruned.validate().ok()
 }
 
+fn is_empty(definition: &ExtendedType) -> bool {
+    match definition {
+        ExtendedType::Object(object) => object.fields.is_empty(),
+        ExtendedType::Interface(interface) => interface.fields.is_empty(),
+        ExtendedType::Union(union) => union.members.is_empty(),
+        _ => false,
+    }
+}
+
+fn remove(schema: &mut Schema, gone: &[Name]) {
+    for name in gone {
+        schema.types.shift_remove(name);
+    }
+    for definition in schema.types.values_mut() {
+        match definition {
+            ExtendedType::Object(object) => {
+                let object = object.make_mut();
+                object.fields.retain(|_, field| !gone.contains(field.ty.inner_named_type()));
+                object.implements_interfaces.retain(|name| !gone.contains(&name.name));
+            }
+            ExtendedType::Interface(interface) => {
+                let interface = interface.make_mut();
+                interface.fields.retain(|_, field| !gone.contains(field.ty.inner_named_type()));
+                interface.implements_interfaces.retain(|name| !gone.contains(&name.name));
+            }
+            ExtendedType::Union(union) => union.make_mut().members.retain(|name| !gone.contains(&name.name)),
+            _ => {}
+        }
+    }
+}
+
+/// An interface keeps the fields that all its types kept. Where they have none in common, it is the union of them: a
+/// field that returns it still says which types there may be.
+fn prune_interfaces(schema: &mut Schema) {
+    let interfaces: Vec<Name> =
+        schema.types.iter().filter(|(_, it)| it.as_interface().is_some()).map(|(name, _)| name.clone()).collect();
+    for name in interfaces {
+        let types: Vec<_> = types_of(schema, &name).into_iter().filter(|object| !object.fields.is_empty()).collect();
+        let members: Vec<ComponentName> = types.iter().map(|object| object.name.clone().into()).collect();
+        let Some(ExtendedType::Interface(interface)) = schema.types.get(&name) else { continue };
+        let common = |field: &Name| !types.is_empty() && types.iter().all(|object| object.fields.contains_key(field));
+        let mut interface = interface.clone();
+        interface.make_mut().fields.retain(|field, _| common(field));
+        let definition = if interface.fields.is_empty() && !members.is_empty() {
+            remove_implements(schema, &name);
+            UnionType {
+                description: interface.description.clone(),
+                name: name.clone(),
+                directives: apollo_compiler::schema::DirectiveList::default(),
+                members: members.into_iter().collect(),
+            }
+            .into()
+        } else {
+            interface.into()
+        };
+        schema.types.insert(name, definition);
+    }
+}
+
+fn remove_implements(schema: &mut Schema, name: &Name) {
+    for definition in schema.types.values_mut() {
+        match definition {
+            ExtendedType::Object(object) => object.make_mut().implements_interfaces.retain(|other| other.name != *name),
+            ExtendedType::Interface(interface) => {
+                interface.make_mut().implements_interfaces.retain(|other| other.name != *name);
+            }
+            _ => {}
+        }
+    }
+}
+
 fn remove_unreached(schema: &mut Schema) {
     let mut reached = std::collections::HashSet::new();
-    let mut next: Vec<_> = schema.schema_definition.iter_root_operations().map(|(_, name)| name.name.clone()).collect();
+    let mut next: Vec<Name> =
+        schema.schema_definition.iter_root_operations().map(|(_, name)| name.name.clone()).collect();
     for directive in schema.directive_definitions.values() {
         next.extend(directive.arguments.iter().map(|argument| argument.ty.inner_named_type().clone()));
     }
@@ -85,11 +146,15 @@ fn remove_unreached(schema: &mut Schema) {
         }
         match schema.types.get(&name) {
             Some(ExtendedType::Object(object)) => {
-                for field in object.fields.values() {
-                    next.push(field.ty.inner_named_type().clone());
-                    next.extend(field.arguments.iter().map(|argument| argument.ty.inner_named_type().clone()));
-                }
+                next.extend(named_in(object.fields.values()));
+                next.extend(object.implements_interfaces.iter().map(|name| name.name.clone()));
             }
+            Some(ExtendedType::Interface(interface)) => {
+                next.extend(named_in(interface.fields.values()));
+                next.extend(interface.implements_interfaces.iter().map(|name| name.name.clone()));
+                next.extend(types_of(schema, &name).into_iter().map(|object| object.name.clone()));
+            }
+            Some(ExtendedType::Union(union)) => next.extend(union.members.iter().map(|name| name.name.clone())),
             Some(ExtendedType::InputObject(input)) => {
                 next.extend(input.fields.values().map(|field| field.ty.inner_named_type().clone()));
             }
@@ -97,6 +162,16 @@ fn remove_unreached(schema: &mut Schema) {
         }
     }
     schema.types.retain(|name, definition| definition.is_built_in() || reached.contains(name));
+}
+
+/// The types that fields and their arguments name.
+fn named_in<'f>(fields: impl Iterator<Item = &'f Component<FieldDefinition>>) -> Vec<Name> {
+    fields
+        .flat_map(|field| {
+            let arguments = field.arguments.iter().map(|argument| argument.ty.inner_named_type());
+            std::iter::once(field.ty.inner_named_type()).chain(arguments).cloned()
+        })
+        .collect()
 }
 
 /// Directives of a type or of a field: apollo-compiler has a list type for each.

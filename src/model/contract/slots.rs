@@ -8,6 +8,7 @@ use apollo_compiler::parser::SourceSpan;
 use apollo_compiler::schema::{Component, ExtendedType, FieldDefinition, ObjectType};
 use apollo_compiler::validation::Valid;
 
+use super::abstracts;
 use super::load::Texts;
 use super::published::{Directives, text_argument};
 use super::{ClassId, Entity, EntityId, Item, ItemId, ListRule, RootField, RootKind, Shape, Slot, SlotId};
@@ -29,28 +30,28 @@ pub(super) struct Built {
 }
 
 pub(super) struct SlotBuilder<'a> {
-    schema: &'a Valid<Schema>,
+    pub(super) schema: &'a Valid<Schema>,
     texts: &'a Texts,
     faults: &'a mut Faults,
     entities: Vec<Entity>,
-    slots: Vec<Slot>,
-    classes: Vec<Arc<str>>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) classes: Vec<Arc<str>>,
     queries: Vec<RootField>,
     items: Vec<Item>,
-    entity_ids: HashMap<String, EntityId>,
+    pub(super) entity_ids: HashMap<String, EntityId>,
 }
 
 /// What a slot inherits from the field or type above it.
 #[derive(Clone)]
-struct Above {
-    parent: Option<SlotId>,
-    path: String,
-    class: Option<(ClassId, u8)>,
-    item: Option<ItemId>,
-    hidden: bool,
-    depth: usize,
+pub(super) struct Above {
+    pub parent: Option<SlotId>,
+    pub path: String,
+    pub class: Option<(ClassId, u8)>,
+    pub item: Option<ItemId>,
+    pub hidden: bool,
+    pub depth: usize,
     /// Inside the elements of a list.
-    in_list: bool,
+    pub in_list: bool,
 }
 
 impl<'a> SlotBuilder<'a> {
@@ -69,7 +70,7 @@ impl<'a> SlotBuilder<'a> {
     }
 
     pub(super) fn build(mut self) -> Built {
-        self.refuse_abstract_types();
+        self.check_interfaces();
         let schema = self.schema;
         let entities: Vec<&ObjectType> = schema
             .types
@@ -91,21 +92,8 @@ impl<'a> SlotBuilder<'a> {
         Built { entities, slots, classes, queries, items }
     }
 
-    fn fault(&mut self, span: Option<SourceSpan>, message: String, hint: &str) {
+    pub(super) fn fault(&mut self, span: Option<SourceSpan>, message: String, hint: &str) {
         self.texts.fault(self.faults, &self.schema.sources, span, message, hint);
-    }
-
-    fn refuse_abstract_types(&mut self) {
-        let schema = self.schema;
-        for (name, definition) in &schema.types {
-            if matches!(definition, ExtendedType::Interface(_) | ExtendedType::Union(_)) {
-                self.fault(
-                    definition.location(),
-                    format!("`{name}` is an interface or a union; a contract has object types only"),
-                    "authorization goes by the concrete type: write the object types out",
-                );
-            }
-        }
     }
 
     fn entity(&mut self, object: &ObjectType) {
@@ -170,8 +158,10 @@ impl<'a> SlotBuilder<'a> {
         }
     }
 
-    fn fields(&mut self, entity: EntityId, object: &ObjectType, above: &Above) -> Vec<SlotId> {
-        object.fields.values().map(|field| self.field(entity, field, above)).collect()
+    pub(super) fn fields(&mut self, entity: EntityId, object: &ObjectType, above: &Above) -> Vec<SlotId> {
+        let children: Vec<SlotId> = object.fields.values().map(|field| self.field(entity, field, above)).collect();
+        self.check_interface_classes(object, &children);
+        children
     }
 
     fn field(&mut self, entity: EntityId, field: &Component<FieldDefinition>, above: &Above) -> SlotId {
@@ -180,11 +170,14 @@ impl<'a> SlotBuilder<'a> {
             if above.path.is_empty() { field.name.to_string() } else { format!("{}.{}", above.path, field.name) };
         let own_class = self.class_of(&field.directives);
         let type_name = field.ty.inner_named_type().as_str().to_owned();
-        let type_class = self
-            .schema
-            .get_object(&type_name)
-            .filter(|_| !self.entity_ids.contains_key(&type_name))
-            .and_then(|object| self.class_of(&object.directives));
+        let type_class = match self.schema.types.get(type_name.as_str()) {
+            Some(ExtendedType::Object(object)) if !self.entity_ids.contains_key(&type_name) => {
+                self.class_of(&object.directives)
+            }
+            Some(ExtendedType::Interface(interface)) => self.class_of(&interface.directives),
+            Some(ExtendedType::Union(union)) => self.class_of(&union.directives),
+            _ => None,
+        };
         let class = own_class.or(type_class).or(above.class);
         let item = self.item_of(field, id).or(above.item);
         let hidden = above.hidden || field.directives.has("hidden");
@@ -204,6 +197,7 @@ impl<'a> SlotBuilder<'a> {
             hidden,
             list: self.list_of(field),
             type_name: type_name.as_str().into(),
+            is_type: false,
             children: Vec::new(),
         });
         self.check_class(field, &path, class.is_some(), &shape);
@@ -217,11 +211,17 @@ impl<'a> SlotBuilder<'a> {
         if matches!(shape, Shape::Object | Shape::ObjectList) {
             if above.depth >= NESTING_MAX {
                 self.fault(field.location(), format!("`{path}` nests value objects more than {NESTING_MAX} deep; a value object cannot contain itself"), "give the type a @key to make it an entity, or flatten it");
-            } else if let Some(object) = self.schema.get_object(&type_name) {
+            } else {
                 let in_list = above.in_list || shape == Shape::ObjectList;
                 let inside = Above { parent: Some(id), path, class, item, hidden, depth: above.depth + 1, in_list };
-                let children = self.fields(entity, object, &inside);
-                self.check_list(field, &children);
+                let children = match self.schema.get_object(&type_name) {
+                    Some(object) => {
+                        let children = self.fields(entity, object, &inside);
+                        self.check_list(field, &children);
+                        children
+                    }
+                    None => self.possible_types(entity, field, &inside),
+                };
                 if let Some(slot) = self.slots.get_mut(id.index()) {
                     slot.children = children;
                 }
@@ -231,7 +231,10 @@ impl<'a> SlotBuilder<'a> {
     }
 
     fn check_class(&mut self, field: &Component<FieldDefinition>, path: &str, has_class: bool, shape: &Shape) {
-        if !has_class && !matches!(shape, Shape::Object) {
+        // An object of an abstract type is no section: that it is there tells what it is.
+        let section =
+            matches!(shape, Shape::Object) && !abstracts::is_abstract(self.schema, field.ty.inner_named_type());
+        if !has_class && !section {
             self.fault(
                 field.location(),
                 format!("`{path}` has no data class"),
@@ -242,6 +245,7 @@ impl<'a> SlotBuilder<'a> {
 
     fn shape(&mut self, field: &Component<FieldDefinition>, type_name: &str) -> Shape {
         if field.directives.has("itemStates") {
+            self.check_filled_by_gateway(type_name, field.location());
             return Shape::ItemStates;
         }
         let list = field.ty.is_list();
@@ -256,7 +260,7 @@ impl<'a> SlotBuilder<'a> {
             return if list { Shape::EntityList(entity) } else { Shape::Entity(entity) };
         }
         match self.schema.types.get(type_name) {
-            Some(ExtendedType::Object(_)) => {
+            Some(ExtendedType::Object(_) | ExtendedType::Interface(_) | ExtendedType::Union(_)) => {
                 if list {
                     Shape::ObjectList
                 } else {
@@ -272,7 +276,7 @@ impl<'a> SlotBuilder<'a> {
     }
 
     /// `@list(date:)` names a date of the elements.
-    fn check_list(&mut self, field: &Component<FieldDefinition>, children: &[SlotId]) {
+    pub(super) fn check_list(&mut self, field: &Component<FieldDefinition>, children: &[SlotId]) {
         let Some(date) = text_argument(&field.directives, "list", "date").map(str::to_owned) else { return };
         let is_it = |slot: &Slot| *slot.name == *date && matches!(slot.shape, Shape::Leaf(Kind::Date | Kind::DateTime));
         if !children.iter().filter_map(|child| self.slots.get(child.index())).any(is_it) {
@@ -284,7 +288,7 @@ impl<'a> SlotBuilder<'a> {
         }
     }
 
-    fn class_of(&mut self, directives: &impl Directives) -> Option<(ClassId, u8)> {
+    pub(super) fn class_of(&mut self, directives: &impl Directives) -> Option<(ClassId, u8)> {
         let name = text_argument(directives, "class", "name")?;
         let level = text_argument(directives, "class", "level").and_then(|level| level.parse().ok()).unwrap_or(1);
         let at = self.classes.iter().position(|class| **class == *name).unwrap_or_else(|| {
@@ -320,6 +324,9 @@ impl<'a> SlotBuilder<'a> {
         for field in query.fields.values() {
             match self.root_kind(field) {
                 Some((entity, kind)) => {
+                    if kind == RootKind::Connection {
+                        self.check_filled_by_gateway(field.ty.inner_named_type(), field.location());
+                    }
                     let first_max = text_argument(&field.directives, "list", "firstMax")
                         .and_then(|max| max.parse().ok())
                         .unwrap_or(PAGE_MAX);

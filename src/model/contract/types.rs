@@ -10,7 +10,8 @@ impl FieldTypes for Contract {
         let definition = self.full.get_object(type_name)?.fields.get(field)?;
         let name = definition.ty.inner_named_type();
         let kind = match self.full.types.get(name) {
-            Some(ExtendedType::Object(_)) => FieldKind::Object,
+            // Rules read objects whole: they name no types, so no field of an interface or a union.
+            Some(ExtendedType::Object(_) | ExtendedType::Interface(_) | ExtendedType::Union(_)) => FieldKind::Object,
             Some(ExtendedType::Enum(_)) => FieldKind::Enum,
             _ => FieldKind::Scalar,
         };

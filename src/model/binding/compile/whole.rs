@@ -13,9 +13,10 @@ impl Compiler<'_> {
     pub(super) fn nobody(&mut self, whole: &Arc<SourceText>) {
         let contract = self.against.contract;
         for slot in &contract.slots {
-            let structural =
-                matches!(slot.shape, Shape::Object | Shape::ItemStates) || contract.entity(slot.entity).key == slot.id;
-            let above = contract.above(slot.id).any(|above| self.filled(above));
+            let section = slot.shape == Shape::Object && !contract.is_abstract(slot.id);
+            let structural = section || slot.shape == Shape::ItemStates || contract.entity(slot.entity).key == slot.id;
+            // What is not filled where it stands as a whole is told of there.
+            let above = contract.above(slot.id).any(|above| self.filled(above) || contract.is_abstract(above));
             if !structural && !above && !self.filled(slot.id) && !self.embedded(slot.id) {
                 self.faults.add(
                     whole,
