@@ -110,6 +110,7 @@ impl Served {
             networks: vec!["anywhere".to_owned()],
             purpose: None,
             case: None,
+            certificate: None,
         };
         let variables = variables.as_object().cloned().unwrap_or_default();
         let request = GraphqlRequest { query: Some(query.to_owned()), variables, ..GraphqlRequest::default() };
