@@ -1,6 +1,7 @@
 //! Random callers ask random queries: what was refused is neither in the answer nor asked of any department.
 
 mod access_oracle;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::cell::RefCell;
@@ -17,7 +18,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 use support::{HOUSEHOLD, World, ask, world};
 
-/// `CASES=1000 cargo test --test authorization_property` looks longer.
+/// `CASES=1000 cargo test --test authorization` looks longer.
 const CASES: u32 = 48;
 const VILLAGE: &str = "331122101348";
 /// One of the cadre's, another's, one with almost nothing, one of another village, of another county, and none.
