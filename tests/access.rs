@@ -1,5 +1,6 @@
 //! Who gets in, and to what: tokens, networks, purposes, cases, relations, introspection, masks.
 
+#[path = "authorization/access_oracle.rs"]
 mod access_oracle;
 mod support;
 
