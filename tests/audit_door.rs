@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use departments::{Fault, Options};
+use huxiang::answer::GraphqlRequest;
 use huxiang::audit::{SubjectKey, verify_chain};
 
 use serde_json::{Value, json};
@@ -114,6 +115,48 @@ async fn refusals_masks_failures_and_rejections_are_recorded_too() {
     assert_eq!((&records[4]["outcome"], &records[4]["access"]), (&json!("REJECTED"), &json!([])));
     let last = verify_chain(&world.folder.join("audit.sqlite")).await.unwrap().unwrap();
     assert_eq!(last.seq, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_answered_is_not_recorded_as_read() {
+    let world = world().await;
+    let query = "query($id: ID!) { household(id: $id) { registry { phone } water { safe } } }";
+    let answer = ask(&world.gateway, &supervisor(), query, json!({ "id": HOUSEHOLD })).await;
+    assert!(answer.get("errors").is_none(), "{answer}");
+    world.departments.stop("water");
+    ask(&world.gateway, &supervisor(), query, json!({ "id": HOUSEHOLD })).await;
+    let nobody = "331122101348999999";
+    let absent = ask(&world.gateway, &supervisor(), query, json!({ "id": nobody })).await;
+    assert!(absent["data"]["household"].is_null());
+    let records = records(&world.folder).await;
+    let access = |at: usize| records[at]["access"].as_array().unwrap().iter().find(|one| one["entity"] == "Household");
+    let (all, some) = (access(0).unwrap(), access(1).unwrap());
+    let (phone, water) = (texts(&some["read"]), texts(&some["unanswered"]));
+    assert!(!phone.is_empty() && !water.is_empty() && phone.is_disjoint(&water), "{some}");
+    assert_eq!(texts(&all["read"]), phone.union(&water).copied().collect());
+    assert_eq!(all["unanswered"], json!([]));
+    let none = access(2).unwrap();
+    assert_eq!((&none["read"], &none["unanswered"]), (&json!([]), &json!([])), "of a household that is not there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_proves_the_answer_and_the_arguments_without_holding_them() {
+    let world = world().await;
+    let query = "query Of331122101348000001($id: ID!) { household(id: $id) { registry { headName } } }";
+    let request = GraphqlRequest {
+        query: Some(query.to_owned()),
+        variables: json!({ "id": HOUSEHOLD }).as_object().cloned().unwrap(),
+        ..GraphqlRequest::default()
+    };
+    let answer = world.gateway.answer(supervisor(), request, "one".to_owned(), None).await;
+    ask(&world.gateway, &supervisor(), "{ nothing }", json!({})).await;
+    let records = records(&world.folder).await;
+    let key = SubjectKey::new(KEY.into());
+    assert_eq!(records[0]["answer"], key.answer(&answer.body));
+    assert_eq!(records[0]["arguments"], json!({ "id": key.argument("id", &json!(HOUSEHOLD).to_string()) }));
+    assert_eq!(records[0]["document"], key.document(query));
+    assert_eq!(records[1]["answer"].as_str().map(str::len), Some(64), "refusals too");
+    assert!(!records[0].to_string().contains(HOUSEHOLD), "nor in the name of the operation: {}", records[0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

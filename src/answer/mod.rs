@@ -234,7 +234,8 @@ impl Inner {
     }
 
     /// The answer, once its record is durable; without it, nothing is answered.
-    async fn audited(&self, record: AuditRecord, answer: Answer, request_id: &str) -> Answer {
+    async fn audited(&self, mut record: AuditRecord, answer: Answer, request_id: &str) -> Answer {
+        record.answer = Some(self.subjects.answer(&answer.body));
         match self.audit.append(record).await {
             Ok(_) => answer,
             Err(error) => {

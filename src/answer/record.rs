@@ -1,22 +1,28 @@
 //! What the audit record says of an answer: who saw which items of whom, and what was used unseen. No values.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sha2::{Digest as _, Sha256};
+use serde_json::{Map, Value};
 
 use super::{Asked, Executed, Inner, Planned};
 use crate::audit::{Access, AuditRecord, Outcome};
 use crate::engine::error::RequestError;
-use crate::engine::frame::{Frame, Row, RowAnswer};
-use crate::engine::plan::{Node, NodeId};
-use crate::engine::project::answer::each_row;
+use crate::engine::frame::{RootAnswer, RootRows, RowAnswer};
+use crate::engine::plan::{Node, NodeId, Origin, Stage};
+use crate::engine::project::answer::{each_row, is_there};
+use crate::engine::project::fetched::Fetched;
+use crate::engine::project::read::{Filling, RowView};
 use crate::model::access::SlotSet;
 use crate::model::contract::SlotId;
 
 /// Longest name of an operation that is recorded.
 const NAME_CHARS_MAX: usize = 128;
+/// So many digits in a row may be an id, or the beginning of one.
+const ID_DIGITS_MIN: usize = 6;
+/// Variables of one operation that are recorded.
+const ARGUMENTS_MAX: usize = 64;
 
 impl Inner {
     /// The record of a request, whether it was executed or refused.
@@ -28,12 +34,11 @@ impl Inner {
         began: Instant,
     ) -> AuditRecord {
         let mut record = AuditRecord::new(asked.request_id, asked.identity);
-        record.operation = planned.and_then(|planned| planned.plan.operation.name.as_deref().map(short));
-        record.document = asked
-            .request
-            .query
-            .as_deref()
-            .map(|text| Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect());
+        record.operation =
+            planned.and_then(|planned| planned.plan.operation.name.as_deref().map(|name| self.name(name)));
+        record.document = asked.request.query.as_deref().map(|text| self.subjects.document(text));
+        record.document_id.clone_from(&asked.request.document_id);
+        record.arguments = planned.map(|planned| self.arguments(&planned.variables)).unwrap_or_default();
         match executed {
             Ok(executed) => {
                 if let Some(planned) = planned {
@@ -59,20 +64,27 @@ impl Inner {
     }
 
     fn accesses(&self, record: &mut AuditRecord, planned: &Planned, executed: &Executed) {
-        // Rows with the same rights at one node were treated alike.
-        let mut known: HashMap<(NodeId, *const (), Vec<bool>), Access> = HashMap::new();
-        let mut frames: Vec<&Arc<Frame>> = executed.roots.iter().flatten().map(|root| &root.frame).collect();
+        // Rows with the same rights at one node, answered by the same sources, were treated alike.
+        let mut known: HashMap<(NodeId, *const (), RowFate), Access> = HashMap::new();
+        let mut roots: Vec<&RootAnswer> = executed.roots.iter().flatten().collect();
         // Selections of one node share its frame.
-        frames.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        for frame in frames {
-            each_row(frame, &mut |frame, at, row| {
+        roots.dedup_by(|a, b| Arc::ptr_eq(&a.frame, &b.frame));
+        for root in roots {
+            let is_single = matches!(root.rows, RootRows::One(_));
+            each_row(&root.frame, &mut |frame, at, row| {
                 let Some(key) = &row.key else { return };
-                let asked: Vec<bool> = (0..frame.answers.len())
-                    .map(|fetch| !matches!(frame.answer(fetch, at), RowAnswer::NotAsked))
-                    .collect();
+                let answers: Vec<Option<&[RowAnswer]>> =
+                    frame.answers.iter().map(|rows| Some(rows.as_slice())).collect();
+                let node = planned.plan.node(frame.node);
+                let view = RowView::new(&self.snapshot, &planned.plan, node, row, at, &answers, Stage::Answer);
+                let fate = RowFate {
+                    fetches: (0..frame.answers.len()).map(|fetch| FetchFate::of(frame.answer(fetch, at))).collect(),
+                    is_embedded: row.embedded.is_some(),
+                    is_there: !(is_single && matches!(node.origin, Origin::Query(_))) || is_there(frame, &view),
+                };
                 let access = known
-                    .entry((frame.node, Arc::as_ptr(&row.rights).cast(), asked.clone()))
-                    .or_insert_with(|| self.access(planned, frame, row, &asked))
+                    .entry((frame.node, Arc::as_ptr(&row.rights).cast(), fate.clone()))
+                    .or_insert_with(|| self.access(&view, &fate))
                     .clone();
                 let subject = self.subjects.subject(&access.entity, key);
                 record.add(subject, access);
@@ -80,12 +92,16 @@ impl Inner {
         }
     }
 
-    fn access(&self, planned: &Planned, frame: &Frame, row: &Row, asked: &[bool]) -> Access {
-        let node = planned.plan.node(frame.node);
+    fn access(&self, view: &RowView<'_>, fate: &RowFate) -> Access {
+        let (node, row) = (view.node, view.row);
         let given = node.shown.intersection(&row.rights.slots);
-        let masked: SlotSet = given.iter().filter(|slot| row.rights.masks.contains_key(slot)).collect();
-        let read = given.iter().filter(|slot| !masked.contains(*slot));
+        let (answered, unanswered): (Vec<SlotId>, Vec<SlotId>) =
+            given.iter().partition(|slot| fate.is_there && is_answered(view, fate, *slot));
+        let (masked, read): (Vec<SlotId>, Vec<SlotId>) =
+            answered.into_iter().partition(|slot| row.rights.masks.contains_key(slot));
         let refused = node.refused.iter().chain(node.shown.iter().filter(|slot| !row.rights.slots.contains(*slot)));
+        // Of an entity that is not there, nothing was to be answered.
+        let unanswered = unanswered.into_iter().filter(|_| fate.is_there);
         Access {
             entity: self.snapshot.contract.entity(node.entity).name.to_string(),
             subjects: BTreeSet::new(),
@@ -96,11 +112,27 @@ impl Inner {
                 .filter_map(|relation| self.snapshot.access.relation(*relation))
                 .map(|relation| relation.name.to_string())
                 .collect(),
-            read: self.names(read),
-            masked: self.names(masked.iter()),
+            read: self.names(read.into_iter()),
+            masked: self.names(masked.into_iter()),
             refused: self.names(refused),
-            used: self.names(used(node, asked).iter()),
+            unanswered: self.names(unanswered),
+            used: self.names(used(node, fate).iter()),
         }
+    }
+
+    /// Digests of the variables.
+    fn arguments(&self, variables: &Map<String, Value>) -> BTreeMap<String, String> {
+        let first = variables.iter().take(ARGUMENTS_MAX);
+        first.map(|(name, value)| (self.name(name), self.subjects.argument(name, &value.to_string()))).collect()
+    }
+
+    /// A name that callers choose, no longer than it takes to recognise it, and not where it could be somebody's id.
+    fn name(&self, name: &str) -> String {
+        let is_digit = |c: char| c.is_ascii_digit();
+        if name.split(|c| !is_digit(c)).any(|digits| digits.len() >= ID_DIGITS_MIN) {
+            return self.subjects.argument("", name);
+        }
+        name.chars().take(NAME_CHARS_MAX).collect()
     }
 
     /// Item numbers where a slot is of an item, paths elsewhere; sections, which hold nothing of their own, left out.
@@ -114,15 +146,63 @@ impl Inner {
     }
 }
 
-/// A name that callers choose, no longer than it takes to recognise it.
-fn short(name: &str) -> String {
-    name.chars().take(NAME_CHARS_MAX).collect()
+/// What became of one row: which sources answered for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct RowFate {
+    fetches: Vec<FetchFate>,
+    is_embedded: bool,
+    /// The entity was shown to the caller at all.
+    is_there: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum FetchFate {
+    NotAsked,
+    /// Asked without an answer, or there was nothing to ask with.
+    Unanswered,
+    Answered,
+}
+
+impl FetchFate {
+    fn of(answer: &RowAnswer) -> Self {
+        match answer {
+            RowAnswer::NotAsked => Self::NotAsked,
+            RowAnswer::NoKey | RowAnswer::Missing(_) => Self::Unanswered,
+            RowAnswer::Parts(parts) if parts.iter().any(|part| part.outcome.is_ok()) => Self::Answered,
+            RowAnswer::Parts(_) => Self::Unanswered,
+        }
+    }
+}
+
+/// Whether the slot's source said anything of it.
+fn is_answered(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {
+    let answered = |fetched: &Fetched<'_>| FetchFate::of(fetched.answer) == FetchFate::Answered;
+    match view.filling(slot) {
+        Filling::Key => true,
+        Filling::Embedded(..) => fate.is_embedded,
+        Filling::Answer(fetched) => answered(&fetched),
+        // By rules: known, where any of what they read is.
+        Filling::Derived(_) => is_derived(view, fate, slot),
+        // A part of an object that is read as a whole.
+        Filling::Parts => view.snapshot.contract.above(slot).any(|above| match view.filling(above) {
+            Filling::Answer(Fetched { endpoint, entry, .. }) => answered(&view.fetched(endpoint, slot, entry)),
+            Filling::Embedded(..) => fate.is_embedded,
+            Filling::Derived(_) => is_derived(view, fate, above),
+            Filling::Key | Filling::Parts => false,
+        }),
+    }
+}
+
+fn is_derived(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {
+    let fetches = view.node.fetches.iter().zip(&fate.fetches);
+    let mut reading = fetches.filter(|(fetch, _)| fetch.hidden.derived.contains_key(&slot)).peekable();
+    reading.peek().is_none() || reading.any(|(_, fate)| *fate == FetchFate::Answered)
 }
 
 /// Hidden inputs of the fetches that were asked.
-fn used(node: &Node, asked: &[bool]) -> SlotSet {
+fn used(node: &Node, fate: &RowFate) -> SlotSet {
     let mut used = SlotSet::new();
-    for (fetch, _) in node.fetches.iter().zip(asked).filter(|(_, asked)| **asked) {
+    for (fetch, _) in node.fetches.iter().zip(&fate.fetches).filter(|(_, fate)| **fate != FetchFate::NotAsked) {
         used.union(&fetch.hidden.all());
     }
     used

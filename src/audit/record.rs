@@ -76,8 +76,14 @@ pub struct AuditRecord {
     pub case: Option<String>,
     /// The operation's name in the document, if it has one.
     pub operation: Option<String>,
-    /// SHA-256 of the document, hex. Variables are not in it.
+    /// From [`super::SubjectKey::document`]: a document may hold ids.
     pub document: Option<String>,
+    /// The trusted document it was taken from, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_id: Option<String>,
+    /// The operation's variables by name, each as [`super::SubjectKey::argument`] gives it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arguments: BTreeMap<String, String>,
     /// What was touched; subjects with equal access stand together.
     pub access: Vec<Access>,
     pub sources: Vec<SourceCall>,
@@ -85,6 +91,10 @@ pub struct AuditRecord {
     /// The error codes of the answer, each once.
     pub errors: BTreeSet<ErrorCode>,
     pub duration_ms: u64,
+    /// Of the bytes that were sent, from [`super::SubjectKey::answer`]: what was shown can be proven without having
+    /// been kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
     /// What an event was about, by names of the caller's choice. Never a household's value; ids only as keyed digests.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, Value>,
@@ -106,9 +116,13 @@ pub struct Access {
     pub subjects: BTreeSet<String>,
     /// The relations under which the caller had it.
     pub relations: BTreeSet<String>,
+    /// Permitted, asked for, and answered by their source (that it holds nothing is an answer).
     pub read: BTreeSet<String>,
+    /// As `read`, and shown masked.
     pub masked: BTreeSet<String>,
     pub refused: BTreeSet<String>,
+    /// Permitted and asked for, and not answered by their source.
+    pub unanswered: BTreeSet<String>,
     /// Hidden inputs: fetched to find keys or relations, never shown.
     pub used: BTreeSet<String>,
 }
@@ -150,11 +164,14 @@ impl AuditRecord {
             case: identity.case.clone(),
             operation: None,
             document: None,
+            document_id: None,
+            arguments: BTreeMap::new(),
             access: Vec::new(),
             sources: Vec::new(),
             outcome: Outcome::Answered,
             errors: BTreeSet::new(),
             duration_ms: 0,
+            answer: None,
             details: BTreeMap::new(),
         }
     }
@@ -176,6 +193,7 @@ impl AuditRecord {
             let other = &**other;
             (&other.entity, &other.relations, &other.read) == (&access.entity, &access.relations, &access.read)
                 && (&other.masked, &other.refused, &other.used) == (&access.masked, &access.refused, &access.used)
+                && other.unanswered == access.unanswered
         };
         match self.access.iter_mut().find(same) {
             Some(group) => {

@@ -176,7 +176,7 @@ fn absent(writer: &mut Writer<'_>, node: &Node, row: Option<&Row>) {
 }
 
 /// Whether the caller may know that the entity exists: it stands in a relation, and the entity is established.
-fn is_there(frame: &Frame, view: &RowView<'_>) -> bool {
+pub fn is_there(frame: &Frame, view: &RowView<'_>) -> bool {
     let related = !view.row.rights.relations.is_empty();
     related
         && view
