@@ -17,6 +17,8 @@ use crate::world::Roll;
 
 /// Bytes a department reads of one request.
 const BODY_MAX: usize = 16 << 20;
+/// Bytes of one answer, where answers are kept.
+const ANSWER_MAX: usize = 64 << 20;
 
 #[derive(Clone)]
 pub(super) struct Front {
@@ -27,6 +29,8 @@ pub(super) struct Front {
     pub(super) latency_ms: Option<(u64, u64)>,
     /// `None`: takes as many calls as come.
     pub(super) rate: Option<Arc<Rate>>,
+    /// What is answered is kept, see [`super::Running::answers`].
+    pub(super) keep_answers: bool,
 }
 
 impl Front {
@@ -69,7 +73,14 @@ async fn pass(State(front): State<Front>, request: Request, next: Next) -> Respo
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;
     }
-    fault.apply(next.run(Request::from_parts(parts, Body::from(bytes))).await).await
+    let response = fault.apply(next.run(Request::from_parts(parts, Body::from(bytes))).await).await;
+    if !front.keep_answers {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let Ok(bytes) = to_bytes(body, ANSWER_MAX).await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    front.log.said(&front.source, bytes.clone());
+    Response::from_parts(parts, Body::from(bytes))
 }
 
 /// UTF-8, or else GBK.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use axum::body::Bytes;
+
 /// One request, as the department got it.
 #[derive(Debug, Clone)]
 pub struct Logged {
@@ -24,9 +26,16 @@ const KEPT: usize = 100_000;
 /// How many came, and the latest of them.
 type Requests = (u64, VecDeque<Logged>);
 
+/// Bytes of answers kept, all sources together; what comes after is not.
+const ANSWERS_BYTES_MAX: usize = 512 << 20;
+
+/// Bodies by source, and how many bytes they have.
+type Answers = (usize, BTreeMap<String, Vec<Bytes>>);
+
 #[derive(Clone, Default)]
 pub(super) struct Log {
     sources: Arc<Mutex<BTreeMap<String, Requests>>>,
+    answers: Arc<Mutex<Answers>>,
 }
 
 impl Log {
@@ -38,6 +47,20 @@ impl Log {
         if entries.len() > KEPT {
             entries.pop_front();
         }
+    }
+
+    /// Keeps what a source said.
+    pub(super) fn said(&self, source: &str, body: Bytes) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.0 + body.len() <= ANSWERS_BYTES_MAX {
+            answers.0 += body.len();
+            answers.1.entry(source.to_owned()).or_default().push(body);
+        }
+    }
+
+    pub(super) fn answers_of(&self, source: &str) -> Vec<Bytes> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.1.get(source).cloned().unwrap_or_default()
     }
 
     pub(super) fn of(&self, source: &str) -> Vec<Logged> {

@@ -40,6 +40,8 @@ pub struct Options {
     pub bind: IpAddr,
     /// Villages (12 digits) that the housing department's SQL file holds.
     pub villages: Vec<String>,
+    /// `true`: what each department answers is kept, see [`Running::answers`].
+    pub keep_answers: bool,
 }
 
 impl Default for Options {
@@ -51,6 +53,7 @@ impl Default for Options {
             rates: true,
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             villages: ["331122101347", "331122101348", "331122101349"].map(str::to_owned).to_vec(),
+            keep_answers: false,
         }
     }
 }
@@ -138,6 +141,7 @@ impl Running {
             fault: Arc::clone(&fault),
             latency_ms: options.latency.then_some(habits.latency_ms),
             rate: habits.per_second_max.filter(|_| options.rates).map(|max| Arc::new(Rate::per_second(max))),
+            keep_answers: options.keep_answers,
         };
         let certificates = if mutual_tls { Some(tls::make(options.bind)?) } else { None };
         let acceptor = certificates.as_ref().map(|made| made.acceptor.clone());
@@ -179,6 +183,16 @@ impl Running {
     /// SQL source cannot be seen at its file: `housing` is always empty.
     pub fn log(&self, source: &str) -> Vec<Logged> {
         self.log.of(source)
+    }
+
+    /// The bodies a source answered with since the start, in order, with [`Options::keep_answers`]. GBK is decoded.
+    pub fn answers(&self, source: &str) -> Vec<String> {
+        self.log.answers_of(source).iter().map(|body| front::text(body)).collect()
+    }
+
+    /// The file of the housing department's SQL view.
+    pub fn housing_file(&self) -> &std::path::Path {
+        &self.housing
     }
 
     /// Number of requests a source, for the sources that got any.

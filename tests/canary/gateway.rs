@@ -1,0 +1,273 @@
+//! `huxiang serve` as a process of its own, in a folder of its own, logging as much as it can.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use departments::Running;
+use huxiang::base::fault::Faults;
+use huxiang::identify::mint;
+use huxiang::model::snapshot::{Folders, Snapshot};
+use serde_json::{Map, Value, json};
+
+use crate::marks;
+use crate::support::HOUSEHOLD;
+
+/// Somebody who asks.
+pub struct Caller {
+    pub role: &'static str,
+    token: String,
+    /// What the proxy forwards for.
+    forwarded: Option<&'static str>,
+    purpose: Option<&'static str>,
+    case: Option<&'static str>,
+}
+
+pub struct Serving {
+    root: PathBuf,
+    variables: BTreeMap<String, String>,
+    url: String,
+    snapshot: Snapshot,
+    client: reqwest::Client,
+    process: AtomicU32,
+}
+
+/// Killed at the latest when it is dropped.
+pub struct Process(Child);
+
+impl Process {
+    /// `SIGKILL`: nothing is tidied up.
+    pub fn kill(mut self) {
+        self.0.kill().expect("it runs until now");
+        self.0.wait().expect("it ends");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("the folder is there").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
+impl Serving {
+    pub fn prepare(mut variables: BTreeMap<String, String>) -> Self {
+        let root = std::env::temp_dir().join(format!("huxiang-canary-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        for folder in ["schema", "resolvers", "config"] {
+            copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &root.join("input").join(folder));
+        }
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key pair");
+        let port =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        variables.insert("DEMO_ISSUER_PUBLIC_KEY".to_owned(), key.public_key_pem());
+        variables.insert("DEMO_ISSUER_PRIVATE_KEY".to_owned(), key.serialize_pem());
+        variables.insert("AUDIT_KEY".to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
+        variables.insert("HUXIANG_LISTEN".to_owned(), format!("127.0.0.1:{port}"));
+        std::fs::create_dir_all(root.join("tmp")).expect("a folder");
+        let mut faults = Faults::default();
+        let folders = Folders::under(&root.join("input"));
+        let snapshot = Snapshot::load(&folders, &|name| variables.get(name).cloned(), &mut faults);
+        let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client");
+        let url = format!("http://127.0.0.1:{port}");
+        Self { root, variables, url, snapshot, client, process: AtomicU32::new(0) }
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.root.clone()
+    }
+
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// What is no household's: the operator's files and variables, and who the officials are that ask.
+    pub fn inputs(&self, departments: &Running) -> String {
+        let household = departments.world().household(HOUSEHOLD).expect("the household is there");
+        let mut all: String = self.variables.values().cloned().collect::<Vec<_>>().join("\n");
+        all.push_str(&format!("\n{}\n{}\n", household.cadre_id, household.grid));
+        for file in marks::files(&self.root.join("input")) {
+            if !file.to_string_lossy().contains("sqlite") {
+                all.push_str(&std::fs::read_to_string(file).unwrap_or_default());
+            }
+        }
+        all
+    }
+
+    /// Starts and waits until it answers. It logs everything there is to log.
+    pub fn start(&self, round: usize) -> Process {
+        let log = |name: &str| File::create(self.root.join(format!("{name}-{round}.log"))).expect("a log file");
+        let child = Command::new(env!("CARGO_BIN_EXE_huxiang"))
+            .args(["serve", "--root"])
+            .arg(self.root.join("input"))
+            .current_dir(&self.root)
+            .envs(&self.variables)
+            .env("TMPDIR", self.root.join("tmp"))
+            .env("HUXIANG_LOG", "trace")
+            .stdout(log("stdout"))
+            .stderr(log("stderr"))
+            .spawn()
+            .expect("the gateway starts");
+        self.process.store(child.id(), Ordering::SeqCst);
+        let process = Process(child);
+        for _ in 0..600 {
+            let ready = std::net::TcpStream::connect(self.url.trim_start_matches("http://"));
+            if ready.is_ok() {
+                return process;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let said = std::fs::read_to_string(self.root.join(format!("stderr-{round}.log"))).unwrap_or_default();
+        panic!("the gateway does not listen: {}", said.lines().last().unwrap_or_default());
+    }
+
+    /// One a role, standing as near to the household as the role can.
+    pub fn callers(&self, departments: &Running) -> Vec<Caller> {
+        let household = departments.world().household(HOUSEHOLD).expect("the household is there");
+        let person = household.head().id_number.clone();
+        let of = |role, id: &str, claims: Value, forwarded, purpose, case| {
+            let claims = claims.as_object().cloned().unwrap_or_default();
+            let issuer = &self.snapshot.config.issuers[0];
+            let claims: Map<String, Value> = claims;
+            let token = mint(issuer, id, &[String::from(role)], &claims, Duration::from_secs(3600)).expect("a token");
+            Caller { role, token, forwarded, purpose, case }
+        };
+        let public = Some("203.0.113.7");
+        vec![
+            of("household", "h-1", json!({"household": HOUSEHOLD, "person": person}), public, None, None),
+            of("cadre", &household.cadre_id, json!({}), None, Some("help"), None),
+            of("grid-worker", "g-1", json!({"grids": [household.grid]}), None, Some("grid-watch"), None),
+            of("town-officer", "t-1", json!({"divisions": ["331122101"]}), None, Some("duty"), None),
+            of(
+                "department-officer",
+                "d-1",
+                json!({"divisions": ["331122"], "department": "health"}),
+                None,
+                Some("duty"),
+                None,
+            ),
+            of("supervisor", "s-1", json!({"divisions": ["331122"]}), None, Some("supervision"), Some("JD-2026-0001")),
+            of("verifier", "v-1", json!({"divisions": ["331122"]}), None, Some("recognition"), Some("HD-2026-0001")),
+            of("auditor", "a-1", json!({}), None, None, None),
+        ]
+    }
+
+    /// Id numbers of the household that is asked about.
+    pub fn members(&self, departments: &Running) -> Vec<String> {
+        let household = departments.world().household(HOUSEHOLD).expect("the household is there");
+        household.members.iter().take(2).map(|member| member.id_number.clone()).collect()
+    }
+
+    fn with(&self, caller: &Caller, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        let mut request = request
+            .header("accept", "application/graphql-response+json")
+            .header("authorization", format!("Bearer {}", caller.token));
+        for (name, value) in
+            [("x-purpose", caller.purpose), ("x-case", caller.case), ("x-forwarded-for", caller.forwarded)]
+        {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        request
+    }
+
+    pub async fn ask(&self, caller: &Caller, query: &str, variables: &Value) -> (u16, Value) {
+        let body = json!({"query": query, "variables": variables}).to_string();
+        let post =
+            self.client.post(format!("{}/graphql", self.url)).header("content-type", "application/json").body(body);
+        let response = self.with(caller, post).send().await.expect("an answer");
+        let status = response.status().as_u16();
+        let text = response.text().await.expect("a whole answer");
+        (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:.200}")))
+    }
+
+    /// As a careless client would: the id in the URL. It is refused, and the URL is not kept.
+    pub async fn get_in_the_url(&self, caller: &Caller, household: &str) {
+        let url = format!("{}/graphql?query=%7Bhousehold(id:%22{household}%22)%7Bid%7D%7D", self.url);
+        let response = self.with(caller, self.client.get(url)).send().await.expect("an answer");
+        assert!(response.status().is_client_error(), "{}", response.status());
+        let elsewhere = format!("{}/households/{household}", self.url);
+        let response = self.with(caller, self.client.get(elsewhere)).send().await.expect("an answer");
+        assert!(response.status().is_client_error(), "{}", response.status());
+    }
+
+    /// Asks for ever, as somebody who may see everything; ends with the gateway.
+    pub fn load(&self, household: &'static str) -> impl Future<Output = ()> + Send + 'static {
+        let issuer = &self.snapshot.config.issuers[0];
+        let claims = Map::from_iter([("divisions".to_owned(), json!(["331122"]))]);
+        let token =
+            mint(issuer, "s-2", &["supervisor".to_owned()], &claims, Duration::from_secs(600)).expect("a token");
+        let query = crate::support::document::portrait(&self.snapshot.contract);
+        let body = json!({"query": query, "variables": {"id": household}}).to_string();
+        let (client, url) = (self.client.clone(), format!("{}/graphql", self.url));
+        async move {
+            loop {
+                let asked = (0..8).map(|_| {
+                    let request = client
+                        .post(&url)
+                        .header("content-type", "application/json")
+                        .header("accept", "application/graphql-response+json")
+                        .header("authorization", format!("Bearer {token}"))
+                        .header("x-purpose", "supervision")
+                        .header("x-case", "JD-2026-0001");
+                    request.body(body.clone()).send()
+                });
+                if futures::future::join_all(asked).await.iter().all(Result::is_err) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Files that a process has open for writing and that are not under its folder.
+    pub fn files_written_elsewhere(&self, process: &Process) -> Vec<String> {
+        self.open_elsewhere(process.0.id())
+    }
+
+    /// As [`Self::files_written_elsewhere`], of the process started last.
+    pub fn written_elsewhere_now(&self) -> Vec<String> {
+        self.open_elsewhere(self.process.load(Ordering::SeqCst))
+    }
+
+    fn open_elsewhere(&self, process: u32) -> Vec<String> {
+        let writes = |info: &str| {
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default();
+            u32::from_str_radix(flags.trim(), 8).is_ok_and(|flags| flags & 0b11 != 0)
+        };
+        let folder = PathBuf::from(format!("/proc/{process}/fd"));
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let Ok(target) = std::fs::read_link(entry.path()) else { continue };
+            let info =
+                std::fs::read_to_string(format!("/proc/{process}/fdinfo/{}", entry.file_name().to_string_lossy()));
+            let is_file = target.is_absolute() && !target.starts_with("/dev") && !target.starts_with(&self.root);
+            if is_file && writes(&info.unwrap_or_default()) {
+                found.push(target.display().to_string());
+            }
+        }
+        found
+    }
+}

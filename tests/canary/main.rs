@@ -1,0 +1,104 @@
+//! No copy: whatever departments said, and whoever was asked about, is in no file, log or store of the gateway, however it
+//! ended. `ROUNDS=20 cargo test --test canary` kills it more often.
+#![cfg(feature = "demo")]
+
+mod gateway;
+mod marks;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use departments::{Fault, Options, Running};
+use gateway::Serving;
+use marks::Marks;
+use serde_json::{Value, json};
+
+/// One with everything, others of the same village, one of another county, and none at all.
+const HOUSEHOLDS: [&str; 5] =
+    [support::HOUSEHOLD, "331122101348000003", "331122101348000010", "330109102001000001", "331122101348000099"];
+
+/// Departments that answer wrongly in turn: what they said is not to be repeated in an error or a log either.
+const ILL: [Fault; 3] = [Fault::Truncated, Fault::Nonsense, Fault::Http500];
+
+fn rounds() -> usize {
+    std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_household_is_left_in_any_file_log_or_store_after_kills_at_random() {
+    let options = Options { latency: false, rates: false, keep_answers: true, ..Options::default() };
+    let departments = departments::start(options).await.expect("the departments start");
+    let serving = Serving::prepare(departments.variables());
+    let mut outside = Vec::new();
+    for round in 0..rounds() {
+        for source in departments.sources().iter().filter(|source| *source != "housing") {
+            departments.set_fault(source, Fault::None);
+        }
+        let process = serving.start(round);
+        everything(&serving, &departments, &mut outside).await;
+        // The last of it is cut short: a load in flight, and a kill that nobody announced.
+        let load = tokio::spawn(serving.load(support::HOUSEHOLD));
+        tokio::time::sleep(Duration::from_millis(30 + 37 * (round as u64 % 7))).await;
+        outside.extend(serving.files_written_elsewhere(&process));
+        process.kill();
+        load.abort();
+    }
+    assert!(outside.is_empty(), "the gateway writes outside of its folder: {outside:?}");
+
+    let marks = Marks::of(&departments, &HOUSEHOLDS, &serving.inputs(&departments)).await;
+    let called: Vec<String> = departments.calls().into_keys().collect();
+    for source in called.iter().map(String::as_str).chain(["housing"]).filter(|source| !source.starts_with("banks/")) {
+        assert!(marks.count(source) > 0, "nothing that {source} said would be recognised");
+    }
+    let (files, found) = marks.search(&serving.root());
+    assert!(files.iter().any(|file| file.contains("audit")), "the audit store was searched: {files:?}");
+    assert!(files.iter().any(|file| file.ends_with(".log")), "the logs were searched: {files:?}");
+    assert!(found.is_empty(), "{} of {} marks found:\n{}", found.len(), marks.len(), found.join("\n"));
+
+    // The search itself: a word that leaks is found, in whatever encoding.
+    for leaked in marks.as_they_would_leak() {
+        std::fs::write(serving.root().join("leaked"), &leaked).expect("a file");
+        assert_eq!(marks.search(&serving.root()).1.len(), 1, "{}", String::from_utf8_lossy(&leaked));
+    }
+}
+
+/// Every role asks for everything of every household, in every way there is, of well and of ill departments.
+async fn everything(serving: &Serving, departments: &Running, outside: &mut Vec<String>) {
+    let whole = support::document::portrait(&serving.snapshot().contract);
+    let mut answered = BTreeMap::new();
+    for caller in serving.callers(departments) {
+        for household in HOUSEHOLDS {
+            let (status, answer) = serving.ask(&caller, &whole, &json!({ "id": household })).await;
+            *answered.entry(caller.role).or_insert(0) += usize::from(!answer["data"]["household"].is_null());
+            assert_eq!(status, 200, "{answer:.300}");
+        }
+        serving.ask(&caller, &format!("{{ household(id: \"{}\") {{ id nothing }} }}", HOUSEHOLDS[0]), &json!({})).await;
+        serving
+            .ask(&caller, "query ($id: ID!) { household(id: $id) { id } }", &json!({"id": {"a": HOUSEHOLDS[0]}}))
+            .await;
+        let listing =
+            "{ households(division: \"331122101348\", first: 5) { nodes { id registry { headName phone } } } }";
+        serving.ask(&caller, listing, &json!({})).await;
+        for member in serving.members(departments) {
+            let person =
+                "query ($id: IdNumber!) { person(idNumber: $id) { name idNumber birthDate household { id } } }";
+            serving.ask(&caller, person, &json!({ "id": member })).await;
+            let broken = format!("{{ person(idNumber: \"{member}\") {{ name ");
+            serving.ask(&caller, &broken, &json!({})).await;
+        }
+        serving.get_in_the_url(&caller, HOUSEHOLDS[0]).await;
+    }
+    assert!(answered["supervisor"] >= 3 && answered["household"] >= 1, "{answered:?}");
+    outside.extend(serving.written_elsewhere_now());
+    let supervisor = serving.callers(departments).into_iter().find(|caller| caller.role == "supervisor");
+    let supervisor = supervisor.expect("a supervisor");
+    for fault in ILL {
+        for source in departments.sources().iter().filter(|source| *source != "housing" && *source != "agriculture") {
+            departments.set_fault(source, fault);
+        }
+        let (_, answer): (u16, Value) = serving.ask(&supervisor, &whole, &json!({ "id": HOUSEHOLDS[0] })).await;
+        assert!(answer["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{answer:.300}");
+    }
+}
