@@ -106,7 +106,7 @@ fn words(text: &str) -> impl Iterator<Item = String> + '_ {
         .split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|word| word.bytes().filter(u8::is_ascii_digit).count() >= DIGITS_MIN && word.len() <= 24)
         // A moment in milliseconds or as yyyyMMddHHmmss is nobody's.
-        .filter(|word| !(word.len() == 13 && word.starts_with("17")) && !(word.len() == 14 && word.starts_with("20")));
+        .filter(|word| !matches!((word.len(), &word[..2]), (13, "17") | (14, "20")));
     chinese.chain(numbers).map(str::to_owned)
 }
 
