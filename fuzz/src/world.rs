@@ -113,6 +113,7 @@ impl World {
             networks: vec!["anywhere".to_owned()],
             purpose: None,
             case: None,
+            certificate: None,
         };
         let request = GraphqlRequest {
             query: Some(query.to_owned()),
