@@ -25,8 +25,12 @@ pub use crate::model::access::ClientCertificate;
 /// The role of whoever shows no token.
 pub const PUBLIC_ROLE: &str = "public";
 
-/// Longest purpose or case, in characters.
+/// Longest purpose, case or approval id, in characters.
 const DECLARED_CHARS_MAX: usize = 128;
+/// Characters of a reason, and digits in a row in it: a year is none of the numbers that name somebody.
+const REASON_CHARS_MIN: usize = 4;
+const REASON_CHARS_MAX: usize = 400;
+const REASON_DIGITS_MAX: usize = 5;
 
 /// Who a checked token speaks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,12 +56,28 @@ pub struct Identity {
     pub case: Option<String>,
     /// The verified client certificate of the caller's connection, not expired.
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// The id of an approval that the request relies on.
+    pub approval: Option<String>,
+    /// Why the caller breaks the glass: an emergency that is reviewed afterwards.
+    pub break_glass: Option<String>,
 }
 
 impl Identity {
     /// A visitor at an address that is in no network.
     pub fn at(address: IpAddr) -> Self {
-        Self { principal: None, address, networks: Vec::new(), purpose: None, case: None, certificate: None }
+        Self::new(None, address, Vec::new(), Declared::default())
+    }
+
+    /// With what the request declares.
+    pub fn declaring(self, declared: Declared) -> Self {
+        let Declared { purpose, case, approval, break_glass } = declared;
+        Self { purpose, case, approval, break_glass, ..self }
+    }
+
+    /// Without a client certificate.
+    pub fn new(principal: Option<Principal>, address: IpAddr, networks: Vec<String>, declared: Declared) -> Self {
+        let Declared { purpose, case, approval, break_glass } = declared;
+        Self { principal, address, networks, purpose, case, certificate: None, approval, break_glass }
     }
 
     /// The principal's roles; without a token, `public` alone.
@@ -74,20 +94,52 @@ impl Identity {
 pub struct Declared {
     pub purpose: Option<String>,
     pub case: Option<String>,
+    pub approval: Option<String>,
+    pub break_glass: Option<String>,
 }
 
 impl Declared {
-    /// From the request's `extensions` or the headers `X-Purpose` and `X-Case`. The error says what does not fit.
-    pub fn from(
+    /// The headers that say what `extensions` may say too.
+    pub const HEADERS: [&str; 4] = ["x-purpose", "x-case", "x-approval", "x-break-glass"];
+
+    /// From the request's `extensions` or its headers (asked for by [`Self::HEADERS`]). The error says what does not
+    /// fit.
+    pub fn from<'h>(
         extensions: &Map<String, Value>,
-        purpose_header: Option<&[u8]>,
-        case_header: Option<&[u8]>,
+        header: impl Fn(&'static str) -> Option<&'h [u8]>,
     ) -> Result<Self, String> {
-        Ok(Self {
-            purpose: declared("purpose", extensions.get("purpose"), "X-Purpose", purpose_header)?,
-            case: declared("case", extensions.get("case"), "X-Case", case_header)?,
-        })
+        let [purpose, case, approval, break_glass] = Self::HEADERS;
+        let read = |name: &str, from: &'static str, chars_max| {
+            declared(name, extensions.get(name), from, header(from), chars_max)
+        };
+        let declared = Self {
+            purpose: read("purpose", purpose, DECLARED_CHARS_MAX)?,
+            case: read("case", case, DECLARED_CHARS_MAX)?,
+            approval: read("approval", approval, DECLARED_CHARS_MAX)?,
+            break_glass: read("breakGlass", break_glass, REASON_CHARS_MAX)?,
+        };
+        if let Some(reason) = &declared.break_glass {
+            check_reason(reason)?;
+        }
+        Ok(declared)
     }
+}
+
+/// A reason is kept and read by reviewers: it says why, and names nobody by number.
+pub fn check_reason(reason: &str) -> Result<(), String> {
+    let digits = |text: &str| {
+        text.chars().fold((0, 0), |(run, most), c| {
+            let run = if c.is_numeric() { run + 1 } else { 0 };
+            (run, run.max(most))
+        })
+    };
+    if reason.trim().chars().count() < REASON_CHARS_MIN || reason.chars().count() > REASON_CHARS_MAX {
+        return Err(format!("a reason has {REASON_CHARS_MIN} to {REASON_CHARS_MAX} characters; say what happened"));
+    }
+    if digits(reason).1 > REASON_DIGITS_MAX || reason.chars().any(char::is_control) {
+        return Err("a reason says why, not of whom: leave out id, telephone and account numbers".to_owned());
+    }
+    Ok(())
 }
 
 fn declared(
@@ -95,6 +147,7 @@ fn declared(
     extension: Option<&Value>,
     header_name: &str,
     header: Option<&[u8]>,
+    chars_max: usize,
 ) -> Result<Option<String>, String> {
     let extension = match extension {
         None | Some(Value::Null) => None,
@@ -113,8 +166,8 @@ fn declared(
     }
     match extension.or(header) {
         None | Some("") => Ok(None),
-        Some(text) if text.chars().count() > DECLARED_CHARS_MAX || text.chars().any(char::is_control) => {
-            Err(format!("the {name} must be at most {DECLARED_CHARS_MAX} characters, without control characters"))
+        Some(text) if text.chars().count() > chars_max || text.chars().any(char::is_control) => {
+            Err(format!("`{name}` must be at most {chars_max} characters, without control characters"))
         }
         Some(text) => Ok(Some(text.to_owned())),
     }

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use huxiang::answer::{Gateway, GraphqlRequest, RoleSchema};
 use huxiang::base::fault::Faults;
-use huxiang::identify::{Identity, Principal};
+use huxiang::identify::{Declared, Identity, Principal};
 use huxiang::model::access::Rights;
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Map, Value, json};
@@ -104,14 +104,8 @@ impl Served {
             roles: vec![role.to_owned()],
             claims: Map::new(),
         };
-        let identity = Identity {
-            principal: Some(principal),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            networks: vec!["anywhere".to_owned()],
-            purpose: None,
-            case: None,
-            certificate: None,
-        };
+        let (address, networks) = (IpAddr::V4(Ipv4Addr::LOCALHOST), vec!["anywhere".to_owned()]);
+        let identity = Identity::new(Some(principal), address, networks, Declared::default());
         let variables = variables.as_object().cloned().unwrap_or_default();
         let request = GraphqlRequest { query: Some(query.to_owned()), variables, ..GraphqlRequest::default() };
         let answer = self.gateway.answer(identity, request, "request-1".to_owned(), None).await;

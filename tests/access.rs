@@ -69,6 +69,8 @@ fn as_caller(identity: &Identity) -> Caller {
         case: identity.case.clone(),
         certificate: None,
         claims: principal.claims.clone(),
+        issuer: principal.issuer.clone(),
+        ..Caller::default()
     }
 }
 
@@ -416,6 +418,11 @@ async fn with_roles(world: &World, name: &str, roles: &str) -> huxiang::answer::
         }
     }
     std::fs::write(root.join("config/roles.yaml"), roles).unwrap();
+    // The administrators' roles are not among these.
+    let config = support::config("gateway.yaml");
+    let (before, rest) = config.split_once("\nadmin:\n").unwrap();
+    let after = rest.split_once("\n\n").map_or("", |(_, after)| after);
+    std::fs::write(root.join("config/gateway.yaml"), format!("{before}\n{after}")).unwrap();
     let gateway = support::gateway(&root, world.departments.variables(), &root).await;
     // The files are read at load; the audit store stays open.
     let _ = std::fs::remove_dir_all(root.join("config"));

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::State;
 use huxiang::answer::{Gateway, GraphqlRequest};
 use huxiang::base::fault::Faults;
-use huxiang::identify::Identity;
+use huxiang::identify::{Declared, Identity};
 use huxiang::model::snapshot::{Folders, Snapshot};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -42,14 +42,8 @@ async fn gateway(said: &Said) -> (Gateway, PathBuf) {
 
 /// Panics where the answer is none.
 async fn ask(gateway: &Gateway, query: String) -> Value {
-    let identity = Identity {
-        principal: None,
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        networks: vec!["anywhere".to_owned()],
-        purpose: None,
-        case: None,
-        certificate: None,
-    };
+    let identity =
+        Identity::new(None, IpAddr::V4(Ipv4Addr::LOCALHOST), vec!["anywhere".to_owned()], Declared::default());
     let request = GraphqlRequest { query: Some(query), ..GraphqlRequest::default() };
     let body = gateway.answer(identity, request, "r".to_owned(), None).await.body;
     let answer: Value = serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {body:?}"));

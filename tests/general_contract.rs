@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use huxiang::answer::{Gateway, GraphqlRequest};
 use huxiang::base::fault::Faults;
-use huxiang::identify::{Identity, Principal};
+use huxiang::identify::{Declared, Identity, Principal};
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Map, Value, json};
 
@@ -167,14 +167,8 @@ impl Served {
             roles: vec!["member".to_owned()],
             claims: Map::new(),
         });
-        let identity = Identity {
-            principal,
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            networks: vec!["anywhere".to_owned()],
-            purpose: None,
-            case: None,
-            certificate: None,
-        };
+        let identity =
+            Identity::new(principal, IpAddr::V4(Ipv4Addr::LOCALHOST), vec!["anywhere".to_owned()], Declared::default());
         let request = GraphqlRequest { query: Some(query.to_owned()), ..GraphqlRequest::default() };
         let answer = self.gateway.answer(identity, request, "request-1".to_owned(), None).await;
         serde_json::from_slice(&answer.body).unwrap()

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use huxiang::answer::{Gateway, GraphqlRequest, Outcome};
 use huxiang::base::fault::Faults;
-use huxiang::identify::Identity;
+use huxiang::identify::{Declared, Identity};
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Value, json};
 
@@ -88,14 +88,8 @@ async fn served(name: &str) -> Served {
 impl Served {
     /// As a visitor of the network asks.
     async fn ask_from(&self, network: &str, query: &str) -> Value {
-        let identity = Identity {
-            principal: None,
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            networks: vec![network.to_owned()],
-            purpose: None,
-            case: None,
-            certificate: None,
-        };
+        let identity =
+            Identity::new(None, IpAddr::V4(Ipv4Addr::LOCALHOST), vec![network.to_owned()], Declared::default());
         let request = GraphqlRequest { query: Some(query.to_owned()), ..GraphqlRequest::default() };
         let answer = self.gateway.answer(identity, request, "request-1".to_owned(), None).await;
         assert_eq!(answer.status, Outcome::Ok, "{}", String::from_utf8_lossy(&answer.body));

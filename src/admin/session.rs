@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::{Context, Error, ErrorExtensions, Guard, Result};
-use jiff::Timestamp;
-use jiff::tz::{Offset, TimeZone};
 
 use crate::answer::Gateway;
 use crate::audit::Access;
@@ -34,8 +32,7 @@ pub struct Session {
 impl Session {
     pub fn new(gateway: Gateway, identity: Identity, request_id: String) -> Self {
         let snapshot = gateway.snapshot();
-        let today = Timestamp::now().to_zoned(TimeZone::fixed(Offset::constant(8))).date();
-        let asking = Asking::new(&identity, today);
+        let asking = Asking::new(&identity, gateway.clock().now());
         let counting: Vec<String> =
             snapshot.access.counting(asking.presented()).map(|role| role.name.to_string()).collect();
         let config = snapshot.config.admin.as_ref();

@@ -3,6 +3,7 @@
 //! The only door to the engine, for every transport. Nothing is answered before its audit record is durable.
 
 mod cache;
+mod declared;
 mod introspect;
 mod record;
 mod request;
@@ -12,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use jiff::tz::{Offset, TimeZone};
 use serde_json::{Map, Value};
 
 use crate::audit::{self, AuditRecord, AuditStore, SubjectKey};
+use crate::base::clock::Clock;
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::{Asking, active_grants, authorize};
 use crate::engine::error::RequestError;
@@ -48,6 +49,7 @@ struct Inner {
     subjects: SubjectKey,
     cursors: CursorSeal,
     caches: Caches,
+    clock: Clock,
 }
 
 /// Why the gateway cannot start.
@@ -89,6 +91,11 @@ struct Executed {
 impl Gateway {
     /// Connects the sources and opens the audit store.
     pub async fn start(snapshot: Snapshot) -> Result<Self, StartError> {
+        Self::start_at(snapshot, Clock::system()).await
+    }
+
+    /// As [`Self::start`], at the time that a clock tells.
+    pub async fn start_at(snapshot: Snapshot, clock: Clock) -> Result<Self, StartError> {
         let audit = AuditStore::open(&snapshot.config.audit).await.map_err(|error| StartError(error.to_string()))?;
         let subjects = SubjectKey::new(Arc::clone(&snapshot.config.audit.key));
         let cursors = CursorSeal::new(&snapshot.config.audit.key);
@@ -112,6 +119,7 @@ impl Gateway {
                 subjects,
                 cursors,
                 caches: Caches::default(),
+                clock,
             }),
         })
     }
@@ -123,6 +131,11 @@ impl Gateway {
     /// Whether requests can be answered now.
     pub fn ready(&self) -> bool {
         self.inner.audit.is_healthy()
+    }
+
+    /// What decides which day and hour it is.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
     }
 
     /// Where records go.
@@ -208,7 +221,7 @@ fn plan_text(
     assumed: Assumed,
 ) -> Result<String, RequestError> {
     let asked = Asked { identity, request, request_id: "", traceparent: None };
-    let planned = plan_of(snapshot, caches, &asked)?;
+    let planned = plan_of(snapshot, caches, &asked, Clock::system().now())?;
     Ok(plan::print::text(snapshot, &planned.plan, &planned.rights, assumed, |slot| {
         planned.asking.denied(snapshot, slot).to_string()
     }))
@@ -217,7 +230,7 @@ fn plan_text(
 impl Inner {
     async fn answer(&self, asked: &Asked<'_>) -> Answer {
         let began = Instant::now();
-        let planned = plan_of(&self.snapshot, &self.caches, asked);
+        let planned = plan_of(&self.snapshot, &self.caches, asked, self.clock.now());
         let executed = match &planned {
             Ok(planned) => self.execute(asked, planned).await,
             Err(error) => Err(error.clone()),
@@ -300,8 +313,9 @@ impl Inner {
 }
 
 /// operation → authorize → plan.
-fn plan_of(snapshot: &Snapshot, caches: &Caches, asked: &Asked<'_>) -> Result<Planned, RequestError> {
+fn plan_of(snapshot: &Snapshot, caches: &Caches, asked: &Asked<'_>, now: Timestamp) -> Result<Planned, RequestError> {
     let config = &snapshot.config;
+    declared::check(snapshot, asked.identity)?;
     let text = asked
         .request
         .query
@@ -317,8 +331,7 @@ fn plan_of(snapshot: &Snapshot, caches: &Caches, asked: &Asked<'_>) -> Result<Pl
     let document = caches.document(text, || Document::parse(text, &snapshot.contract, limits))?;
     let operation = document.operation(name)?;
     let variables = document.variables(&snapshot.contract, operation, &asked.request.variables)?;
-    let today = Timestamp::now().to_zoned(TimeZone::fixed(Offset::constant(8))).date();
-    let asking = Asking::new(asked.identity, today);
+    let asking = Asking::new(asked.identity, now);
     let active = active_grants(snapshot, &asking);
     let rights = caches.rights(active, |active| Rights::new(&snapshot.access, active));
     let key = cache::PlanKey::new(text, name, &document, &variables, &rights);

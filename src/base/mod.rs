@@ -1,5 +1,6 @@
 //! Names every room shares: faults of files, error codes, JSON pointers, limits. Imports from no other room.
 
+pub mod clock;
 pub mod code;
 pub mod fault;
 pub mod nesting;

@@ -127,7 +127,7 @@ fn texts(texts: &[Arc<str>]) -> Vec<&str> {
 
 /// The pattern of case numbers as it was written, without the anchors the loader adds.
 fn case(grant: &Grant) -> Option<&str> {
-    let pattern = grant.case.as_ref()?.as_str();
+    let pattern = grant.conditions.case.as_ref()?.as_str();
     let inner = pattern.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$"));
     Some(inner.unwrap_or(pattern))
 }
@@ -141,7 +141,7 @@ fn as_json(snapshot: &Snapshot, roles: &[&Role]) -> Value {
                 json!({
                     "relation": cell.relation,
                     "given": cell.given.name(),
-                    "purposes": texts(&cell.grant.purposes),
+                    "purposes": texts(&cell.grant.conditions.purposes),
                     "case": case(cell.grant),
                     "withheld": cell.withheld,
                     "masked": cell.masked,
@@ -221,7 +221,7 @@ fn conditions(access: &Access, role: &Role) -> String {
     let mut purposes: Vec<&str> = Vec::new();
     let mut pattern = None;
     for grant in role.grants.iter().filter_map(|at| access.grants.get(*at)) {
-        purposes.extend(grant.purposes.iter().map(|purpose| &**purpose));
+        purposes.extend(grant.conditions.purposes.iter().map(|purpose| &**purpose));
         pattern = pattern.or(case(grant));
     }
     purposes.sort_unstable();

@@ -11,7 +11,7 @@ use crate::answer::{GraphqlRequest, plan_text_of};
 use crate::base::fault::did_you_mean;
 use crate::engine::error::RequestError;
 use crate::engine::plan::cost::Assumed;
-use crate::identify::{Identity, Principal};
+use crate::identify::{Declared, Identity, Principal};
 use crate::model::snapshot::Snapshot;
 
 #[derive(Debug, Args)]
@@ -107,12 +107,6 @@ fn identity(snapshot: &Snapshot, args: &PlanArgs) -> Result<Identity, Stop> {
         roles: args.role.clone(),
         claims: token::claims(&args.claim, &snapshot.config.claims)?,
     };
-    Ok(Identity {
-        principal: Some(principal),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        networks,
-        purpose: args.purpose.clone(),
-        case: args.case.clone(),
-        certificate: None,
-    })
+    let declared = Declared { purpose: args.purpose.clone(), case: args.case.clone(), ..Declared::default() };
+    Ok(Identity::new(Some(principal), IpAddr::V4(Ipv4Addr::LOCALHOST), networks, declared))
 }

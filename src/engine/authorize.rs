@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use jiff::civil::Date;
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
 use serde_json::{Map, Value};
 
 use super::operation::Operation;
+use crate::base::clock;
 use crate::identify::Identity;
-use crate::model::access::{ClientCertificate, Denied, Presented, Rights};
+use crate::model::access::{Approved, ClientCertificate, Denied, Presented, Rights};
 use crate::model::contract::SlotId;
 use crate::model::rule::Truth;
 use crate::model::snapshot::Snapshot;
@@ -15,6 +17,9 @@ use crate::model::snapshot::Snapshot;
 /// Who asks, as rules and grants look at it.
 #[derive(Debug, Clone)]
 pub struct Asking {
+    /// `None`: no token was shown.
+    pub id: Option<String>,
+    pub issuer: Option<String>,
     pub roles: Vec<String>,
     pub networks: Vec<String>,
     pub purpose: Option<String>,
@@ -24,10 +29,17 @@ pub struct Asking {
     /// The claims, as rules read them.
     pub principal: Value,
     pub today: Date,
+    /// At +08:00.
+    pub now: DateTime,
+    /// A reason for breaking the glass was declared.
+    pub emergency: bool,
+    /// The approval that the request carries, once it is known to be the caller's.
+    pub approved: Option<Approved>,
 }
 
 impl Asking {
-    pub fn new(identity: &Identity, today: Date) -> Self {
+    pub fn new(identity: &Identity, now: Timestamp) -> Self {
+        let now = clock::local(now);
         let mut principal = Map::new();
         let mut purposes_allowed = None;
         if let Some(known) = &identity.principal {
@@ -38,7 +50,10 @@ impl Asking {
                     Some(list.iter().filter_map(|purpose| purpose.as_str().map(str::to_owned)).collect());
             }
         }
+        let known = identity.principal.as_ref();
         Self {
+            id: known.map(|principal| principal.id.clone()),
+            issuer: known.map(|principal| principal.issuer.clone()),
             roles: identity.roles().into_iter().map(str::to_owned).collect(),
             networks: identity.networks.clone(),
             purpose: identity.purpose.clone(),
@@ -46,18 +61,26 @@ impl Asking {
             purposes_allowed,
             certificate: identity.certificate.clone(),
             principal: Value::Object(principal),
-            today,
+            today: now.date(),
+            now,
+            emergency: false,
+            approved: None,
         }
     }
 
     pub fn presented(&self) -> Presented<'_> {
         Presented {
+            id: self.id.as_deref(),
+            issuer: self.issuer.as_deref(),
             roles: &self.roles,
             networks: &self.networks,
             purpose: self.purpose.as_deref(),
             case: self.case.as_deref(),
             purposes_allowed: self.purposes_allowed.as_deref(),
             certificate: self.certificate.as_deref(),
+            now: self.now,
+            emergency: self.emergency,
+            approved: self.approved.as_ref(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::base::fault::{Faults, SourceText};
@@ -242,13 +242,29 @@ fn forwarded_addresses_count_only_from_listed_proxies() {
     assert_eq!(address("10.0.0.1", &["203.0.113.9, unknown"]), Err(ForwardedError));
 }
 
+fn from(extensions: &Map<String, Value>, headers: &[(&str, &'static [u8])]) -> Result<Declared, String> {
+    Declared::from(extensions, |name| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
+}
+
+#[test]
+fn a_reason_says_why_and_names_nobody_by_number() {
+    let reason = |text: &str| from(json!({"breakGlass": text}).as_object().unwrap(), &[]);
+    assert_eq!(reason("台风夜间转移，需要联系电话").unwrap().break_glass.unwrap(), "台风夜间转移，需要联系电话");
+    assert!(reason("flood of 2026").is_ok());
+    let named = ["331122199001011230 is missing", "call 13912345678", "家庭33112210134800", "x", "a\nb c d"];
+    for text in named {
+        assert!(reason(text).is_err(), "{text}");
+    }
+    assert!(reason(&"长".repeat(401)).is_err());
+}
+
 #[test]
 fn purpose_and_case_come_from_extensions_or_headers_but_not_two_different_ones() {
     let extensions = json!({"purpose": "help"}).as_object().unwrap().clone();
-    let declared = Declared::from(&extensions, Some(b"help"), Some("JD-2026-001".as_bytes())).unwrap();
+    let declared = from(&extensions, &[("x-purpose", b"help"), ("x-case", b"JD-2026-001")]).unwrap();
     assert_eq!((declared.purpose.as_deref(), declared.case.as_deref()), (Some("help"), Some("JD-2026-001")));
-    assert!(Declared::from(&extensions, Some(b"other"), None).is_err());
-    assert!(Declared::from(&json!({"case": 7}).as_object().unwrap().clone(), None, None).is_err());
-    assert!(Declared::from(&Map::new(), Some(&[b'x'; 200]), None).is_err());
-    assert_eq!(Declared::from(&Map::new(), None, None), Ok(Declared::default()));
+    assert!(from(&extensions, &[("x-purpose", b"other")]).is_err());
+    assert!(from(&json!({"case": 7}).as_object().unwrap().clone(), &[]).is_err());
+    assert!(from(&Map::new(), &[("x-purpose", &[b'x'; 200])]).is_err());
+    assert_eq!(from(&Map::new(), &[]), Ok(Declared::default()));
 }

@@ -38,9 +38,22 @@ pub struct GatewayConfig {
     pub graphql: GraphqlConfig,
     /// The principal's claims that rules may read, with their types.
     pub claims: BTreeMap<String, ClaimType>,
+    /// What requests may declare as their purpose.
+    pub purposes: BTreeMap<String, Purpose>,
+    /// The file of approvals and emergencies; without it, one beside the audit store.
+    pub approvals: Option<PathBuf>,
     pub audit: AuditConfig,
     /// Who may do what at the gateway's own API; `None`: there is none.
     pub admin: Option<AdminConfig>,
+}
+
+/// What a request may be made for, as people read it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Purpose {
+    pub zh: String,
+    pub en: String,
+    pub description: Option<String>,
 }
 
 /// A secret or certificate: in a file, or (where a variable holds it) the PEM text itself.
@@ -210,6 +223,11 @@ pub struct GraphqlConfig {
 }
 
 impl GatewayConfig {
+    /// The file of approvals and emergencies.
+    pub fn approvals_store(&self) -> PathBuf {
+        self.approvals.clone().unwrap_or_else(|| self.audit.store.with_file_name("approvals.sqlite"))
+    }
+
     /// Reads and checks the file. `None` where any fault was added; relative paths are taken from `base`.
     pub fn load(path: &Path, base: &Path, variables: Variables<'_>, faults: &mut Faults) -> Option<Self> {
         Self::parse(&read(path, faults)?, base, variables, faults)

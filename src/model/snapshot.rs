@@ -53,7 +53,7 @@ impl Snapshot {
         let against = Against { contract: &contract, codes: &codes, variables, derived };
         let bindings = bindings::load(&folders.resolvers, &against, faults);
         let access = fault::read(&folders.config.join("roles.yaml"), faults)
-            .map(|text| access::load(&text, &contract, &rules, &names.networks, faults));
+            .map(|text| access::load(&text, &contract, &rules, &names.access, faults));
         if let (Some(access), Some(admin)) = (&access, config.as_ref().and_then(|config| config.admin.as_ref())) {
             admin.check(access, faults);
         }
@@ -71,7 +71,7 @@ impl Snapshot {
 
 /// What roles and rules name of the gateway's configuration.
 struct Names {
-    networks: Vec<String>,
+    access: access::Declared,
     claims: BTreeMap<String, config::ClaimType>,
 }
 
@@ -80,13 +80,21 @@ impl Names {
     /// every role and rule.
     fn of(config: Option<&GatewayConfig>, path: &Path) -> Self {
         if let Some(config) = config {
-            return Self { networks: config.networks.named.keys().cloned().collect(), claims: config.claims.clone() };
+            let access = access::Declared {
+                networks: config.networks.named.keys().cloned().collect(),
+                purposes: config.purposes.keys().cloned().collect(),
+                issuers: config.issuers.iter().map(|issuer| issuer.issuer.clone()).collect(),
+            };
+            return Self { access, claims: config.claims.clone() };
         }
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let file: serde_json::Value = serde_saphyr::from_str(&text).unwrap_or_default();
         let keys = |pointer: &str| file.pointer(pointer).and_then(serde_json::Value::as_object);
+        let names = |pointer: &str| keys(pointer).map(|found| found.keys().cloned().collect()).unwrap_or_default();
+        let issuers = file.get("issuers").and_then(serde_json::Value::as_array).into_iter().flatten();
+        let issuers = issuers.filter_map(|entry| Some(entry.get("issuer")?.as_str()?.to_owned())).collect();
         Self {
-            networks: keys("/networks").map(|found| found.keys().cloned().collect()).unwrap_or_default(),
+            access: access::Declared { networks: names("/networks"), purposes: names("/purposes"), issuers },
             claims: keys("/principal/claims")
                 .into_iter()
                 .flatten()

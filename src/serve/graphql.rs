@@ -22,8 +22,6 @@ use crate::identify::rate::Busy;
 use crate::identify::{AuthError, ClientCertificate, Declared, Identity, Principal, caller_address};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const PURPOSE: HeaderName = HeaderName::from_static("x-purpose");
-const CASE: HeaderName = HeaderName::from_static("x-case");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A request refused before the engine saw it.
@@ -122,15 +120,14 @@ async fn answer<G: Gateway>(
     let sent = if is_get { request::from_uri(&parts.uri) } else { request::from_body(&read(app, body).await?) };
     let sent = sent.map_err(bad)?;
     let sent = trusted(app, api, sent, is_get)?;
-    for name in [PURPOSE, CASE] {
-        if parts.headers.get_all(&name).iter().nth(1).is_some() {
+    for name in Declared::HEADERS {
+        if parts.headers.get_all(name).iter().nth(1).is_some() {
             return Err(bad(format!("the header {name} is sent twice")));
         }
     }
-    let header = |name: &HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
-    let declared = Declared::from(&sent.extensions, header(&PURPOSE), header(&CASE)).map_err(bad)?;
-    let Declared { purpose, case } = declared;
-    let identity = Identity { purpose, case, ..identity };
+    let header = |name: &'static str| parts.headers.get(name).map(HeaderValue::as_bytes);
+    let declared = Declared::from(&sent.extensions, header).map_err(bad)?;
+    let identity = identity.declaring(declared);
     let trace = ids::traceparent(parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
     Ok(ask(app, id, api, media, identity, sent, trace).await)
 }

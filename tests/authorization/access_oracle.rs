@@ -108,6 +108,31 @@ pub struct Caller {
     pub claims: Map<String, Value>,
     /// What the client certificate of the connection says, where there is one: `subject`, `issuer`, `san`.
     pub certificate: Option<Value>,
+    pub issuer: String,
+    /// `year-month-day hour:minute`, and the day of the week; `None`: the moment of the test.
+    pub now: Option<(String, String)>,
+    /// An emergency was declared.
+    pub emergency: bool,
+    /// What a second person approved: for which household, as which role, and as which role that person did.
+    pub approved: Option<(String, String, String)>,
+}
+
+/// Date and time at +08:00 as texts that compare as they follow one another, and the day of the week.
+fn moment() -> (String, String) {
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(8)));
+    (now.strftime("%Y-%m-%d %H:%M").to_string(), now.strftime("%a").to_string().to_lowercase())
+}
+
+/// What a request may declare as its purpose.
+pub fn purposes() -> BTreeSet<String> {
+    let file = yaml(&folder("config/gateway.yaml"));
+    file["purposes"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+}
+
+/// The relation under which a grant counts: one that needs an approval only for what was approved.
+fn relation(grant: &Value) -> String {
+    let name = grant["relation"].as_str().unwrap();
+    if grant["approval"].is_null() { name.to_owned() } else { format!("{name}:approved") }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,8 +191,8 @@ impl Roles {
     /// The grants that count from here, for this purpose and case.
     pub fn grants(&self, caller: &Caller) -> Vec<&Value> {
         let mut found = Vec::new();
-        for role in &caller.roles {
-            let Some(role) = self.0["roles"].get(role) else { continue };
+        for role_name in &caller.roles {
+            let Some(role) = self.0["roles"].get(role_name) else { continue };
             if !names(&role["networks"]).iter().any(|name| caller.networks.iter().any(|here| here == name)) {
                 continue;
             }
@@ -181,12 +206,40 @@ impl Roles {
                     let whole = Regex::new(&format!("\\A(?:{pattern})\\z")).unwrap();
                     caller.case.as_deref().is_some_and(|case| whole.is_match(case))
                 });
-                if purpose && case {
+                if purpose && case && Self::conditions(caller, role, role_name, grant) {
                     found.push(grant);
                 }
             }
         }
         found
+    }
+
+    /// What a grant requires beside network, purpose and case.
+    fn conditions(caller: &Caller, role: &Value, role_name: &str, grant: &Value) -> bool {
+        let (now, day) = caller.now.clone().unwrap_or_else(moment);
+        let (date, time) = now.split_once(' ').unwrap();
+        let unless_written =
+            |list: &Value, holds: &dyn Fn(&[Value]) -> bool| list.as_array().is_none_or(|list| holds(list));
+        let issuer = unless_written(&role["issuers"], &|list| list.iter().any(|one| *one == *caller.issuer));
+        let network = unless_written(&grant["networks"], &|list| {
+            list.iter().any(|one| caller.networks.iter().any(|here| *one == **here))
+        });
+        let person = unless_written(&grant["people"], &|list| {
+            list.iter()
+                .any(|one| one["id"] == *caller.id && (one["issuer"].is_null() || one["issuer"] == *caller.issuer))
+        });
+        let from = grant["from"].as_str().is_none_or(|from| from <= date);
+        let until = grant["until"].as_str().is_none_or(|until| date <= until);
+        let hours = unless_written(&grant["hours"], &|list| {
+            list.iter().filter_map(|one| one.as_str()?.split_once('-')).any(|(from, to)| from <= time && time < to)
+        });
+        let days = unless_written(&grant["days"], &|list| list.iter().any(|one| *one == *day));
+        let emergency = grant["break_glass"].is_null() || caller.emergency;
+        let approved = grant["approval"].is_null()
+            || caller.approved.as_ref().is_some_and(|(_, role, by)| {
+                role == role_name && names(&grant["approval"]["by"]).contains(&by.as_str())
+            });
+        issuer && network && person && from && until && hours && days && emergency && approved
     }
 
     /// What one grant gives of one field.
@@ -224,7 +277,7 @@ impl Roles {
     pub fn access(&self, contract: &Contract, caller: &Caller, relations: &BTreeSet<String>, field: &Field) -> Access {
         self.grants(caller)
             .into_iter()
-            .filter(|grant| relations.contains(grant["relation"].as_str().unwrap()))
+            .filter(|grant| relations.contains(&relation(grant)))
             .map(|grant| Self::gives(contract, grant, field))
             .max()
             .unwrap_or(Access::No)
@@ -256,6 +309,10 @@ pub fn relations(caller: &Caller, portrait: &Value) -> BTreeSet<String> {
         if let Some(department) = claim("department").and_then(Value::as_str) {
             found.insert(format!("of-{department}"));
         }
+    }
+    if caller.approved.as_ref().is_some_and(|(household, ..)| Some(household.as_str()) == at("id")) {
+        let approved: Vec<String> = found.iter().map(|name| format!("{name}:approved")).collect();
+        found.extend(approved);
     }
     found
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use access_oracle::{Access, Caller, Contract, Endpoint, Field, Roles};
 use departments::Logged;
 use departments::expected::{at, portrait};
-use huxiang::identify::{Identity, Principal};
+use huxiang::identify::{Declared, Identity, Principal};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use regex::Regex;
@@ -172,8 +172,9 @@ impl Bench {
             networks: vec![case.network.unwrap_or(network).to_owned()],
             purpose: case.purpose.unwrap_or(purpose).map(str::to_owned),
             case: case.case.unwrap_or(number).map(str::to_owned),
-            certificate: None,
             claims: claims.as_object().unwrap().clone(),
+            issuer: "test".to_owned(),
+            ..Caller::default()
         }
     }
 
@@ -272,19 +273,15 @@ impl Bench {
             Root::Listing => format!("{{ root: households(division: \"{VILLAGE}\", first: 3) {{ nodes {body} }} }}"),
         };
         self.world.departments.clear_logs();
-        let identity = Identity {
-            principal: Some(Principal {
-                id: caller.id.clone(),
-                issuer: "test".to_owned(),
-                roles: caller.roles.clone(),
-                claims: caller.claims.clone(),
-            }),
-            address: std::net::Ipv4Addr::LOCALHOST.into(),
-            networks: caller.networks.clone(),
-            purpose: caller.purpose.clone(),
-            case: caller.case.clone(),
-            certificate: None,
+        let principal = Principal {
+            id: caller.id.clone(),
+            issuer: "test".to_owned(),
+            roles: caller.roles.clone(),
+            claims: caller.claims.clone(),
         };
+        let declared = Declared { purpose: caller.purpose.clone(), case: caller.case.clone(), ..Declared::default() };
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        let identity = Identity::new(Some(principal), address, caller.networks.clone(), declared);
         let answer = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(ask(&self.world.gateway, &identity, &query, json!({})))
         });
@@ -356,6 +353,12 @@ impl Asked<'_> {
 
     fn answer(&self, answer: &Value, target: &str) -> Verdict {
         let root = &answer["data"]["root"];
+        let declared = self.caller.purpose.as_ref().is_none_or(|purpose| access_oracle::purposes().contains(purpose));
+        if !declared {
+            let code = &answer["errors"][0]["extensions"]["code"];
+            let refused = answer.get("data").is_none() && *code == "BAD_REQUEST";
+            return if refused { Ok(()) } else { Err("a purpose that nobody declared was taken".to_owned()) };
+        }
         if answer.get("data").is_none() {
             return Err("the request was not executed".to_owned());
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use huxiang::answer::{Gateway, GraphqlRequest};
 use huxiang::base::fault::Faults;
-use huxiang::identify::{Identity, Principal};
+use huxiang::identify::{Declared, Identity, Principal};
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Map, Value, json};
 
@@ -117,19 +117,14 @@ impl Scenario {
     fn identity(&self) -> Identity {
         let text = |name: &str| self.caller.get(name).and_then(Value::as_str).map(str::to_owned);
         let claims = self.caller.get("claims").and_then(Value::as_object).cloned().unwrap_or_else(Map::new);
-        Identity {
-            principal: Some(Principal {
-                id: text("id").unwrap_or_else(|| "reader-1".to_owned()),
-                issuer: "test".to_owned(),
-                roles: vec![text("role").unwrap_or_else(|| "reader".to_owned())],
-                claims,
-            }),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            networks: vec!["local".to_owned()],
-            purpose: text("purpose"),
-            case: text("case"),
-            certificate: None,
-        }
+        let principal = Principal {
+            id: text("id").unwrap_or_else(|| "reader-1".to_owned()),
+            issuer: "test".to_owned(),
+            roles: vec![text("role").unwrap_or_else(|| "reader".to_owned())],
+            claims,
+        };
+        let declared = Declared { purpose: text("purpose"), case: text("case"), ..Declared::default() };
+        Identity::new(Some(principal), IpAddr::V4(Ipv4Addr::LOCALHOST), vec!["local".to_owned()], declared)
     }
 
     fn write(&self, root: &Path) {
@@ -152,6 +147,7 @@ impl Scenario {
 const GATEWAY: &str = "listen: 127.0.0.1:0
 networks: {local: [127.0.0.0/8]}
 principal: {claims: {divisions: [string]}}
+purposes: {help: {zh: 帮扶, en: Help}}
 limits: {request_timeout_ms: 5000}
 audit: {store: audit.sqlite, key: \"${AUDIT_KEY}\"}
 ";

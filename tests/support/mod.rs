@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use departments::{Options, Running};
 use huxiang::answer::{Gateway, GraphqlRequest};
+use huxiang::base::clock::Clock;
 use huxiang::base::fault::Faults;
 use huxiang::identify::{Identity, Principal};
 use huxiang::model::binding::format::Limits;
@@ -56,6 +57,43 @@ pub async fn world_edited(options: Options, edit: impl FnOnce(&mut Snapshot)) ->
     World { departments, gateway, folder }
 }
 
+/// With other files laid over the repository's `config/`, at the time that a clock tells.
+pub async fn world_at(clock: Clock, files: &[(&str, String)]) -> World {
+    let departments =
+        departments::start(Options { latency: false, ..Options::default() }).await.expect("the departments start");
+    let folder = std::env::temp_dir().join(format!("huxiang-test-{}-{:x}", std::process::id(), rand()));
+    lay_over(&repository().join("config"), &folder.join("config"));
+    for (path, text) in files {
+        std::fs::write(folder.join("config").join(path), text).expect("the file is written");
+    }
+    let folders = Folders { config: folder.join("config"), ..Folders::under(repository()) };
+    let snapshot = snapshot_of(&folders, departments.variables(), &folder);
+    let gateway = Gateway::start_at(snapshot, clock).await.expect("the gateway starts");
+    World { departments, gateway, folder }
+}
+
+/// A file of the repository's `config/`.
+pub fn config(path: &str) -> String {
+    std::fs::read_to_string(repository().join("config").join(path)).expect("the file is there")
+}
+
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn lay_over(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            lay_over(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
 fn rand() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
@@ -66,13 +104,17 @@ pub async fn gateway(root: &Path, variables: BTreeMap<String, String>, folder: &
     Gateway::start(snapshot(root, variables, folder)).await.expect("the gateway starts")
 }
 
-fn snapshot(root: &Path, mut variables: BTreeMap<String, String>, folder: &Path) -> Snapshot {
+fn snapshot(root: &Path, variables: BTreeMap<String, String>, folder: &Path) -> Snapshot {
+    snapshot_of(&Folders::under(root), variables, folder)
+}
+
+fn snapshot_of(folders: &Folders, mut variables: BTreeMap<String, String>, folder: &Path) -> Snapshot {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key pair");
     variables.insert("DEMO_ISSUER_PUBLIC_KEY".to_owned(), key.public_key_pem());
     variables.insert("DEMO_ISSUER_PRIVATE_KEY".to_owned(), key.serialize_pem());
     variables.insert("AUDIT_KEY".to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
     let mut faults = Faults::default();
-    let snapshot = Snapshot::load(&Folders::under(root), &|name| variables.get(name).cloned(), &mut faults);
+    let snapshot = Snapshot::load(folders, &|name| variables.get(name).cloned(), &mut faults);
     let Some(mut snapshot) = snapshot else { panic!("the files have faults:\n{}", faults.render()) };
     snapshot.config.audit.store = folder.join("audit.sqlite");
     snapshot
@@ -93,14 +135,13 @@ pub fn caller(role: &str, claims: Value) -> Identity {
     let mut claims: Map<String, Value> = claims.as_object().cloned().unwrap_or_default();
     let id = claims.remove("id").and_then(|id| id.as_str().map(str::to_owned)).unwrap_or_else(|| format!("{role}-1"));
     let network = if role == "household" { "public-proxy" } else { "gov" };
-    Identity {
-        principal: Some(Principal { id, issuer: "test".to_owned(), roles: vec![role.to_owned()], claims }),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        networks: vec![network.to_owned()],
-        purpose: None,
-        case: None,
-        certificate: None,
-    }
+    let principal = Principal { id, issuer: "test".to_owned(), roles: vec![role.to_owned()], claims };
+    Identity::new(
+        Some(principal),
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        vec![network.to_owned()],
+        huxiang::identify::Declared::default(),
+    )
 }
 
 /// The supervisor of the county, with purpose and case.

@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Row, SqliteConnection};
 use super::*;
 use crate::audit::{Access, ChainFault, Kind, Search, SubjectKey, timestamp, verify_chain};
 use crate::base::code::ErrorCode;
-use crate::identify::Identity;
+use crate::identify::{Declared, Identity};
 
 /// A folder of its own for each test, removed with it.
 struct Folder(PathBuf);
@@ -42,14 +42,8 @@ impl Drop for Folder {
 }
 
 fn record(id: &str) -> AuditRecord {
-    let identity = Identity {
-        principal: None,
-        address: "10.0.0.1".parse().unwrap(),
-        networks: vec!["gov".to_owned()],
-        purpose: Some("help".to_owned()),
-        case: None,
-        certificate: None,
-    };
+    let declared = Declared { purpose: Some("help".to_owned()), ..Declared::default() };
+    let identity = Identity::new(None, "10.0.0.1".parse().unwrap(), vec!["gov".to_owned()], declared);
     AuditRecord::new(id, &identity)
 }
 

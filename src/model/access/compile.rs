@@ -1,9 +1,10 @@
 //! `config/roles.yaml` and the relations → [`Access`].
 
-use std::collections::BTreeMap;
+mod conditions;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use regex::Regex;
 use serde_saphyr::Spanned;
 
 use super::format::{self, RolesFile};
@@ -14,18 +15,28 @@ use crate::model::mask::Mask;
 use crate::model::rule::{Relation, Rules};
 use crate::model::yaml;
 
-/// Compiles the roles. `networks` are the names that `gateway.yaml` declares.
+/// What `gateway.yaml` declares and roles name.
+#[derive(Debug, Default)]
+pub struct Declared {
+    pub networks: Vec<String>,
+    pub purposes: Vec<String>,
+    pub issuers: Vec<String>,
+}
+
+/// Compiles the roles.
 pub fn load(
     text: &Arc<SourceText>,
     contract: &Contract,
     rules: &Rules,
-    networks: &[String],
+    declared: &Declared,
     faults: &mut Faults,
 ) -> Access {
     let relations = rules.relations.iter().filter_map(|rule| compile_relation(rule.clone(), contract)).collect();
     let access = Access { relations, ..Access::default() };
-    let mut compiler = Compiler { text, contract, networks, partial_rules: rules.partial, faults, access };
+    let roles = BTreeSet::new();
+    let mut compiler = Compiler { text, contract, declared, roles, partial_rules: rules.partial, faults, access };
     if let Some(file) = yaml::read::<RolesFile>(text, compiler.faults) {
+        compiler.roles = file.roles.keys().cloned().collect();
         for (name, role) in &file.roles {
             compiler.role(name, &role.value);
         }
@@ -43,13 +54,15 @@ fn compile_relation(rule: Relation, contract: &Contract) -> Option<CompiledRelat
         .filter(|path| path.len() != 1 || path.first().is_none_or(|first| **first != **key))
         .cloned()
         .collect();
-    Some(CompiledRelation { name: rule.name.as_str().into(), on, rule, inputs })
+    Some(CompiledRelation { name: rule.name.as_str().into(), on, rule, approved: false, inputs })
 }
 
 struct Compiler<'a> {
     text: &'a Arc<SourceText>,
     contract: &'a Contract,
-    networks: &'a [String],
+    declared: &'a Declared,
+    /// The names of all roles.
+    roles: BTreeSet<String>,
     /// A relation that is not there may be one that has a fault.
     partial_rules: bool,
     faults: &'a mut Faults,
@@ -62,16 +75,8 @@ impl Compiler<'_> {
     }
 
     fn role(&mut self, name: &str, role: &format::Role) {
-        for network in &role.networks {
-            if !self.networks.contains(&network.value) {
-                let hint = fault::did_you_mean(
-                    &network.value,
-                    self.networks.iter().map(String::as_str),
-                    "networks are declared in gateway.yaml",
-                );
-                self.fault(yaml::place_of(network), format!("there is no network `{}`", network.value), hint);
-            }
-        }
+        let networks = self.networks(&role.networks);
+        let issuers = role.issuers.as_ref().map(|issuers| issuers.iter().filter_map(|at| self.issuer(at)).collect());
         let certificate = role.certificate.as_ref().map(|rule| self.certificate(rule));
         let mut grants = Vec::new();
         for grant in &role.grants {
@@ -83,8 +88,9 @@ impl Compiler<'_> {
         self.access.roles.push(Role {
             name: name.into(),
             title: role.title.as_str().into(),
-            networks: role.networks.iter().map(|network| network.value.as_str().into()).collect(),
+            networks,
             certificate,
+            issuers,
             grants,
         });
     }
@@ -100,8 +106,11 @@ impl Compiler<'_> {
 
     fn grant(&mut self, role: &str, grant: &Spanned<format::Grant>) -> Option<Grant> {
         let written = &grant.value;
-        let relation = self.relation(&written.relation)?;
-        let case = written.case.as_ref().and_then(|pattern| self.pattern(pattern));
+        let mut relation = self.relation(&written.relation)?;
+        let conditions = self.conditions(written);
+        if conditions.approval.is_some() {
+            relation = self.approved(relation)?;
+        }
         if written.classes.is_empty() && written.fields.is_empty() {
             self.fault(yaml::place(grant), "the grant gives nothing", "name `classes` or `fields`");
         }
@@ -124,20 +133,15 @@ impl Compiler<'_> {
             self.mask(what, mask, &mut slots, &mut masks);
         }
         self.close(&mut slots);
-        Some(Grant {
-            role: role.into(),
-            relation,
-            purposes: written.purposes.iter().map(|purpose| purpose.as_str().into()).collect(),
-            case,
-            slots,
-            masks,
-        })
+        Some(Grant { role: role.into(), relation, conditions, line: yaml::place(grant).line, slots, masks })
     }
 
     fn relation(&mut self, name: &Spanned<String>) -> Option<RelationId> {
-        let found = self.access.relations.iter().position(|relation| *relation.name == *name.value);
+        let declared = |relation: &CompiledRelation| !relation.approved && *relation.name == *name.value;
+        let found = self.access.relations.iter().position(declared);
         if found.is_none() && !self.partial_rules {
-            let known: Vec<String> = self.access.relations.iter().map(|relation| relation.name.to_string()).collect();
+            let known = self.access.relations.iter().filter(|relation| !relation.approved);
+            let known: Vec<String> = known.map(|relation| relation.name.to_string()).collect();
             let hint = fault::did_you_mean(
                 &name.value,
                 known.iter().map(String::as_str),
@@ -148,19 +152,18 @@ impl Compiler<'_> {
         found.and_then(|at| u32::try_from(at).ok()).map(RelationId)
     }
 
-    fn pattern(&mut self, pattern: &Spanned<String>) -> Option<Regex> {
-        match Regex::new(&format!("^(?:{})$", pattern.value)) {
-            Ok(regex) => Some(regex),
-            Err(error) => {
-                self.fault(
-                    yaml::place_of(pattern),
-                    format!("`case` is not a regular expression: {error}"),
-                    "for example \"JD-[0-9]{4}-[0-9]{3,6}\"",
-                );
-                // Fails closed: nothing matches the empty class.
-                Regex::new("[^\\s\\S]").ok()
-            }
+    /// The same relation, to the entity that an approval names: a relation of its own, so that rights and plans need
+    /// not know of approvals.
+    fn approved(&mut self, id: RelationId) -> Option<RelationId> {
+        let base = self.access.relation(id)?;
+        let name = format!("{}:approved", base.name);
+        let known = self.access.relations.iter().position(|relation| relation.approved && *relation.name == *name);
+        let at = known.unwrap_or(self.access.relations.len());
+        if known.is_none() {
+            let (on, rule, inputs) = (base.on, base.rule.clone(), base.inputs.clone());
+            self.access.relations.push(CompiledRelation { name: name.into(), on, rule, approved: true, inputs });
         }
+        u32::try_from(at).ok().map(RelationId)
     }
 
     fn classes(&mut self, classes: &[Spanned<String>]) -> SlotSet {

@@ -22,6 +22,8 @@ pub struct Role {
     pub networks: Vec<Spanned<String>>,
     /// `required`, or what must stand in the client certificate of the connection.
     pub certificate: Option<Spanned<CertificateRule>>,
+    /// Issuers of `gateway.yaml` whose tokens may give the role; without the key, any of them.
+    pub issuers: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub grants: Vec<Spanned<Grant>>,
 }
@@ -33,9 +35,25 @@ pub struct Grant {
     pub relation: Spanned<String>,
     /// One of these must be declared with the request.
     #[serde(default)]
-    pub purposes: Vec<String>,
+    pub purposes: Vec<Spanned<String>>,
     /// The request must name a case number that matches this regular expression as a whole.
     pub case: Option<Spanned<String>>,
+    /// Only from these networks, of those that the role counts in.
+    pub networks: Option<Vec<Spanned<String>>>,
+    /// Only to these principals.
+    pub people: Option<Vec<Spanned<Principal>>>,
+    /// The first day on which it counts, at +08:00.
+    pub from: Option<Spanned<String>>,
+    /// The last day on which it counts, at +08:00.
+    pub until: Option<Spanned<String>>,
+    /// Only at these times of the day (`08:00-18:00`), at +08:00.
+    pub hours: Option<Vec<Spanned<String>>>,
+    /// Only on these days of the week (`mon` … `sun`), at +08:00.
+    pub days: Option<Vec<Spanned<String>>>,
+    /// Only where a second person approved it, record by record.
+    pub approval: Option<Spanned<Approval>>,
+    /// Only where the request declares an emergency, which is reviewed afterwards.
+    pub break_glass: Option<Spanned<BreakGlass>>,
     /// Data classes of the contract.
     #[serde(default)]
     pub classes: Vec<Spanned<String>>,
@@ -49,4 +67,32 @@ pub struct Grant {
     /// Field or class → mask.
     #[serde(default)]
     pub mask: BTreeMap<String, Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Principal {
+    pub id: String,
+    /// Must be written where `gateway.yaml` lists several issuers.
+    pub issuer: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// Who may approve has one of these roles.
+    pub by: Vec<Spanned<String>>,
+    /// How long an approval may count.
+    pub valid_minutes_max: Spanned<u32>,
+    /// How many requests one approval is good for.
+    pub uses: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakGlass {
+    /// Who may review has one of these roles.
+    pub review_by: Vec<Spanned<String>>,
+    /// Until when it must be reviewed.
+    pub review_hours_max: Spanned<u32>,
 }

@@ -1,10 +1,12 @@
 //! `config/roles.yaml`: roles and their grants, compiled to bitsets over slots. Deny by default.
 //!
-//! A grant is role × relation × network × purpose → slots, with masks. Which of a caller's grants count is decided
+//! A grant is role × relation × [`Conditions`] → slots, with masks. Which of a caller's grants count is decided
 //! once a request ([`Access::active`]); [`Rights`] then tells, per relation, the slots the caller may have.
 
 mod certificate;
 mod compile;
+pub mod condition;
+mod denied;
 mod format;
 mod rights;
 mod set;
@@ -12,11 +14,13 @@ mod set;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use regex::Regex;
+use jiff::civil::DateTime;
 
 pub use certificate::{CertificateFields, CertificateRule, ClientCertificate};
-pub use compile::load;
-pub use rights::{Denied, Rights, RowRights};
+pub use compile::{Declared, load};
+pub use condition::{Approved, Conditions};
+pub use denied::Denied;
+pub use rights::{Rights, RowRights};
 pub use set::SlotSet;
 
 use super::contract::{EntityId, SlotId, index};
@@ -42,6 +46,8 @@ pub struct Role {
     pub networks: Vec<Arc<str>>,
     /// The role counts only over a connection with such a client certificate.
     pub certificate: Option<CertificateRule>,
+    /// Issuers whose tokens may give the role; `None`: any.
+    pub issuers: Option<Vec<Arc<str>>>,
     /// Indexes into [`Access::grants`].
     pub grants: Vec<usize>,
 }
@@ -51,10 +57,9 @@ pub struct Role {
 pub struct Grant {
     pub role: Arc<str>,
     pub relation: RelationId,
-    /// One of these must be declared; empty: none needs to be.
-    pub purposes: Vec<Arc<str>>,
-    /// The request must name a case number that matches as a whole.
-    pub case: Option<Regex>,
+    pub conditions: Conditions,
+    /// Where it stands in `roles.yaml`.
+    pub line: usize,
     pub slots: SlotSet,
     pub masks: BTreeMap<SlotId, Mask>,
 }
@@ -65,6 +70,8 @@ pub struct CompiledRelation {
     pub name: Arc<str>,
     pub on: EntityId,
     pub rule: Relation,
+    /// Holds only for the entity that an approval of the request names.
+    pub approved: bool,
     /// Paths of the entity (and of entities below it) that the rule reads beside the key.
     pub inputs: Vec<Vec<String>>,
 }
@@ -72,6 +79,9 @@ pub struct CompiledRelation {
 /// What a request says of its caller, as far as grants look at it.
 #[derive(Debug, Clone, Copy)]
 pub struct Presented<'a> {
+    /// `None`: no token was shown.
+    pub id: Option<&'a str>,
+    pub issuer: Option<&'a str>,
     pub roles: &'a [String],
     pub networks: &'a [String],
     pub purpose: Option<&'a str>,
@@ -80,6 +90,11 @@ pub struct Presented<'a> {
     pub purposes_allowed: Option<&'a [String]>,
     /// The client certificate of the caller's connection.
     pub certificate: Option<&'a ClientCertificate>,
+    /// At +08:00.
+    pub now: DateTime,
+    /// A reason for breaking the glass was declared.
+    pub emergency: bool,
+    pub approved: Option<&'a Approved>,
 }
 
 impl Access {
@@ -88,21 +103,17 @@ impl Access {
         let mut active: Vec<usize> = self
             .counting(presented)
             .flat_map(|role| role.grants.iter().copied())
-            .filter(|grant| self.grants.get(*grant).is_some_and(|grant| grant.counts(presented)))
+            .filter(|grant| self.grants.get(*grant).is_some_and(|grant| grant.missing(presented).is_none()))
             .collect();
         active.sort_unstable();
         active.dedup();
         active
     }
 
-    /// The caller's roles that count for this request: known here, granted in one of its networks,
-    /// and with the client certificate that the role asks for.
+    /// The caller's roles that count for this request: known here, and nothing of what they ask for is missing.
     pub fn counting<'s>(&'s self, presented: Presented<'s>) -> impl Iterator<Item = &'s Role> {
         let named = move |role: &&Role| presented.roles.iter().any(|name| **name == *role.name);
-        let here = move |role: &&Role| {
-            role.networks.iter().any(|network| presented.networks.iter().any(|name| **name == **network))
-        };
-        self.roles.iter().filter(named).filter(here).filter(move |role| role.certificate_counts(presented))
+        self.roles.iter().filter(named).filter(move |role| role.missing(presented).is_none())
     }
 
     pub fn relation(&self, id: RelationId) -> Option<&CompiledRelation> {
@@ -111,32 +122,5 @@ impl Access {
 
     pub fn role(&self, name: &str) -> Option<&Role> {
         self.roles.iter().find(|role| &*role.name == name)
-    }
-}
-
-impl Role {
-    fn certificate_counts(&self, presented: Presented) -> bool {
-        self.certificate.as_ref().is_none_or(|rule| rule.holds(presented.certificate))
-    }
-}
-
-impl Grant {
-    fn counts(&self, presented: Presented) -> bool {
-        self.purpose_counts(presented) && self.case_counts(presented)
-    }
-
-    fn purpose_counts(&self, presented: Presented) -> bool {
-        let allowed =
-            |purpose: &str| presented.purposes_allowed.is_none_or(|allowed| allowed.iter().any(|name| name == purpose));
-        match presented.purpose {
-            Some(purpose) => {
-                allowed(purpose) && (self.purposes.is_empty() || self.purposes.iter().any(|name| **name == *purpose))
-            }
-            None => self.purposes.is_empty(),
-        }
-    }
-
-    fn case_counts(&self, presented: Presented) -> bool {
-        self.case.as_ref().is_none_or(|pattern| presented.case.is_some_and(|case| pattern.is_match(case)))
     }
 }

@@ -26,6 +26,11 @@ pub struct ConfigFile {
     pub graphql: GraphqlEntry,
     #[serde(default)]
     pub principal: PrincipalEntry,
+    /// Name → what it is.
+    #[serde(default)]
+    pub purposes: BTreeMap<String, super::Purpose>,
+    #[serde(default)]
+    pub approvals: ApprovalsEntry,
     pub audit: AuditEntry,
     pub admin: Option<AdminEntry>,
 }
@@ -81,6 +86,13 @@ impl Default for GraphqlEntry {
 #[serde(deny_unknown_fields, default)]
 pub struct PrincipalEntry {
     pub claims: BTreeMap<String, Spanned<super::ClaimType>>,
+}
+
+/// Where approvals and emergencies are kept.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApprovalsEntry {
+    pub store: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

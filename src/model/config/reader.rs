@@ -92,6 +92,7 @@ impl Reader<'_> {
             introspection: file.graphql.introspection,
         };
         let audit = self.audit(&file.audit);
+        let approvals = file.approvals.store.as_ref().map(|at| self.path(at));
         self.limits(&file.limits);
         let known = file.networks.keys().map(String::as_str);
         let rates = Rates::read(&file.rates, known, self.text, self.faults);
@@ -105,6 +106,8 @@ impl Reader<'_> {
             rates,
             graphql,
             claims,
+            purposes: file.purposes,
+            approvals,
             audit,
             admin: file.admin.map(|entry| AdminConfig::read(entry, self.text, self.faults)),
         })
