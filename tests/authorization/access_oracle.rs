@@ -22,10 +22,16 @@ pub struct Field {
     pub leaf: bool,
     pub item: Option<String>,
     pub hidden: bool,
+    /// Takes `first`.
+    pub first: bool,
 }
 
 pub struct Contract {
     pub fields: BTreeMap<String, Field>,
+    /// The fields without arguments of each type that entities are made of, with their types as written.
+    pub types: BTreeMap<String, BTreeSet<(String, String)>>,
+    /// Interfaces and unions that a type belongs to, with the fields that an interface has.
+    pub abstracts: BTreeMap<String, Vec<(String, BTreeSet<String>)>>,
 }
 
 pub const ENTITIES: [&str; 2] = ["Household", "Person"];
@@ -34,24 +40,50 @@ pub fn id(entity: &str, path: &str) -> String {
     format!("{entity}:{path}")
 }
 
-fn folder(name: &str) -> std::path::PathBuf {
+pub fn folder(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-fn yaml(path: &Path) -> Value {
+pub fn yaml(path: &Path) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 impl Contract {
     pub fn read() -> Self {
+        Self::read_from(&folder(""))
+    }
+
+    pub fn read_from(root: &Path) -> Self {
         let mut text = String::new();
-        for file in std::fs::read_dir(folder("schema")).unwrap() {
+        for file in std::fs::read_dir(root.join("schema")).unwrap() {
             text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
         }
         let schema = Schema::parse(text, "schema").unwrap();
-        let mut contract = Self { fields: BTreeMap::new() };
+        let mut contract = Self { fields: BTreeMap::new(), types: BTreeMap::new(), abstracts: BTreeMap::new() };
         for entity in ENTITIES {
             contract.enter(&schema, entity, entity, "", None);
+        }
+        for definition in schema.types.values() {
+            let (name, types, fields): (_, Vec<_>, BTreeSet<String>) = match definition {
+                ExtendedType::Interface(it) => {
+                    let of = |(name, object): (&apollo_compiler::Name, &ExtendedType)| {
+                        let object = object.as_object()?;
+                        object.implements_interfaces.iter().any(|other| other.name == it.name).then(|| name.to_string())
+                    };
+                    (
+                        &it.name,
+                        schema.types.iter().filter_map(of).collect(),
+                        it.fields.keys().map(ToString::to_string).collect(),
+                    )
+                }
+                ExtendedType::Union(it) => {
+                    (&it.name, it.members.iter().map(|member| member.name.to_string()).collect(), BTreeSet::new())
+                }
+                _ => continue,
+            };
+            for of in types {
+                contract.abstracts.entry(of).or_default().push((name.to_string(), fields.clone()));
+            }
         }
         contract
     }
@@ -60,6 +92,10 @@ impl Contract {
         let Some(ExtendedType::Object(object)) = schema.types.get(type_name) else { return };
         let text = |value: &apollo_compiler::ast::Value| value.as_str().map(str::to_owned);
         let of_type = object.directives.get("class").and_then(|class| text(class.specified_argument_by_name("name")?));
+        let alike =
+            object.fields.iter().filter(|(_, field)| field.arguments.is_empty() && !field.directives.has("hidden"));
+        let alike = alike.map(|(name, field)| (name.to_string(), field.ty.to_string())).collect();
+        self.types.insert(type_name.to_owned(), alike);
         for (name, field) in &object.fields {
             let own = field.directives.get("class").and_then(|class| text(class.specified_argument_by_name("name")?));
             let class = own.or_else(|| of_type.clone()).or_else(|| above.map(str::to_owned));
@@ -79,6 +115,7 @@ impl Contract {
                     leaf: !object,
                     item,
                     hidden: field.directives.has("hidden"),
+                    first: field.arguments.iter().any(|argument| argument.name == "first"),
                 },
             );
             if inside {
@@ -130,9 +167,20 @@ pub fn purposes() -> BTreeSet<String> {
 }
 
 /// The relation under which a grant counts: one that needs an approval only for what was approved.
-fn relation(grant: &Value) -> String {
+pub fn relation(grant: &Value) -> String {
     let name = grant["relation"].as_str().unwrap();
     if grant["approval"].is_null() { name.to_owned() } else { format!("{name}:approved") }
+}
+
+/// Purpose and case are of one line, and the purpose is one of those there are.
+pub fn is_declared_rightly(caller: &Caller, purposes: &BTreeSet<String>) -> bool {
+    let plain = |text: &Option<String>| text.as_ref().is_none_or(|text| !text.chars().any(char::is_control));
+    plain(&caller.purpose) && plain(&caller.case) && caller.purpose.as_ref().is_none_or(|name| purposes.contains(name))
+}
+
+/// The issuer whose tokens the gateway takes.
+pub fn issuer() -> String {
+    yaml(&folder("config/gateway.yaml"))["issuers"][0]["issuer"].as_str().unwrap().to_owned()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,7 +229,11 @@ fn wild(asked: &str, shown: &str) -> bool {
 
 impl Roles {
     pub fn read() -> Self {
-        Self(yaml(&folder("config/roles.yaml")))
+        Self::read_from(&folder(""))
+    }
+
+    pub fn read_from(root: &Path) -> Self {
+        Self(yaml(&root.join("config/roles.yaml")))
     }
 
     pub fn all(&self) -> Vec<String> {
@@ -275,8 +327,13 @@ impl Roles {
 
     /// What the caller may have of a field, standing in these relations.
     pub fn access(&self, contract: &Contract, caller: &Caller, relations: &BTreeSet<String>, field: &Field) -> Access {
-        self.grants(caller)
-            .into_iter()
+        Self::access_by(&self.grants(caller), contract, relations, field)
+    }
+
+    /// What these grants give of a field, to who stands in these relations.
+    pub fn access_by(grants: &[&Value], contract: &Contract, relations: &BTreeSet<String>, field: &Field) -> Access {
+        grants
+            .iter()
             .filter(|grant| relations.contains(&relation(grant)))
             .map(|grant| Self::gives(contract, grant, field))
             .max()

@@ -1,0 +1,370 @@
+//! One worker's stage, and how a case is run on it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use departments::Logged;
+use departments::expected::portrait;
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::access_oracle::{self, Caller, Endpoint, Field};
+use crate::case::{ABSENT, Case, Drawn, HOUSEHOLDS, Root, Transport, VILLAGE};
+use crate::check;
+use crate::document::{LEFT_OUT, Rooted, Selected, Writer, name};
+use crate::stage::{Asked, Gate, PATIENCE, Reply, Stage, curl};
+use crate::tally::Tally;
+
+pub struct Bench {
+    pub stage: Stage,
+    pub drawn: Drawn,
+    pub endpoints: Vec<Endpoint>,
+    pub inputs: BTreeSet<String>,
+    pub purposes: BTreeSet<String>,
+    portraits: RefCell<BTreeMap<String, Option<Rc<Value>>>>,
+    leaves: RefCell<BTreeMap<&'static str, Rc<Vec<Vec<Field>>>>>,
+    pub tally: RefCell<Tally>,
+    /// What the caller may have, the department holds, and the answer does not.
+    pub missing: RefCell<Vec<String>>,
+    pub key: Regex,
+}
+
+/// One case, written out.
+struct Written {
+    caller: Caller,
+    selected: Vec<Selected>,
+    items: Vec<Field>,
+    person: String,
+    asked: Asked,
+}
+
+impl Bench {
+    pub fn new(stage: Stage, drawn: Drawn) -> Self {
+        Self {
+            stage,
+            drawn,
+            endpoints: access_oracle::endpoints(),
+            inputs: access_oracle::rule_inputs(),
+            purposes: access_oracle::purposes(),
+            portraits: RefCell::default(),
+            leaves: RefCell::default(),
+            tally: RefCell::default(),
+            missing: RefCell::default(),
+            key: Regex::new(r"\b[0-9]{17}[0-9Xx]\b").expect("a pattern"),
+        }
+    }
+
+    pub fn portrait(&self, id: &str) -> Option<Rc<Value>> {
+        let make = || portrait(&self.stage.world, id).map(Rc::new);
+        self.portraits.borrow_mut().entry(id.to_owned()).or_insert_with(make).clone()
+    }
+
+    /// All leaves that can be asked below a root, by the path of fields from it.
+    fn leaves(&self, entity: &'static str) -> Rc<Vec<Vec<Field>>> {
+        if let Some(known) = self.leaves.borrow().get(entity) {
+            return Rc::clone(known);
+        }
+        let contract = &self.stage.contract;
+        let mut found = Vec::new();
+        for field in contract.fields.values().filter(|field| field.entity == entity && !field.hidden) {
+            if field.leaf {
+                found.push(vec![field.clone()]);
+            } else if field.type_name == "Person" || (field.type_name == "Household" && entity == "Person") {
+                let below = |of: &str| {
+                    let of = of.to_owned();
+                    contract.fields.values().filter(move |below| below.entity == of && !below.hidden && below.leaf)
+                };
+                // Beyond an entity, every third leaf is enough; round again to where one came from, a few.
+                let step = if entity == "Person" { 3 } else { 1 };
+                found.extend(below(&field.type_name).step_by(step).map(|below| vec![field.clone(), below.clone()]));
+                let back =
+                    contract.fields.values().find(|back| back.entity == field.type_name && back.type_name == entity);
+                if let Some(back) = back {
+                    let round = below(entity).step_by(40);
+                    found.extend(round.map(|below| vec![field.clone(), back.clone(), below.clone()]));
+                }
+            }
+        }
+        let found = Rc::new(found);
+        self.leaves.borrow_mut().insert(entity, Rc::clone(&found));
+        found
+    }
+
+    fn select(&self, case: &Case, entity: &'static str) -> Vec<Selected> {
+        let leaves = self.leaves(entity);
+        let mut tree = Vec::new();
+        for (at, index) in case.leaves.iter().enumerate() {
+            let leaf = &leaves[index.index(leaves.len())];
+            let mut level = &mut tree;
+            for field in leaf {
+                for above in self.stage.contract.above(field) {
+                    level = enter(level, above, None);
+                }
+                level = enter(level, field, case.aliases.then_some(at));
+            }
+        }
+        if entity == "Household" && !tree.iter().any(|one: &Selected| one.key == "id") && case.root == Root::Listing {
+            enter(&mut tree, self.stage.contract.field("Household", "id"), None);
+        }
+        tree
+    }
+
+    /// Items beside the first leaves: the ones selected, and five that are not.
+    fn items(&self, selected: &[Selected]) -> Vec<Field> {
+        let mut found: Vec<&Field> = self.stage.contract.fields.values().filter(|field| field.item.is_some()).collect();
+        found.retain(|field| {
+            ["3", "11", "14", "54", "61"].contains(&field.item.as_deref().unwrap_or_default())
+                || selected.iter().any(|one| within(one, &field.path))
+        });
+        found.into_iter().cloned().collect()
+    }
+
+    fn write(&self, case: &Case) -> Written {
+        let caller = case.caller(&self.drawn, &self.stage.world);
+        let target = HOUSEHOLDS[case.target];
+        let known = self.stage.world.household(target);
+        let entity = if case.root == Root::Person { "Person" } else { "Household" };
+        let selected = self.select(case, entity);
+        let mut writer = Writer::new(&self.stage.contract, case.shape);
+        let mut body = writer.set(entity, &selected);
+        let items = if case.items && entity == "Household" { self.items(&selected) } else { Vec::new() };
+        if !items.is_empty() {
+            let numbers: Vec<&str> = items.iter().filter_map(|field| field.item.as_deref()).collect();
+            let claims = if case.claims { "claims { source value }" } else { "" };
+            let insert = format!(" items(no: {}) {{ no state code message {claims} }} }}", json!(numbers));
+            body.truncate(body.rfind('}').unwrap_or(body.len()));
+            body.push_str(&insert);
+        }
+        let person = known
+            .as_ref()
+            .map_or("331122199001011230".to_owned(), |known| known.members[known.members.len() / 2].id_number.clone());
+        let code = known.as_ref().map_or("ZN00000000000000000000".to_owned(), |known| known.agri_code.clone());
+        let by = |query, declared, argument, value: &str| Rooted {
+            query,
+            declared,
+            argument,
+            value: value.to_owned(),
+            more: "",
+        };
+        let rooted = match case.root {
+            Root::Household => by("household", "$key: ID!", "id", target),
+            Root::ByCode => by("householdByCode", "$key: String!", "code", &code),
+            Root::Person => by("person", "$key: IdNumber!", "idNumber", &person),
+            Root::Listing => Rooted { more: ", first: 3", ..by("households", "$key: ID!", "division", VILLAGE) },
+        };
+        if case.root == Root::Listing {
+            body = format!("{{ nodes {body} }}");
+        }
+        let named = case.transport == Transport::PostNamed;
+        let (query, variables) = writer.document(&rooted, &body, named);
+        let operation = named.then(|| "Wanted".to_owned());
+        let asked = Asked { query, variables, operation, in_extensions: case.extensions };
+        Written { caller, selected, items, person, asked }
+    }
+
+    pub async fn run(&self, case: &Case) -> Result<(), String> {
+        let gate = &self.stage.gates[case.gate.index(self.stage.gates.len())];
+        let written = self.write(case);
+        let (reply, calls, line) = self.ask(gate, &written, case.transport, &written.asked).await?;
+        let told = |what: String| {
+            let without = gate.without.as_ref().map_or(String::new(), |gone| format!("\nwithout the grant {gone:?}"));
+            format!(
+                "{what}{without}\ncaller {:?}\nquery {}\nanswer {}\n{line}",
+                written.caller, written.asked.query, reply.json
+            )
+        };
+        self.check(case, gate, &written, &reply, calls.as_deref()).map_err(&told)?;
+        if reply.json["data"]["root"].is_null() && case.root == Root::Household {
+            self.is_as_absent(gate, case, &written, &reply, calls.as_deref()).await.map_err(&told)?;
+        }
+        if gate.without.is_some() {
+            self.gives_no_more(&written, case, &reply).await.map_err(&told)?;
+        }
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        gate: &Gate,
+        written: &Written,
+        transport: Transport,
+        asked: &Asked,
+    ) -> Result<(Reply, Option<Vec<(String, Logged)>>, String), String> {
+        self.stage.forget_calls();
+        let request = self.stage.request(gate, &written.caller, transport, asked);
+        let line = curl(&request);
+        let reply = tokio::time::timeout(PATIENCE, self.stage.send(request)).await;
+        let reply = reply.map_err(|_| format!("no answer within {PATIENCE:?}\n{line}"))?;
+        Ok((reply, self.stage.calls(), line))
+    }
+
+    fn check(
+        &self,
+        case: &Case,
+        gate: &Gate,
+        written: &Written,
+        reply: &Reply,
+        calls: Option<&[(String, Logged)]>,
+    ) -> Result<(), String> {
+        if !matches!(reply.status, 200 | 400) {
+            return Err(format!("the status is {}", reply.status));
+        }
+        if reply.whole.contains(&format!("\"{LEFT_OUT}")) {
+            return Err("what a directive took out is in the answer".to_owned());
+        }
+        let target = HOUSEHOLDS[case.target];
+        let known = self.stage.world.household(target);
+        let items: Vec<&Field> = written.items.iter().collect();
+        let asked = check::Asked {
+            bench: self,
+            caller: &written.caller,
+            grants: gate.roles.grants(&written.caller),
+            case,
+            selected: &written.selected,
+            items: &items,
+            person: &written.person,
+        };
+        self.missing.borrow_mut().clear();
+        asked.answer(&reply.json, &reply.whole, target)?;
+        let unexplained = reply.json["errors"]
+            .as_array()
+            .is_none_or(|errors| errors.iter().all(|error| error["extensions"]["code"] == "FORBIDDEN"));
+        if let Some(path) = self.missing.borrow().first().filter(|_| unexplained) {
+            return Err(format!("{path} is given and held, and is not there"));
+        }
+        let scope: Vec<String> = match case.root {
+            Root::Listing => self.stage.world.village_household_ids(VILLAGE).collect(),
+            _ => known.iter().map(|known| known.id.clone()).collect(),
+        };
+        if let Some(calls) = calls {
+            asked.calls(&scope, calls)?;
+        }
+        self.count(case, written, &scope);
+        Ok(())
+    }
+
+    /// A caller who is told nothing of a household is told the same of none, and the departments are asked the same.
+    async fn is_as_absent(
+        &self,
+        gate: &Gate,
+        case: &Case,
+        written: &Written,
+        reply: &Reply,
+        calls: Option<&[(String, Logged)]>,
+    ) -> Result<(), String> {
+        let target = HOUSEHOLDS[case.target];
+        if target == ABSENT {
+            return Ok(());
+        }
+        let moved = |text: &str| text.replace(target, ABSENT);
+        let mut asked = written.asked.clone();
+        asked.query = moved(&asked.query);
+        asked.variables = serde_json::from_str(&moved(&asked.variables.to_string())).expect("JSON as it was");
+        let (other, other_calls, line) = self.ask(gate, written, case.transport, &asked).await?;
+        if alike(&moved(&reply.json.to_string())) != alike(&other.json.to_string()) {
+            return Err(format!("nobody's household is answered otherwise: {}\n{line}", other.json));
+        }
+        if let (Some(calls), Some(other_calls)) = (calls, other_calls) {
+            let paths = |calls: &[(String, Logged)]| {
+                let mut paths: Vec<String> = calls
+                    .iter()
+                    .map(|(source, call)| format!("{source} {} {}", call.method, moved(&call.path)))
+                    .collect();
+                paths.sort();
+                paths
+            };
+            if paths(calls) != paths(&other_calls) {
+                return Err(format!(
+                    "for nobody's household departments are asked otherwise: {:?}",
+                    paths(&other_calls)
+                ));
+            }
+        }
+        self.tally.borrow_mut().absent += 1;
+        Ok(())
+    }
+
+    /// What a gateway with a grant less answers is in the answer of one with it.
+    async fn gives_no_more(&self, written: &Written, case: &Case, narrowed: &Reply) -> Result<(), String> {
+        let (whole, _, line) = self.ask(&self.stage.gates[0], written, case.transport, &written.asked).await?;
+        let (mut less, mut more) = (BTreeMap::new(), BTreeMap::new());
+        values(&narrowed.json["data"], "", &mut less);
+        values(&whole.json["data"], "", &mut more);
+        for (path, count) in less {
+            if more.get(&path).copied().unwrap_or(0) < count {
+                return Err(format!("{path} is there {count} times with a grant less, more than with it\n{line}"));
+            }
+        }
+        self.tally.borrow_mut().narrowed += 1;
+        Ok(())
+    }
+
+    fn count(&self, case: &Case, written: &Written, scope: &[String]) {
+        let mut tally = self.tally.borrow_mut();
+        tally.cases += 1;
+        for role in &written.caller.roles {
+            *tally.roles.entry(role.clone()).or_default() += 1;
+        }
+        let mut classes = BTreeSet::new();
+        classes_of(&written.selected, &mut classes);
+        let mut relations = BTreeSet::new();
+        for id in scope {
+            let Some(portrait) = self.portrait(id) else { continue };
+            relations.extend(access_oracle::relations(&written.caller, &portrait));
+            let household = self.stage.world.household(id);
+            for member in household.iter().flat_map(|household| &household.members) {
+                relations.extend(access_oracle::person_relations(&written.caller, &member.id_number));
+            }
+        }
+        let purpose = written.caller.purpose.clone().unwrap_or_else(|| "none".to_owned());
+        tally.together(
+            &classes,
+            &relations,
+            [
+                format!("network {}", written.caller.networks.first().map_or("", String::as_str)),
+                format!("purpose {purpose}"),
+                format!("transport {}", case.transport.name()),
+            ],
+        );
+    }
+}
+
+fn classes_of(selected: &[Selected], into: &mut BTreeSet<String>) {
+    for one in selected {
+        into.extend(one.field.class.clone());
+        classes_of(&one.children, into);
+    }
+}
+
+/// Without what differs between two requests of the same.
+fn alike(json: &str) -> String {
+    let request = Regex::new(r#""requestId":"[^"]*""#).expect("a pattern");
+    request.replace_all(json, "").into_owned()
+}
+
+/// How many values stand at each path; places in lists are not told apart.
+fn values(value: &Value, path: &str, into: &mut BTreeMap<String, usize>) {
+    match value {
+        Value::Null => {}
+        Value::Array(list) => list.iter().for_each(|one| values(one, path, into)),
+        Value::Object(members) => {
+            members.iter().for_each(|(name, one)| values(one, &format!("{path}.{name}"), into));
+        }
+        _ => *into.entry(path.to_owned()).or_default() += 1,
+    }
+}
+
+fn within(one: &Selected, path: &str) -> bool {
+    one.field.path == path || one.children.iter().any(|child| within(child, path))
+}
+
+fn enter<'s>(level: &'s mut Vec<Selected>, field: &Field, alias: Option<usize>) -> &'s mut Vec<Selected> {
+    let found = level.iter().position(|one| one.field.entity == field.entity && one.field.path == field.path);
+    let at = found.unwrap_or_else(|| {
+        let key = alias.map_or(name(field), |at| format!("a{at}"));
+        level.push(Selected { field: field.clone(), key, children: Vec::new() });
+        level.len() - 1
+    });
+    &mut level[at].children
+}

@@ -1,0 +1,180 @@
+//! Who asks what, by chance: the same number gives the same case.
+
+use departments::World;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use crate::access_oracle::Caller;
+
+pub const VILLAGE: &str = "331122101348";
+/// The documents' household; one of another cadre, one with almost nothing, one of another village, of another county,
+/// and none.
+pub const HOUSEHOLDS: [&str; 6] = [
+    "331122101348000001",
+    "331122101348000003",
+    "331122101348000010",
+    "331122101347000002",
+    "330109102001000001",
+    ABSENT,
+];
+/// Of the same village as the first, and nobody's.
+pub const ABSENT: &str = "331122101348000099";
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Root {
+    Household,
+    ByCode,
+    Person,
+    Listing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    Post,
+    PostJson,
+    /// One of several operations of the document, by its name.
+    PostNamed,
+    Get,
+}
+
+impl Transport {
+    pub const ALL: [Self; 4] = [Self::Post, Self::PostJson, Self::PostNamed, Self::Get];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::PostJson => "POST as application/json",
+            Self::PostNamed => "POST by operationName",
+            Self::Get => "GET",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub roles: Vec<String>,
+    /// Network, purpose and case that fit the first role, else the odd ones.
+    pub network: Option<&'static str>,
+    pub purpose: Option<Option<&'static str>>,
+    pub case: Option<Option<&'static str>>,
+    /// The household that the claims are made for, and which of its members is the caller's own person.
+    pub claims_for: usize,
+    pub member: usize,
+    pub department: usize,
+    pub root: Root,
+    pub target: usize,
+    pub leaves: Vec<prop::sample::Index>,
+    pub claims: bool,
+    pub items: bool,
+    pub aliases: bool,
+    pub extensions: bool,
+    /// How the document is put: fragments, directives, variables. 0: plainly.
+    pub shape: u64,
+    pub transport: Transport,
+    /// Which of the stage's gateways.
+    pub gate: prop::sample::Index,
+}
+
+pub const NETWORKS: [&str; 3] = ["gov", "public-proxy", "elsewhere"];
+
+/// What cases are drawn from, beside what is written here.
+#[derive(Clone)]
+pub struct Drawn {
+    pub roles: Vec<String>,
+    /// Roles that have grants, which are drawn more often.
+    pub granted: Vec<String>,
+    pub purposes: Vec<&'static str>,
+    pub departments: Vec<String>,
+    pub issuer: String,
+    pub get: bool,
+}
+
+pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
+    let one = prop::sample::select(drawn.roles.clone()).prop_map(|role| vec![role]);
+    let two = (prop::sample::select(drawn.roles.clone()), prop::sample::select(drawn.roles.clone()))
+        .prop_map(|(a, b)| vec![a, b]);
+    let given = prop::sample::select(drawn.granted.clone()).prop_map(|role| vec![role]);
+    let roles = prop_oneof![1 => one, 2 => two, 6 => given];
+    let purposes: Vec<Option<&'static str>> = drawn.purposes.iter().copied().map(Some).chain([None]).collect();
+    let network = prop_oneof![5 => Just(None), 1 => prop::sample::select(NETWORKS.to_vec()).prop_map(Some)];
+    let purpose = prop_oneof![5 => Just(None), 1 => prop::sample::select(purposes).prop_map(Some)];
+    let numbers = vec![None, Some("JD-2026-0001"), Some("HD-2026-0001"), Some("xJD-2026-0001"), Some("JD-2026-0001\n")];
+    let case = prop_oneof![6 => Just(None), 1 => prop::sample::select(numbers).prop_map(Some)];
+    let claims_for = prop_oneof![5 => Just(0_usize), 1 => 0..5_usize];
+    let who = (roles, network, purpose, case, (claims_for, 0..8_usize, 0..drawn.departments.len()));
+    let root = prop_oneof![
+        5 => Just(Root::Household),
+        1 => Just(Root::ByCode),
+        2 => Just(Root::Person),
+        1 => Just(Root::Listing)
+    ];
+    let transports: Vec<Transport> =
+        Transport::ALL.into_iter().filter(|transport| drawn.get || *transport != Transport::Get).collect();
+    let what = (
+        root,
+        prop_oneof![5 => Just(0_usize), 3 => 0..HOUSEHOLDS.len()],
+        prop::collection::vec(any::<prop::sample::Index>(), 1..24),
+        any::<[bool; 4]>(),
+        (any::<u64>(), prop::sample::select(transports), any::<prop::sample::Index>()),
+    );
+    (who, what)
+        .prop_map(|(who, what)| {
+            let (roles, network, purpose, case, (claims_for, member, department)) = who;
+            let (root, target, leaves, [items, claims, aliases, extensions], (shape, transport, gate)) = what;
+            Case {
+                roles,
+                network,
+                purpose,
+                case,
+                claims_for,
+                member,
+                department,
+                root,
+                target,
+                leaves,
+                claims,
+                items,
+                aliases,
+                extensions,
+                shape,
+                transport,
+                gate,
+            }
+        })
+        .boxed()
+}
+
+impl Case {
+    pub fn caller(&self, drawn: &Drawn, world: &World) -> Caller {
+        let (network, purpose, number) = match self.roles.first().map_or("", String::as_str) {
+            "household" => ("public-proxy", None, None),
+            "cadre" => ("gov", Some("help"), None),
+            "grid-worker" => ("gov", Some("grid-watch"), None),
+            "supervisor" => ("gov", Some("supervision"), Some("JD-2026-0001")),
+            "verifier" => ("gov", Some("recognition"), Some("HD-2026-0001")),
+            "enterprise" => ("public-proxy", None, None),
+            _ => ("gov", Some("duty"), None),
+        };
+        let own = HOUSEHOLDS[self.claims_for];
+        let household = world.household(own).expect("a household of the world");
+        let members = &household.members;
+        let claims = json!({
+            "household": own,
+            "person": members[self.member % members.len()].id_number,
+            "wards": [members[members.len() - 1].id_number],
+            "grids": [household.grid],
+            "divisions": [&own[..if self.aliases { 6 } else { 12 }]],
+            "department": drawn.departments[self.department],
+        });
+        Caller {
+            id: household.cadre_id,
+            roles: self.roles.clone(),
+            networks: vec![self.network.unwrap_or(network).to_owned()],
+            purpose: self.purpose.unwrap_or(purpose).map(str::to_owned),
+            case: self.case.unwrap_or(number).map(str::to_owned),
+            claims: claims.as_object().cloned().unwrap_or_else(Map::<String, Value>::new),
+            issuer: drawn.issuer.clone(),
+            ..Caller::default()
+        }
+    }
+}

@@ -1,0 +1,523 @@
+//! What an answer may hold, and what may be asked for it.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use departments::Logged;
+use departments::expected::at;
+use regex::Regex;
+use serde_json::Value;
+
+use crate::access_oracle::{self, Access, Caller, Endpoint, Field, Roles};
+use crate::bench::Bench;
+use crate::case::{Case, Root};
+use crate::document::Selected;
+
+/// One request with what is known of its caller, to hold the answer and the calls against.
+pub struct Asked<'b> {
+    pub bench: &'b Bench,
+    pub caller: &'b Caller,
+    /// The caller's grants that count.
+    pub grants: Vec<&'b Value>,
+    pub case: &'b Case,
+    pub selected: &'b [Selected],
+    pub items: &'b [&'b Field],
+    pub person: &'b str,
+}
+
+/// An entity of the answer: how the caller stands to it, and what the generator says of it.
+struct Entity {
+    relations: BTreeSet<String>,
+    expected: Rc<Value>,
+    household: Rc<Value>,
+}
+
+type Verdict = Result<(), String>;
+
+impl Asked<'_> {
+    fn access(&self, relations: &BTreeSet<String>, field: &Field) -> Access {
+        Roles::access_by(&self.grants, &self.bench.stage.contract, relations, field)
+    }
+
+    /// Whether any grant that counts gives it under any relation.
+    fn could(&self, field: &Field) -> bool {
+        self.grants.iter().any(|grant| Roles::gives(&self.bench.stage.contract, grant, field) != Access::No)
+    }
+
+    /// Whether the caller stands in a relation under which any of its grants gives anything that is asked.
+    pub fn related(&self, relations: &BTreeSet<String>) -> bool {
+        self.grants.iter().any(|grant| relations.contains(&access_oracle::relation(grant)))
+    }
+
+    pub fn answer(&self, answer: &Value, whole: &str, target: &str) -> Verdict {
+        let root = &answer["data"]["root"];
+        if !access_oracle::is_declared_rightly(self.caller, &self.bench.purposes) {
+            let refused = answer.get("data").is_none() && answer["errors"][0]["extensions"]["code"] == "BAD_REQUEST";
+            return if refused {
+                Ok(())
+            } else {
+                Err("what was declared is not as it must be, and was taken".to_owned())
+            };
+        }
+        if answer.get("data").is_none() {
+            return Err("the request was not executed".to_owned());
+        }
+        if self.case.root == Root::Listing {
+            for node in root["nodes"].as_array().into_iter().flatten() {
+                let id = self.selected.iter().find(|one| one.field.path == "id").map(|one| &node[&one.key]);
+                let id = id.and_then(Value::as_str).ok_or("a listed household without its id")?;
+                self.household(node, id, false)?;
+            }
+            return Ok(());
+        }
+        if root.is_null() {
+            let errors = answer["errors"].as_array().ok_or("nothing, without an error")?;
+            let codes: BTreeSet<&str> =
+                errors.iter().filter_map(|error| error["extensions"]["code"].as_str()).collect();
+            return if codes == BTreeSet::from(["FORBIDDEN"]) {
+                Ok(())
+            } else {
+                Err(format!("codes {codes:?} for nothing"))
+            };
+        }
+        if self.case.root == Root::Person {
+            let (household, at) = self.bench.stage.world.person(self.person).ok_or("a person that is not")?;
+            let household_portrait = self.bench.portrait(&household.id).unwrap();
+            let mut relations = access_oracle::relations(self.caller, &household_portrait);
+            relations.extend(access_oracle::person_relations(self.caller, self.person));
+            let expected = departments::agriculture::expected_person(&household, &household.members[at]);
+            let entity = Entity { relations, expected: Rc::new(expected), household: household_portrait };
+            self.object(root, self.selected, &entity, true)?;
+            return self.refusals(answer, &entity);
+        }
+        self.household(root, target, true)?;
+        let portrait = self.bench.portrait(target).unwrap();
+        let relations = access_oracle::relations(self.caller, &portrait);
+        self.item_states(root, &relations)?;
+        self.secrets(whole, &relations, &portrait)?;
+        self.refusals(answer, &Entity { relations, expected: portrait.clone(), household: portrait })
+    }
+
+    fn household(&self, value: &Value, id: &str, compare: bool) -> Verdict {
+        let portrait = self.bench.portrait(id).ok_or_else(|| format!("{id} is answered and is not"))?;
+        let relations = access_oracle::relations(self.caller, &portrait);
+        if !self.related(&relations) {
+            return Err(format!("{id} is answered to a caller in no relation to it"));
+        }
+        self.object(
+            value,
+            self.selected,
+            &Entity { relations, expected: portrait.clone(), household: portrait },
+            compare,
+        )
+    }
+
+    fn object(&self, value: &Value, selected: &[Selected], entity: &Entity, compare: bool) -> Verdict {
+        for one in selected {
+            let value = &value[&one.key];
+            let path = &one.field.path;
+            let access = self.access(&entity.relations, &one.field);
+            if value.is_null() {
+                let held = match at(&entity.expected, path) {
+                    Value::Null => false,
+                    Value::Array(list) => !list.is_empty(),
+                    _ => one.field.leaf,
+                };
+                if compare && access == Access::Plain && held {
+                    self.bench.missing.borrow_mut().push(path.clone());
+                }
+                // An object that has nothing of what is selected is null as a whole.
+                let entity_below = ["Person", "Household"].contains(&one.field.type_name.as_str());
+                if !one.field.leaf && !one.field.list && !entity_below {
+                    self.object(value, &one.children, entity, compare && !path.starts_with("risk"))?;
+                }
+                self.bench.tally.borrow_mut().refused += usize::from(access == Access::No);
+                continue;
+            }
+            match one.field.type_name.as_str() {
+                "Person" if access == Access::No => return Err(format!("{path} is refused and there")),
+                "Person" => {
+                    let mut relations = entity.relations.clone();
+                    for member in self.members(entity) {
+                        relations.extend(access_oracle::person_relations(self.caller, &member));
+                    }
+                    let person =
+                        Entity { relations, expected: Rc::new(Value::Null), household: entity.household.clone() };
+                    for element in value.as_array().into_iter().flatten() {
+                        self.object(element, &one.children, &person, false)?;
+                    }
+                }
+                "Household" if access == Access::No => return Err(format!("{path} is refused and there")),
+                "Household" => {
+                    let relations = access_oracle::relations(self.caller, &entity.household);
+                    if !self.related(&relations) {
+                        return Err("a household is reached through a person, without a relation to it".to_owned());
+                    }
+                    let below =
+                        Entity { relations, expected: entity.household.clone(), household: entity.household.clone() };
+                    self.object(value, &one.children, &below, true)?;
+                }
+                _ if one.field.leaf => self.leaf(value, one, access, entity, compare)?,
+                _ => {
+                    let inner = compare && !one.field.list && !path.starts_with("risk");
+                    let elements = value.as_array().map_or_else(|| vec![value], |list| list.iter().collect());
+                    for element in elements {
+                        self.object(element, &one.children, entity, inner)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn members(&self, entity: &Entity) -> Vec<String> {
+        let id = at(&entity.household, "id").as_str().unwrap();
+        let household = self.bench.stage.world.household(id).unwrap();
+        household.members.iter().map(|member| member.id_number.clone()).collect()
+    }
+
+    fn leaf(&self, value: &Value, one: &Selected, access: Access, entity: &Entity, compare: bool) -> Verdict {
+        let path = &one.field.path;
+        self.bench.tally.borrow_mut().saw(access);
+        let expected = at(&entity.expected, path);
+        match access {
+            Access::No => Err(format!("{path} is refused and there: {value}")),
+            Access::Masked if compare && value == expected => Err(format!("{path} is there unmasked: {value}")),
+            Access::Masked => Ok(()),
+            Access::Plain if compare && !expected.is_null() && !one.field.list && !same(value, expected) => {
+                Err(format!("{path} is {value}, not {expected}"))
+            }
+            Access::Plain => Ok(()),
+        }
+    }
+
+    /// The states of items agree, and claims tell nothing that is masked or refused.
+    fn item_states(&self, root: &Value, relations: &BTreeSet<String>) -> Verdict {
+        for info in root["items"].as_array().into_iter().flatten() {
+            let item = self.items.iter().find(|field| field.item.as_deref() == info["no"].as_str());
+            let Some(field) = item else { return Err(format!("an item that was not asked for: {info}")) };
+            let access = self.access(relations, field);
+            let state = info["state"].as_str().unwrap();
+            // An object's state is that of the parts of it that were selected.
+            let open = access != Access::No || self.has_part(relations, field);
+            if state != "REFUSED" && !open || state == "REFUSED" && open && field.leaf {
+                return Err(format!("item {} is {state}, and {access:?}", field.path));
+            }
+            let told =
+                info["claims"].as_array().is_some_and(|claims| claims.iter().any(|claim| !claim["value"].is_null()));
+            if told && access != Access::Plain {
+                return Err(format!("claims tell {}", field.path));
+            }
+        }
+        Ok(())
+    }
+
+    /// A part of a refused item is given by its own path.
+    fn has_part(&self, relations: &BTreeSet<String>, field: &Field) -> bool {
+        let below = format!("{}.", field.path);
+        let parts = self.bench.stage.contract.fields.values().filter(|part| part.entity == field.entity);
+        parts.filter(|part| part.path.starts_with(&below)).any(|part| self.access(relations, part) != Access::No)
+    }
+
+    /// No value that the caller may nowhere have unmasked stands anywhere in the answer.
+    fn secrets(&self, whole: &str, relations: &BTreeSet<String>, portrait: &Value) -> Verdict {
+        let (mut open, mut secret) = (BTreeSet::new(), BTreeSet::new());
+        for field in self.bench.stage.contract.fields.values().filter(|field| field.leaf && field.entity == "Household")
+        {
+            let into = if self.access(relations, field) == Access::Plain { &mut open } else { &mut secret };
+            texts(portrait, &field.path.split('.').collect::<Vec<_>>(), into);
+        }
+        let household = self.bench.stage.world.household(at(portrait, "id").as_str().unwrap()).unwrap();
+        for member in &household.members {
+            let person = departments::agriculture::expected_person(&household, member);
+            let mut relations = relations.clone();
+            relations.extend(access_oracle::person_relations(self.caller, &member.id_number));
+            for name in ["idNumber", "name"] {
+                let field = self.bench.stage.contract.field("Person", name);
+                let into = if self.access(&relations, field) == Access::Plain { &mut open } else { &mut secret };
+                into.insert(person[name].as_str().unwrap().to_owned());
+            }
+        }
+        let mut looked_for = self.bench.tally.borrow_mut();
+        looked_for.secrets += secret.len();
+        for text in &secret {
+            // Short texts (dates, codes, states) stand in the answer for other reasons.
+            let telling = text.len() >= 11 && !text.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            if telling && whole.contains(text.as_str()) && !open.iter().any(|open| open.contains(text.as_str())) {
+                return Err(format!("a value that is refused or masked is in the answer: {text}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every refused field of an entity that is there has an error that names the missing grant.
+    fn refusals(&self, answer: &Value, entity: &Entity) -> Verdict {
+        let mut refused = Vec::new();
+        self.refused(self.selected, &entity.relations, &mut vec!["root".to_owned()], &mut refused);
+        let errors = answer["errors"].as_array().cloned().unwrap_or_default();
+        let forbidden: Vec<&Value> = errors.iter().filter(|error| error["extensions"]["code"] == "FORBIDDEN").collect();
+        for path in refused {
+            let named = forbidden.iter().any(|error| {
+                let extensions = &error["extensions"];
+                let paths = extensions["paths"].as_array().unwrap();
+                let cut = extensions["count"].as_u64().unwrap() > paths.len() as u64;
+                let grant = extensions["grant"].as_str().is_some_and(|grant| !grant.is_empty());
+                grant
+                    && (cut
+                        || paths.iter().any(|named| {
+                            path.starts_with(
+                                &named.as_array().unwrap()[..]
+                                    .iter()
+                                    .map(|one| one.as_str().unwrap_or("").to_owned())
+                                    .collect::<Vec<_>>(),
+                            )
+                        }))
+            });
+            if !named {
+                return Err(format!("{path:?} is refused, and no error names the grant"));
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(
+        &self,
+        selected: &[Selected],
+        relations: &BTreeSet<String>,
+        path: &mut Vec<String>,
+        into: &mut Vec<Vec<String>>,
+    ) {
+        for one in selected {
+            path.push(one.key.clone());
+            let section = one.field.class.is_none();
+            let given = self.access(relations, &one.field) != Access::No || self.has_part(relations, &one.field);
+            if !section && !given {
+                into.push(path.clone());
+            } else if !one.field.list && !one.field.leaf && one.field.type_name != "Household" {
+                self.refused(&one.children, relations, path, into);
+            }
+            path.pop();
+        }
+    }
+
+    /// Every call, every key in it and every field named in it has its reason.
+    pub fn calls(&self, scope: &[String], calls: &[(String, Logged)]) -> Verdict {
+        let households: Vec<(String, BTreeSet<String>)> = scope
+            .iter()
+            .map(|id| (id.clone(), access_oracle::relations(self.caller, &self.bench.portrait(id).unwrap())))
+            .collect();
+        let wanted = self.wanted(&households);
+        let key = &self.bench.key;
+        let related: BTreeSet<String> = households
+            .iter()
+            .filter(|(id, relations)| {
+                self.related(relations) || self.bench.portrait(id).is_some_and(|_| self.own_person(relations))
+            })
+            .flat_map(|(id, _)| access_oracle::keys(&self.bench.stage.world, id))
+            .collect();
+        for (source, call) in calls {
+            {
+                let Some(endpoint) = self.endpoint(source, call) else { continue };
+                let name = format!("{}.{}", endpoint.source, endpoint.name);
+                self.bench.tally.borrow_mut().called(&name);
+                let gate = wanted.gates.contains(&name);
+                let due = endpoint.fields.keys().chain(&endpoint.also).any(|field| {
+                    wanted.fields.contains(&access_oracle::id(&endpoint.entity, field))
+                        && (self.claims_asked()
+                            || !endpoint.also.contains(field)
+                            || endpoint.fields.contains_key(field))
+                });
+                if !gate && !due {
+                    return Err(format!("{name} was called, and nothing of it may be given: {call:?}"));
+                }
+                if !gate {
+                    let text = format!("{} {} {}", call.path, call.query, call.body);
+                    if let Some(other) = key.find_iter(&text).find(|found| !related.contains(found.as_str())) {
+                        return Err(format!(
+                            "{name} was told {}, to whom the caller stands in no relation",
+                            other.as_str()
+                        ));
+                    }
+                }
+                self.named_fields(endpoint, call, &wanted)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn claims_asked(&self) -> bool {
+        self.case.claims && !self.items.is_empty()
+    }
+
+    /// A person root reaches its person without any relation to the household.
+    fn own_person(&self, _household: &BTreeSet<String>) -> bool {
+        self.case.root == Root::Person && !access_oracle::person_relations(self.caller, self.person).is_empty()
+    }
+
+    fn wanted(&self, households: &[(String, BTreeSet<String>)]) -> Wanted {
+        let mut wanted = Wanted::default();
+        let mut asked = Vec::new();
+        flat(self.selected, &mut asked);
+        asked.extend(self.items.iter().copied().cloned());
+        for item in self.items {
+            let below = format!("{}.", item.path);
+            let parts = self.bench.stage.contract.fields.values();
+            asked.extend(parts.filter(|part| part.entity == "Household" && part.path.starts_with(&below)).cloned());
+        }
+        // An object that is given for a part of it is there, whichever part is asked for.
+        let could = |field: &Field| {
+            let inside = format!("{}.", field.path);
+            let mut parts = self.bench.stage.contract.fields.values();
+            self.could(field)
+                || parts.any(|part| part.entity == field.entity && part.path.starts_with(&inside) && self.could(part))
+        };
+        let person = access_oracle::person_relations(self.caller, self.person);
+        if asked.iter().any(could) {
+            wanted.gates.extend(["agriculture.household", "agriculture.person"].map(str::to_owned));
+            let paired = |grant: &&Value| grant["relation"] == "paired";
+            if self.grants.iter().any(paired) {
+                wanted.gates.insert("help.help".to_owned());
+                wanted.read.insert(access_oracle::id("Household", "help.cadre.id"));
+            }
+        }
+        for (_, relations) in households {
+            let mut relations = relations.clone();
+            if self.case.root == Root::Person {
+                relations.extend(person.iter().cloned());
+            }
+            // An object that is given for a part of it may be asked for, to tell whether it is there.
+            let given = |field: &&Field| {
+                self.access(&relations, field) != Access::No || !field.leaf && self.has_part(&relations, field)
+            };
+            for field in asked.iter().filter(given) {
+                wanted.fields.insert(access_oracle::id(field.entity, &field.path));
+                if field.entity == "Person" {
+                    wanted.fields.insert(access_oracle::id("Household", &format!("identity.members.{}", field.path)));
+                }
+                if field.path.starts_with("risk.warning") {
+                    for input in &self.bench.inputs {
+                        wanted.fields.insert(access_oracle::id("Household", input));
+                        wanted.read.insert(access_oracle::id("Household", input));
+                        if let Some(path) = input.strip_prefix("identity.members.") {
+                            wanted.fields.insert(access_oracle::id("Person", path));
+                        }
+                    }
+                }
+                if field.path.starts_with("assets.deposits") {
+                    wanted.gates.insert("civil-affairs.mandate".to_owned());
+                }
+            }
+        }
+        wanted
+    }
+
+    fn endpoint(&self, source: &str, call: &Logged) -> Option<&Endpoint> {
+        let source = source.split('/').next().unwrap();
+        let all: Vec<&Endpoint> = self.bench.endpoints.iter().filter(|endpoint| endpoint.source == source).collect();
+        let path = |endpoint: &&&Endpoint| endpoint.paths.iter().any(|path| call.path.starts_with(path.as_str()));
+        match source {
+            "education" => all
+                .into_iter()
+                .find(|endpoint| Regex::new(&format!(r"\b{}\b", endpoint.name)).unwrap().is_match(&call.body)),
+            "help" | "projects" => all.into_iter().next(),
+            "medical-insurance" => {
+                let number = Regex::new("HX[0-9]+").unwrap();
+                let number = number.find(&call.body).unwrap().as_str().to_owned();
+                all.into_iter().find(|endpoint| endpoint.body.contains(&number))
+            }
+            "police" => {
+                let name = match (call.body.contains("QueryVehicle"), call.body.contains(":xm>")) {
+                    (true, _) => "vehicles",
+                    (false, true) => "register",
+                    (false, false) => "residence",
+                };
+                all.into_iter().find(|endpoint| endpoint.name == name)
+            }
+            _ => all.iter().find(path).copied(),
+        }
+    }
+
+    /// GraphQL departments are told the fields: each must be given, or read by a gate or a rule.
+    fn named_fields(&self, endpoint: &Endpoint, call: &Logged, wanted: &Wanted) -> Verdict {
+        if !["education", "help", "projects"].contains(&endpoint.source.as_str()) {
+            return Ok(());
+        }
+        let body: Value = serde_json::from_str(&call.body).unwrap();
+        let text = body["query"].as_str().unwrap();
+        let document = apollo_compiler::ast::Document::parse(text, "upstream").map_err(|error| error.to_string())?;
+        let mut named = BTreeSet::new();
+        for definition in &document.definitions {
+            if let apollo_compiler::ast::Definition::OperationDefinition(operation) = definition {
+                for root in &operation.selection_set {
+                    pointers(root, "", true, &mut named);
+                }
+            }
+        }
+        for pointer in named {
+            if ["/id", "/idNumber"].contains(&pointer.as_str()) {
+                continue;
+            }
+            let slots: Vec<&String> =
+                endpoint.fields.iter().filter(|(_, at)| **at == pointer).map(|(slot, _)| slot).collect();
+            let reason = slots.iter().any(|slot| {
+                let slot = access_oracle::id(&endpoint.entity, slot);
+                wanted.fields.contains(&slot) || wanted.read.iter().any(|read| slot.starts_with(read.as_str()))
+            });
+            if !reason {
+                return Err(format!("{} was asked for {pointer} ({slots:?}), which is refused", endpoint.source));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ids of fields that may be given somewhere in the scope, of endpoints that gates need, of fields that they read.
+#[derive(Default)]
+struct Wanted {
+    fields: BTreeSet<String>,
+    gates: BTreeSet<String>,
+    read: BTreeSet<String>,
+}
+
+fn flat(selected: &[Selected], into: &mut Vec<Field>) {
+    for one in selected {
+        into.push(one.field.clone());
+        flat(&one.children, into);
+    }
+}
+
+/// Decimals are compared as numbers.
+fn same(a: &Value, b: &Value) -> bool {
+    let number = |value: &Value| value.as_str().and_then(|text| text.parse::<f64>().ok());
+    a == b || number(a).is_some_and(|a| number(b) == Some(a))
+}
+
+/// Leaves of an upstream selection, as pointers from the record.
+fn pointers(selection: &apollo_compiler::ast::Selection, at: &str, root: bool, into: &mut BTreeSet<String>) {
+    use apollo_compiler::ast::Selection;
+    let (at, children) = match selection {
+        Selection::Field(field) if field.name == "__typename" => return,
+        Selection::Field(field) if root => (at.to_owned(), &field.selection_set),
+        Selection::Field(field) => (format!("{at}/{}", field.name), &field.selection_set),
+        Selection::InlineFragment(inline) => (at.to_owned(), &inline.selection_set),
+        Selection::FragmentSpread(_) => panic!("the gateway spreads no fragments upstream"),
+    };
+    if children.is_empty() {
+        into.insert(at.clone());
+    }
+    for child in children {
+        pointers(child, &at, false, into);
+    }
+}
+
+/// All texts at a path, through lists.
+fn texts(value: &Value, path: &[&str], into: &mut BTreeSet<String>) {
+    match (value, path) {
+        (Value::Array(list), _) => list.iter().for_each(|one| texts(one, path, into)),
+        (Value::String(text), []) => {
+            into.insert(text.clone());
+        }
+        (_, [first, rest @ ..]) => texts(&value[*first], rest, into),
+        _ => {}
+    }
+}

@@ -1,0 +1,362 @@
+//! What is tested: gateways of its own over the demo departments, or a deployment that is there already.
+//!
+//! A stage of its own has several gateways over the same departments: one with the repository's roles, and some from
+//! whose roles one grant was taken. Its contract is the repository's with interfaces and unions laid over it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use departments::{Logged, Options, Running, World};
+use huxiang::answer::Gateway;
+use huxiang::base::fault::Faults;
+use huxiang::identify::Verifier;
+use huxiang::model::snapshot::{Folders, Snapshot};
+use huxiang::serve;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use crate::access_oracle::{Caller, Contract, Roles, folder, yaml};
+use crate::case::Transport;
+
+/// One gateway, and the roles it runs with.
+pub struct Gate {
+    pub url: String,
+    pub roles: Roles,
+    /// The role and the place of the grant that was taken from the roles.
+    pub without: Option<(String, usize)>,
+    task: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+pub struct Stage {
+    pub contract: Contract,
+    pub world: World,
+    pub gates: Vec<Gate>,
+    /// GET with a query is taken.
+    pub get: bool,
+    departments: Option<Running>,
+    issuer: Issuer,
+    client: reqwest::Client,
+    folder: PathBuf,
+}
+
+struct Issuer {
+    name: String,
+    audience: String,
+    algorithm: Algorithm,
+    key: EncodingKey,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What came back.
+pub struct Reply {
+    pub status: u16,
+    /// Headers and body, as text.
+    pub whole: String,
+    pub json: Value,
+}
+
+impl Stage {
+    /// `URL=https://… ISSUER_KEY=key.pem`: a deployment over the demo's data. Else its own.
+    pub async fn set(worker: usize, seed: u64, variants: usize) -> Self {
+        match std::env::var("URL") {
+            Ok(url) => Self::deployed(url),
+            Err(_) => Self::own(worker, seed, variants).await,
+        }
+    }
+
+    fn deployed(url: String) -> Self {
+        let root = std::env::var("ROOT").map_or_else(|_| folder(""), PathBuf::from);
+        let config = yaml(&root.join("config/gateway.yaml"));
+        let issuer = &config["issuers"][0];
+        let pem = std::env::var("ISSUER_KEY").expect("ISSUER_KEY: the file of the key that tokens are signed with");
+        let pem = std::fs::read(pem).expect("the issuer's key is read");
+        let algorithm = match issuer["algorithms"][0].as_str() {
+            Some("RS256") => (Algorithm::RS256, EncodingKey::from_rsa_pem(&pem)),
+            Some("ES256") => (Algorithm::ES256, EncodingKey::from_ec_pem(&pem)),
+            _ => (Algorithm::EdDSA, EncodingKey::from_ed_pem(&pem)),
+        };
+        let text = |name: &str| issuer[name].as_str().unwrap_or_default().to_owned();
+        let options = Options::default();
+        Self {
+            contract: Contract::read_from(&root),
+            world: World::new(options.seed, options.households_per_village),
+            gates: vec![Gate { url, roles: Roles::read_from(&root), without: None, task: None }],
+            get: config["graphql"]["get_queries"] == true,
+            departments: None,
+            issuer: Issuer {
+                name: text("issuer"),
+                audience: text("audience"),
+                algorithm: algorithm.0,
+                key: algorithm.1.expect("the issuer's key is a PEM of its algorithm"),
+            },
+            client: client(),
+            folder: std::env::temp_dir().join("huxiang-authorization-none"),
+        }
+    }
+
+    async fn own(worker: usize, seed: u64, variants: usize) -> Self {
+        let options = Options { latency: false, rates: false, ..Options::default() };
+        let departments = departments::start(options).await.expect("the departments start");
+        let temporary = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
+        let place = temporary.iter().find(|path| path.is_dir()).expect("a folder for files of the test");
+        let folder = place.join(format!("huxiang-authorization-{}-{worker}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key pair");
+        let mut variables = departments.variables();
+        variables.insert("DEMO_ISSUER_PUBLIC_KEY".to_owned(), pair.public_key_pem());
+        variables.insert("DEMO_ISSUER_PRIVATE_KEY".to_owned(), pair.serialize_pem());
+        variables.insert("AUDIT_KEY".to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
+        let written = yaml(&folder_of("config").join("roles.yaml"));
+        let grants: Vec<(String, usize)> = written["roles"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .flat_map(|(name, role)| {
+                (0..role["grants"].as_array().map_or(0, Vec::len)).map(move |at| (name.clone(), at))
+            })
+            .collect();
+        let mut gates = Vec::new();
+        let first = usize::try_from(seed % 1_000).unwrap_or(0) + worker * variants;
+        let taken = (0..variants).map(|n| grants.get((first + n) % grants.len().max(1)).cloned());
+        for (at, without) in std::iter::once(None).chain(taken).enumerate() {
+            let root = folder.join(at.to_string());
+            lay_out(&root, &written, without.as_ref());
+            gates.push(gate(&root, &variables, without).await);
+        }
+        let issuer = yaml(&folder_of("config").join("gateway.yaml"));
+        let text = |name: &str| issuer["issuers"][0][name].as_str().unwrap_or_default().to_owned();
+        Self {
+            contract: Contract::read_from(&folder.join("0")),
+            world: departments.world().clone(),
+            gates,
+            get: true,
+            departments: Some(departments),
+            issuer: Issuer {
+                name: text("issuer"),
+                audience: text("audience"),
+                algorithm: Algorithm::EdDSA,
+                key: EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("the key just made"),
+            },
+            client: client(),
+            folder,
+        }
+    }
+
+    pub fn forget_calls(&self) {
+        if let Some(departments) = &self.departments {
+            departments.clear_logs();
+        }
+    }
+
+    /// What the departments were asked since; `None` where they cannot be looked into.
+    pub fn calls(&self) -> Option<Vec<(String, Logged)>> {
+        let departments = self.departments.as_ref()?;
+        let mut calls = Vec::new();
+        for source in departments.calls().into_keys() {
+            calls.extend(departments.log(&source).into_iter().map(|call| (source.clone(), call)));
+        }
+        Some(calls)
+    }
+
+    fn token(&self, caller: &Caller) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut claims = caller.claims.clone();
+        for (name, value) in [
+            ("iss", json!(self.issuer.name)),
+            ("aud", json!(self.issuer.audience)),
+            ("sub", json!(caller.id)),
+            // By the hour, so that the same caller has the same token.
+            ("iat", json!(now / 3_600 * 3_600)),
+            ("exp", json!(now / 3_600 * 3_600 + 7_200)),
+            ("roles", json!(caller.roles)),
+        ] {
+            claims.insert(name.to_owned(), value);
+        }
+        encode(&Header::new(self.issuer.algorithm), &claims, &self.issuer.key).expect("a token")
+    }
+
+    /// The request, ready to send; it prints as a curl line.
+    pub fn request(&self, gate: &Gate, caller: &Caller, transport: Transport, asked: &Asked) -> reqwest::Request {
+        let mut url = reqwest::Url::parse(&gate.url).expect("the gateway's URL");
+        let mut extensions = json!({});
+        let mut headers = vec![("authorization", format!("Bearer {}", self.token(caller)))];
+        for (name, header, value) in [("purpose", "x-purpose", &caller.purpose), ("case", "x-case", &caller.case)] {
+            let Some(value) = value else { continue };
+            if asked.in_extensions || value.chars().any(char::is_control) {
+                extensions[name] = json!(value);
+            } else {
+                headers.push((header, value.clone()));
+            }
+        }
+        // The deployment believes it of us as of a listed proxy.
+        headers.push(("x-forwarded-for", address(caller).to_string()));
+        let json_only = transport == Transport::PostJson;
+        let accept = if json_only { "application/json" } else { "application/graphql-response+json" };
+        headers.push(("accept", accept.to_owned()));
+        headers.push(("content-type", "application/json".to_owned()));
+        let name = asked.operation.as_deref();
+        let mut request = if transport == Transport::Get {
+            let mut pairs = url.query_pairs_mut();
+            pairs.append_pair("query", &asked.query).append_pair("variables", &asked.variables.to_string());
+            pairs.append_pair("extensions", &extensions.to_string());
+            name.map(|name| pairs.append_pair("operationName", name));
+            drop(pairs);
+            self.client.get(url)
+        } else {
+            let body = json!({
+                "query": asked.query, "variables": asked.variables, "operationName": name, "extensions": extensions,
+            });
+            self.client.post(url).body(body.to_string())
+        };
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        request.build().expect("a request")
+    }
+
+    pub async fn send(&self, request: reqwest::Request) -> Reply {
+        let response = self.client.execute(request).await.expect("the gateway answers");
+        let status = response.status().as_u16();
+        let mut whole = String::new();
+        for (name, value) in response.headers() {
+            whole.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+        }
+        let body = response.text().await.expect("a whole answer");
+        let json = serde_json::from_str(&body).unwrap_or(Value::Null);
+        whole.push_str(&body);
+        Reply { status, whole, json }
+    }
+}
+
+/// What one request asks.
+#[derive(Clone)]
+pub struct Asked {
+    pub query: String,
+    pub variables: Value,
+    pub operation: Option<String>,
+    /// Purpose and case stand in the body rather than in headers.
+    pub in_extensions: bool,
+}
+
+/// As a line for a shell.
+pub fn curl(request: &reqwest::Request) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let mut line = format!("curl -s {}", quoted(request.url().as_str()));
+    for (name, value) in request.headers() {
+        line.push_str(&format!(" -H {}", quoted(&format!("{name}: {}", value.to_str().unwrap_or_default()))));
+    }
+    if let Some(body) = request.body().and_then(reqwest::Body::as_bytes) {
+        line.push_str(&format!(" -d {}", quoted(&String::from_utf8_lossy(body))));
+    }
+    line
+}
+
+/// An address of the caller's network, as config/gateway.yaml has them.
+fn address(caller: &Caller) -> Ipv4Addr {
+    match caller.networks.first().map(String::as_str) {
+        Some("gov") => Ipv4Addr::new(10, 1, 2, 3),
+        Some("public-proxy") => Ipv4Addr::new(203, 0, 113, 9),
+        _ => Ipv4Addr::new(198, 51, 100, 7),
+    }
+}
+
+fn client() -> reqwest::Client {
+    let redirects = reqwest::redirect::Policy::none();
+    reqwest::Client::builder().no_proxy().redirect(redirects).build().expect("a client")
+}
+
+fn folder_of(name: &str) -> PathBuf {
+    folder(name)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("the folder is read") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
+/// The repository's files, with more open doors, without one grant, and with interfaces and unions over its types.
+fn lay_out(root: &Path, roles: &Value, without: Option<&(String, usize)>) {
+    for name in ["schema", "resolvers", "config"] {
+        copy(&folder_of(name), &root.join(name));
+    }
+    let mut roles = roles.clone();
+    if let Some((role, at)) = without {
+        roles["roles"][role]["grants"].as_array_mut().expect("grants").remove(*at);
+    }
+    let mut config = yaml(&root.join("config/gateway.yaml"));
+    let often = json!({"requests_per_minute": 4_000_000, "upstream_calls_per_minute": 400_000_000});
+    config["rates"] = json!({"principal": often, "anonymous": often});
+    config["graphql"]["get_queries"] = json!(true);
+    config["audit"]["store"] = json!(root.join("audit.sqlite"));
+    // JSON is YAML.
+    std::fs::write(root.join("config/gateway.yaml"), config.to_string()).expect("written");
+    std::fs::write(root.join("config/roles.yaml"), roles.to_string()).expect("written");
+    std::fs::write(root.join("schema/over.graphql"), overlay(&Contract::read_from(root))).expect("written");
+}
+
+/// An interface for each field that several types have alike, and unions of types that have one.
+fn overlay(contract: &Contract) -> String {
+    let mut types: BTreeMap<&(String, String), BTreeSet<&str>> = BTreeMap::new();
+    for (name, fields) in &contract.types {
+        for field in fields {
+            types.entry(field).or_default().insert(name);
+        }
+    }
+    types.retain(|_, types| types.len() > 1);
+    let mut text = String::new();
+    let mut implements: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (n, ((field, kind), types)) in types.iter().enumerate() {
+        text.push_str(&format!("interface Shared{n} {{ {field}: {kind} }}\n"));
+        let members: Vec<&str> = types.iter().copied().collect();
+        text.push_str(&format!("union Either{n} = {}\n", members.join(" | ")));
+        for name in types {
+            implements.entry(name).or_default().push(format!("Shared{n}"));
+        }
+    }
+    for (name, interfaces) in implements {
+        text.push_str(&format!("extend type {name} implements {}\n", interfaces.join(" & ")));
+    }
+    text
+}
+
+async fn gate(root: &Path, variables: &BTreeMap<String, String>, without: Option<(String, usize)>) -> Gate {
+    let mut faults = Faults::default();
+    let snapshot = Snapshot::load(&Folders::under(root), &|name| variables.get(name).cloned(), &mut faults);
+    let snapshot = snapshot.unwrap_or_else(|| panic!("the files have faults:\n{}", faults.render()));
+    let config = snapshot.config.clone();
+    let gateway = Gateway::start(snapshot).await.expect("the gateway starts");
+    let verifier = Arc::new(Verifier::load(&config).expect("the issuer's keys are read"));
+    let app = serve::app(&config, verifier, Arc::new(gateway)).expect("the routes are made");
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let url = format!("http://{}/graphql", listener.local_addr().expect("an address"));
+    let limits = config.limits.clone();
+    let task = tokio::spawn(async move { serve::run(listener, app, None, &limits, std::future::pending()).await });
+    Gate { url, roles: Roles::read_from(root), without, task: Some(task) }
+}
+
+/// What a request may take: a gateway that hangs is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(60);
