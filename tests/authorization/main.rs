@@ -174,7 +174,7 @@ fn what_is_refused_is_neither_answered_nor_asked_nor_logged() {
         assert!(tally.values.get(&access_oracle::Access::Plain).is_some_and(|seen| *seen > 50), "{tally:?}");
         assert!(tally.endpoints.len() > 10 || std::env::var("URL").is_ok(), "{:?}", tally.endpoints);
     }
-    println!("pairs that never came together: {missing:?}");
+    println!("{} pairs never came together: {:?} …", missing.len(), missing.iter().take(9).collect::<Vec<_>>());
     assert!(missing.is_empty() || tally.cases < usize::try_from(COVERING).unwrap_or(0), "{missing:?}");
 }
 
