@@ -176,3 +176,38 @@ fn tokens_are_made_only_for_a_demo_issuer() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.stdout.is_empty() && stderr(&refused).contains("demo: true"), "{}", stderr(&refused));
 }
+
+#[test]
+fn documents_are_checked_planned_added_and_listed() {
+    let copied = Copied::new("documents");
+    let root = ["--root", &copied.path("")];
+    let run = |arguments: &[&str]| huxiang(&[&["documents"], arguments, &root].concat());
+    let (good, bad) = (copied.path("good.graphql"), copied.path("bad.graphql"));
+    std::fs::write(&good, "query Head($id: ID!) { household(id: $id) { registry { headName } } }").unwrap();
+    std::fs::write(&bad, "query Bad {\n  household(id: 1) { registry { hedName } }\n}").unwrap();
+    let none = run(&["add", &good]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(stderr(&none).contains("graphql.trusted_documents"), "{}", stderr(&none));
+    copied.replace("config/gateway.yaml", "  # trusted_documents: documents", "  trusted_documents: documents");
+    let missing = run(&["list"]);
+    assert!(stderr(&missing).contains("trusted documents cannot be read"), "{}", stderr(&missing));
+    std::fs::create_dir(copied.path("documents")).unwrap();
+
+    let checked = run(&["check", &good, "--role", "supervisor"]);
+    assert!(stdout(&checked).contains("Head") && stdout(&checked).contains("calls"), "{}", stdout(&checked));
+    let faulty = run(&["check", &good, &bad]);
+    assert_eq!(faulty.status.code(), Some(1));
+    assert!(stderr(&faulty).contains("bad.graphql:2:") && stderr(&faulty).contains("hedName"), "{}", stderr(&faulty));
+    assert_eq!(run(&["add", &bad]).status.code(), Some(1));
+    let added = run(&["add", &good]);
+    assert_eq!(added.status.code(), Some(0), "{}", stderr(&added));
+    let id = stdout(&added).split(' ').next().unwrap().to_owned();
+    assert!(Path::new(&copied.path(&format!("documents/{id}.graphql"))).exists());
+    assert!(stdout(&run(&["list"])).starts_with(&id));
+
+    // What is in the folder is checked at load: its name, and against the contract.
+    std::fs::rename(&bad, copied.path("documents/bad.graphql")).unwrap();
+    let listed = run(&["list"]);
+    assert_eq!(listed.status.code(), Some(2));
+    assert!(stderr(&listed).contains("not the SHA-256") && stderr(&listed).contains("hedName"), "{}", stderr(&listed));
+}

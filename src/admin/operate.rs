@@ -4,6 +4,7 @@ use async_graphql::{Context, Object, Result, SimpleObject};
 
 use super::session::{Only, operator, session};
 use crate::model::binding::format::{Authority, Protocol};
+use crate::model::config::Introspection;
 use crate::model::config::admin::Part;
 
 #[derive(Default)]
@@ -97,7 +98,7 @@ impl OperatorQuery {
             fields: snapshot.contract.slots.iter().filter(|slot| !slot.hidden).count(),
             grants: snapshot.access.grants.len(),
             sources: snapshot.bindings.sources.len(),
-            introspection: config.graphql.introspection,
+            introspection: config.graphql.introspection != Introspection::Off,
             get_queries: config.graphql.get_queries,
         })
     }

@@ -23,6 +23,8 @@ pub struct Session {
     /// The caller's roles that count from here.
     pub roles: Vec<String>,
     parts: BTreeSet<Part>,
+    /// Introspection is on for the caller's roles.
+    introspects: bool,
     /// The token holds two parts of which each must be another person's; it has neither.
     holds_two: bool,
     allowed: Mutex<BTreeSet<String>>,
@@ -35,6 +37,7 @@ impl Session {
         let asking = Asking::new(&identity, gateway.clock().now());
         let counting: Vec<String> =
             snapshot.access.counting(asking.presented()).map(|role| role.name.to_string()).collect();
+        let introspects = snapshot.introspects(asking.presented());
         let config = snapshot.config.admin.as_ref();
         let parts_of =
             |roles: &[String]| config.map(|admin| admin.parts(roles.iter().map(String::as_str))).unwrap_or_default();
@@ -50,6 +53,7 @@ impl Session {
             request_id,
             roles: counting,
             parts,
+            introspects,
             holds_two,
             allowed: Mutex::default(),
             refused: Mutex::default(),
@@ -62,7 +66,7 @@ impl Session {
 
     /// Whoever has no part sees nothing of this API's shape.
     pub fn may_introspect(&self) -> bool {
-        !self.parts.is_empty() && self.gateway.snapshot().config.graphql.introspection
+        !self.parts.is_empty() && self.introspects
     }
 
     /// The fields asked for, as the audit record names them.

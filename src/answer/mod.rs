@@ -2,6 +2,7 @@
 //!
 //! The only door to the engine, for every transport. Nothing is answered before its audit record is durable.
 
+mod budget;
 mod cache;
 mod declared;
 mod introspect;
@@ -28,10 +29,13 @@ use crate::engine::plan::cost::Assumed;
 use crate::engine::plan::{self, Plan};
 use crate::engine::project::answer::{self as projection, Response};
 use crate::identify::Identity;
-use crate::model::access::Rights;
+use crate::identify::rate::Meter;
+use crate::model::access::{Presented, Rights};
+use crate::model::config::GatewayConfig;
 use crate::model::snapshot::Snapshot;
 use crate::source::{CallContext, Caller, Connector, Shared};
 
+pub use budget::estimates_of;
 use cache::Caches;
 pub use introspect::RoleSchema;
 pub use request::{Answer, GraphqlRequest, Outcome};
@@ -50,6 +54,8 @@ struct Inner {
     cursors: CursorSeal,
     caches: Caches,
     clock: Clock,
+    /// Calls to departments within a minute, by who pays for them.
+    calls: Meter,
 }
 
 /// Why the gateway cannot start.
@@ -113,6 +119,7 @@ impl Gateway {
         }
         Ok(Self {
             inner: Arc::new(Inner {
+                calls: Meter::of_calls(&snapshot.config.rates),
                 snapshot: Arc::new(snapshot),
                 connectors,
                 audit,
@@ -232,7 +239,7 @@ impl Inner {
         let began = Instant::now();
         let planned = plan_of(&self.snapshot, &self.caches, asked, self.clock.now());
         let executed = match &planned {
-            Ok(planned) => self.execute(asked, planned).await,
+            Ok(planned) => self.within_budget(asked, planned).await,
             Err(error) => Err(error.clone()),
         };
         let record = self.record(asked, planned.as_ref().ok(), executed.as_ref(), began);
@@ -259,8 +266,14 @@ impl Inner {
         }
     }
 
-    async fn execute(&self, asked: &Asked<'_>, planned: &Planned) -> Result<Executed, RequestError> {
+    async fn execute(&self, asked: &Asked<'_>, planned: &Planned, calls_max: usize) -> Result<Executed, RequestError> {
         let config = &self.snapshot.config;
+        // First: where it is refused, nobody is asked.
+        let introspection = if planned.plan.operation.introspects {
+            introspect::answer(&self.snapshot, &self.caches, planned, asked.request.operation_name.as_deref())?
+        } else {
+            Map::new()
+        };
         let context = CallContext {
             traceparent: asked.traceparent.map(str::to_owned),
             request_id: asked.request_id.to_owned(),
@@ -281,16 +294,11 @@ impl Inner {
             caller_context: CallContext { caller: Some(caller), ..context.clone() },
             context,
             deadline: tokio::time::Instant::now() + Duration::from_millis(config.limits.request_timeout_ms),
-            calls: CallLog::new(config.limits.upstream_calls_max),
+            calls: CallLog::new(calls_max),
             cursors: &self.cursors,
         };
         let roots = execution.run().await;
         let log = execution.calls;
-        let introspection = if planned.plan.operation.introspects {
-            introspect::answer(&self.snapshot, &self.caches, planned, asked.request.operation_name.as_deref())?
-        } else {
-            Map::new()
-        };
         let called = log.sources(&self.snapshot.bindings);
         let parts = projection::Parts {
             snapshot: &self.snapshot,
@@ -312,26 +320,29 @@ impl Inner {
     }
 }
 
+fn document_limits(config: &GatewayConfig) -> DocumentLimits {
+    DocumentLimits {
+        depth_max: config.limits.depth_max,
+        aliases_max: config.limits.aliases_max,
+        tokens_max: config.limits.tokens_max,
+        nesting_max: config.limits.nesting_max,
+    }
+}
+
 /// operation → authorize → plan.
 fn plan_of(snapshot: &Snapshot, caches: &Caches, asked: &Asked<'_>, now: Timestamp) -> Result<Planned, RequestError> {
-    let config = &snapshot.config;
     declared::check(snapshot, asked.identity)?;
     let text = asked
         .request
         .query
         .as_deref()
         .ok_or_else(|| RequestError::new(ErrorCode::BadRequest, "the request has no `query`".to_owned()))?;
-    let limits = DocumentLimits {
-        depth_max: config.limits.depth_max,
-        aliases_max: config.limits.aliases_max,
-        tokens_max: config.limits.tokens_max,
-        nesting_max: config.limits.nesting_max,
-    };
+    let limits = document_limits(&snapshot.config);
     let name = asked.request.operation_name.as_deref();
+    let asking = asking_for(snapshot, asked.identity, text, now)?;
     let document = caches.document(text, || Document::parse(text, &snapshot.contract, limits))?;
     let operation = document.operation(name)?;
     let variables = document.variables(&snapshot.contract, operation, &asked.request.variables)?;
-    let asking = Asking::new(asked.identity, now);
     let active = active_grants(snapshot, &asking);
     let rights = caches.rights(active, |active| Rights::new(&snapshot.access, active));
     let key = cache::PlanKey::new(text, name, &document, &variables, &rights);
@@ -340,4 +351,17 @@ fn plan_of(snapshot: &Snapshot, caches: &Caches, asked: &Asked<'_>, now: Timesta
         plan::build(snapshot, &authorize(Arc::new(collected), Arc::clone(&rights)))
     })?;
     Ok(Planned { asking, document: Arc::clone(&document), variables, rights, plan })
+}
+
+/// Who asks for this document. A role that may only run trusted documents does not count for any other; where the caller
+/// has no other role, that is told before anything is parsed.
+fn asking_for(snapshot: &Snapshot, identity: &Identity, text: &str, now: Timestamp) -> Result<Asking, RequestError> {
+    let asking = Asking { trusted: snapshot.documents.contains(text), ..Asking::new(identity, now) };
+    let presented = asking.presented();
+    let counts = |presented| snapshot.access.counting(presented).next().is_some();
+    if !counts(presented) && counts(Presented { trusted: true, ..presented }) {
+        let message = "your role runs only trusted documents: send the `documentId` of one, or its text to the letter";
+        return Err(RequestError::new(ErrorCode::Forbidden, message.to_owned()));
+    }
+    Ok(asking)
 }

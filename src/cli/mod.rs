@@ -7,6 +7,7 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod diff;
+mod documents;
 mod load;
 mod plan;
 mod schema;
@@ -40,6 +41,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Show which role is given which item
     Access(access::AccessArgs),
+    /// Check trusted documents, and put them into their folder
+    Documents(documents::DocumentsArgs),
     /// Make a token of the demo issuer
     Token(token::TokenArgs),
     /// Print the published contract, or what a change of it breaks
@@ -88,6 +91,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Access(args) => access::run(&args),
+        Command::Documents(args) => documents::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Schema(args) => schema::run(&args),
     };

@@ -26,6 +26,8 @@ pub struct Asking {
     pub case: Option<String>,
     pub purposes_allowed: Option<Vec<String>>,
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// The request runs a trusted document.
+    pub trusted: bool,
     /// The claims, as rules read them.
     pub principal: Value,
     pub today: Date,
@@ -60,6 +62,7 @@ impl Asking {
             case: identity.case.clone(),
             purposes_allowed,
             certificate: identity.certificate.clone(),
+            trusted: false,
             principal: Value::Object(principal),
             today: now.date(),
             now,
@@ -81,6 +84,7 @@ impl Asking {
             now: self.now,
             emergency: self.emergency,
             approved: self.approved.as_ref(),
+            trusted: self.trusted,
         }
     }
 

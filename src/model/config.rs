@@ -219,7 +219,18 @@ pub struct GraphqlConfig {
     pub graphiql: bool,
     /// A folder of `<sha256 in hex>.graphql`, which clients name by `documentId`.
     pub trusted_documents: Option<PathBuf>,
-    pub introspection: bool,
+    pub introspection: Introspection,
+}
+
+/// Who may ask for the schema. What they see of it is pruned to what their grants give.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Introspection {
+    Off,
+    /// Everybody but roles that say `introspection: false`.
+    #[default]
+    On,
+    /// Only roles that say `introspection: true`.
+    PerRole,
 }
 
 impl GatewayConfig {

@@ -4,6 +4,7 @@ pub mod access;
 pub mod binding;
 pub mod config;
 pub mod contract;
+pub mod documents;
 pub mod mask;
 pub mod rule;
 pub mod snapshot;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::access::{self, Access};
+use super::access::{self, Access, Presented};
 use super::binding::compile::{self as bindings, Against};
 use super::binding::{Bindings, conversion::codes::CodeTables};
-use super::config::{self, GatewayConfig};
+use super::config::{self, GatewayConfig, Introspection};
 use super::contract::{self, Contract, SlotId};
+use super::documents::Documents;
 use super::rule::{self, Rules};
 use crate::base::fault::{self, Faults, Place, SourceText};
 
@@ -34,6 +35,7 @@ pub struct Snapshot {
     pub rules: Rules,
     pub access: Access,
     pub config: GatewayConfig,
+    pub documents: Documents,
     /// By slot: the ladder that fills it.
     ladders: Vec<(SlotId, usize)>,
 }
@@ -57,10 +59,27 @@ impl Snapshot {
         if let (Some(access), Some(admin)) = (&access, config.as_ref().and_then(|config| config.admin.as_ref())) {
             admin.check(access, faults);
         }
+        let documents = config.as_ref().and_then(|config| {
+            let folder = config.graphql.trusted_documents.as_ref()?;
+            Some(Documents::load(folder, &contract, &config.limits, faults))
+        });
         if !faults.is_empty() {
             return None;
         }
-        Some(Self { contract, bindings, rules, access: access?, config: config?, ladders })
+        let documents = documents.unwrap_or_default();
+        Some(Self { documents, contract, bindings, rules, access: access?, config: config?, ladders })
+    }
+
+    /// Whether a caller may ask for the schema: as the gateway's setting says, and the roles of the caller that count.
+    /// Where the gateway has it off, no role can switch it on.
+    pub fn introspects(&self, presented: Presented) -> bool {
+        let otherwise = match self.config.graphql.introspection {
+            Introspection::Off => return false,
+            Introspection::On => true,
+            Introspection::PerRole => false,
+        };
+        let mut roles = self.access.counting(presented).peekable();
+        if roles.peek().is_none() { otherwise } else { roles.any(|role| role.doors.introspection.unwrap_or(otherwise)) }
     }
 
     /// The ladder that fills a slot.

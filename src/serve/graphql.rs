@@ -133,8 +133,8 @@ async fn answer<G: Gateway>(
 }
 
 /// Whether it is a GET; other methods than POST (and GET, where it is on) are refused.
-fn check_method<G>(app: &App<G>, api: Api, parts: &Parts) -> Result<bool, Refusal> {
-    let get_possible = api == Api::Contract && (app.get_queries || !app.documents.is_empty());
+fn check_method<G: Gateway>(app: &App<G>, api: Api, parts: &Parts) -> Result<bool, Refusal> {
+    let get_possible = api == Api::Contract && (app.get_queries || app.gateway.has_documents());
     let allow = if get_possible { "GET, POST" } else { "POST" };
     match parts.method {
         Method::POST => Ok(false),
@@ -245,11 +245,18 @@ async fn read<G>(app: &App<G>, body: Body) -> Result<Bytes, Refusal> {
 }
 
 /// Puts a trusted document's text in its place, and keeps GET to queries.
-fn trusted<G>(app: &App<G>, api: Api, mut sent: GraphqlRequest, is_get: bool) -> Result<GraphqlRequest, Refusal> {
+fn trusted<G: Gateway>(
+    app: &App<G>,
+    api: Api,
+    mut sent: GraphqlRequest,
+    is_get: bool,
+) -> Result<GraphqlRequest, Refusal> {
     match &sent.document_id {
         Some(_) if api == Api::Admin => return Err(bad("the admin API has no trusted documents; send `query`")),
-        Some(id) => match app.documents.get(id) {
+        Some(id) => match app.gateway.document(id) {
             Some(text) => sent.query = Some(text.to_string()),
+            // What clients of automatic persisted queries take as: send the text, always.
+            None if sent.extensions.contains_key("persistedQuery") => return Err(bad("PersistedQueryNotSupported")),
             None => return Err(bad("this document is not known here; send `query`, or have the document registered")),
         },
         None if is_get && !app.get_queries => {

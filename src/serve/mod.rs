@@ -1,7 +1,6 @@
 //! HTTP: GraphQL over HTTP, GraphiQL, health. What is behind it is a [`Gateway`].
 
 mod certificate;
-mod documents;
 mod gateway;
 mod graphiql;
 mod graphql;
@@ -29,7 +28,6 @@ pub use listen::{acceptor, run, stop_signal};
 use crate::identify::rate::Meter;
 use crate::identify::{ClientCertificate, ForwardedCertificates, Identity, Verifier};
 use crate::model::config::{GatewayConfig, Limits, Networks};
-use documents::Documents;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -52,6 +50,12 @@ pub trait Gateway: Send + Sync + 'static {
         request: GraphqlRequest,
         request_id: String,
     ) -> impl Future<Output = Answer> + Send;
+
+    /// The text of a trusted document.
+    fn document(&self, id: &str) -> Option<Arc<str>>;
+
+    /// Whether there are trusted documents.
+    fn has_documents(&self) -> bool;
 
     /// Whether requests can be answered now; for `/health/ready`.
     fn ready(&self) -> bool;
@@ -94,18 +98,11 @@ struct App<G> {
     forwarded: Option<(HeaderName, ForwardedCertificates)>,
     limits: Limits,
     requests: Meter,
-    documents: Documents,
     get_queries: bool,
 }
 
 /// The routes: `/graphql`, `/admin/graphql` (if configured), `/graphiql` (if configured), `/health/live`, `/health/ready`.
-///
-/// Reads the trusted documents; the error says which of them is at fault.
 pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway: Arc<G>) -> Result<Router, ServeError> {
-    let documents = match &config.graphql.trusted_documents {
-        Some(folder) => Documents::load(folder).map_err(ServeError)?,
-        None => Documents::default(),
-    };
     let app = Arc::new(App {
         gateway,
         verifier,
@@ -113,7 +110,6 @@ pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway:
         forwarded: config.forwarded_certificate.as_ref().map(certificate::forwarded).transpose()?,
         limits: config.limits.clone(),
         requests: Meter::of_requests(&config.rates),
-        documents,
         get_queries: config.graphql.get_queries,
     });
     let mut router = Router::new()

@@ -8,6 +8,7 @@ use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 use super::GraphqlRequest;
+use crate::model::documents::digest;
 
 /// A member that stands twice is refused: whoever looks at requests on their way here may have seen the other one.
 #[derive(Default, Deserialize)]
@@ -70,11 +71,33 @@ pub fn from_uri(uri: &Uri) -> Result<GraphqlRequest, String> {
     })
 }
 
-fn check(request: GraphqlRequest) -> Result<GraphqlRequest, String> {
+fn check(mut request: GraphqlRequest) -> Result<GraphqlRequest, String> {
+    if let Some(hash) = persisted(&request.extensions)? {
+        match (&request.query, &request.document_id) {
+            (Some(query), _) if digest(query) != hash => {
+                return Err("`extensions.persistedQuery.sha256Hash` is not the SHA-256 of `query`".to_owned());
+            }
+            (None, Some(id)) if *id != hash => {
+                return Err("`documentId` and `extensions.persistedQuery` differ; send one of them".to_owned());
+            }
+            (None, _) => request.document_id = Some(hash),
+            _ => {}
+        }
+    }
     match (&request.query, &request.document_id) {
         (Some(_), None) | (None, Some(_)) => Ok(request),
         (Some(_), Some(_)) => Err("give `query` or `documentId`, not both".to_owned()),
         (None, None) => Err("the request has no `query`".to_owned()),
+    }
+}
+
+/// The hash of an automatic persisted query. It names a trusted document or nothing: a text that is sent with it is run
+/// as any other, and not kept.
+pub fn persisted(extensions: &Map<String, Value>) -> Result<Option<String>, String> {
+    let Some(value) = extensions.get("persistedQuery").filter(|value| !value.is_null()) else { return Ok(None) };
+    match value.get("sha256Hash").and_then(Value::as_str) {
+        Some(hash) => Ok(Some(hash.to_ascii_lowercase())),
+        None => Err("`extensions.persistedQuery` must have a `sha256Hash`".to_owned()),
     }
 }
 

@@ -2,7 +2,6 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -26,6 +25,7 @@ pub type Seen = (Identity, GraphqlRequest, String, Option<String>);
 pub struct Recorder {
     pub seen: Mutex<Vec<Seen>>,
     ready: AtomicBool,
+    documents: Vec<&'static str>,
 }
 
 impl Recorder {
@@ -66,6 +66,14 @@ impl Gateway for Recorder {
     /// As for the contract.
     async fn admin(&self, who: Identity, request: GraphqlRequest, id: String) -> Answer {
         self.answer(who, request, id, None).await
+    }
+
+    fn document(&self, id: &str) -> Option<Arc<str>> {
+        self.documents.iter().find(|text| sha256(text) == id).map(|text| (*text).into())
+    }
+
+    fn has_documents(&self) -> bool {
+        !self.documents.is_empty()
     }
 
     fn ready(&self) -> bool {
@@ -116,16 +124,13 @@ pub struct Running {
     pub gateway: Arc<Recorder>,
     pub stop: Option<oneshot::Sender<()>>,
     pub served: tokio::task::JoinHandle<()>,
-    folder: Option<PathBuf>,
 }
 
 impl Running {
     pub async fn start(options: Options) -> Self {
         let mut config = config();
-        let folder = documents(&options.documents);
         config.graphql.get_queries = options.get_queries;
         config.graphql.graphiql = options.graphiql;
-        config.graphql.trusted_documents = folder.clone();
         if options.no_proxies {
             config.networks.proxies.clear();
         }
@@ -139,7 +144,8 @@ impl Running {
             let header = "client-cert".parse().unwrap();
             ForwardedCertificate { header, ca: Pem::Text(ca.into()) }
         });
-        let gateway = Arc::new(Recorder { seen: Mutex::default(), ready: AtomicBool::new(true) });
+        let gateway =
+            Arc::new(Recorder { seen: Mutex::default(), ready: AtomicBool::new(true), documents: options.documents });
         let verifier = Arc::new(Verifier::load(&config).unwrap());
         let app = serve::app(&config, verifier, Arc::clone(&gateway)).unwrap();
         let tls = options.tls.map(|(cert, key)| {
@@ -156,7 +162,7 @@ impl Running {
             serve::run(listener, app, tls, &limits, async { drop(stopped.await) }).await;
         });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, client, gateway, stop: Some(stop), served, folder }
+        Self { address, client, gateway, stop: Some(stop), served }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -192,9 +198,6 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.served.abort();
-        if let Some(folder) = &self.folder {
-            let _ = std::fs::remove_dir_all(folder);
-        }
     }
 }
 
@@ -239,14 +242,4 @@ pub fn token_of(id: &str, roles: &[&str]) -> String {
 
 pub fn sha256(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn documents(texts: &[&str]) -> Option<PathBuf> {
-    let first = texts.first()?;
-    let folder = std::env::temp_dir().join(format!("huxiang-documents-{}-{}", std::process::id(), sha256(first)));
-    std::fs::create_dir_all(&folder).unwrap();
-    for text in texts {
-        std::fs::write(folder.join(format!("{}.graphql", sha256(text))), text).unwrap();
-    }
-    Some(folder)
 }

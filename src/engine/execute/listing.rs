@@ -12,6 +12,7 @@ use super::rows::{Seeds, seed};
 use crate::engine::frame::{Failure, RootAnswer, RootRows};
 use crate::engine::operation::Selection;
 use crate::engine::plan::NodeId;
+use crate::engine::plan::cost::FIRST_DEFAULT;
 use crate::engine::project::read::Named;
 use crate::model::binding::RootBinding;
 use crate::model::contract::RootField;
@@ -19,7 +20,6 @@ use crate::source::PageAt;
 
 /// Stretches of a listing that one request looks at, to fill its page with entities the caller may see.
 const STRETCHES_MAX: usize = 10;
-const FIRST_DEFAULT: usize = 20;
 
 /// What is listed, and how much of it is asked for.
 struct Listing<'l> {

@@ -1,9 +1,16 @@
 //! How many upstream calls a plan makes, for assumed numbers of entities: what the batch sizes allow, nothing more.
 //! Retries and further pages of an answer come on top; keys that repeat, and entities that are refused, take off.
 
+use serde_json::{Map, Value};
+
 use super::{FetchNode, NodeId, Origin, Plan};
+use crate::engine::operation::{Selection, What};
+use crate::model::binding::SourceId;
 use crate::model::contract::{RootKind, Shape};
 use crate::model::snapshot::Snapshot;
+
+/// Entities of a listing's page where `first` does not say.
+pub const FIRST_DEFAULT: usize = 20;
 
 /// How many entities to reckon with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,9 +21,28 @@ pub struct Assumed {
     pub members: usize,
 }
 
+/// Values of one entity's key list, and entities in one entity's list: nobody knows before it is asked.
+const MEMBERS_EACH: usize = 4;
+
 impl Default for Assumed {
     fn default() -> Self {
-        Self { listed: 20, members: 80 }
+        Self { listed: FIRST_DEFAULT, members: FIRST_DEFAULT * MEMBERS_EACH }
+    }
+}
+
+impl Assumed {
+    /// For what a request asks: as many entities to a listing as its largest page has.
+    pub fn of(snapshot: &Snapshot, plan: &Plan, variables: &Map<String, Value>) -> Self {
+        let page = |selection: &Selection| {
+            let What::Query(at) = selection.what else { return None };
+            let query = snapshot.contract.queries.get(at).filter(|query| query.kind == RootKind::Connection)?;
+            let asked = selection.argument("first", variables).as_u64().and_then(|first| usize::try_from(first).ok());
+            Some(asked.unwrap_or(FIRST_DEFAULT).min(query.first_max))
+        };
+        let listed = plan.operation.roots.iter().filter_map(page).max().unwrap_or(FIRST_DEFAULT);
+        let assumed = Self { listed, members: 0 };
+        let roots = plan.roots.iter().flatten().map(|root| entities(snapshot, plan, *root, assumed)).max();
+        Self { members: roots.unwrap_or(0).saturating_mul(MEMBERS_EACH), ..assumed }
     }
 }
 
@@ -44,7 +70,24 @@ pub fn calls(snapshot: &Snapshot, plan: &Plan, node: NodeId, fetch: &FetchNode, 
         _ => entities(snapshot, plan, node, assumed),
     };
     let batch = endpoint.template(keys).map_or(1, |(_, batch)| batch.max(1));
-    keys.div_ceil(batch) * snapshot.bindings.source(endpoint.source).connections.len()
+    keys.div_ceil(batch).saturating_mul(snapshot.bindings.source(endpoint.source).connections.len())
+}
+
+/// Calls by source, the most first.
+pub fn by_source(snapshot: &Snapshot, plan: &Plan, assumed: Assumed) -> Vec<(SourceId, usize)> {
+    let mut of: Vec<(SourceId, usize)> = Vec::new();
+    for (id, node) in plan.nodes.iter().enumerate() {
+        for fetch in &node.fetches {
+            let source = snapshot.bindings.endpoint(fetch.endpoint).source;
+            let more = calls(snapshot, plan, id, fetch, assumed);
+            match of.iter_mut().find(|(known, _)| *known == source) {
+                Some((_, count)) => *count = count.saturating_add(more),
+                None => of.push((source, more)),
+            }
+        }
+    }
+    of.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    of
 }
 
 /// Calls of the whole plan, listings and lookups included.

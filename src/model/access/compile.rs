@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_saphyr::Spanned;
 
 use super::format::{self, RolesFile};
-use super::{Access, CertificateRule, CompiledRelation, Grant, RelationId, Role, SlotSet};
+use super::{Access, CertificateRule, CompiledRelation, Grant, RelationId, Role, RoleDoors, SlotSet};
 use crate::base::fault::{self, Faults, Place, SourceText};
 use crate::model::contract::{Contract, Shape, SlotId};
 use crate::model::mask::Mask;
@@ -78,6 +78,8 @@ impl Compiler<'_> {
         let networks = self.networks(&role.networks);
         let issuers = role.issuers.as_ref().map(|issuers| issuers.iter().filter_map(|at| self.issuer(at)).collect());
         let certificate = role.certificate.as_ref().map(|rule| self.certificate(rule));
+        let calls = role.upstream_calls_max.as_ref();
+        let doors = RoleDoors::read(role.documents, role.introspection, calls, self.text, self.faults);
         let mut grants = Vec::new();
         for grant in &role.grants {
             if let Some(grant) = self.grant(name, grant) {
@@ -91,6 +93,7 @@ impl Compiler<'_> {
             networks,
             certificate,
             issuers,
+            doors,
             grants,
         });
     }

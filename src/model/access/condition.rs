@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use regex::Regex;
 
-use super::{Denied, Grant, Presented, Role};
+use super::{Denied, DocumentsRule, Grant, Presented, Role};
 
 /// All must hold. What is not written requires nothing.
 #[derive(Debug, Clone, Default)]
@@ -135,7 +135,11 @@ impl Role {
             return Some(Denied::Network { role: role() });
         }
         let certified = self.certificate.as_ref().is_none_or(|rule| rule.holds(presented.certificate));
-        (!certified).then(|| Denied::Certificate { role: role() })
+        if !certified {
+            return Some(Denied::Certificate { role: role() });
+        }
+        let runs = presented.trusted || self.doors.documents == DocumentsRule::Any;
+        (!runs).then(|| Denied::Document { role: role() })
     }
 }
 

@@ -26,6 +26,10 @@ pub enum Denied {
     Certificate {
         role: Arc<str>,
     },
+    /// A role of the caller's has it in trusted documents.
+    Document {
+        role: Arc<str>,
+    },
     /// A role of the caller's has it for people whom the grant names.
     People {
         role: Arc<str>,
@@ -76,14 +80,15 @@ impl Denied {
             Self::Issuer { .. } => 1,
             Self::Network { .. } => 2,
             Self::Certificate { .. } => 3,
-            Self::People { .. } => 4,
-            Self::NotYet { .. } | Self::Expired { .. } => 5,
-            Self::Purpose { .. } => 6,
-            Self::Case { .. } => 7,
-            Self::Hours { .. } => 8,
-            Self::BreakGlass { .. } => 9,
-            Self::Approval { .. } => 10,
-            Self::Relation { .. } => 11,
+            Self::Document { .. } => 4,
+            Self::People { .. } => 5,
+            Self::NotYet { .. } | Self::Expired { .. } => 6,
+            Self::Purpose { .. } => 7,
+            Self::Case { .. } => 8,
+            Self::Hours { .. } => 9,
+            Self::BreakGlass { .. } => 10,
+            Self::Approval { .. } => 11,
+            Self::Relation { .. } => 12,
         }
     }
 }
@@ -100,6 +105,7 @@ impl fmt::Display for Denied {
                     "the role `{role}` counts only over a connection with the client certificate that it asks for"
                 )
             }
+            Self::Document { role } => write!(f, "the role `{role}` counts only in trusted documents"),
             Self::People { role } => write!(f, "the role `{role}` gives it to people named one by one"),
             Self::NotYet { role, from } => write!(f, "the role `{role}` gives it from {from} on"),
             Self::Expired { role, until } => write!(f, "the role `{role}` gave it until {until}"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::CertificateRule;
+use super::{CertificateRule, DocumentsRule};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +24,11 @@ pub struct Role {
     pub certificate: Option<Spanned<CertificateRule>>,
     /// Issuers of `gateway.yaml` whose tokens may give the role; without the key, any of them.
     pub issuers: Option<Vec<Spanned<String>>>,
+    /// `trusted`: the role runs only documents of the folder `trusted_documents`; `any`.
+    pub documents: Option<DocumentsRule>,
+    pub introspection: Option<bool>,
+    /// Calls to departments for one request.
+    pub upstream_calls_max: Option<Spanned<u32>>,
     #[serde(default)]
     pub grants: Vec<Spanned<Grant>>,
 }

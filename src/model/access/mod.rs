@@ -7,6 +7,7 @@ mod certificate;
 mod compile;
 pub mod condition;
 mod denied;
+mod doors;
 mod format;
 mod rights;
 mod set;
@@ -20,6 +21,7 @@ pub use certificate::{CertificateFields, CertificateRule, ClientCertificate};
 pub use compile::{Declared, load};
 pub use condition::{Approved, Conditions};
 pub use denied::Denied;
+pub use doors::{DocumentsRule, RoleDoors};
 pub use rights::{Rights, RowRights};
 pub use set::SlotSet;
 
@@ -48,6 +50,7 @@ pub struct Role {
     pub certificate: Option<CertificateRule>,
     /// Issuers whose tokens may give the role; `None`: any.
     pub issuers: Option<Vec<Arc<str>>>,
+    pub doors: RoleDoors,
     /// Indexes into [`Access::grants`].
     pub grants: Vec<usize>,
 }
@@ -95,6 +98,8 @@ pub struct Presented<'a> {
     /// A reason for breaking the glass was declared.
     pub emergency: bool,
     pub approved: Option<&'a Approved>,
+    /// The request runs a trusted document.
+    pub trusted: bool,
 }
 
 impl Access {

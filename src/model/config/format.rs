@@ -73,12 +73,12 @@ pub struct GraphqlEntry {
     pub get_queries: bool,
     pub graphiql: bool,
     pub trusted_documents: Option<Spanned<String>>,
-    pub introspection: bool,
+    pub introspection: super::Introspection,
 }
 
 impl Default for GraphqlEntry {
     fn default() -> Self {
-        Self { get_queries: false, graphiql: false, trusted_documents: None, introspection: true }
+        Self { get_queries: false, graphiql: false, trusted_documents: None, introspection: super::Introspection::On }
     }
 }
 
@@ -138,6 +138,29 @@ impl<'de> Deserialize<'de> for super::ClaimType {
                 match (first.as_deref(), second) {
                     (Some("string"), None) => Ok(super::ClaimType::Texts),
                     _ => Err(serde::de::Error::invalid_value(serde::de::Unexpected::Seq, &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+// By hand: a truth value and a text are both allowed, and anything else should be told so.
+impl<'de> Deserialize<'de> for super::Introspection {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = super::Introspection;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("`true`, `false` or `per-role`")
+            }
+            fn visit_bool<E: serde::de::Error>(self, on: bool) -> Result<Self::Value, E> {
+                Ok(if on { super::Introspection::On } else { super::Introspection::Off })
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                match text {
+                    "per-role" => Ok(super::Introspection::PerRole),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
                 }
             }
         }

@@ -21,7 +21,7 @@ fn the_sample_file_loads_and_says_what_it_means() {
     assert_eq!(config.claims["divisions"], ClaimType::Texts);
     assert_eq!(config.claims["household"], ClaimType::Text);
     assert!(!config.graphql.get_queries);
-    assert!(config.graphql.introspection);
+    assert_eq!(config.graphql.introspection, Introspection::On);
     assert!(!format!("{config:?}").contains("0123456789abcdef"), "secrets are not in debug output");
 }
 
