@@ -18,3 +18,4 @@ pub mod identify;
 pub mod model;
 pub mod serve;
 pub mod source;
+pub mod watch;

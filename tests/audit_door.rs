@@ -45,7 +45,7 @@ async fn each_answer_has_its_record_and_it_says_who_saw_what_of_whom() {
     let records = records(&world.folder).await;
     assert_eq!(records.len(), 1, "one record, and it is there when the answer is");
     let record = &records[0];
-    assert_eq!(record["who"], json!({ "id": "supervisor-1", "issuer": "test" }));
+    assert_eq!(record["who"], json!({ "id": "supervisor-1", "issuer": "test", "divisions": ["331122"] }));
     assert_eq!((&record["roles"], &record["networks"]), (&json!(["supervisor"]), &json!(["gov"])));
     assert_eq!((&record["purpose"], &record["case"]), (&json!("supervision"), &json!("JD-2026-0001")));
     assert_eq!((&record["operation"], &record["outcome"]), (&json!("Look"), &json!("ANSWERED")));

@@ -68,6 +68,8 @@ fn endpoints(snapshot: &Snapshot) -> BTreeSet<EndpointId> {
         .iter()
         .filter(|slot| !embedded.contains(slot) && !key(slot))
         .filter_map(|slot| snapshot.bindings.provider(*slot))
+        // Who looked is not of the portrait.
+        .filter(|id| *snapshot.bindings.source(snapshot.bindings.endpoint(*id).source).id != *"access-log")
         .collect()
 }
 

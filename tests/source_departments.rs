@@ -62,7 +62,8 @@ async fn every_endpoint_of_the_bindings_answers() {
     let running = start(Options { latency: false, ..Options::default() }).await.unwrap();
     let (world, variables, shared) = (running.world(), running.variables(), Shared::default());
     let caller = Caller { principal: "test".to_owned(), purpose: Some("核查".to_owned()), case: None };
-    let context = CallContext { traceparent: None, request_id: "r-1".to_owned(), caller: Some(caller) };
+    let context =
+        CallContext { traceparent: None, request_id: "r-1".to_owned(), caller: Some(caller), ..CallContext::default() };
     let (mut empty, mut wrong) = (Vec::new(), Vec::new());
     for path in bindings() {
         let text = SourceText::new(&path, std::fs::read_to_string(&path).unwrap());

@@ -180,6 +180,7 @@ async fn trace_request_and_caller_are_passed_on() {
         traceparent: Some("00-1-2-01".to_owned()),
         request_id: "r1".to_owned(),
         caller: Some(Caller { principal: "p".to_owned(), purpose: Some("核查".to_owned()), case: None }),
+        ..CallContext::default()
     };
     let mut asked = Asked::new(&binding("headers: {X-Api-Key: k}"), &url);
     asked.context = context.clone();

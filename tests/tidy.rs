@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// The rooms, in order: each imports only from those before it.
-const ROOMS: [&str; 12] =
-    ["base", "model", "identify", "source", "engine", "scan", "audit", "answer", "registry", "admin", "serve", "cli"];
+const ROOMS: [&str; 13] = [
+    "base", "model", "identify", "audit", "source", "engine", "scan", "watch", "answer", "registry", "admin", "serve",
+    "cli",
+];
 
 /// Synchronous by design: no runtime, no clients, no files.
 const WITHOUT_IO: [&str; 5] =

@@ -15,7 +15,6 @@ use async_graphql::Value::Null;
 use async_graphql::{Response, ServerError, Variables};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::answer::{Answer, Gateway, GraphqlRequest, Outcome};
 use crate::audit::{self, AuditRecord};
@@ -53,7 +52,7 @@ pub async fn answer(gateway: Gateway, identity: Identity, request: GraphqlReques
 async fn answer_to_end(gateway: Gateway, identity: Identity, request: GraphqlRequest, request_id: String) -> Answer {
     let began = Instant::now();
     let mut record = AuditRecord::new(&request_id, &identity);
-    record.document = request.query.as_deref().map(|text| hex(&Sha256::digest(text.as_bytes())));
+    record.document = request.query.as_deref().map(|text| gateway.subjects().document(text));
     record.operation = request.operation_name.as_deref().map(|name| name.chars().take(NAME_CHARS_MAX).collect());
     let session = Arc::new(Session::new(gateway.clone(), identity, request_id.clone()));
     let answer = match execute(&session, request).await {
@@ -147,8 +146,4 @@ fn rendered(response: &Response, request_id: &str) -> Answer {
     body.insert("extensions".to_owned(), json!({ "requestId": request_id }));
     let status = whole.map_or(Outcome::Ok, |error| Outcome::RequestError(code_of(error)));
     Answer { status, body: Bytes::from(Value::Object(body).to_string()) }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

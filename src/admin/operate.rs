@@ -110,5 +110,6 @@ fn protocol(protocol: Protocol) -> &'static str {
         Protocol::Graphql => "graphql",
         Protocol::Soap => "soap",
         Protocol::Sql => "sql",
+        Protocol::Audit => "audit",
     }
 }

@@ -25,6 +25,7 @@ use crate::engine::execute::cursor::CursorSeal;
 use crate::engine::execute::{CallLog, Connectors, ENTITIES_MAX, Execution};
 use crate::engine::frame::RootAnswer;
 use crate::engine::operation::{Document, DocumentLimits};
+use crate::engine::periods::periods;
 use crate::engine::plan::cost::Assumed;
 use crate::engine::plan::{self, Plan};
 use crate::engine::project::answer::{self as projection, Response};
@@ -33,7 +34,8 @@ use crate::identify::rate::Meter;
 use crate::model::access::{Presented, Rights};
 use crate::model::config::GatewayConfig;
 use crate::model::snapshot::Snapshot;
-use crate::source::{CallContext, Caller, Connector, Shared};
+use crate::source::{AccessLog, CallContext, Caller, Connector, Shared};
+use crate::watch::Watch;
 
 pub use budget::estimates_of;
 use cache::Caches;
@@ -50,6 +52,7 @@ struct Inner {
     snapshot: Arc<Snapshot>,
     connectors: Connectors,
     audit: AuditStore,
+    watch: Watch,
     subjects: SubjectKey,
     cursors: CursorSeal,
     caches: Caches,
@@ -103,9 +106,10 @@ impl Gateway {
     /// As [`Self::start`], at the time that a clock tells.
     pub async fn start_at(snapshot: Snapshot, clock: Clock) -> Result<Self, StartError> {
         let audit = AuditStore::open(&snapshot.config.audit).await.map_err(|error| StartError(error.to_string()))?;
+        let watch = Watch::start(snapshot.config.alerts.clone(), audit.clone());
         let subjects = SubjectKey::new(Arc::clone(&snapshot.config.audit.key));
         let cursors = CursorSeal::new(&snapshot.config.audit.key);
-        let shared = Shared::default();
+        let shared = Shared::with_log(Arc::new(AccessLog::new(&snapshot)));
         let mut connectors: Connectors = Vec::with_capacity(snapshot.bindings.sources.len());
         for source in &snapshot.bindings.sources {
             let connect = |connection: &Arc<crate::model::binding::connection::Connection>| {
@@ -122,6 +126,7 @@ impl Gateway {
                 calls: Meter::of_calls(&snapshot.config.rates),
                 snapshot: Arc::new(snapshot),
                 connectors,
+                watch,
                 audit,
                 subjects,
                 cursors,
@@ -148,6 +153,11 @@ impl Gateway {
     /// Where records go.
     pub fn audit(&self) -> &AuditStore {
         &self.inner.audit
+    }
+
+    /// What is known of unusual reading.
+    pub fn watch(&self) -> &Watch {
+        &self.inner.watch
     }
 
     /// Under which subjects stand in the records.
@@ -278,6 +288,7 @@ impl Inner {
             traceparent: asked.traceparent.map(str::to_owned),
             request_id: asked.request_id.to_owned(),
             caller: None,
+            periods: periods(&self.snapshot, &planned.plan.operation, &planned.variables)?,
         };
         let caller = Caller {
             principal: asked.identity.principal.as_ref().map_or_else(String::new, |principal| principal.id.clone()),

@@ -10,6 +10,12 @@ use sha2::Sha256;
 #[derive(Clone)]
 pub struct SubjectKey(Arc<[u8]>);
 
+impl std::fmt::Debug for SubjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SubjectKey")
+    }
+}
+
 impl SubjectKey {
     pub fn new(key: Arc<[u8]>) -> Self {
         Self(key)

@@ -14,5 +14,5 @@ mod writer;
 pub use key::SubjectKey;
 pub use reader::{Entry, PAGE_MAX, Page, ReadError, Reader, Search};
 pub use record::{Access, AuditRecord, Kind, Outcome, SourceCall, Who, timestamp};
-pub use store::{AuditError, AuditStore, Head, Receipt};
+pub use store::{AuditError, AuditStore, Head, Receipt, WeakStore};
 pub use verify::{ChainFault, verify_chain};

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::base::code::ErrorCode;
 use crate::identify::Identity;
+use crate::model::config::watch::Recorded;
 
 /// What a record tells of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,6 +36,10 @@ pub enum Kind {
     Export,
     /// Segments past their time were removed.
     Retention,
+    /// Unusual reading was found; `of` is the record with which it was.
+    Alert,
+    /// The alert `of` was acknowledged.
+    Acknowledgement,
 }
 
 impl Kind {
@@ -51,6 +56,8 @@ impl Kind {
             Self::Admin => "ADMIN",
             Self::Export => "EXPORT",
             Self::Retention => "RETENTION",
+            Self::Alert => "ALERT",
+            Self::Acknowledgement => "ACKNOWLEDGEMENT",
         }
     }
 }
@@ -98,12 +105,21 @@ pub struct AuditRecord {
     /// What an event was about, by names of the caller's choice. Never a household's value; ids only as keyed digests.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, Value>,
+    /// The principal's claims, of which the store records what is configured: others may name a household.
+    #[serde(skip)]
+    pub claims: Map<String, Value>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     pub id: String,
     pub issuer: String,
+    /// For which organisation they work, by the claim that `audit.organisation` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<String>,
+    /// For which divisions, by the claim that `audit.divisions` names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub divisions: Vec<String>,
 }
 
 /// What was done with the same fields of one or more households or persons. Fields are slots or item numbers.
@@ -151,17 +167,35 @@ impl AuditRecord {
     pub fn new(request_id: &str, identity: &Identity) -> Self {
         let who = identity.principal.as_ref();
         Self {
-            v: 1,
-            kind: Kind::Request,
-            of: None,
-            time: timestamp(Timestamp::now()),
-            request_id: request_id.to_owned(),
-            who: who.map(|principal| Who { id: principal.id.clone(), issuer: principal.issuer.clone() }),
+            who: who.map(|principal| Who {
+                id: principal.id.clone(),
+                issuer: principal.issuer.clone(),
+                ..Who::default()
+            }),
             roles: identity.roles().into_iter().map(str::to_owned).collect(),
             networks: identity.networks.clone(),
             address: identity.address.to_string(),
             purpose: identity.purpose.clone(),
             case: identity.case.clone(),
+            claims: who.map(|principal| principal.claims.clone()).unwrap_or_default(),
+            ..Self::gateway(Kind::Request, request_id)
+        }
+    }
+
+    /// A record of what the gateway did by itself, asked by nobody, from nowhere.
+    pub fn gateway(kind: Kind, request_id: &str) -> Self {
+        Self {
+            v: 1,
+            kind,
+            of: None,
+            time: timestamp(Timestamp::now()),
+            request_id: request_id.to_owned(),
+            who: None,
+            roles: Vec::new(),
+            networks: Vec::new(),
+            address: String::new(),
+            purpose: None,
+            case: None,
             operation: None,
             document: None,
             document_id: None,
@@ -173,7 +207,17 @@ impl AuditRecord {
             duration_ms: 0,
             answer: None,
             details: BTreeMap::new(),
+            claims: Map::new(),
         }
+    }
+
+    /// Takes over the claims that are recorded.
+    pub(super) fn record_claims(&mut self, recorded: &Recorded) {
+        let Some(who) = &mut self.who else { return };
+        let claim = |name: &Option<String>| name.as_ref().and_then(|name| self.claims.get(name));
+        who.organisation = claim(&recorded.organisation).and_then(Value::as_str).map(str::to_owned);
+        let divisions = claim(&recorded.divisions).and_then(Value::as_array);
+        who.divisions = divisions.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
     }
 
     /// A record of something done that is no query: an approval, a revocation, a look into the records.

@@ -11,6 +11,7 @@ use super::key::hex;
 use super::reader::Reader;
 use super::record::AuditRecord;
 use super::writer::Writer;
+use crate::model::config::watch::Recorded;
 use crate::model::config::{AuditConfig, ChainHash};
 
 /// Records waiting to be written; when it is full, requests wait.
@@ -80,6 +81,25 @@ pub struct AuditStore {
     healthy: Arc<AtomicBool>,
     head: watch::Receiver<Head>,
     path: Arc<Path>,
+    recorded: Arc<Recorded>,
+}
+
+/// A store that does not keep its writer going: the writer ends with the last [`AuditStore`].
+#[derive(Clone)]
+pub struct WeakStore {
+    queue: mpsc::WeakSender<Waiting>,
+    healthy: Arc<AtomicBool>,
+    head: watch::Receiver<Head>,
+    path: Arc<Path>,
+    recorded: Arc<Recorded>,
+}
+
+impl WeakStore {
+    /// `None`: the writer has ended, or is about to.
+    pub fn upgrade(&self) -> Option<AuditStore> {
+        let Self { queue, healthy, head, path, recorded } = self.clone();
+        Some(AuditStore { queue: queue.upgrade()?, healthy, head, path, recorded })
+    }
 }
 
 impl AuditStore {
@@ -89,11 +109,18 @@ impl AuditStore {
         let healthy = Arc::new(AtomicBool::new(true));
         let (writer, head) = Writer::open(config, Arc::clone(&healthy)).await?;
         tokio::spawn(writer.run(waiting));
-        Ok(Self { queue, healthy, head, path: config.store.as_path().into() })
+        Ok(Self {
+            queue,
+            healthy,
+            head,
+            path: config.store.as_path().into(),
+            recorded: Arc::new(config.recorded.clone()),
+        })
     }
 
     /// Writes the record; when this returns a receipt, it survives a crash of the process and of the machine.
-    pub async fn append(&self, record: AuditRecord) -> Result<Receipt, AuditError> {
+    pub async fn append(&self, mut record: AuditRecord) -> Result<Receipt, AuditError> {
+        record.record_claims(&self.recorded);
         let json = serde_json::to_string(&record).map_err(|e| AuditError(e.to_string()))?;
         let subjects: Vec<&String> = record.access.iter().flat_map(|access| &access.subjects).collect();
         let subjects = match subjects.as_slice() {
@@ -121,6 +148,11 @@ impl AuditStore {
     /// The newest record that is durable; wait on it to hear of new ones, and read them with [`Reader::after`].
     pub fn head(&self) -> watch::Receiver<Head> {
         self.head.clone()
+    }
+
+    pub fn downgrade(&self) -> WeakStore {
+        let Self { queue, healthy, head, path, recorded } = self.clone();
+        WeakStore { queue: queue.downgrade(), healthy, head, path, recorded }
     }
 
     pub fn reader(&self) -> Reader {

@@ -9,6 +9,7 @@ pub mod error;
 pub mod execute;
 pub mod frame;
 pub mod operation;
+pub mod periods;
 pub mod plan;
 pub mod project;
 mod scalar;

@@ -5,6 +5,7 @@ mod audit;
 mod format;
 pub mod rates;
 mod reader;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +22,7 @@ use super::yaml;
 use crate::base::fault::{Faults, SourceText, read};
 use admin::AdminConfig;
 use reader::Reader;
+use watch::{AccessLogConfig, AlertsConfig};
 
 /// Looks up `${NAME}` in the environment (or, in the demo, in the process).
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -45,6 +47,8 @@ pub struct GatewayConfig {
     pub audit: AuditConfig,
     /// Who may do what at the gateway's own API; `None`: there is none.
     pub admin: Option<AdminConfig>,
+    pub access_log: AccessLogConfig,
+    pub alerts: AlertsConfig,
 }
 
 /// What a request may be made for, as people read it.

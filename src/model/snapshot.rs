@@ -63,6 +63,10 @@ impl Snapshot {
             let folder = config.graphql.trusted_documents.as_ref()?;
             Some(Documents::load(folder, &contract, &config.limits, faults))
         });
+        if let (Some(access), Some(config)) = (&access, &config) {
+            config.access_log.check(access, faults);
+            config.alerts.check(access, &contract, faults);
+        }
         if !faults.is_empty() {
             return None;
         }

@@ -12,7 +12,7 @@ use super::guard::Guards;
 use super::records::{KeyIndex, PageEnd, Reader};
 use super::sql::Pool;
 use super::wire::Wire;
-use super::{Fetch, Fetched, PageAt, SourceError, graphql, rest, sql};
+use super::{AccessLog, Fetch, Fetched, PageAt, SourceError, audit, graphql, rest, sql};
 use crate::base::code::ErrorCode;
 use crate::model::binding::connection::{Connection, TlsFiles};
 use crate::model::binding::format::Protocol;
@@ -28,9 +28,16 @@ const READ_FACTOR: usize = 8;
 pub struct Shared {
     clients: Mutex<HashMap<TlsFiles, reqwest::Client>>,
     guards: Mutex<HashMap<String, Arc<Guards>>>,
+    /// For sources with protocol `audit`.
+    log: Option<Arc<AccessLog>>,
 }
 
 impl Shared {
+    /// With the gateway's own records.
+    pub fn with_log(log: Arc<AccessLog>) -> Self {
+        Self { log: Some(log), ..Self::default() }
+    }
+
     fn client(&self, tls: &TlsFiles) -> Result<reqwest::Client, String> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(tls) {
@@ -83,6 +90,7 @@ pub struct Connector {
 enum Way {
     Http(reqwest::Client),
     Sql(Pool),
+    Audit(Option<Arc<AccessLog>>),
 }
 
 impl Connector {
@@ -90,6 +98,7 @@ impl Connector {
     pub fn new(connection: Connection, shared: &Shared) -> Result<Self, String> {
         let way = match connection.protocol {
             Protocol::Sql => Way::Sql(Pool::new(&connection)?),
+            Protocol::Audit => Way::Audit(shared.log.clone()),
             Protocol::Rest | Protocol::Soap | Protocol::Graphql => Way::Http(shared.client(&connection.tls)?),
         };
         let guards = shared.guards(&connection);
@@ -184,6 +193,7 @@ impl<'a> Call<'a> {
             (Ask::Http(ask), Way::Http(_)) => rest::page(self, ask, at, out).await,
             (Ask::Graphql(ask), Way::Http(_)) => graphql::page(self, ask, at, out).await,
             (Ask::Sql(ask), Way::Sql(pool)) => sql::page(self, pool, ask, at, out).await,
+            (Ask::Audit(ask), Way::Audit(log)) => audit::page(self, log.as_deref(), ask, out).await,
             _ => Err(Failure::new(ErrorCode::Internal, "the request is of another protocol than its source")),
         }
     }

@@ -1,5 +1,6 @@
 //! Calls to sources: adapters turn what a department speaks into UTF-8 JSON, guards keep to what it can bear.
 
+mod audit;
 mod charset;
 mod connector;
 mod failure;
@@ -18,10 +19,12 @@ mod xml;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
 use crate::model::binding::request::CallTemplate;
+pub use audit::AccessLog;
 pub use connector::{Connector, Shared};
 
 /// What every call passes on.
@@ -32,6 +35,15 @@ pub struct CallContext {
     pub request_id: String,
     /// Told to sources with `authority: caller`.
     pub caller: Option<Caller>,
+    /// What the request cuts its lists of audit records to; none: all of them.
+    pub periods: Arc<[Period]>,
+}
+
+/// A time, from its beginning and before its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Period {
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
 }
 
 /// In whose name a source is asked.

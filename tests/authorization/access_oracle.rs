@@ -202,6 +202,7 @@ fn within(path: &str, of: &str) -> bool {
 
 /// Whether a path of roles.yaml covers a field: bare paths are Household's where Household has them.
 fn covers(field: &Field, written: &str) -> bool {
+    let written = written.strip_prefix("Household.").unwrap_or(written);
     match written.strip_prefix("Person.") {
         Some(path) => field.entity == "Person" && within(&field.path, path),
         None if ENTITIES.contains(&written) => field.entity == written,
@@ -306,7 +307,7 @@ impl Roles {
             && by_class(field)
             && contract.above(field).all(|above| above.class.is_none() || by_class(above));
         let named = names(&grant["fields"]).iter().any(|written| {
-            let of = written.strip_prefix("Person.").unwrap_or(written);
+            let of = written.strip_prefix(&format!("{}.", field.entity)).unwrap_or(written);
             covers(field, written)
                 && (ENTITIES.contains(written) || {
                     let whole = contract.field(field.entity, of);

@@ -1,6 +1,6 @@
 //! Documents that ask for everything, made from the contract.
 
-use huxiang::model::contract::{Contract, EntityId, Shape, SlotId};
+use huxiang::model::contract::{Contract, EntityId, Shape, Slot, SlotId};
 
 /// All fields of a household and of its members, and the state of every item.
 pub fn everything(contract: &Contract) -> String {
@@ -18,7 +18,9 @@ fn fields_of(contract: &Contract, entity: EntityId, within: &mut Vec<EntityId>) 
 }
 
 fn selection(contract: &Contract, slots: &[SlotId], within: &mut Vec<EntityId>) -> String {
-    let fields = slots.iter().map(|slot| contract.slot(*slot)).filter(|slot| !slot.hidden);
+    // Who looked is not of the portrait, and nobody's but those whose data it was.
+    let log = |slot: &&Slot| slot.class.is_some_and(|class| contract.class_name(class) == "access-log");
+    let fields = slots.iter().map(|slot| contract.slot(*slot)).filter(|slot| !slot.hidden && !log(slot));
     fields
         .filter_map(|slot| match slot.shape {
             Shape::Leaf(_) | Shape::LeafList(_) => Some(slot.name.to_string()),

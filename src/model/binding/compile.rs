@@ -11,7 +11,7 @@ use serde_saphyr::Spanned;
 use super::connection::Connection;
 use super::conversion::codes::CodeTables;
 use super::fields::{Base, FieldCompiler};
-use super::format::{self, SourceFile};
+use super::format::{self, Protocol, SourceFile};
 use super::mapping::Mapping;
 use super::request::CallTemplate;
 use super::{Bindings, Endpoint, EndpointId, Requirement, RootBinding, Source, SourceId};
@@ -225,6 +225,10 @@ impl Compiler<'_> {
             None => Some(own_key),
         };
         let (one, many) = self.templates(name, endpoint, file, text);
+        if let (Protocol::Audit, Some(path)) = (file.protocol, &written.key) {
+            let message = "records are found by the entity's own key";
+            self.faults.add(text, yaml::place_of(path), message, "leave `key` out");
+        }
         let id = EndpointId(u32::try_from(self.bindings.endpoints.len()).unwrap_or(u32::MAX));
         let mut mapping = Mapping::default();
         let base = Base { entity, parent: None, per_instance: false };
@@ -281,7 +285,8 @@ impl Compiler<'_> {
             let request = request.as_ref()?;
             let envelope = file.envelope.as_ref();
             let template = CallTemplate::compile(request, file.protocol, many, envelope, text, self.faults)?;
-            Some(template.with_timeout_ms(written.timeout_ms))
+            let template = template.with_timeout_ms(written.timeout_ms);
+            Some(template.of_entity(&written.entity.value.as_str().into()))
         };
         let (one, many) = (compile(&written.one, false), compile(&written.many, true));
         if written.one.is_none() && written.many.is_none() {
@@ -424,6 +429,11 @@ impl Compiler<'_> {
             self.faults.add(text, place, format!("the contract has no query `{name}`"), hint);
             return;
         };
+        if file.protocol == Protocol::Audit {
+            let message = "a source with protocol audit answers no queries";
+            self.faults.add(text, place, message, "ask for the records of an entity: `endpoints`");
+            return;
+        }
         if matches!(field.kind, RootKind::ByKey { .. }) {
             self.faults.add(text, place, format!("`{name}` takes the key itself and needs no binding"), "leave it out");
             return;

@@ -109,10 +109,33 @@ impl Compiler<'_> {
             .ok()
     }
 
+    /// Where faults of the address are shown: at it, or at the source's name where there is none.
+    fn at(&self) -> Place {
+        self.file.base_url.as_ref().map_or_else(|| yaml::span(&self.file.source), yaml::span)
+    }
+
     fn base_url(&mut self, instance: Option<&Instance>) -> Option<String> {
         let file = self.file;
-        let at = yaml::span(&file.base_url);
-        let url = self.fill(&file.base_url.value, at, instance)?;
+        let at = self.at();
+        let written = match (&file.base_url, file.protocol) {
+            (None, Protocol::Audit) => return Some(String::new()),
+            (Some(_), Protocol::Audit) => {
+                let hint = "the records are where `audit.store` of gateway.yaml says";
+                self.faults.add(self.text, at, "a source with protocol audit has no `base_url`", hint);
+                return None;
+            }
+            (None, _) => {
+                self.faults.add(
+                    self.text,
+                    at,
+                    "the source has no `base_url`",
+                    "say where it is: `base_url: https://…`",
+                );
+                return None;
+            }
+            (Some(url), _) => url,
+        };
+        let url = self.fill(&written.value, at, instance)?;
         let schemes: &[&str] = match file.protocol {
             Protocol::Sql => &["sqlite:", "postgres://", "postgresql://"],
             _ => &["http://", "https://"],
@@ -186,7 +209,7 @@ impl Compiler<'_> {
 
     fn tls(&mut self, instance: Option<&Instance>) -> TlsFiles {
         let Some(tls) = &self.file.tls else { return TlsFiles::default() };
-        let at = yaml::span(&self.file.base_url);
+        let at = self.at();
         let mut pem = |value: &Option<String>| {
             let filled = self.fill(value.as_deref()?, at, instance)?;
             self.pem(filled, at)

@@ -21,8 +21,9 @@ pub struct SourceFile {
     pub steward: Option<Steward>,
     #[serde(default)]
     pub protocol: Protocol,
-    /// Where the source is: `http(s)://…`, `sqlite:…` or `postgres://…`; `${NAME}` stands for a variable.
-    pub base_url: Spanned<String>,
+    /// Where the source is: `http(s)://…`, `sqlite:…` or `postgres://…`; `${NAME}` stands for a variable. Absent for
+    /// `audit`, which is the gateway's own records.
+    pub base_url: Option<Spanned<String>>,
     /// Prefixes of the division codes the source covers; empty: everywhere.
     #[serde(default)]
     pub territory: Vec<Spanned<String>>,
@@ -69,6 +70,8 @@ pub enum Protocol {
     Graphql,
     Soap,
     Sql,
+    /// The gateway's own audit records: who read what of an entity.
+    Audit,
 }
 
 /// Under whose name the source is called.

@@ -40,6 +40,7 @@ pub enum Ask {
     Http(Box<HttpAsk>),
     Graphql(GraphqlAsk),
     Sql(SqlAsk),
+    Audit(AuditAsk),
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +66,13 @@ pub struct SqlAsk {
     pub view: Box<str>,
     /// Not quoted; absent: every row (a listing).
     pub key_column: Option<Box<str>>,
+}
+
+/// The audit records of entities.
+#[derive(Debug, Clone)]
+pub struct AuditAsk {
+    /// The entity type, as it stands in the records.
+    pub entity: Arc<str>,
 }
 
 /// How the source cuts long answers.
@@ -122,6 +130,14 @@ impl CallTemplate {
         Some(Self { many, ask, reading, batch_max, inputs, page, timeout: None })
     }
 
+    /// The entity type whose records are asked for.
+    pub fn of_entity(mut self, entity: &Arc<str>) -> Self {
+        if let Ask::Audit(ask) = &mut self.ask {
+            ask.entity = Arc::clone(entity);
+        }
+        self
+    }
+
     /// The endpoint's own deadline for one call, in place of the source's.
     pub fn with_timeout_ms(mut self, timeout_ms: Option<u64>) -> Self {
         self.timeout = timeout_ms.map(Duration::from_millis);
@@ -131,7 +147,7 @@ impl CallTemplate {
     /// Where a record tells its key, for a single read that does not say so itself: a record of another key is then no
     /// answer. SQL asks for the key's rows alone.
     pub fn with_key_at(mut self, at: Option<&Pointer>) -> Self {
-        if !self.many && self.reading.item_key.is_none() && !matches!(self.ask, Ask::Sql(_)) {
+        if !self.many && self.reading.item_key.is_none() && !matches!(self.ask, Ask::Sql(_) | Ask::Audit(_)) {
             self.reading.item_key = at.cloned();
         }
         self
@@ -200,6 +216,12 @@ impl Compiler<'_> {
                 self.fault(self.at, message, "take it out, or correct `protocol`");
             }
         }
+        let reads =
+            r.items.is_some() || r.item_key.is_some() || r.items_by_key || r.columns.is_some() || r.pages.is_some();
+        if self.protocol == Protocol::Audit && (reads || envelope.is_some()) {
+            let message = "the gateway's own records are read as they are: one record an entry";
+            self.fault(self.at, message, "write `many: {}`; see the reference for what an entry holds");
+        }
         if names_fields(self.protocol) && envelope.is_some() {
             let message = format!("a {} source has no envelope", name_of(self.protocol));
             self.fault(self.at, message, "take `envelope` out; pointers start at the field's value, or at the row");
@@ -211,6 +233,7 @@ impl Compiler<'_> {
             Protocol::Rest | Protocol::Soap => self.http().map(|ask| Ask::Http(Box::new(ask))),
             Protocol::Graphql => self.graphql().map(Ask::Graphql),
             Protocol::Sql => self.sql().map(Ask::Sql),
+            Protocol::Audit => Some(Ask::Audit(AuditAsk { entity: "".into() })),
         }
     }
 
@@ -392,8 +415,10 @@ impl Compiler<'_> {
     /// In `many` every record must tell its key.
     fn keyed(&mut self, ask: &Ask) {
         let reading = self.request;
-        let by_itself =
-            matches!(ask, Ask::Sql(_) | Ask::Graphql(GraphqlAsk::Aliases { .. } | GraphqlAsk::Entities { .. }));
+        let by_itself = matches!(
+            ask,
+            Ask::Sql(_) | Ask::Audit(_) | Ask::Graphql(GraphqlAsk::Aliases { .. } | GraphqlAsk::Entities { .. })
+        );
         if self.many && !by_itself && reading.item_key.is_none() && !reading.items_by_key {
             let hint = "write `item_key: /id` (where each record holds its key), or `items_by_key: true`";
             self.fault(self.at, "`many` does not say which key a record belongs to", hint);
@@ -443,6 +468,7 @@ fn name_of(protocol: Protocol) -> &'static str {
         Protocol::Graphql => "graphql",
         Protocol::Soap => "soap",
         Protocol::Sql => "sql",
+        Protocol::Audit => "audit",
     }
 }
 

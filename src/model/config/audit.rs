@@ -1,10 +1,13 @@
 //! `audit:` of `config/gateway.yaml`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::ClaimType;
 use super::format::AuditEntry;
 use super::reader::Reader;
+use super::watch::Recorded;
 use crate::model::yaml;
 
 /// Where and how audit records are kept.
@@ -20,6 +23,8 @@ pub struct AuditConfig {
     pub rotate_mb: u32,
     /// …and with each month.
     pub rotate_monthly: bool,
+    /// What of a principal's claims is recorded.
+    pub recorded: Recorded,
 }
 
 impl AuditConfig {
@@ -31,6 +36,7 @@ impl AuditConfig {
             hash: ChainHash::default(),
             rotate_mb: 1_024,
             rotate_monthly: true,
+            recorded: Recorded::default(),
         }
     }
 
@@ -69,7 +75,7 @@ impl ChainHash {
 }
 
 impl Reader<'_> {
-    pub(super) fn audit(&mut self, entry: &AuditEntry) -> AuditConfig {
+    pub(super) fn audit(&mut self, entry: &AuditEntry, claims: &BTreeMap<String, ClaimType>) -> AuditConfig {
         let key = self.fill(&entry.key);
         if key.len() < 32 {
             self.fault(&entry.key, "the audit key is shorter than 32 bytes", "make one: `openssl rand -hex 32`");
@@ -88,6 +94,7 @@ impl Reader<'_> {
             }
             audit.rotate_mb = at.value;
         }
+        audit.recorded = Recorded::read(entry, claims, self.text, self.faults);
         audit.rotate_monthly = entry.rotate_monthly.unwrap_or(audit.rotate_monthly);
         audit
     }

@@ -33,6 +33,10 @@ pub struct ConfigFile {
     pub approvals: ApprovalsEntry,
     pub audit: AuditEntry,
     pub admin: Option<AdminEntry>,
+    #[serde(default)]
+    pub access_log: AccessLogEntry,
+    #[serde(default)]
+    pub alerts: AlertsEntry,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,6 +107,10 @@ pub struct AuditEntry {
     pub hash: Option<Spanned<String>>,
     pub rotate_mb: Option<Spanned<u32>>,
     pub rotate_monthly: Option<bool>,
+    /// The claim (text) that says for which organisation a principal works; recorded with it.
+    pub organisation: Option<Spanned<String>>,
+    /// The claim (list of texts) that says for which divisions; recorded with it.
+    pub divisions: Option<Spanned<String>>,
 }
 
 /// Roles of `roles.yaml` by what they may do at the gateway's own API; absent: there is none.
@@ -113,6 +121,65 @@ pub struct AdminEntry {
     pub security_officer: Vec<Spanned<String>>,
     pub auditor: Vec<Spanned<String>>,
     pub supervisor: Vec<Spanned<String>>,
+}
+
+/// What those whose data was read are shown of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLogEntry {
+    /// Hours after which a look appears.
+    pub delay_hours: u32,
+    /// The id of who looked is shown too.
+    pub show_principal: bool,
+    pub hidden: Vec<Spanned<HiddenEntry>>,
+}
+
+/// Looks that appear late or never: of one of the roles, for one of the purposes, where both are given.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HiddenEntry {
+    pub roles: Vec<Spanned<String>>,
+    pub purposes: Vec<Spanned<String>>,
+    /// Days after which they appear; absent: never.
+    pub until_days: Option<u32>,
+}
+
+/// What counts as unusual reading.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertsEntry {
+    /// `22:00-06:00`, +08:00.
+    pub night: Option<Spanned<String>>,
+    /// Only entities of this type are counted.
+    pub entity: Option<Spanned<String>>,
+    pub rules: BTreeMap<String, Spanned<AlertEntry>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertEntry {
+    pub when: When,
+    /// How many at least.
+    pub count: usize,
+    /// In so many minutes.
+    pub within_minutes: u32,
+    /// Not for whoever has one of these roles.
+    #[serde(default)]
+    pub except_roles: Vec<Spanned<String>>,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// Different entities read.
+    Any,
+    /// Different entities asked for to which the caller stood in no relation.
+    Unrelated,
+    /// Different entities read at night.
+    Night,
+    /// Refused looks before one that was not refused.
+    AfterRefusals,
 }
 
 // By hand: `string` and `[string]` are both YAML of their own, and a wrong one should say what is allowed.

@@ -11,6 +11,7 @@ use serde_saphyr::Spanned;
 
 use super::admin::AdminConfig;
 use super::rates::Rates;
+use super::watch::{AccessLogConfig, AlertsConfig};
 use super::{
     ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, Limits, Networks, Pem, TlsConfig,
     TokenAlgorithm, Variables, format,
@@ -91,7 +92,7 @@ impl Reader<'_> {
             trusted_documents: file.graphql.trusted_documents.as_ref().map(|at| self.path(at)),
             introspection: file.graphql.introspection,
         };
-        let audit = self.audit(&file.audit);
+        let audit = self.audit(&file.audit, &claims);
         let approvals = file.approvals.store.as_ref().map(|at| self.path(at));
         self.limits(&file.limits);
         let known = file.networks.keys().map(String::as_str);
@@ -109,6 +110,8 @@ impl Reader<'_> {
             purposes: file.purposes,
             approvals,
             audit,
+            access_log: AccessLogConfig::read(file.access_log, self.text, self.faults),
+            alerts: AlertsConfig::read(file.alerts, self.text, self.faults),
             admin: file.admin.map(|entry| AdminConfig::read(entry, self.text, self.faults)),
         })
     }

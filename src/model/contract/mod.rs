@@ -230,6 +230,14 @@ impl Contract {
         self.slots.iter().filter(move |slot| slot.entity == entity).map(|slot| &*slot.path)
     }
 
+    /// What the contract says of a field.
+    pub fn description(&self, id: SlotId) -> Option<Arc<str>> {
+        let slot = self.slot(id);
+        let parent = slot.parent.map_or(&self.entity(slot.entity).name, |parent| &self.slot(parent).type_name);
+        let field = self.full.get_object(parent)?.fields.get(&*slot.name)?;
+        field.description.as_ref().map(|text| text.as_str().into())
+    }
+
     pub fn query(&self, name: &str) -> Option<&RootField> {
         self.queries.iter().find(|field| &*field.name == name)
     }

@@ -1,0 +1,68 @@
+//! One record, from the side of whoever watches reading: which entities were seen, and which were none of the caller's.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
+
+use crate::audit::{AuditRecord, Kind, Who};
+use crate::base::code::ErrorCode;
+use crate::model::config::watch::AlertsConfig;
+
+/// What one request looked at.
+pub struct Look<'r> {
+    pub who: &'r Who,
+    pub at: Timestamp,
+    pub at_night: bool,
+    /// Entities of which something was shown.
+    pub seen: Vec<u64>,
+    /// Entities asked for to which the caller stands in no relation (or which are not there).
+    pub unrelated: Vec<u64>,
+    /// Something was refused.
+    pub refused: bool,
+}
+
+impl<'r> Look<'r> {
+    /// `None`: the record is of no look, or of a visitor's, who is shown nothing of anybody.
+    pub fn of(record: &'r AuditRecord, config: &AlertsConfig) -> Option<Self> {
+        if !matches!(record.kind, Kind::Request | Kind::Frame) {
+            return None;
+        }
+        let who = record.who.as_ref()?;
+        let at: Timestamp = record.time.parse().ok()?;
+        let time = at.to_zoned(TimeZone::fixed(Offset::constant(8))).time();
+        let mut look = Self {
+            who,
+            at,
+            at_night: config.night.is_some_and(|night| night.holds(time)),
+            seen: Vec::new(),
+            unrelated: Vec::new(),
+            refused: record.errors.contains(&ErrorCode::Forbidden),
+        };
+        for access in &record.access {
+            look.refused |= !access.refused.is_empty() || access.relations.is_empty();
+            if config.entity.as_ref().is_some_and(|entity| *entity != access.entity) {
+                continue;
+            }
+            let subjects = access.subjects.iter().map(|subject| short(subject));
+            if !access.read.is_empty() || !access.masked.is_empty() {
+                look.seen.extend(subjects);
+            } else if access.relations.is_empty() {
+                look.unrelated.extend(subjects);
+            }
+        }
+        Some(look)
+    }
+}
+
+/// Enough of a subject to tell it from others; it is a keyed digest, so nobody can choose two that are alike.
+fn short(subject: &str) -> u64 {
+    match subject.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()) {
+        Some(number) => number,
+        None => {
+            let mut hasher = DefaultHasher::new();
+            subject.hash(&mut hasher);
+            hasher.finish()
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Who looked at my data: each sees what concerns it, without what another alone is concerned by, and nobody else sees
+//! it.
+
+mod support;
+
+use departments::Options;
+use huxiang::identify::Identity;
+use huxiang::model::config::watch::AccessLogConfig;
+use serde_json::{Value, json};
+use support::{HOUSEHOLD, World, ask, caller, records, supervisor, world, world_edited};
+
+const LOG: &str = "query Log($id: ID!, $from: Date, $to: Date, $first: Int) { household(id: $id) { \
+                   accessLog(from: $from, to: $to, first: $first) { at roles organisation principal purpose case \
+                   items { no name title masked } } } }";
+
+fn household() -> Identity {
+    caller("household", json!({ "household": HOUSEHOLD }))
+}
+
+async fn log(world: &World, who: &Identity, variables: Value) -> Value {
+    let mut given = json!({ "id": HOUSEHOLD });
+    given.as_object_mut().unwrap().extend(variables.as_object().unwrap().clone());
+    ask(&world.gateway, who, LOG, given).await
+}
+
+async fn entries(world: &World, who: &Identity) -> Vec<Value> {
+    let answer = log(world, who, json!({})).await;
+    assert!(answer.get("errors").is_none(), "{answer}");
+    answer["data"]["household"]["accessLog"].as_array().unwrap_or_else(|| panic!("{answer}")).clone()
+}
+
+async fn look(world: &World, who: &Identity, fields: &str) {
+    let query = format!("query($id: ID!) {{ household(id: $id) {{ {fields} }} }}");
+    ask(&world.gateway, who, &query, json!({ "id": HOUSEHOLD })).await;
+}
+
+fn officer() -> Identity {
+    let mut identity = caller("department-officer", json!({ "department": "water", "divisions": ["331122"] }));
+    identity.purpose = Some("duty".to_owned());
+    identity
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_household_sees_when_who_and_why_and_which_items() {
+    let world = world().await;
+    assert_eq!(entries(&world, &household()).await, Vec::<Value>::new());
+    look(&world, &supervisor(), "assistance { dibaoStatus } registry { phone }").await;
+    look(&world, &officer(), "water { safe }").await;
+    let entries = entries(&world, &household()).await;
+    assert_eq!(entries.len(), 3, "the two looks, and its own look at the log: {entries:?}");
+    let (water, supervision, own) = (&entries[0], &entries[1], &entries[2]);
+    assert_eq!(
+        (&water["roles"], &water["organisation"], &water["purpose"], &water["case"]),
+        (&json!(["部门干部"]), &json!("水利局"), &json!("duty"), &Value::Null)
+    );
+    assert_eq!(water["items"].as_array().unwrap().len(), 1, "{water}");
+    assert_eq!((&water["items"][0]["masked"], &water["items"][0]["no"]), (&json!(false), &water["items"][0]["name"]));
+    assert_eq!((&supervision["roles"], &supervision["case"]), (&json!(["督查干部"]), &json!("JD-2026-0001")));
+    let items = supervision["items"].as_array().unwrap();
+    let names: Vec<&str> = items.iter().filter_map(|item| item["no"].as_str()).collect();
+    assert_eq!(names, ["4", "16"]);
+    let dibao = items.iter().find(|item| item["no"] == "16").unwrap_or_else(|| panic!("{supervision}"));
+    assert_eq!((&dibao["title"], &dibao["masked"]), (&json!("低保状态"), &json!(false)));
+    assert_eq!(supervision["principal"], Value::Null, "officers' ids are not shown");
+    assert_eq!((&own["roles"], &own["items"][0]["name"]), (&json!(["农户"]), &json!("accessLog")));
+    let recorded = records(&world.folder).await;
+    let time = recorded[1]["time"].as_str().unwrap();
+    assert_eq!(water["at"], json!(format!("{}+08:00", &time[..19])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_or_another_households_is_not_in_it() {
+    let world = world().await;
+    look(&world, &caller("household", json!({ "household": "331122101348000002" })), "registry { phone }").await;
+    look(&world, &caller("enterprise", json!({})), "registry { phone }").await;
+    let query = "query($id: ID!) { household(id: $id) { registry { phone } } }";
+    ask(&world.gateway, &supervisor(), query, json!({ "id": "331122101348000002" })).await;
+    assert_eq!(entries(&world, &household()).await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_sees_who_looked() {
+    let world = world().await;
+    look(&world, &supervisor(), "registry { phone }").await;
+    let mut help = caller("cadre", json!({}));
+    help.purpose = Some("help".to_owned());
+    let roles = ["town-officer", "verifier", "auditor", "operator", "security-officer", "public"];
+    let others =
+        roles.into_iter().map(|role| caller(role, json!({ "divisions": ["331122"], "department": "agriculture" })));
+    for who in
+        others.chain([supervisor(), officer(), help, caller("household", json!({ "household": "331122101348000002" }))])
+    {
+        let answer = log(&world, &who, json!({})).await;
+        assert!(answer.pointer("/data/household/accessLog").is_none_or(Value::is_null), "{who:?}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_is_cut_by_day_and_number_and_says_so_only_of_what_it_shows() {
+    let world = world().await;
+    for _ in 0..4 {
+        look(&world, &officer(), "water { safe }").await;
+    }
+    let count = |answer: &Value| answer["data"]["household"]["accessLog"].as_array().map(Vec::len);
+    let who = household();
+    assert_eq!(count(&log(&world, &who, json!({ "first": 2 })).await), Some(2));
+    let today = records(&world.folder).await[0]["time"].as_str().unwrap()[..10].to_owned();
+    assert_eq!(count(&log(&world, &who, json!({ "from": today, "to": today, "first": 4 })).await), Some(4));
+    assert_eq!(count(&log(&world, &who, json!({ "to": "2020-12-31" })).await), Some(0));
+    assert_eq!(count(&log(&world, &who, json!({ "from": "2999" })).await), Some(0));
+    // Two periods in one request: each is answered whole.
+    let query = "query($id: ID!, $today: Date) { household(id: $id) { old: accessLog(to: \"2020\") { at } \
+                 now: accessLog(from: $today) { at } } }";
+    let answer = ask(&world.gateway, &who, query, json!({ "id": HOUSEHOLD, "today": today })).await;
+    let household = &answer["data"]["household"];
+    assert_eq!(household["old"], json!([]), "{answer}");
+    assert_eq!(household["now"].as_array().map(Vec::len), Some(8), "{answer}");
+}
+
+async fn with(edit: impl FnOnce(&mut AccessLogConfig)) -> World {
+    let options = Options { latency: false, ..Options::default() };
+    world_edited(options, |snapshot| edit(&mut snapshot.config.access_log)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hidden_looks_leave_no_trace_and_others_appear_late() {
+    // As configured: a supervisor's look for `discipline` appears after 180 days.
+    let world = world().await;
+    let mut discipline = supervisor();
+    discipline.purpose = Some("discipline".to_owned());
+    let mut record = huxiang::audit::AuditRecord::new("hidden", &discipline);
+    let subject = world.gateway.subjects().subject("Household", HOUSEHOLD);
+    let read = huxiang::audit::Access {
+        entity: "Household".to_owned(),
+        relations: ["jurisdiction".to_owned()].into(),
+        read: ["16".to_owned()].into(),
+        ..Default::default()
+    };
+    record.add(subject.clone(), read);
+    let old = |days: i64| {
+        let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
+        huxiang::audit::timestamp(at)
+    };
+    world.gateway.audit().append(record.clone()).await.unwrap();
+    assert_eq!(entries(&world, &household()).await, Vec::<Value>::new());
+    let mut appears = record.clone();
+    appears.time = old(181);
+    world.gateway.audit().append(appears).await.unwrap();
+    assert_eq!(entries(&world, &household()).await.len(), 2, "the old one, and the look before");
+    // A delay for all, even for what is not hidden.
+    let world = with(|config| config.delay_hours = 48).await;
+    look(&world, &officer(), "water { safe }").await;
+    assert_eq!(entries(&world, &household()).await, Vec::<Value>::new());
+    let mut seen = record.clone();
+    (seen.purpose, seen.time) = (Some("supervision".to_owned()), old(3));
+    world.gateway.audit().append(seen).await.unwrap();
+    assert_eq!(entries(&world, &household()).await.len(), 1);
+    // Where it is configured, the id is shown.
+    let world = with(|config| config.show_principal = true).await;
+    look(&world, &officer(), "water { safe }").await;
+    assert_eq!(entries(&world, &household()).await[0]["principal"], "department-officer-1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_concerns_one_member_stands_with_that_member() {
+    let world = world().await;
+    let known = world.departments.world().household(HOUSEHOLD).unwrap();
+    let ids: Vec<String> = known.members.iter().map(|member| member.id_number.clone()).take(2).collect();
+    let query = "query($id: IdNumber!) { person(idNumber: $id) { name verified } }";
+    ask(&world.gateway, &supervisor(), query, json!({ "id": ids[0] })).await;
+    let log = "query($id: IdNumber!) { person(idNumber: $id) { accessLog { roles items { name } } } }";
+    let mut who = caller("household", json!({ "household": HOUSEHOLD, "person": ids[0] }));
+    let answer = ask(&world.gateway, &who, log, json!({ "id": ids[0] })).await;
+    let looks = answer["data"]["person"]["accessLog"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    assert_eq!(looks.len(), 1, "{answer}");
+    assert_eq!(looks[0]["items"], json!([{ "name": "name" }, { "name": "verified" }]));
+    // Another member of the same household sees nothing of it: neither at the person nor at the household.
+    if let Some(principal) = &mut who.principal {
+        principal.claims.insert("person".to_owned(), json!(ids[1]));
+    }
+    let answer = ask(&world.gateway, &who, log, json!({ "id": ids[0] })).await;
+    assert!(answer["data"]["person"]["accessLog"].is_null(), "{answer}");
+    let of_household = entries(&world, &who).await;
+    let names: Vec<&Value> = of_household.iter().flat_map(|entry| entry["items"].as_array().unwrap()).collect();
+    assert!(names.iter().all(|item| item["name"] != "verified"), "{of_household:?}");
+}
