@@ -157,3 +157,16 @@ fn the_example_of_the_readme_loads() {
         }
     }
 }
+
+/// A test that a document names as the one that would fail is there.
+#[test]
+fn tests_that_are_named_as_a_defence_are_there() {
+    let text = read("docs/security.md");
+    let mut named = 0;
+    for name in text.split('`').filter(|code| code.starts_with("tests/") && code.contains("::")) {
+        let (file, test) = name.split_once("::").unwrap();
+        assert!(read(file).contains(&format!("fn {test}()")), "docs/security.md: there is no {name}");
+        named += 1;
+    }
+    assert!(named > 20, "{named}");
+}
