@@ -3,6 +3,8 @@
 //! Records hold no values. Households and persons stand in them only as keyed HMACs.
 
 mod chain;
+mod checkpoint;
+mod checkpointer;
 mod key;
 mod reader;
 mod record;
@@ -11,8 +13,9 @@ mod store;
 mod verify;
 mod writer;
 
+pub use checkpoint::{Checkpoint, Kept, PublicKey, Removed, Signer, new_key, read as read_checkpoints};
 pub use key::SubjectKey;
 pub use reader::{Entry, PAGE_MAX, Page, ReadError, Reader, Search};
 pub use record::{Access, AuditRecord, Kind, Outcome, SourceCall, Who, timestamp};
 pub use store::{AuditError, AuditStore, Head, Receipt, WeakStore};
-pub use verify::{ChainFault, verify_chain};
+pub use verify::{Fault, Report, Wrong, verify};

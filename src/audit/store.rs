@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::checkpointer::Checkpointer;
 use super::key::hex;
 use super::reader::Reader;
 use super::record::AuditRecord;
@@ -18,6 +19,8 @@ use crate::model::config::{AuditConfig, ChainHash};
 const QUEUE_MAX: usize = 1_024;
 /// How long a request waits for its record before it is refused.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the end of the process waits for the last checkpoint.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The record could not be made durable, so the request must not be answered. The text is for operators.
 #[derive(Debug, Clone)]
@@ -82,6 +85,7 @@ pub struct AuditStore {
     head: watch::Receiver<Head>,
     path: Arc<Path>,
     recorded: Arc<Recorded>,
+    checkpoints: Option<Arc<Checkpointer>>,
 }
 
 /// A store that does not keep its writer going: the writer ends with the last [`AuditStore`].
@@ -92,13 +96,14 @@ pub struct WeakStore {
     head: watch::Receiver<Head>,
     path: Arc<Path>,
     recorded: Arc<Recorded>,
+    checkpoints: Option<Arc<Checkpointer>>,
 }
 
 impl WeakStore {
     /// `None`: the writer has ended, or is about to.
     pub fn upgrade(&self) -> Option<AuditStore> {
-        let Self { queue, healthy, head, path, recorded } = self.clone();
-        Some(AuditStore { queue: queue.upgrade()?, healthy, head, path, recorded })
+        let Self { queue, healthy, head, path, recorded, checkpoints } = self.clone();
+        Some(AuditStore { queue: queue.upgrade()?, healthy, head, path, recorded, checkpoints })
     }
 }
 
@@ -108,6 +113,16 @@ impl AuditStore {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let healthy = Arc::new(AtomicBool::new(true));
         let (writer, head) = Writer::open(config, Arc::clone(&healthy)).await?;
+        let checkpoints = match &config.checkpoints {
+            Some(checkpoints) => {
+                let now = head.borrow().clone();
+                Some(Checkpointer::start(checkpoints, &Reader::new(&config.store), &now).await?)
+            }
+            None => None,
+        };
+        if let Some(checkpoints) = &checkpoints {
+            tokio::spawn(Arc::clone(checkpoints).run(head.clone()));
+        }
         tokio::spawn(writer.run(waiting));
         Ok(Self {
             queue,
@@ -115,11 +130,15 @@ impl AuditStore {
             head,
             path: config.store.as_path().into(),
             recorded: Arc::new(config.recorded.clone()),
+            checkpoints,
         })
     }
 
     /// Writes the record; when this returns a receipt, it survives a crash of the process and of the machine.
     pub async fn append(&self, mut record: AuditRecord) -> Result<Receipt, AuditError> {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.allows()?;
+        }
         record.record_claims(&self.recorded);
         let json = serde_json::to_string(&record).map_err(|e| AuditError(e.to_string()))?;
         let subjects: Vec<&String> = record.access.iter().flat_map(|access| &access.subjects).collect();
@@ -140,9 +159,18 @@ impl AuditStore {
         }
     }
 
-    /// Whether the last write went well; for `/health/ready`.
+    /// Whether the last write and the last checkpoint went well; for `/health/ready`.
     pub fn is_healthy(&self) -> bool {
-        self.healthy.load(Ordering::Relaxed)
+        let is_signed = self.checkpoints.as_ref().is_none_or(|checkpoints| !checkpoints.is_failing());
+        self.healthy.load(Ordering::Relaxed) && is_signed
+    }
+
+    /// Before the process ends: waits, not for long, until a checkpoint covers all that was written.
+    pub async fn settle(&self) {
+        let seq = self.head.borrow().seq;
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.settle(seq, SETTLE_TIMEOUT).await;
+        }
     }
 
     /// The newest record that is durable; wait on it to hear of new ones, and read them with [`Reader::after`].
@@ -151,8 +179,8 @@ impl AuditStore {
     }
 
     pub fn downgrade(&self) -> WeakStore {
-        let Self { queue, healthy, head, path, recorded } = self.clone();
-        WeakStore { queue: queue.downgrade(), healthy, head, path, recorded }
+        let Self { queue, healthy, head, path, recorded, checkpoints } = self.clone();
+        WeakStore { queue: queue.downgrade(), healthy, head, path, recorded, checkpoints }
     }
 
     pub fn reader(&self) -> Reader {

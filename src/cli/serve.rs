@@ -54,7 +54,6 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, Stop> {
 /// A gateway with its listener bound: clients can connect, and are answered once [`Ready::serve`] runs.
 pub struct Ready {
     pub address: SocketAddr,
-    #[cfg_attr(not(feature = "demo"), expect(dead_code, reason = "only the demo looks behind the listener"))]
     pub gateway: Gateway,
     listener: TcpListener,
     app: Router,
@@ -85,5 +84,6 @@ impl Ready {
     /// Until `stop` ends, and then until the requests under way are answered.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         serve::run(self.listener, self.app, self.tls, &self.limits, stop).await;
+        self.gateway.audit().settle().await;
     }
 }

@@ -16,7 +16,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-pub use audit::{AuditConfig, ChainHash};
+pub use audit::{AuditConfig, ChainHash, CheckpointConfig};
 
 use super::yaml;
 use crate::base::fault::{Faults, SourceText, read};

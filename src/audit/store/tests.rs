@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row, SqliteConnection};
 
 use super::*;
-use crate::audit::{Access, ChainFault, Kind, Search, SubjectKey, timestamp, verify_chain};
+use crate::audit::{Access, Kind, Search, SubjectKey, timestamp, verify};
 use crate::base::code::ErrorCode;
 use crate::identify::{Declared, Identity};
 
@@ -47,6 +47,13 @@ fn record(id: &str) -> AuditRecord {
     AuditRecord::new(id, &identity)
 }
 
+/// The newest record of a store without faults.
+async fn whole(folder: &Folder) -> Receipt {
+    let report = verify(&folder.file(), None, &mut |_| {}).await.unwrap();
+    assert_eq!(report.faults, []);
+    report.last.unwrap()
+}
+
 async fn stored(path: &Path) -> Vec<String> {
     let mut other = SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
     let rows = sqlx::query("SELECT record FROM audit ORDER BY seq").fetch_all(&mut other).await.unwrap();
@@ -66,7 +73,7 @@ async fn a_record_is_there_for_others_once_it_is_acknowledged() {
         assert_eq!(json["request_id"], format!("r{n}"));
         assert!(json["time"].as_str().unwrap().ends_with("+08:00"), "{json}");
     }
-    assert_eq!(verify_chain(&folder.file()).await.unwrap().unwrap().seq, 3);
+    assert_eq!(whole(&folder).await.seq, 3);
 }
 
 #[tokio::test]
@@ -80,25 +87,17 @@ async fn records_written_at_once_all_get_their_own_row_and_one_chain() {
     });
     let rows: BTreeSet<i64> = futures::future::join_all(all).await.into_iter().collect();
     assert_eq!(rows.len(), 400);
-    assert_eq!(verify_chain(&folder.file()).await.unwrap().unwrap().seq, 400);
+    assert_eq!(whole(&folder).await.seq, 400);
 }
 
 #[tokio::test]
-async fn a_chain_goes_on_after_a_restart_and_a_changed_or_missing_row_is_found() {
+async fn a_chain_goes_on_after_a_restart() {
     let folder = Folder::new("chain");
     for n in 0..4 {
         let store = AuditStore::open(&folder.config()).await.unwrap();
         store.append(record(&format!("r{n}"))).await.unwrap();
     }
-    assert_eq!(verify_chain(&folder.file()).await.unwrap().unwrap().seq, 4);
-    let mut other = folder.edit("audit.sqlite").await;
-    sqlx::query("UPDATE audit SET record = replace(record, 'help', 'none') WHERE seq = 2")
-        .execute(&mut other)
-        .await
-        .unwrap();
-    assert!(matches!(verify_chain(&folder.file()).await, Err(ChainFault::Broken { seq: 2 })));
-    sqlx::query("DELETE FROM audit WHERE seq = 2").execute(&mut other).await.unwrap();
-    assert!(matches!(verify_chain(&folder.file()).await, Err(ChainFault::Broken { seq: 3 })));
+    assert_eq!(whole(&folder).await.seq, 4);
 }
 
 #[tokio::test]
@@ -122,7 +121,7 @@ async fn nothing_is_acknowledged_while_the_file_is_gone_and_the_store_mends_when
     }
     assert_eq!(store.append(record("r3")).await.unwrap().seq, 2);
     assert!(store.is_healthy());
-    assert_eq!(verify_chain(&folder.file()).await.unwrap().unwrap().seq, 2);
+    assert_eq!(whole(&folder).await.seq, 2);
 }
 
 #[tokio::test]
@@ -158,7 +157,7 @@ async fn segments_follow_each_other_and_another_hash_begins_a_new_one() {
     let store = AuditStore::open(&config).await.unwrap();
     let receipt = store.append(record("last")).await.unwrap();
     assert_eq!((receipt.seq, store.head().borrow().segment), (301, 4));
-    assert_eq!(verify_chain(&folder.file()).await.unwrap().unwrap(), receipt);
+    assert_eq!(whole(&folder).await, receipt);
     let mut other = folder.edit("audit.000004.sqlite").await;
     let row = sqlx::query("SELECT algorithm FROM audit").fetch_one(&mut other).await.unwrap();
     assert_eq!(row.get::<&str, _>(0), "sm3");
@@ -175,7 +174,7 @@ async fn a_segment_that_another_process_has_closed_is_left_for_the_next() {
     let two = AuditStore::open(&AuditConfig { hash: ChainHash::Sm3, ..folder.config() }).await.unwrap();
     two.append(record("r2")).await.unwrap();
     assert_eq!(one.append(record("r3")).await.unwrap().seq, 3);
-    assert_eq!(verify_chain(&folder.file()).await.unwrap().unwrap().seq, 3);
+    assert_eq!(whole(&folder).await.seq, 3);
 }
 
 #[tokio::test]

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ClaimType;
-use super::format::AuditEntry;
+use serde_saphyr::Spanned;
+
+use super::format::{AuditEntry, CheckpointEntry};
 use super::reader::Reader;
 use super::watch::Recorded;
+use super::{ClaimType, Pem};
 use crate::model::yaml;
 
 /// Where and how audit records are kept.
@@ -25,6 +27,22 @@ pub struct AuditConfig {
     pub rotate_monthly: bool,
     /// What of a principal's claims is recorded.
     pub recorded: Recorded,
+    /// Segments are kept for so long; they are removed only where there are checkpoints.
+    pub retention_months: u32,
+    pub checkpoints: Option<CheckpointConfig>,
+}
+
+/// Where signed checkpoints go: a folder, a URL, or both; into both before a checkpoint counts.
+#[derive(Debug, Clone)]
+pub struct CheckpointConfig {
+    pub directory: Option<PathBuf>,
+    pub url: Option<String>,
+    /// An Ed25519 private key.
+    pub key: Pem,
+    pub every_records: u32,
+    pub every_seconds: u32,
+    /// Nothing is answered once checkpoints have failed for so long; `None`: that alone stops nothing.
+    pub refuse_after_seconds: Option<u32>,
 }
 
 impl AuditConfig {
@@ -37,6 +55,8 @@ impl AuditConfig {
             rotate_mb: 1_024,
             rotate_monthly: true,
             recorded: Recorded::default(),
+            retention_months: 36,
+            checkpoints: None,
         }
     }
 
@@ -87,15 +107,49 @@ impl Reader<'_> {
                 None => self.fault(at, format!("`{}` is no hash of the audit chain", at.value), "write sha256 or sm3"),
             }
         }
-        if let Some(at) = &entry.rotate_mb {
-            if at.value == 0 {
-                let hint = "write the size of a segment in MiB, as 1024";
-                self.faults.add(self.text, yaml::span(at), "a segment needs room", hint);
-            }
-            audit.rotate_mb = at.value;
-        }
         audit.recorded = Recorded::read(entry, claims, self.text, self.faults);
+        audit.rotate_mb = self.number(entry.rotate_mb.as_ref(), audit.rotate_mb);
         audit.rotate_monthly = entry.rotate_monthly.unwrap_or(audit.rotate_monthly);
+        audit.retention_months = self.number(entry.retention_months.as_ref(), audit.retention_months);
+        audit.checkpoints = entry.checkpoints.as_ref().and_then(|entry| self.checkpoints(entry));
         audit
+    }
+
+    fn checkpoints(&mut self, entry: &CheckpointEntry) -> Option<CheckpointConfig> {
+        let key = self.pem(&entry.key);
+        let url = entry.url.as_ref().and_then(|at| self.checkpoint_url(at));
+        if entry.directory.is_none() && entry.url.is_none() {
+            let hint = "give `directory`, a folder on another machine's storage, or `url`, or both";
+            self.fault(&entry.key, "checkpoints have no place to go to", hint);
+            return None;
+        }
+        Some(CheckpointConfig {
+            directory: entry.directory.as_ref().map(|at| self.path(at)),
+            url,
+            key,
+            every_records: self.number(entry.every_records.as_ref(), 1_000),
+            every_seconds: self.number(entry.every_seconds.as_ref(), 60),
+            refuse_after_seconds: entry.refuse_after_seconds,
+        })
+    }
+
+    fn checkpoint_url(&mut self, at: &Spanned<String>) -> Option<String> {
+        let text = self.fill(at);
+        let on_loopback = ["http://127.0.0.1:", "http://[::1]:", "http://localhost:"];
+        if text.starts_with("https://") || on_loopback.iter().any(|prefix| text.starts_with(prefix)) {
+            return Some(text);
+        }
+        self.fault(at, "checkpoints must not be sent in the clear", "use an https URL");
+        None
+    }
+
+    /// A number that is not 0.
+    fn number(&mut self, at: Option<&Spanned<u32>>, default: u32) -> u32 {
+        let Some(at) = at else { return default };
+        if at.value == 0 {
+            let hint = format!("write a number from 1, or leave it out for {default}");
+            self.faults.add(self.text, yaml::span(at), "this must be 1 or more", hint);
+        }
+        at.value
     }
 }

@@ -111,6 +111,19 @@ pub struct AuditEntry {
     pub organisation: Option<Spanned<String>>,
     /// The claim (list of texts) that says for which divisions; recorded with it.
     pub divisions: Option<Spanned<String>>,
+    pub retention_months: Option<Spanned<u32>>,
+    pub checkpoints: Option<CheckpointEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointEntry {
+    pub directory: Option<Spanned<String>>,
+    pub url: Option<Spanned<String>>,
+    pub key: Spanned<String>,
+    pub every_records: Option<Spanned<u32>>,
+    pub every_seconds: Option<Spanned<u32>>,
+    pub refuse_after_seconds: Option<u32>,
 }
 
 /// Roles of `roles.yaml` by what they may do at the gateway's own API; absent: there is none.
