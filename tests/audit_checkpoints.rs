@@ -55,15 +55,7 @@ impl Drop for Folder {
 }
 
 fn record(n: usize) -> AuditRecord {
-    let identity = Identity {
-        principal: None,
-        address: "10.0.0.1".parse().unwrap(),
-        networks: Vec::new(),
-        purpose: None,
-        case: None,
-        certificate: None,
-    };
-    AuditRecord::new(&format!("r{n}"), &identity)
+    AuditRecord::new(&format!("r{n}"), &Identity::at("10.0.0.1".parse().unwrap()))
 }
 
 /// Waits for what another task brings about.

@@ -39,23 +39,12 @@ impl Drop for Folder {
 }
 
 fn record(n: i64) -> AuditRecord {
-    let identity = Identity { networks: vec!["gov".to_owned()], ..visitor() };
+    let identity = Identity { networks: vec!["gov".to_owned()], ..Identity::at("10.0.0.1".parse().unwrap()) };
     let mut record = AuditRecord::new(&format!("request-{n}"), &identity);
     let key = SubjectKey::new([7; 32].as_slice().into());
     let access = Access { entity: "Household".to_owned(), read: ["3".to_owned()].into(), ..Access::default() };
     record.add(key.subject("Household", &format!("h{}", n % 5)), access);
     record
-}
-
-fn visitor() -> Identity {
-    Identity {
-        principal: None,
-        address: "10.0.0.1".parse().unwrap(),
-        networks: Vec::new(),
-        purpose: None,
-        case: None,
-        certificate: None,
-    }
 }
 
 /// A store of three segments (SHA-256, SM3, SHA-256), with checkpoints up to the sixth record before the end.

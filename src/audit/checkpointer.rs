@@ -1,6 +1,6 @@
 //! The task that signs checkpoints and brings them to their places.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -168,9 +168,9 @@ impl Checkpointer {
 }
 
 /// How far the kept checkpoints cover the store; an error where the store is not what was signed.
-async fn covered(folder: &PathBuf, signer: &Signer, reader: &Reader, head: &Head) -> Result<i64, AuditError> {
+async fn covered(folder: &Path, signer: &Signer, reader: &Reader, head: &Head) -> Result<i64, AuditError> {
     let failed = |error: std::io::Error| AuditError(format!("{}: {error}", folder.display()));
-    let (path, keys) = (folder.clone(), [signer.public_key()]);
+    let (path, keys) = (folder.to_path_buf(), [signer.public_key()]);
     let kept = tokio::task::spawn_blocking(move || read(&path, &keys));
     let mut kept = kept.await.map_err(|error| AuditError(error.to_string()))?.map_err(failed)?;
     let Some(newest) = kept.by_store.remove(&*head.store).and_then(|mut kept| kept.pop()) else {
