@@ -210,7 +210,7 @@ fn rules(p: &Value, today: Date) -> Vec<(&'static str, &'static str, bool)> {
     ]
 }
 
-fn warning(portrait: &Value, today: Date) -> Value {
+pub fn warning(portrait: &Value, today: Date) -> Value {
     let fired: Vec<_> = rules(portrait, today).into_iter().filter(|(_, _, fired)| *fired).collect();
     let level = ["RED", "YELLOW"].into_iter().find(|level| fired.iter().any(|(_, of, _)| of == level));
     let rules: Vec<Value> = fired.iter().map(|(id, level, _)| json!({"id": id, "level": level})).collect();

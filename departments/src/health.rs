@@ -25,6 +25,8 @@ const MAJOR: [(&str, &str); 8] = [
     ("M32.9", "系统性红斑狼疮"),
     ("D66", "遗传性因子Ⅷ缺乏(血友病A)"),
 ];
+/// Now and then one of the mind, of which the department tells fewer people.
+const PSYCHIATRIC: (&str, &str) = ("F20.0", "偏执型精神分裂症");
 const DOCTORS: [&str; 8] = ["叶建平", "吴晓燕", "陈立新", "潘素珍", "刘海峰", "蓝美芬", "周国庆", "徐慧敏"];
 const FOUND: [&str; 6] = [
     "血压控制平稳,继续服药",
@@ -44,7 +46,9 @@ fn illness(household: &Household, index: usize) -> Option<(&'static str, &'stati
     let ill = (index == 0 && household.one_in(3, "major illness"))
         || (member.age() >= 60 && roll.chance(12) && !household.almost_nothing());
     ill.then(|| {
-        let (code, name) = roll.pick(&MAJOR);
+        let (counted, name) = roll.pick(&MAJOR);
+        let psychiatric = member.roll("health/psychiatric").chance(12);
+        let (code, name) = if psychiatric { PSYCHIATRIC } else { (counted, name) };
         (code, name, roll.date(2019, 2025).to_string())
     })
 }

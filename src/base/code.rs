@@ -36,6 +36,8 @@ pub enum ErrorCode {
     OutsideTerritory,
     /// Something the source's call needs (a key, a mandate) is not there or not known.
     InputMissing,
+    /// Two departments hold the fact and disagree.
+    Conflict,
     /// The request's own deadline came first.
     DeadlineExceeded,
     /// The audit record could not be written, so nothing is answered.
@@ -88,6 +90,7 @@ screaming!(ErrorCode,
     SourceTimeout => "SOURCE_TIMEOUT", SourceUnreachable => "SOURCE_UNREACHABLE", SourceError => "SOURCE_ERROR",
     SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceBusy => "SOURCE_BUSY", ValueInvalid => "VALUE_INVALID",
     OutsideTerritory => "OUTSIDE_TERRITORY", InputMissing => "INPUT_MISSING",
+    Conflict => "CONFLICT",
     DeadlineExceeded => "DEADLINE_EXCEEDED", AuditUnavailable => "AUDIT_UNAVAILABLE", Internal => "INTERNAL",
 );
 

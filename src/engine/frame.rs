@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::plan::{FetchId, NodeId};
 use crate::model::access::RowRights;
+use crate::model::access::hand::Unread;
 use crate::model::binding::SourceId;
 use crate::model::contract::RootKind;
 
@@ -42,8 +43,8 @@ pub struct Row {
     pub rights: Arc<RowRights>,
     /// Why a relation could not be decided.
     pub undecided: Option<Failure>,
-    /// A rule of the node above reads it.
-    pub read_from_above: bool,
+    /// Rules of the node above read it, less this.
+    pub read_from_above: Option<Arc<Unread>>,
 }
 
 /// What a fetch brought for one entity.

@@ -54,8 +54,14 @@ impl Snapshot {
         let derived = (!rules.partial).then_some(derived.as_slice());
         let against = Against { contract: &contract, codes: &codes, variables, derived };
         let bindings = bindings::load(&folders.resolvers, &against, faults);
-        let access = fault::read(&folders.config.join("roles.yaml"), faults)
+        let before = faults.len();
+        let mut access = fault::read(&folders.config.join("roles.yaml"), faults)
             .map(|text| access::load(&text, &contract, &rules, &names.access, faults));
+        let partial = rules.partial || faults.len() > before;
+        if let Some(access) = &mut access {
+            let slots: Vec<SlotId> = ladders.iter().map(|(slot, _)| *slot).collect();
+            access::hand::apply(access, &contract, &bindings, &slots, partial, faults);
+        }
         if let (Some(access), Some(admin)) = (&access, config.as_ref().and_then(|config| config.admin.as_ref())) {
             admin.check(access, faults);
         }

@@ -440,6 +440,72 @@ fn flatten(fields: &Value, prefix: &str, at: &str, into: &mut BTreeMap<String, S
     }
 }
 
+/// Elements of lists that departments withhold by their code: `withhold` with `codes` in the bindings.
+#[derive(Debug)]
+pub struct WithheldCodes {
+    pub list: String,
+    code: String,
+    patterns: Vec<String>,
+    except_relations: Vec<String>,
+}
+
+pub fn withheld_codes() -> Vec<WithheldCodes> {
+    let mut found = Vec::new();
+    for file in std::fs::read_dir(folder("resolvers")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let source = yaml(&path);
+        assert!(source.get("switched_off_for").is_none(), "the oracle does not know of roles that are switched off");
+        for entry in source["withhold"].as_array().into_iter().flatten() {
+            let whole = names(&entry["roles"]) == ["*"] && entry.get("except_roles").is_none();
+            let by_code = entry.get("classes").is_none() && entry.get("fields").is_none();
+            assert!(whole && by_code, "the oracle knows only of codes withheld from all roles: {entry}");
+            for (path, patterns) in entry["codes"].as_object().unwrap() {
+                let (list, code) = path.rsplit_once('.').unwrap();
+                found.push(WithheldCodes {
+                    list: list.to_owned(),
+                    code: code.to_owned(),
+                    patterns: names(patterns).into_iter().map(str::to_owned).collect(),
+                    except_relations: names(&entry["except_relations"]).into_iter().map(str::to_owned).collect(),
+                });
+            }
+        }
+    }
+    found
+}
+
+impl WithheldCodes {
+    /// Whether nothing gives such elements to who stands in these relations.
+    fn applies(&self, relations: &BTreeSet<String>) -> bool {
+        !self.except_relations.iter().any(|relation| relations.contains(relation))
+    }
+
+    fn covers(&self, element: &Value) -> bool {
+        let code = element[&self.code].as_str().unwrap_or("");
+        self.patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => code.starts_with(start),
+            None => code == pattern,
+        })
+    }
+
+    /// Takes the elements out of a portrait and hands them over.
+    pub fn take(&self, relations: &BTreeSet<String>, portrait: &mut Value) -> Vec<Value> {
+        if !self.applies(relations) {
+            return Vec::new();
+        }
+        let list = match portrait.get_mut(&self.list) {
+            Some(list) => Some(list),
+            None => portrait.pointer_mut(&format!("/{}", self.list.replace('.', "/"))),
+        };
+        let Some(Value::Array(list)) = list else { return Vec::new() };
+        let (taken, left) = std::mem::take(list).into_iter().partition(|element| self.covers(element));
+        *list = left;
+        taken
+    }
+}
+
 /// The fields that the rules of item 61 read.
 pub fn rule_inputs() -> BTreeSet<String> {
     let text = std::fs::read_to_string(folder("config/rules/warning.yaml")).unwrap();

@@ -222,10 +222,17 @@ impl Asked<'_> {
     /// No value that the caller may nowhere have unmasked stands anywhere in the answer.
     fn secrets(&self, whole: &str, relations: &BTreeSet<String>, portrait: &Value) -> Verdict {
         let (mut open, mut secret) = (BTreeSet::new(), BTreeSet::new());
+        let mut left = portrait.clone();
+        for withheld in &self.bench.withheld {
+            for element in withheld.take(relations, &mut left) {
+                element.as_object().unwrap().values().for_each(|value| texts(value, &[], &mut secret));
+            }
+        }
         for field in self.bench.stage.contract.fields.values().filter(|field| field.leaf && field.entity == "Household")
         {
-            let into = if self.access(relations, field) == Access::Plain { &mut open } else { &mut secret };
-            texts(portrait, &field.path.split('.').collect::<Vec<_>>(), into);
+            let plain = self.access(relations, field) == Access::Plain;
+            let (of, into) = if plain { (&left, &mut open) } else { (portrait, &mut secret) };
+            texts(of, &field.path.split('.').collect::<Vec<_>>(), into);
         }
         let household = self.bench.stage.world.household(at(portrait, "id").as_str().unwrap()).unwrap();
         for member in &household.members {

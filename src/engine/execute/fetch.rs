@@ -11,7 +11,7 @@ use crate::engine::frame::{Failure, Part, Row, RowAnswer};
 use crate::engine::plan::{FetchNode, Node, Stage};
 use crate::engine::project::read::RowView;
 use crate::model::access::SlotSet;
-use crate::model::binding::Endpoint;
+use crate::model::binding::{Bindings, Endpoint, SourceId};
 use crate::model::contract::SlotId;
 use crate::model::rule::Truth;
 use crate::source::Fetched;
@@ -116,13 +116,28 @@ impl Execution<'_> {
             let mut wanted = if fetch.stage == Stage::Relation {
                 SlotSet::new()
             } else {
-                fetch.shown.intersection(&row.rights.slots)
+                row.rights.of_source(&fetch.shown, endpoint.source)
             };
             wanted.union(&fetch.hidden.inputs);
-            wanted.union(&fetch.hidden.by_rules(&row.rights.slots, row.read_from_above));
+            wanted.union(&fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), endpoint.source));
+            self.with_codes(row, &mut wanted);
             wanted
         });
         Ok(Asked { keys, inputs, wanted })
+    }
+
+    /// The codes by which what is wanted may have to be left out.
+    fn with_codes(&self, row: &Row, wanted: &mut SlotSet) {
+        let contract = &self.snapshot.contract;
+        let unread = row.rights.held.unread.values().chain(&row.read_from_above).flat_map(|unread| &unread.codes);
+        for (left_out, clauses) in row.rights.held.codes.iter().chain(unread) {
+            if wanted.contains(*left_out) {
+                for codes in clauses.iter().flat_map(|clause| clause.iter()) {
+                    wanted.insert(codes.slot);
+                    contract.above(codes.slot).for_each(|above| wanted.insert(above));
+                }
+            }
+        }
     }
 
     /// An input that is not available makes what needs it unavailable too, in the name of the source at fault.
@@ -255,9 +270,12 @@ impl GroupAnswer {
 
 /// Marks which rows need which fetches of the answer stage: for what is shown, for what rules read, and for what other
 /// needed fetches come after.
-pub(super) fn needed(node: &Node, rows: &[Row]) -> Vec<Vec<bool>> {
-    let mut needed: Vec<Vec<bool>> =
-        node.fetches.iter().map(|fetch| rows.iter().map(|row| wanted_for(fetch, row)).collect()).collect();
+pub(super) fn needed(bindings: &Bindings, node: &Node, rows: &[Row]) -> Vec<Vec<bool>> {
+    let mut needed: Vec<Vec<bool>> = node
+        .fetches
+        .iter()
+        .map(|fetch| rows.iter().map(|row| wanted_for(fetch, bindings.endpoint(fetch.endpoint).source, row)).collect())
+        .collect();
     // A fetch stands behind those it comes after: the plan makes them first.
     for (at, fetch) in node.fetches.iter().enumerate().rev() {
         for before in &fetch.after {
@@ -272,9 +290,9 @@ pub(super) fn needed(node: &Node, rows: &[Row]) -> Vec<Vec<bool>> {
     needed
 }
 
-fn wanted_for(fetch: &FetchNode, row: &Row) -> bool {
+fn wanted_for(fetch: &FetchNode, source: SourceId, row: &Row) -> bool {
     let related = !row.rights.relations.is_empty();
-    fetch.shown.intersects(&row.rights.slots)
+    !row.rights.of_source(&fetch.shown, source).is_empty()
         || (fetch.establishes && related)
-        || !fetch.hidden.by_rules(&row.rights.slots, row.read_from_above).is_empty()
+        || !fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), source).is_empty()
 }

@@ -13,6 +13,8 @@ use crate::base::code::ItemState;
 use crate::engine::frame::{ChildFrame, Failure, Frame, Row, RowAnswer};
 use crate::engine::plan::{FetchId, Node, NodeId, Stage};
 use crate::engine::project::read::RowView;
+use crate::engine::project::write::Mode;
+use crate::model::access::hand::Unread;
 use crate::model::access::{RelationId, RowRights};
 use crate::model::contract::SlotId;
 use crate::model::rule::Truth;
@@ -156,7 +158,7 @@ impl Execution<'_> {
             }
             for need in &node.relations {
                 let Some(relation) = self.snapshot.access.relation(need.relation) else { continue };
-                let (facts, missing) = view.rule_facts(&need.reads);
+                let (facts, missing) = view.rule_facts(&need.reads, Mode::Gateway);
                 match relation.rule.when.evaluate(&facts, &self.asking.principal, self.asking.today) {
                     Truth::True => relations.push(need.relation),
                     Truth::False => {}
@@ -185,7 +187,7 @@ impl Execution<'_> {
         Box::pin(async move {
             let node = self.plan.node(related.node);
             let rows = related.rows;
-            let needed = needed(node, &rows);
+            let needed = needed(&self.snapshot.bindings, node, &rows);
             let latches: Vec<Latch> = node.fetches.iter().map(|_| Latch::new()).collect();
             let answers: Vec<OnceLock<Vec<RowAnswer>>> =
                 related.answers.into_iter().map(|answer| answer.map_or_else(OnceLock::new, OnceLock::from)).collect();
@@ -270,15 +272,9 @@ impl Execution<'_> {
             }
             return Some(ChildFrame { frame: self.complete(*via.related).await, ranges: via.ranges });
         }
-        let read = |row: &Row| {
-            row.read_from_above
-                || node
-                    .derived
-                    .iter()
-                    .any(|need| row.rights.slots.contains(need.slot) && super::rows::reads_through(&need.reads, slot))
-        };
+        let read = |row: &Row| read_below(node, row, slot);
         let (mut seeds, ranges) =
-            self.seeds_below(node, slot, rows, known, Stage::Answer, |row| shown(row) || read(row));
+            self.seeds_below(node, slot, rows, known, Stage::Answer, |row| shown(row) || read(row).is_some());
         let above: Vec<&Row> =
             rows.iter().zip(&ranges).flat_map(|(row, range)| range.clone().map(move |_| row)).collect();
         for (seed, row) in seeds.rows.iter_mut().zip(&above) {
@@ -302,4 +298,14 @@ impl Execution<'_> {
         }
         Some(ChildFrame { frame: self.complete(related).await, ranges })
     }
+}
+
+/// What rules, of this node and above, may not read of the entities under a slot; `None`: none reads them.
+fn read_below(node: &Node, row: &Row, slot: SlotId) -> Option<Arc<Unread>> {
+    let own = node
+        .derived
+        .iter()
+        .filter(|need| row.rights.slots.contains(need.slot) && super::rows::reads_through(&need.reads, slot))
+        .map(|need| row.rights.held.unread(need.slot).cloned().unwrap_or_default());
+    own.chain(row.read_from_above.clone()).reduce(|a, b| Arc::new(a.intersection(&b)))
 }

@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::operation::{Operation, Selection};
-use crate::model::access::{RelationId, SlotSet};
-use crate::model::binding::EndpointId;
+use crate::model::access::hand::Unread;
+use crate::model::access::{RelationId, RowRights, SlotSet};
+use crate::model::binding::{EndpointId, SourceId};
 use crate::model::contract::{EntityId, ItemId, SlotId};
 
 pub use build::build;
@@ -154,11 +155,15 @@ impl Hidden {
             || self.derived.values().any(|reads| reads.contains(slot))
     }
 
-    /// What rules read of an entity of which the caller may have `permitted`.
-    pub fn by_rules(&self, permitted: &SlotSet, from_above: bool) -> SlotSet {
-        let mut read = if from_above { self.above.clone() } else { SlotSet::new() };
-        for (_, reads) in self.derived.iter().filter(|(derived, _)| permitted.contains(**derived)) {
-            read.union(reads);
+    /// What rules read of an entity of which the caller has these rights, as far as departments let them. `above`: the
+    /// rules of the entity above read it too, less this.
+    pub fn by_rules(&self, rights: &RowRights, above: Option<&Unread>, source: SourceId) -> SlotSet {
+        let mut read = above.map_or_else(SlotSet::new, |unread| unread.readable(&self.above, source));
+        for (derived, reads) in self.derived.iter().filter(|(derived, _)| rights.slots.contains(**derived)) {
+            match rights.held.unread(*derived) {
+                Some(unread) => read.union(&unread.readable(reads, source)),
+                None => read.union(reads),
+            }
         }
         read
     }

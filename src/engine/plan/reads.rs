@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::build::{Builder, Filled};
-use super::{DerivedNeed, NodeId, Origin, RelationNeed, Stage};
+use super::{DerivedNeed, Hidden, NodeId, Origin, RelationNeed, Stage};
 use crate::engine::error::RequestError;
 use crate::engine::operation::{Selection, What};
 use crate::model::contract::{Shape, SlotId};
@@ -141,10 +141,14 @@ impl Builder<'_> {
         if let Filled::By(endpoint) = self.filled_at(node, slot) {
             let fetch = self.fetch(node, endpoint, reader.stage())?;
             let hidden = &mut self.fetch_node(node, fetch).hidden;
-            match reader {
-                Reader::Relation => hidden.inputs.insert(slot),
-                Reader::Derived(derived) => hidden.derived.entry(derived).or_default().insert(slot),
-                Reader::Above => hidden.above.insert(slot),
+            reader.enter(hidden, slot);
+        }
+        // Where a derived field decides on what two departments hold, both are heard.
+        if !matches!(reader, Reader::Relation) {
+            let snapshot = self.snapshot;
+            for endpoint in snapshot.bindings.also(slot) {
+                let fetch = self.fetch(node, *endpoint, reader.stage())?;
+                reader.enter(&mut self.fetch_node(node, fetch).hidden, slot);
             }
         }
         Ok(())
@@ -163,6 +167,14 @@ enum Reader {
 }
 
 impl Reader {
+    fn enter(self, hidden: &mut Hidden, slot: SlotId) {
+        match self {
+            Self::Relation => hidden.inputs.insert(slot),
+            Self::Derived(derived) => hidden.derived.entry(derived).or_default().insert(slot),
+            Self::Above => hidden.above.insert(slot),
+        }
+    }
+
     fn stage(self) -> Stage {
         match self {
             Self::Relation => Stage::Relation,

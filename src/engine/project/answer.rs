@@ -386,6 +386,11 @@ pub fn message(failure: Failure, title: &str) -> String {
             format!("{source} did not give what other departments are asked with; ask again later")
         }
         ErrorCode::InputMissing => format!("what {source} has to be asked with is not there or not known"),
+        ErrorCode::Conflict => {
+            "two departments hold a fact that this is decided by, and disagree; ask for `claims` of the \
+                                items to see what each says"
+                .to_owned()
+        }
         ErrorCode::LimitExceeded => {
             "the request needs more calls than one request may make; ask for less at once".to_owned()
         }

@@ -8,6 +8,7 @@ use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::frame::Failure;
 use crate::engine::operation::{Selection, What};
+use crate::model::access::hand::Unread;
 use crate::model::contract::{Contract, EntityId, Shape, Slot, SlotId};
 use crate::model::rule::LadderRule;
 
@@ -30,13 +31,17 @@ pub(super) fn write(
         writer.null();
         return Written::no_record();
     };
-    let (facts, missing) = view.rule_facts(&need.reads);
+    let everything = Unread::default();
+    let unread = view.row.rights.held.unread(slot.id).map_or(&everything, |unread| unread);
+    let (facts, missing) = view.rule_facts(&need.reads, Mode::Rules(unread));
     let decision = ladder.decide(&facts, &asking.principal, asking.today);
     let Some(level) = &decision.level else {
         let unknown = Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: None };
-        return writer.failed(Failure { state: ItemState::Undetermined, ..missing.unwrap_or(unknown) });
+        let missing = missing.unwrap_or(unknown);
+        let state = if missing.state == ItemState::Conflict { missing.state } else { ItemState::Undetermined };
+        return writer.failed(Failure { state, ..missing });
     };
-    let readable = |rule: &LadderRule| rule.when.inputs().iter().all(|path| readable(view, path));
+    let readable = |rule: &LadderRule| rule.when.inputs().iter().all(|path| readable(view, path, unread));
     let fired: Vec<Value> =
         decision.fired.iter().filter(|rule| readable(rule)).map(|rule| told(rule, &facts)).collect();
     let undetermined: Vec<&str> =
@@ -70,12 +75,15 @@ fn input(facts: &Value, path: &[String]) -> Option<String> {
 }
 
 /// Whether the caller may have, unmasked, everything on a rule's path, through entities too.
-fn readable(view: &RowView<'_>, path: &[String]) -> bool {
+fn readable(view: &RowView<'_>, path: &[String], unread: &Unread) -> bool {
     let contract = &view.snapshot.contract;
     match slots_of(contract, view.node.entity, path) {
         Some(slots) => slots.iter().all(|slot| {
             let section = contract.slot(*slot).class.is_none();
-            (section || view.row.rights.slots.contains(*slot)) && !view.row.rights.masks.contains_key(slot)
+            let rights = &view.row.rights;
+            // Rules that may read withheld codes tell more than the caller has.
+            let in_part = rights.held.codes.contains_key(slot) && !unread.codes.contains_key(slot);
+            (section || rights.slots.contains(*slot)) && !rights.masks.contains_key(slot) && !in_part
         }),
         None => false,
     }

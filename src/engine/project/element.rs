@@ -1,5 +1,6 @@
 //! Fields of one JSON value: an element of a list, an object of a record, an instance of a source.
 
+use super::held::is_held;
 use super::list;
 use super::pick::{Picked, pick};
 use super::read::{RowView, over_elements};
@@ -80,7 +81,7 @@ impl Writer<'_> {
         view: &RowView<'_>,
         slot: &Slot,
         entry: &Entry,
-        raw: &str,
+        (raw, mapping): (&str, &Mapping),
         picked: &Picked<'_>,
         told: Told<'_>,
         selection: &Selection,
@@ -90,6 +91,10 @@ impl Writer<'_> {
             Read::Scalar { at, conversion } => {
                 if let Some((endpoint, part)) = part {
                     return self.of_instance(entry, endpoint, part, *at, conversion);
+                }
+                if is_held(raw, mapping, slot.id, self.held(view, slot.id)) {
+                    self.null();
+                    return Written::no_record();
                 }
                 match picked.get(*at) {
                     Some(raw) => self.converted(raw, conversion, told),
@@ -140,7 +145,10 @@ impl Writer<'_> {
                 Err(NotSo) => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
             },
             Read::Scalars { over, conversion, split } => match over_elements(raw, picked, *over, entry.required) {
-                Ok(found) => list::values(self, told, &found, conversion, split.as_deref()),
+                Ok(found) => {
+                    let reading = list::Values { conversion, split: split.as_deref(), mapping };
+                    list::values(self, told, &found, reading, self.held(view, slot.id))
+                }
                 Err(_) => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
             },
             Read::Objects { over, inside, only, types } => match over_elements(raw, picked, *over, entry.required) {

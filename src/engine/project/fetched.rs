@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::element::{NotSo, Told, object_at};
 use super::errors::Cause;
+use super::held::is_held;
 use super::list;
 use super::pick::{Picked, pick, text_of};
 use super::read::RowView;
@@ -16,9 +17,10 @@ use crate::engine::convert::convert;
 use crate::engine::frame::{Failure, Part, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::FetchId;
+use crate::model::access::hand::Clause;
 use crate::model::binding::Endpoint;
 use crate::model::binding::conversion::{Combine, Conversion};
-use crate::model::binding::mapping::{Entry, Mapping, Read};
+use crate::model::binding::mapping::{Entry, Mapping, Over, Read};
 use crate::model::contract::Slot;
 
 /// A slot's reading, and the answer it is read from.
@@ -99,8 +101,14 @@ impl<'a> Fetched<'a> {
             text_of(std::str::from_utf8(&json).ok()?)
         };
         let parts = self.picked(view).ok()?;
+        let held = view.row.rights.held.codes.get(&self.entry.slot).map_or(&[][..], Vec::as_slice);
+        let told = match &self.entry.read {
+            Read::Objects { over: Over::Records, inside, .. } => inside,
+            _ => &self.endpoint.mapping,
+        };
         let records = parts.iter().filter_map(|part| part.records.as_ref().ok()).flatten();
-        records.filter_map(|(_, picked)| day(picked)).max()
+        let shown = records.filter(|(record, _)| !is_held(record, told, self.entry.slot, held));
+        shown.filter_map(|(_, picked)| day(picked)).max()
     }
 
     fn pick_part(&self, part: &'a Part, mapping: &Mapping, wanted: &[bool]) -> PickedPart<'a> {
@@ -136,7 +144,9 @@ impl Writer<'_> {
             Err(failure) => return self.failed(failure),
         };
         match &entry.read {
-            Read::Scalar { at, conversion } => self.combined(fetched, &parts, *at, conversion),
+            Read::Scalar { at, conversion } => {
+                self.combined(fetched, &parts, (*at, conversion), self.held(view, slot.id))
+            }
             Read::Constant(value) => self.constant(&parts, value),
             Read::Object { at, inside, types: None } => {
                 self.first_object(view, fetched, &parts, *at, inside, selection)
@@ -149,7 +159,9 @@ impl Writer<'_> {
                 }
             }
             Read::Scalars { over, conversion, split } => {
-                list::scalars(self, fetched, &parts, *over, conversion, split.as_deref())
+                let mapping = &fetched.endpoint.mapping;
+                let reading = list::Values { conversion, split: split.as_deref(), mapping };
+                list::scalars(self, fetched, &parts, *over, reading, self.held(view, slot.id))
             }
             Read::Objects { over, inside, only, types } => {
                 let reading = list::Reading { over: *over, inside, only: only.as_ref(), types: types.as_ref() };
@@ -174,8 +186,8 @@ impl Writer<'_> {
         &mut self,
         fetched: &Fetched<'_>,
         parts: &[PickedPart<'_>],
-        at: usize,
-        conversion: &Conversion,
+        (at, conversion): (usize, &Conversion),
+        held: &[Clause],
     ) -> Written {
         let entry = fetched.entry;
         let bad = |code| Failure::unavailable(code, fetched.endpoint.source);
@@ -192,7 +204,10 @@ impl Writer<'_> {
             if let Some(absent) = &entry.absent {
                 values.extend(std::iter::repeat_n(absent.as_bytes().to_vec(), part.part.absent));
             }
-            for (_, picked) in records {
+            for (record, picked) in records {
+                if is_held(record, &fetched.endpoint.mapping, entry.slot, held) {
+                    continue;
+                }
                 let Some(raw) = picked.get(at) else {
                     if entry.required {
                         return self.failed(bad(ErrorCode::SourceBadAnswer));

@@ -11,7 +11,7 @@ use crate::engine::frame::RowAnswer;
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::items_of;
 use crate::model::binding::mapping::Read;
-use crate::model::binding::{Endpoint, Source, SourceId};
+use crate::model::binding::{Endpoint, EndpointId, Source, SourceId};
 use crate::model::contract::{ItemId, Shape, Slot, SlotId};
 
 /// Times are shown at +08:00.
@@ -220,7 +220,12 @@ fn claims(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot) -> Vec<Claim
     }
     let bindings = &view.snapshot.bindings;
     let endpoints = bindings.provider(slot.id).into_iter().chain(bindings.also(slot.id).iter().copied());
-    endpoints.filter_map(|id| claim(writer, view, slot, bindings.endpoint(id))).collect()
+    let keeps = |source: SourceId| {
+        let held = view.row.rights.held.also.get(&slot.id);
+        writer.is_caller() && held.is_some_and(|sources| sources.contains(&source))
+    };
+    let endpoints: Vec<EndpointId> = endpoints.filter(|id| !keeps(bindings.endpoint(*id).source)).collect();
+    endpoints.into_iter().filter_map(|id| claim(writer, view, slot, bindings.endpoint(id))).collect()
 }
 
 fn claim<'v>(writer: &mut Writer<'_>, view: &RowView<'v>, slot: &Slot, endpoint: &'v Endpoint) -> Option<Claim> {

@@ -1,10 +1,13 @@
 //! Lists: of scalars, of value objects, of entities; long ones cut by `from`, `to` and `first`.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::element::Told;
 use super::errors::{Cause, Segment};
 use super::fetched::{Fetched, PickedPart};
+use super::held::{is_held, is_value_held};
 use super::pick::{pick, text_of};
 use super::read::{Filling, RowView, over_elements, pieces};
 use super::typed;
@@ -13,6 +16,7 @@ use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::{Converted, convert};
 use crate::engine::frame::Failure;
 use crate::engine::operation::Selection;
+use crate::model::access::hand::Clause;
 use crate::model::binding::Endpoint;
 use crate::model::binding::conversion::Conversion;
 use crate::model::binding::mapping::{Mapping, Over, Read, Test, Types};
@@ -28,6 +32,15 @@ pub(super) struct Reading<'m> {
     pub inside: &'m Mapping,
     pub only: Option<&'m Test>,
     pub types: Option<&'m Types>,
+}
+
+/// How a list of scalars is read.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'m> {
+    pub conversion: &'m Conversion,
+    pub split: Option<&'m str>,
+    /// Where the list stands.
+    pub mapping: &'m Mapping,
 }
 
 /// Whether an element is an object, as those of a list of objects are; null is none, and no error.
@@ -72,14 +85,14 @@ pub(super) fn scalars(
     fetched: &Fetched<'_>,
     parts: &[PickedPart<'_>],
     over: Over,
-    conversion: &Conversion,
-    split: Option<&str>,
+    reading: Values<'_>,
+    held: &[Clause],
 ) -> Written {
     let (found, records) = match over_parts(fetched, parts, over) {
         Ok(found) => found,
         Err(failure) => return writer.failed(failure),
     };
-    let written = values(writer, Told { source: fetched.endpoint.source, part: None }, &found, conversion, split);
+    let written = values(writer, Told { source: fetched.endpoint.source, part: None }, &found, reading, held);
     if records == 0 && written.state == ItemState::Answered { Written::no_record() } else { written }
 }
 
@@ -88,13 +101,14 @@ pub(super) fn values(
     writer: &mut Writer<'_>,
     told: Told<'_>,
     found: &[&str],
-    conversion: &Conversion,
-    split: Option<&str>,
+    Values { conversion, split, mapping }: Values<'_>,
+    held: &[Clause],
 ) -> Written {
     let start = writer.out.len();
     writer.out.push(b'[');
     let mut count = 0;
-    for element in found.iter().flat_map(|element| pieces(element, split)) {
+    let left = |element: &Cow<'_, str>| !is_value_held(element, conversion, Some(mapping), held);
+    for element in found.iter().flat_map(|element| pieces(element, split)).filter(left) {
         let before = writer.out.len();
         if count > 0 {
             writer.out.push(b',');
@@ -125,10 +139,16 @@ pub(super) fn objects(
     if reading.over == Over::Instances {
         return instances(writer, view, endpoint, parts, reading.inside, selection);
     }
-    let (found, records) = match over_parts(fetched, parts, reading.over) {
+    let (mut found, mut records) = match over_parts(fetched, parts, reading.over) {
         Ok(found) => found,
         Err(failure) => return writer.failed(failure),
     };
+    let held = writer.held(view, slot.id);
+    if reading.over == Over::Records && !held.is_empty() {
+        // A record that is withheld is none.
+        found.retain(|element| !is_object(element) || !is_held(element, reading.inside, slot.id, held));
+        records = found.len();
+    }
     let told = Told { source: endpoint.source, part: None };
     let written = elements(writer, view, slot, told, &found, reading, selection);
     if records == 0 && written.state == ItemState::Answered { Written::no_record() } else { written }
@@ -171,7 +191,9 @@ pub(super) fn elements(
         return writer.failed(told.bad(ErrorCode::SourceBadAnswer));
     }
     let mut counted = Vec::new();
-    for raw in found.iter().copied().filter(|element| counts(element, inside, only)) {
+    let held = writer.held(view, slot.id);
+    let left = |element: &&str| counts(element, inside, only) && !is_held(element, inside, slot.id, held);
+    for raw in found.iter().copied().filter(left) {
         match types.map(|types| typed::type_of(raw, inside, types)).transpose() {
             Ok(of) => counted.push(Element { raw, of }),
             Err(_) => return writer.failed(told.bad(ErrorCode::ValueInvalid)),

@@ -160,12 +160,12 @@ impl<'a> RowView<'a> {
                 level = &mut crate::engine::plan::enter(level, self.snapshot, slot).children;
             }
         }
-        self.rule_facts(&reads)
+        self.rule_facts(&reads, Mode::Gateway)
     }
 
     /// What a rule reads, as the contract's JSON; what is unavailable is absent, and the first reason for that.
-    pub fn rule_facts(&self, reads: &[Selection]) -> (Value, Option<Failure>) {
-        let mut writer = Writer::new(self.snapshot, Mode::Gateway);
+    pub fn rule_facts(&self, reads: &[Selection], mode: Mode<'_>) -> (Value, Option<Failure>) {
+        let mut writer = Writer::new(self.snapshot, mode);
         writer.entity_object(self, reads);
         let missing = writer.first_failure();
         (serde_json::from_slice(&writer.into_bytes()).unwrap_or(Value::Null), missing)

@@ -1,8 +1,8 @@
 //! Writing entities, objects and values straight into the answer.
 //!
 //! One writer serves two readers. For the caller ([`Mode::Caller`]) it writes only what the entity's relations give,
-//! masked where they give it masked, and notes why anything is null. For the gateway's own rules ([`Mode::Gateway`])
-//! it writes everything that was read for them, and leaves out what is not available.
+//! masked where they give it masked, and notes why anything is null. For the gateway's own rules ([`Mode::Gateway`],
+//! [`Mode::Rules`]) it writes everything that was read for them, and leaves out what is not available.
 
 use std::sync::Arc;
 
@@ -11,10 +11,11 @@ use super::errors::{Cause, Journal, Segment};
 use super::pick::{Picked, pick};
 use super::read::{Filling, RowView};
 use super::{derived, items, list};
-use crate::base::code::ItemState;
+use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::authorize::Asking;
 use crate::engine::frame::Failure;
 use crate::engine::operation::{Selection, What};
+use crate::model::access::hand::Unread;
 use crate::model::binding::conversion::Kind;
 use crate::model::binding::mapping::Mapping;
 use crate::model::contract::{Shape, Slot, SlotId};
@@ -24,11 +25,19 @@ use crate::model::snapshot::Snapshot;
 /// What a field counts beside its bytes: reading, converting and journalling it takes as long as writing so many.
 const FIELD_BYTES: usize = 32;
 
+/// What a department keeps from a rule: not known to it.
+const UNREAD: Failure = Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: None };
+
 /// For whom is written.
 #[derive(Clone, Copy)]
 pub enum Mode<'a> {
-    Caller { asking: &'a Asking, variables: &'a serde_json::Map<String, serde_json::Value> },
+    Caller {
+        asking: &'a Asking,
+        variables: &'a serde_json::Map<String, serde_json::Value>,
+    },
     Gateway,
+    /// The rules of a derived field, which may not read what departments keep from them.
+    Rules(&'a Unread),
 }
 
 /// Writes JSON and keeps the journal of what is missing.
@@ -211,11 +220,19 @@ impl<'a> Writer<'a> {
             self.empty_or_null(slot, inside, selection);
             return Written::refused();
         }
+        if let Mode::Rules(unread) = self.mode
+            && unread.slots.contains(slot.id)
+        {
+            return self.failed(UNREAD);
+        }
         let start = self.out.len();
         let written = match inside {
-            Inside::Row(view) => self.row_slot(view, slot, selection),
+            Inside::Row(view) => {
+                let written = self.row_slot(view, slot, selection);
+                self.agreed(view, slot, start, written)
+            }
             Inside::Element { view, raw, mapping, picked, told } => match mapping.entry(slot.id) {
-                Some(entry) => self.element_entry(view, slot, entry, raw, picked, *told, selection),
+                Some(entry) => self.element_entry(view, slot, entry, (raw, mapping), picked, *told, selection),
                 None if self.is_section(slot) => self.section(inside, slot, selection),
                 None => {
                     self.null();
@@ -260,7 +277,7 @@ impl<'a> Writer<'a> {
                     view.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or("null");
                 let wanted = mapping.wanted_terms(|wanted| wanted == slot.id);
                 let picked = pick(raw, mapping, &wanted).unwrap_or_default();
-                self.element_entry(view, slot, entry, raw, &picked, Told { source, part: None }, selection)
+                self.element_entry(view, slot, entry, (raw, mapping), &picked, Told { source, part: None }, selection)
             }
             Filling::Answer(fetched) => self.fetched(view, slot, &fetched, selection),
             Filling::Derived(ladder) => derived::write(self, view, slot, ladder, selection),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_saphyr::Spanned;
 
 use super::format::{self, RolesFile};
+use super::hand::Held;
 use super::{Access, CertificateRule, CompiledRelation, Grant, RelationId, Role, RoleDoors, SlotSet};
 use crate::base::fault::{self, Faults, Place, SourceText};
 use crate::model::contract::{Contract, Shape, SlotId};
@@ -136,7 +137,16 @@ impl Compiler<'_> {
             self.mask(what, mask, &mut slots, &mut masks);
         }
         self.close(&mut slots);
-        Some(Grant { role: role.into(), relation, conditions, line: yaml::place(grant).line, slots, masks })
+        Some(Grant {
+            role: role.into(),
+            relation,
+            conditions,
+            line: yaml::place(grant).line,
+            slots,
+            masks,
+            withheld: BTreeMap::new(),
+            held: Held::default(),
+        })
     }
 
     fn relation(&mut self, name: &Spanned<String>) -> Option<RelationId> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::{Access, Presented};
+use super::{Access, Grant, Presented};
 use crate::model::contract::{Contract, SlotId};
 
 /// Why a field is refused: the grant that would be needed. Names nothing the contract does not, and of grants only
@@ -70,13 +70,18 @@ pub enum Denied {
         role: Arc<str>,
         relations: Vec<Arc<str>>,
     },
+    /// A role of the caller's would have it, and the department that holds it keeps it from that role.
+    Withheld {
+        role: Arc<str>,
+        title: Arc<str>,
+    },
 }
 
 impl Denied {
     /// How near the caller came: of several grants that miss something, the nearest is told.
     fn nearness(&self) -> u8 {
         match self {
-            Self::Class(_) => 0,
+            Self::Class(_) | Self::Withheld { .. } => 0,
             Self::Issuer { .. } => 1,
             Self::Network { .. } => 2,
             Self::Certificate { .. } => 3,
@@ -125,6 +130,9 @@ impl fmt::Display for Denied {
             Self::Relation { role, relations } => {
                 write!(f, "the role `{role}` gives it for the relation {}", Listed(relations))
             }
+            Self::Withheld { role, title } => {
+                write!(f, "{title} withholds it from the role `{role}`, and no grant can give it back")
+            }
         }
     }
 }
@@ -163,9 +171,18 @@ impl Access {
                 }
             }
         }
-        nearest.unwrap_or_else(|| {
+        nearest.or_else(|| self.withheld(slot, presented)).unwrap_or_else(|| {
             let class = contract.slot(slot).class.map_or("", |class| contract.class_name(class));
             Denied::Class(class.into())
+        })
+    }
+
+    /// The department that keeps a slot from a role of the caller's.
+    fn withheld(&self, slot: SlotId, presented: Presented) -> Option<Denied> {
+        let own = |grant: &&Grant| presented.roles.iter().any(|name| **name == *grant.role);
+        self.grants.iter().filter(own).find_map(|grant| {
+            let title = grant.withheld.get(&slot)?;
+            Some(Denied::Withheld { role: Arc::clone(&grant.role), title: Arc::clone(title) })
         })
     }
 }

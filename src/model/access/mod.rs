@@ -9,6 +9,7 @@ pub mod condition;
 mod denied;
 mod doors;
 mod format;
+pub mod hand;
 mod rights;
 mod set;
 
@@ -65,6 +66,9 @@ pub struct Grant {
     pub line: usize,
     pub slots: SlotSet,
     pub masks: BTreeMap<SlotId, Mask>,
+    /// What this grant would give, and a department keeps from its role: the department's title.
+    pub withheld: BTreeMap<SlotId, Arc<str>>,
+    pub held: hand::Held,
 }
 
 /// How a caller can stand to an entity.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::hand::Held;
 use super::{Access, RelationId, SlotSet};
+use crate::model::binding::SourceId;
 use crate::model::contract::SlotId;
 use crate::model::mask::Mask;
 
@@ -23,6 +25,8 @@ pub struct Permit {
     pub slots: SlotSet,
     /// Slots that this relation gives only masked.
     pub masks: BTreeMap<SlotId, Mask>,
+    /// What departments keep back of it.
+    pub held: Held,
 }
 
 /// What the caller may have of one entity, whose relations are known.
@@ -31,6 +35,7 @@ pub struct RowRights {
     pub relations: Vec<RelationId>,
     pub slots: SlotSet,
     pub masks: BTreeMap<SlotId, Mask>,
+    pub held: Held,
 }
 
 impl Rights {
@@ -41,6 +46,7 @@ impl Rights {
         for grant in active.iter().filter_map(|grant| access.grants.get(*grant)) {
             any.union(&grant.slots);
             let permit = permits.entry(grant.relation).or_default();
+            permit.held.widen(&permit.slots, &grant.slots, &grant.held);
             widen(&mut permit.slots, &mut permit.masks, &grant.slots, &grant.masks);
         }
         Self { key: active, permits, any }
@@ -50,6 +56,7 @@ impl Rights {
     pub fn under(&self, relations: Vec<RelationId>) -> RowRights {
         let mut row = RowRights::default();
         for permit in relations.iter().filter_map(|relation| self.permits.get(relation)) {
+            row.held.widen(&row.slots, &permit.slots, &permit.held);
             widen(&mut row.slots, &mut row.masks, &permit.slots, &permit.masks);
         }
         row.relations = relations;
@@ -59,6 +66,17 @@ impl Rights {
     /// The relations that give any of these slots.
     pub fn relations_for<'a>(&'a self, slots: &'a SlotSet) -> impl Iterator<Item = RelationId> + 'a {
         self.permits.iter().filter(|(_, permit)| permit.slots.intersects(slots)).map(|(relation, _)| *relation)
+    }
+}
+
+impl RowRights {
+    /// What of `slots` the caller may have of a source: what it holds beside the one that answers, it may keep for itself.
+    pub fn of_source(&self, slots: &SlotSet, source: SourceId) -> SlotSet {
+        let mut given = slots.intersection(&self.slots);
+        for (slot, _) in self.held.also.iter().filter(|(_, sources)| sources.contains(&source)) {
+            given.remove(*slot);
+        }
+        given
     }
 }
 

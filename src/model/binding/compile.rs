@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::conversion::codes::CodeTables;
 use super::fields::{Base, FieldCompiler};
 use super::format::{self, Protocol, SourceFile};
+use super::hand::{self, Hand};
 use super::mapping::Mapping;
 use super::request::CallTemplate;
 use super::{Bindings, Endpoint, EndpointId, Requirement, RootBinding, Source, SourceId};
@@ -138,12 +139,17 @@ impl Compiler<'_> {
             authority: file.authority,
             connections: connections.into_iter().map(Arc::new).collect(),
             instanced: file.instances.is_some(),
+            hand: Hand::default(),
         });
         for (name, endpoint) in &file.endpoints {
             self.endpoint(id, name, endpoint, file, text);
         }
         for (name, query) in &file.queries {
             self.query(id, name, query, file, text);
+        }
+        let hand = hand::compile::compile(file, text, self.against.contract, &self.bindings, id, self.faults);
+        if let Some(source) = self.bindings.sources.get_mut(id.index()) {
+            source.hand = hand;
         }
     }
 

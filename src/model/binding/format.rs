@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+pub use super::hand::format::Withhold;
+
 /// Keys in the order of the file are not needed: a `BTreeMap` keeps errors and prints stable.
 pub type Named<T> = BTreeMap<String, Spanned<T>>;
 
@@ -45,6 +47,12 @@ pub struct SourceFile {
     pub envelope: Option<Envelope>,
     /// Makes one source of many: see [`Instances`].
     pub instances: Option<Spanned<Instances>>,
+    /// What the department keeps from roles, whatever grants say.
+    #[serde(default)]
+    pub withhold: Vec<Spanned<Withhold>>,
+    /// Roles that get nothing of this source.
+    #[serde(default)]
+    pub switched_off_for: Vec<Spanned<String>>,
     #[serde(default)]
     pub endpoints: Named<Endpoint>,
     /// Root queries this source answers with the keys of entities.

@@ -7,6 +7,7 @@ pub mod connection;
 pub mod conversion;
 pub mod fields;
 pub mod format;
+pub mod hand;
 pub mod mapping;
 pub mod request;
 mod types;
@@ -17,6 +18,7 @@ use super::contract::{Contract, EntityId, SlotId, index};
 use super::rule::Expression;
 use connection::Connection;
 use conversion::Conversion;
+use hand::Hand;
 use mapping::Mapping;
 use request::CallTemplate;
 
@@ -51,6 +53,8 @@ pub struct Source {
     /// One, or one an instance.
     pub connections: Vec<Arc<Connection>>,
     pub instanced: bool,
+    /// What it keeps from roles.
+    pub hand: Hand,
 }
 
 /// One operation of a source.

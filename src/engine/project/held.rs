@@ -1,0 +1,93 @@
+//! Codes that a department withholds: what has one is left out as if it were not there.
+
+use super::pick::{pick, text_of};
+use super::read::{RowView, over_elements, pieces};
+use super::write::{Mode, Writer};
+use crate::engine::convert::convert;
+use crate::model::access::hand::Clause;
+use crate::model::binding::conversion::Conversion;
+use crate::model::binding::hand::codes::Codes;
+use crate::model::binding::mapping::{Mapping, Read};
+use crate::model::contract::SlotId;
+
+impl<'a> Writer<'a> {
+    /// The codes that leave out elements or values of a slot, for this reader.
+    pub(super) fn held<'v>(&self, view: &'v RowView<'_>, slot: SlotId) -> &'v [Clause]
+    where
+        'a: 'v,
+    {
+        let held = match self.mode {
+            Mode::Caller { .. } => view.row.rights.held.codes.get(&slot),
+            Mode::Rules(unread) => unread.codes.get(&slot),
+            Mode::Gateway => None,
+        };
+        held.map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Whether a record or element is left out of `slot`: each clause has a code of it.
+pub(super) fn is_held(raw: &str, mapping: &Mapping, slot: SlotId, clauses: &[Clause]) -> bool {
+    let told_by = |codes: &Codes| {
+        told(raw, mapping, codes.slot, codes).or_else(|| told(raw, mapping, slot, codes)).unwrap_or(false)
+    };
+    !clauses.is_empty() && clauses.iter().all(|clause| clause.iter().any(|codes| told_by(codes)))
+}
+
+/// Whether one value of a list of values is left out.
+pub(super) fn is_value_held(raw: &str, conversion: &Conversion, mapping: Option<&Mapping>, clauses: &[Clause]) -> bool {
+    let of_code = |codes: &Codes| match mapping.and_then(|mapping| mapping.entry(codes.slot)).map(|entry| &entry.read) {
+        Some(Read::Scalar { conversion, .. } | Read::Scalars { conversion, .. }) => covers(raw, conversion, codes),
+        _ => false,
+    };
+    let covered = |codes: &Codes| covers(raw, conversion, codes) || of_code(codes);
+    !clauses.is_empty() && clauses.iter().all(|clause| clause.iter().any(|codes| covered(codes)))
+}
+
+/// Whether the values of a slot have one of the codes; `None`: this mapping does not read the slot. What cannot be read
+/// as a code is taken for one that is withheld.
+fn told(raw: &str, mapping: &Mapping, slot: SlotId, codes: &Codes) -> Option<bool> {
+    if let Some(entry) = mapping.entry(slot) {
+        let Ok(picked) = pick(raw, mapping, &mapping.wanted_terms(|wanted| wanted == slot)) else { return Some(true) };
+        let (found, conversion, split) = match &entry.read {
+            Read::Scalar { at, conversion } => (picked.get(*at).into_iter().collect(), conversion, None),
+            Read::Scalars { over, conversion, split } => match over_elements(raw, &picked, *over, false) {
+                Ok(found) => (found, conversion, split.as_deref()),
+                Err(_) => return Some(true),
+            },
+            _ => return Some(false),
+        };
+        let mut values = found.into_iter().flat_map(|value| pieces(value, split));
+        return Some(values.any(|value| covers(&value, conversion, codes)));
+    }
+    mapping.entries.iter().find_map(|entry| {
+        let (at, inside) = match &entry.read {
+            Read::Object { at, inside, .. } => (Some(*at), inside),
+            Read::Objects { over, inside, .. } => (over.term(), inside),
+            _ => return None,
+        };
+        let Ok(picked) = pick(raw, mapping, &mapping.wanted_terms(|wanted| wanted == entry.slot)) else {
+            return told("null", inside, slot, codes).map(|_| true);
+        };
+        let Some(raw) = at.and_then(|at| picked.get(at)) else { return told("null", inside, slot, codes) };
+        let Ok(elements) = super::pick::elements(raw) else { return told("null", inside, slot, codes).map(|_| true) };
+        elements.into_iter().filter_map(|element| told(element, inside, slot, codes)).reduce(|a, b| a || b)
+    })
+}
+
+/// Whether a value, as the department writes it or as the contract has it, is one of the codes.
+fn covers(raw: &str, conversion: &Conversion, codes: &Codes) -> bool {
+    let raw = raw.trim();
+    if raw.starts_with(['{', '[']) {
+        return true;
+    }
+    let Some(text) = text_of(raw) else { return true };
+    if raw == "null" || text.trim().is_empty() {
+        return false;
+    }
+    let mut converted = Vec::new();
+    let made = convert(raw, conversion, &mut converted)
+        .ok()
+        .and_then(|_| std::str::from_utf8(&converted).ok().and_then(text_of))
+        .is_some_and(|made| codes.covers(&made));
+    made || codes.covers(&text)
+}

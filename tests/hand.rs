@@ -1,0 +1,252 @@
+//! The department's own hand: what a binding withholds, no grant gives back.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use departments::expected::{at, portrait};
+use huxiang::answer::Gateway;
+use huxiang::identify::Identity;
+use serde_json::{Value, json};
+use support::{HOUSEHOLD, World, ask, caller, supervisor, world};
+
+const VILLAGE: &str = "331122101348";
+
+/// A copy of the repository's files, with changes to some; removed at the end.
+struct Files(PathBuf);
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Files {
+    fn copied(name: &str) -> Self {
+        let root = std::env::temp_dir().join(format!("huxiang-hand-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        for folder in ["schema", "resolvers", "config", "config/codes", "config/rules"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+            for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+                let path = file.unwrap().path();
+                if path.is_file() {
+                    std::fs::copy(&path, root.join(folder).join(path.file_name().unwrap())).unwrap();
+                }
+            }
+        }
+        Self(root)
+    }
+
+    /// Puts keys at the top of a binding, in place of those it has.
+    fn hand(self, source: &str, keys: &str) -> Self {
+        let path = self.0.join(format!("resolvers/{source}.yaml"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (head, rest) = match text.split_once("\nwithhold:") {
+            Some((head, rest)) => (head, &rest[rest.find("\nendpoints:").unwrap()..]),
+            None => text.split_at(text.find("\nendpoints:").unwrap()),
+        };
+        std::fs::write(path, format!("{head}\n{keys}{rest}")).unwrap();
+        self
+    }
+
+    async fn gateway(&self, world: &World) -> Gateway {
+        support::gateway(&self.0, world.departments.variables(), &self.0).await
+    }
+}
+
+fn cadre(world: &World) -> Identity {
+    let expected = portrait(world.departments.world(), HOUSEHOLD).unwrap();
+    let mut identity = caller("cadre", json!({"id": at(&expected, "help.cadre.id")}));
+    identity.purpose = Some("help".to_owned());
+    identity
+}
+
+fn officer(department: &str) -> Identity {
+    let mut identity = caller("department-officer", json!({"divisions": ["331122"], "department": department}));
+    identity.purpose = Some("duty".to_owned());
+    identity
+}
+
+fn called(answer: &Value) -> BTreeSet<&str> {
+    answer["extensions"]["sourcesCalled"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
+}
+
+fn codes(answer: &Value) -> BTreeSet<&str> {
+    let errors = answer["errors"].as_array().into_iter().flatten();
+    errors.filter_map(|error| error["extensions"]["code"].as_str()).collect()
+}
+
+/// A household of the village whose portrait is so.
+fn find(world: &World, wanted: impl Fn(&Value) -> bool) -> String {
+    let known = world.departments.world();
+    known
+        .village_household_ids(VILLAGE)
+        .find(|id| portrait(known, id).is_some_and(|portrait| wanted(&portrait)))
+        .expect("a household of the village that is so")
+}
+
+fn psychiatric(portrait: &Value) -> usize {
+    let ill = at(portrait, "health.majorIllnesses").as_array().unwrap();
+    ill.iter().filter(|one| one["code"].as_str().unwrap().starts_with('F')).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withheld_class_is_refused_in_the_departments_name_and_not_asked() {
+    let world = world().await;
+    let files = Files::copied("class").hand("housing", "withhold: [{roles: [cadre], classes: [housing]}]");
+    let gateway = files.gateway(&world).await;
+    let query = format!(
+        "{{ household(id: \"{HOUSEHOLD}\") {{ id housing {{ safetyGrade safetyGradeCode }} water {{ safe }} items(no: [\"39\", \"43\"]) {{ no state message }} }} }}"
+    );
+    let answer = ask(&gateway, &cadre(&world), &query, json!({})).await;
+    let household = &answer["data"]["household"];
+    assert_eq!(household["id"], HOUSEHOLD, "{answer}");
+    assert!(household["water"]["safe"].is_boolean(), "{answer}");
+    assert_eq!(household["housing"]["safetyGrade"], Value::Null, "{answer}");
+    assert_eq!(codes(&answer), BTreeSet::from(["FORBIDDEN"]), "{answer}");
+    let message = answer["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("withholds it from the role `cadre`"), "{message}");
+    assert!(!called(&answer).contains("housing"), "{answer}");
+    // Others have what they had.
+    let answer = ask(&gateway, &supervisor(), &query, json!({})).await;
+    assert!(answer.get("errors").is_none() && called(&answer).contains("housing"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_two_roles_has_what_the_other_gives() {
+    let world = world().await;
+    let files = Files::copied("two").hand("housing", "withhold: [{roles: [cadre], fields: [housing]}]");
+    let gateway = files.gateway(&world).await;
+    let mut both = cadre(&world);
+    let principal = both.principal.as_mut().unwrap();
+    principal.roles.push("town-officer".to_owned());
+    principal.claims.insert("divisions".to_owned(), json!(["331122"]));
+    let query = format!("{{ household(id: \"{HOUSEHOLD}\") {{ housing {{ safetyGrade }} }} }}");
+    let answer = ask(&gateway, &both, &query, json!({})).await;
+    assert!(answer["data"]["household"]["housing"]["safetyGrade"].is_string(), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_switched_off_for_a_role_is_never_called_for_it() {
+    let world = world().await;
+    let files = Files::copied("off").hand("civil-affairs", "switched_off_for: [town-officer]");
+    let gateway = files.gateway(&world).await;
+    let mut officer = caller("town-officer", json!({"divisions": ["331122"]}));
+    officer.purpose = Some("duty".to_owned());
+    // Claims too: civil affairs holds the category beside agriculture. And the warning's rules read what it has.
+    let query = format!(
+        "{{ household(id: \"{HOUSEHOLD}\") {{ registry {{ category }} assistance {{ dibaoStatus dibaoMonthly }} \
+         risk {{ warning {{ level complete undetermined }} }} items(no: [\"7\", \"12\", \"61\"]) {{ no state claims {{ source value }} }} }} }}"
+    );
+    world.departments.clear_logs();
+    let answer = ask(&gateway, &officer, &query, json!({})).await;
+    let household = &answer["data"]["household"];
+    assert!(household["registry"]["category"].is_string(), "{answer}");
+    assert_eq!(household["assistance"]["dibaoStatus"], Value::Null, "{answer}");
+    assert!(
+        !called(&answer).contains("civil-affairs") && world.departments.log("civil-affairs").is_empty(),
+        "{answer}"
+    );
+    assert!(!answer.to_string().contains("\"civil-affairs\""), "{answer}");
+    let whole = ask(&world.gateway, &officer, &query, json!({})).await;
+    assert!(called(&whole).contains("civil-affairs"), "{whole}");
+    assert!(whole["data"]["household"]["assistance"]["dibaoStatus"].is_string(), "{whole}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn withheld_codes_leave_no_trace() {
+    let world = world().await;
+    let known = world.departments.world();
+    let only = find(&world, |portrait| {
+        psychiatric(portrait) > 0
+            && psychiatric(portrait) == at(portrait, "health.majorIllnesses").as_array().unwrap().len()
+    });
+    let healthy = find(&world, |portrait| at(portrait, "health.majorIllnesses").as_array().unwrap().is_empty());
+    let query = "query($id: ID!) { household(id: $id) { health { majorIllnesses { name idNumber code illness diagnosedOn } } items(no: \"26\") { state truncated code message source validOn claims { value } } } }";
+    let of = async |identity: &Identity, id: &str| ask(&world.gateway, identity, query, json!({"id": id})).await;
+    // The department's officers see them.
+    let shown = of(&officer("health"), &only).await;
+    let list = shown["data"]["household"]["health"]["majorIllnesses"].as_array().unwrap();
+    assert!(list.iter().all(|one| one["code"] == "F20.0") && !list.is_empty(), "{shown}");
+    // To a supervisor, the household looks like one where nobody is ill.
+    let (mut a, b) = (of(&supervisor(), &only).await, of(&supervisor(), &healthy).await);
+    let text = a.to_string();
+    assert!(!text.contains("F20") && !text.contains("精神"), "{text}");
+    a["extensions"] = b["extensions"].clone();
+    assert_eq!(a, b);
+    // Where a household has other illnesses too, those are there.
+    let mixed = known.village_household_ids(VILLAGE).find_map(|id| {
+        let portrait = portrait(known, &id)?;
+        let all = at(&portrait, "health.majorIllnesses").as_array()?.len();
+        (psychiatric(&portrait) > 0 && all > psychiatric(&portrait)).then_some((id, all - psychiatric(&portrait)))
+    });
+    if let Some((id, others)) = mixed {
+        let answer = of(&supervisor(), &id).await;
+        let list = answer["data"]["household"]["health"]["majorIllnesses"].as_array().unwrap();
+        assert_eq!(list.len(), others, "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withheld_code_takes_its_value_and_its_raw_code_along() {
+    let world = world().await;
+    let id = find(&world, |portrait| at(portrait, "housing.safetyGrade").is_string());
+    let expected = portrait(world.departments.world(), &id).unwrap();
+    let grade = at(&expected, "housing.safetyGrade").as_str().unwrap().to_owned();
+    let raw = at(&expected, "housing.safetyGradeCode").as_str().unwrap().to_owned();
+    let query = "query($id: ID!) { household(id: $id) { housing { safetyGrade safetyGradeCode } items(no: \"39\") { state claims { source value } } } }";
+    // By the contract's value, and by the department's; named as either field.
+    for (name, field, pattern) in [
+        ("value", "housing.safetyGrade", &grade),
+        ("raw", "housing.safetyGrade", &raw),
+        ("sibling", "housing.safetyGradeCode", &raw),
+    ] {
+        let keys = format!("withhold: [{{roles: [\"*\"], codes: {{{field}: [\"{pattern}\"]}}}}]");
+        let files = Files::copied(name).hand("housing", &keys);
+        let gateway = files.gateway(&world).await;
+        let answer = ask(&gateway, &supervisor(), query, json!({"id": id})).await;
+        let housing = &answer["data"]["household"]["housing"];
+        assert_eq!(housing, &json!({"safetyGrade": null, "safetyGradeCode": null}), "{name}: {answer}");
+        assert!(answer.get("errors").is_none(), "{answer}");
+    }
+    let keys = "withhold: [{roles: [\"*\"], codes: {housing.safetyGrade: [\"NONE\"]}}]";
+    let files = Files::copied("other").hand("housing", keys);
+    let gateway = files.gateway(&world).await;
+    let answer = ask(&gateway, &supervisor(), query, json!({"id": id})).await;
+    assert_eq!(answer["data"]["household"]["housing"]["safetyGrade"], grade.as_str(), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_do_not_read_what_is_withheld_unless_the_department_says_so() {
+    let world = world().await;
+    let dangerous = find(&world, |portrait| at(portrait, "housing.safetyGrade") == "D");
+    let query =
+        "query($id: ID!) { household(id: $id) { risk { warning { level complete undetermined rules { id } } } } }";
+    let mut seen = BTreeMap::new();
+    for (name, keys) in [
+        ("given", ""),
+        ("kept", "withhold: [{roles: [grid-worker], fields: [housing.safetyGrade, housing.safetyGradeCode]}]"),
+        (
+            "read",
+            "withhold: [{roles: [grid-worker], fields: [housing.safetyGrade, housing.safetyGradeCode], rules_may_read: true}]",
+        ),
+    ] {
+        let files = Files::copied(&format!("rules-{name}")).hand("housing", keys);
+        let gateway = files.gateway(&world).await;
+        let grid = world.departments.world().household(&dangerous).unwrap().grid.clone();
+        let mut identity = caller("grid-worker", json!({"grids": [grid]}));
+        identity.purpose = Some("grid-watch".to_owned());
+        world.departments.clear_logs();
+        let answer = ask(&gateway, &identity, query, json!({"id": dangerous})).await;
+        let warning = &answer["data"]["household"]["risk"]["warning"];
+        let fired = warning["rules"].to_string().contains("house-dangerous");
+        seen.insert(name, (warning["complete"] == true, fired, called(&answer).contains("housing")));
+        let told = warning["undetermined"].to_string().contains("house");
+        assert!(!told || name == "given", "{name}: {answer}");
+    }
+    // What is read unseen decides, and is not told.
+    let expected =
+        BTreeMap::from([("given", (true, true, true)), ("kept", (false, false, false)), ("read", (true, false, true))]);
+    assert_eq!(seen, expected);
+}
