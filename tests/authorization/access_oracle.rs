@@ -241,6 +241,13 @@ impl Roles {
         self.0["roles"].as_object().unwrap().keys().cloned().collect()
     }
 
+    /// Whether any grant of any role masks the field.
+    pub fn masks(&self, field: &Field) -> bool {
+        let grants = self.0["roles"].as_object().into_iter().flatten().flat_map(|(_, role)| role["grants"].as_array());
+        let mut masked = grants.flatten().filter_map(|grant| grant["mask"].as_object()).flat_map(Map::keys);
+        masked.any(|what| covers(field, what) || Some(what) == field.class.as_ref())
+    }
+
     /// The grants that count from here, for this purpose and case.
     pub fn grants(&self, caller: &Caller) -> Vec<&Value> {
         let mut found = Vec::new();

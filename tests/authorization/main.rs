@@ -178,6 +178,24 @@ fn what_is_refused_is_neither_answered_nor_asked_nor_logged() {
     assert!(missing.is_empty() || tally.cases < usize::try_from(COVERING).unwrap_or(0), "{missing:?}");
 }
 
+/// As whoever runs it against a gateway of their own has it: by its URL, its files and its issuer's key alone.
+#[test]
+fn a_deployment_is_asked_by_its_url() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let own = Stage::own(1_000, 1, 0).await;
+        let outside = own.from_outside();
+        let drawn = drawn(outside.get);
+        let bench = Bench::new(outside, drawn.clone());
+        for at in 0..24 {
+            let case = tree(&drawn, 2, at).current();
+            bench.run(&case).await.unwrap_or_else(|fault| panic!("CASE={at}: {fault}"));
+        }
+        let tally = bench.tally.take();
+        assert!(tally.values.contains_key(&access_oracle::Access::Plain) && tally.calls == 0, "{tally:?}");
+    });
+}
+
 /// What must come together in pairs.
 fn there_is() -> BTreeMap<&'static str, Vec<String>> {
     let contract = access_oracle::Contract::read();

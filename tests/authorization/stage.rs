@@ -48,6 +48,8 @@ pub struct Stage {
     issuer: Issuer,
     client: reqwest::Client,
     folder: PathBuf,
+    /// The issuer's key, where it is our own.
+    pem: String,
 }
 
 struct Issuer {
@@ -75,28 +77,31 @@ impl Stage {
     /// `URL=https://… ISSUER_KEY=key.pem`: a deployment over the demo's data. Else its own.
     pub async fn set(worker: usize, seed: u64, variants: usize) -> Self {
         match std::env::var("URL") {
-            Ok(url) => Self::deployed(url),
+            Ok(url) => {
+                let root = std::env::var("ROOT").map_or_else(|_| folder(""), PathBuf::from);
+                let key =
+                    std::env::var("ISSUER_KEY").expect("ISSUER_KEY: the file of the key that tokens are signed with");
+                Self::deployed(url, &root, &std::fs::read(key).expect("the issuer's key is read"))
+            }
             Err(_) => Self::own(worker, seed, variants).await,
         }
     }
 
-    fn deployed(url: String) -> Self {
-        let root = std::env::var("ROOT").map_or_else(|_| folder(""), PathBuf::from);
+    /// A deployment over the demo's data: its files, and the key of its first issuer.
+    pub fn deployed(url: String, root: &Path, pem: &[u8]) -> Self {
         let config = yaml(&root.join("config/gateway.yaml"));
         let issuer = &config["issuers"][0];
-        let pem = std::env::var("ISSUER_KEY").expect("ISSUER_KEY: the file of the key that tokens are signed with");
-        let pem = std::fs::read(pem).expect("the issuer's key is read");
         let algorithm = match issuer["algorithms"][0].as_str() {
-            Some("RS256") => (Algorithm::RS256, EncodingKey::from_rsa_pem(&pem)),
-            Some("ES256") => (Algorithm::ES256, EncodingKey::from_ec_pem(&pem)),
-            _ => (Algorithm::EdDSA, EncodingKey::from_ed_pem(&pem)),
+            Some("RS256") => (Algorithm::RS256, EncodingKey::from_rsa_pem(pem)),
+            Some("ES256") => (Algorithm::ES256, EncodingKey::from_ec_pem(pem)),
+            _ => (Algorithm::EdDSA, EncodingKey::from_ed_pem(pem)),
         };
         let text = |name: &str| issuer[name].as_str().unwrap_or_default().to_owned();
         let options = Options::default();
         Self {
-            contract: Contract::read_from(&root),
+            contract: Contract::read_from(root),
             world: World::new(options.seed, options.households_per_village),
-            gates: vec![Gate { url, roles: Roles::read_from(&root), without: None, task: None }],
+            gates: vec![Gate { url, roles: Roles::read_from(root), without: None, task: None }],
             get: config["graphql"]["get_queries"] == true,
             departments: None,
             issuer: Issuer {
@@ -107,10 +112,16 @@ impl Stage {
             },
             client: client(),
             folder: std::env::temp_dir().join("huxiang-authorization-none"),
+            pem: String::new(),
         }
     }
 
-    async fn own(worker: usize, seed: u64, variants: usize) -> Self {
+    /// The same gateways, as a deployment that cannot be looked into.
+    pub fn from_outside(&self) -> Self {
+        Self::deployed(self.gates[0].url.clone(), &self.folder.join("0"), self.pem.as_bytes())
+    }
+
+    pub async fn own(worker: usize, seed: u64, variants: usize) -> Self {
         let options = Options { latency: false, rates: false, ..Options::default() };
         let departments = departments::start(options).await.expect("the departments start");
         let temporary = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
@@ -155,6 +166,7 @@ impl Stage {
             },
             client: client(),
             folder,
+            pem: pair.serialize_pem(),
         }
     }
 
