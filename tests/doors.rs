@@ -317,3 +317,25 @@ async fn documents_by_id_and_persisted_query_hashes_run_and_no_request_registers
         assert_eq!((status, code(&answer)), (400, "BAD_REQUEST"), "{wrong}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_shares_the_calls_of_one_request() {
+    let world = edited(|snapshot| {
+        snapshot.config.graphql.batch_max = 4;
+        snapshot.config.limits.upstream_calls_max = 150;
+    })
+    .await;
+    let query = document::portrait(&world.gateway.snapshot().contract);
+    let served = Served::start(world).await;
+    let one = json!({ "query": query, "variables": { "id": HOUSEHOLD } });
+    let (_, alone) = served.post(json!([one]).to_string()).await;
+    assert_eq!(alone[0]["data"]["household"]["id"], HOUSEHOLD, "{alone:.300}");
+    let before = made(&served.world);
+    let (status, both) = served.post(json!([one, one]).to_string()).await;
+    assert_eq!(status, 200);
+    for answer in both.as_array().unwrap() {
+        assert!(answer["errors"][0]["message"].as_str().unwrap().contains("75 are allowed"), "{answer:.300}");
+    }
+    assert_eq!(made(&served.world), before, "no department was asked");
+    assert_ne!(both[0]["extensions"]["requestId"], both[1]["extensions"]["requestId"]);
+}

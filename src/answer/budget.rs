@@ -21,7 +21,7 @@ impl Inner {
     /// Executes where the estimate is within the caller's limit and within what a minute allows. What was made beyond the
     /// estimate ends at the same limit, and is settled afterwards.
     pub(super) async fn within_budget(&self, asked: &Asked<'_>, planned: &Planned) -> Result<Executed, RequestError> {
-        let calls_max = self.calls_max(planned);
+        let calls_max = self.calls_max(planned) / asked.request.others.saturating_add(1);
         let assumed = Assumed::of(&self.snapshot, &planned.plan, &planned.variables);
         let estimate = cost::total(&self.snapshot, &planned.plan, assumed);
         if estimate > calls_max {

@@ -320,6 +320,7 @@ impl Inner {
             introspection: &introspection,
             request_id: asked.request_id,
             called: &called,
+            bytes_max: config.limits.answer_bytes_max / asked.request.others.saturating_add(1),
         };
         let response = if log.has_too_many_entities() {
             let message = format!("the operation reaches more than {ENTITIES_MAX} entities; ask for fewer at once");

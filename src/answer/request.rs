@@ -15,6 +15,8 @@ pub struct GraphqlRequest {
     pub operation_name: Option<String>,
     pub variables: Map<String, Value>,
     pub extensions: Map<String, Value>,
+    /// Other operations of the same batch: they share the limits of one request.
+    pub others: usize,
 }
 
 /// How a request ended, for the status code.

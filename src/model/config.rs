@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod audit;
+pub mod cors;
 mod format;
 pub mod rates;
 mod reader;
@@ -37,6 +38,7 @@ pub struct GatewayConfig {
     pub networks: Networks,
     pub limits: Limits,
     pub rates: rates::Rates,
+    pub cors: cors::Cors,
     pub graphql: GraphqlConfig,
     /// The principal's claims that rules may read, with their types.
     pub claims: BTreeMap<String, ClaimType>,
@@ -224,6 +226,8 @@ pub struct GraphqlConfig {
     /// A folder of `<sha256 in hex>.graphql`, which clients name by `documentId`.
     pub trusted_documents: Option<PathBuf>,
     pub introspection: Introspection,
+    /// Operations of one batch; 0: batches are not taken.
+    pub batch_max: usize,
 }
 
 /// Who may ask for the schema. What they see of it is pruned to what their grants give.

@@ -1,6 +1,7 @@
 //! HTTP: GraphQL over HTTP, GraphiQL, health. What is behind it is a [`Gateway`].
 
 mod certificate;
+mod door;
 mod gateway;
 mod graphiql;
 mod graphql;
@@ -8,6 +9,7 @@ mod ids;
 mod kind;
 mod listen;
 mod negotiate;
+mod origin;
 mod request;
 mod write_limit;
 
@@ -27,8 +29,13 @@ pub use listen::{acceptor, run, stop_signal};
 
 use crate::identify::rate::Meter;
 use crate::identify::{ClientCertificate, ForwardedCertificates, Identity, Verifier};
+use crate::model::config::cors::Cors;
 use crate::model::config::{GatewayConfig, Limits, Networks};
 
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// What is no page loads nothing and stands in no frame.
+const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
+const ONLY_TLS: &str = "max-age=31536000";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What answers GraphQL requests.
@@ -98,7 +105,11 @@ struct App<G> {
     forwarded: Option<(HeaderName, ForwardedCertificates)>,
     limits: Limits,
     requests: Meter,
+    cors: Cors,
+    /// The listener ends TLS itself.
+    is_tls: bool,
     get_queries: bool,
+    batch_max: usize,
 }
 
 /// The routes: `/graphql`, `/admin/graphql` (if configured), `/graphiql` (if configured), `/health/live`, `/health/ready`.
@@ -110,7 +121,10 @@ pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway:
         forwarded: config.forwarded_certificate.as_ref().map(certificate::forwarded).transpose()?,
         limits: config.limits.clone(),
         requests: Meter::of_requests(&config.rates),
+        cors: config.cors.clone(),
+        is_tls: config.tls.is_some(),
         get_queries: config.graphql.get_queries,
+        batch_max: config.graphql.batch_max,
     });
     let mut router = Router::new()
         .route("/graphql", any(graphql::handle::<G>))
@@ -148,6 +162,12 @@ async fn around<G: Gateway>(
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(NO_PAGE));
+    if app.is_tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(ONLY_TLS));
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
     }

@@ -59,14 +59,6 @@ pub fn accepted(headers: &HeaderMap) -> Option<Media> {
     if any { best.map(|(_, _, media)| media) } else { Some(Media::Json) }
 }
 
-/// Whether the caller named `application/graphql-response+json` itself.
-pub fn names_graphql_response(headers: &HeaderMap) -> bool {
-    let named = |value: &http::HeaderValue| {
-        value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("application/graphql-response+json"))
-    };
-    headers.get_all(header::ACCEPT).iter().any(named)
-}
-
 /// Whether a body is `application/json` in UTF-8, the only thing a POST may carry.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(text) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };

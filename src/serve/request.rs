@@ -5,6 +5,7 @@ use axum::http::Uri;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::GraphqlRequest;
@@ -21,11 +22,21 @@ struct Body {
     extensions: Option<Value>,
 }
 
-/// From a POST's body. The error says what is not as GraphQL over HTTP asks.
-pub fn from_body(body: &[u8]) -> Result<GraphqlRequest, String> {
+/// What a body holds.
+#[derive(Debug)]
+pub enum Sent {
+    One(GraphqlRequest),
+    /// At least one.
+    Batch(Vec<GraphqlRequest>),
+}
+
+/// From a POST's body, which may be a batch of at most so many (0: none are taken). The error says what is not as
+/// GraphQL over HTTP asks.
+pub fn from_body(body: &[u8], batch_max: usize) -> Result<Sent, String> {
     let broken = |e: serde_json::Error| format!("the body is not JSON (line {}, column {})", e.line(), e.column());
     match body.trim_ascii_start().first() {
         Some(b'{') => {}
+        Some(b'[') if batch_max > 0 => return batch(body, batch_max).map(Sent::Batch),
         first => {
             let _: IgnoredAny = serde_json::from_slice(body).map_err(broken)?;
             return Err(match first {
@@ -38,13 +49,41 @@ pub fn from_body(body: &[u8]) -> Result<GraphqlRequest, String> {
         Category::Data => "a member of the body is given twice".to_owned(),
         _ => broken(e),
     })?;
-    check(GraphqlRequest {
-        query: text(body.query, "query")?,
-        document_id: text(body.document_id, "documentId")?,
-        operation_name: text(body.operation_name, "operationName")?,
-        variables: map(body.variables, "variables")?,
-        extensions: map(body.extensions, "extensions")?,
-    })
+    body.request().map(Sent::One)
+}
+
+impl Body {
+    fn request(self) -> Result<GraphqlRequest, String> {
+        check(GraphqlRequest {
+            query: text(self.query, "query")?,
+            document_id: text(self.document_id, "documentId")?,
+            operation_name: text(self.operation_name, "operationName")?,
+            variables: map(self.variables, "variables")?,
+            extensions: map(self.extensions, "extensions")?,
+            others: 0,
+        })
+    }
+}
+
+/// Counted before anything is kept of it.
+fn batch(body: &[u8], batch_max: usize) -> Result<Vec<GraphqlRequest>, String> {
+    let entries: Vec<&RawValue> = serde_json::from_slice(body)
+        .map_err(|e| format!("the body is not JSON (line {}, column {})", e.line(), e.column()))?;
+    match entries.len() {
+        0 => return Err("the batch is empty".to_owned()),
+        count if count > batch_max => {
+            return Err(format!("the batch has {count} operations, and {batch_max} are allowed; send fewer at once"));
+        }
+        _ => {}
+    }
+    let one = |(at, entry): (usize, &RawValue)| match entry.get().starts_with('{') {
+        true => serde_json::from_str::<Body>(entry.get())
+            .map_err(|_| format!("operation {at} of the batch: a member is given twice"))?
+            .request()
+            .map_err(|message| format!("operation {at} of the batch: {message}")),
+        false => Err(format!("operation {at} of the batch must be a JSON object with `query`")),
+    };
+    entries.into_iter().enumerate().map(one).collect()
 }
 
 /// From a GET's parameters; `variables` and `extensions` are JSON texts in them.
@@ -68,6 +107,7 @@ pub fn from_uri(uri: &Uri) -> Result<GraphqlRequest, String> {
         operation_name: one("operationName")?,
         variables: json("variables")?,
         extensions: json("extensions")?,
+        others: 0,
     })
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use huxiang::base::code::ErrorCode;
 use huxiang::base::fault::{Faults, SourceText};
 use huxiang::identify::{Identity, Verifier, mint};
+use huxiang::model::config::cors::Cors;
 use huxiang::model::config::rates::Rates;
 use huxiang::model::config::{ClientCertificates, ForwardedCertificate, GatewayConfig, Pem, TlsConfig};
 use huxiang::serve::{self, Answer, Gateway, GraphqlRequest, Outcome};
@@ -96,6 +97,9 @@ pub struct Options {
     /// The authority of certificates that the listed proxies forward in `client-cert`.
     pub forwarded_ca: Option<String>,
     pub rates: Rates,
+    pub origins: Vec<&'static str>,
+    pub credentials: bool,
+    pub batch_max: usize,
 }
 
 impl Default for Options {
@@ -114,6 +118,9 @@ impl Default for Options {
             client_certificates: ClientCertificates::Optional,
             forwarded_ca: None,
             rates: Rates::default(),
+            origins: Vec::new(),
+            credentials: false,
+            batch_max: 0,
         }
     }
 }
@@ -135,6 +142,12 @@ impl Running {
             config.networks.proxies.clear();
         }
         config.rates = options.rates;
+        config.graphql.batch_max = options.batch_max;
+        config.cors = Cors {
+            origins: options.origins.iter().map(|origin| (*origin).to_owned()).collect(),
+            credentials: options.credentials,
+            max_age_s: 600,
+        };
         config.limits.body_bytes_max = 65_536;
         config.limits.request_timeout_ms = options.request_timeout_ms;
         config.limits.read_timeout_ms = options.read_timeout_ms;

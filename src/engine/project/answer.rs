@@ -52,13 +52,14 @@ pub struct Parts<'a> {
     pub request_id: &'a str,
     /// Ids of the sources that were called.
     pub called: &'a [Arc<str>],
+    /// Of this answer, at most.
+    pub bytes_max: usize,
 }
 
 /// Writes the response.
 pub fn write(parts: &Parts<'_>) -> Response {
-    let bytes_max = parts.snapshot.config.limits.answer_bytes_max;
     let mode = Mode::Caller { asking: parts.asking, variables: parts.variables };
-    let mut writer = Writer::limited(parts.snapshot, mode, bytes_max);
+    let mut writer = Writer::limited(parts.snapshot, mode, parts.bytes_max);
     let mut refusals: Vec<(Vec<Segment>, String)> = Vec::new();
     let data = b"{\"data\":";
     writer.out.extend_from_slice(data);
@@ -93,7 +94,10 @@ pub fn write(parts: &Parts<'_>) -> Response {
     }
     writer.out.push(b'}');
     if writer.is_too_much() {
-        return Response::too_much(format!("the answer would take more than {bytes_max} bytes; ask for less at once"));
+        return Response::too_much(format!(
+            "the answer would take more than {} bytes; ask for less at once",
+            parts.bytes_max
+        ));
     }
     if !whole {
         // A null where the contract allows none goes up as far as it may: here, to the whole (GraphQL 6.4.4).

@@ -23,6 +23,8 @@ pub struct ConfigFile {
     #[serde(default)]
     pub rates: super::rates::RatesEntry,
     #[serde(default)]
+    pub cors: super::cors::CorsEntry,
+    #[serde(default)]
     pub graphql: GraphqlEntry,
     #[serde(default)]
     pub principal: PrincipalEntry,
@@ -78,11 +80,18 @@ pub struct GraphqlEntry {
     pub graphiql: bool,
     pub trusted_documents: Option<Spanned<String>>,
     pub introspection: super::Introspection,
+    pub batch_max: Option<Spanned<u32>>,
 }
 
 impl Default for GraphqlEntry {
     fn default() -> Self {
-        Self { get_queries: false, graphiql: false, trusted_documents: None, introspection: super::Introspection::On }
+        Self {
+            get_queries: false,
+            graphiql: false,
+            trusted_documents: None,
+            introspection: super::Introspection::On,
+            batch_max: None,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde_saphyr::Spanned;
 
 use super::admin::AdminConfig;
+use super::cors::Cors;
 use super::rates::Rates;
 use super::watch::{AccessLogConfig, AlertsConfig};
 use super::{
@@ -91,6 +92,7 @@ impl Reader<'_> {
             graphiql: file.graphql.graphiql,
             trusted_documents: file.graphql.trusted_documents.as_ref().map(|at| self.path(at)),
             introspection: file.graphql.introspection,
+            batch_max: file.graphql.batch_max.as_ref().map_or(0, |at| self.batch_max(at)),
         };
         let audit = self.audit(&file.audit, &claims);
         let approvals = file.approvals.store.as_ref().map(|at| self.path(at));
@@ -105,6 +107,7 @@ impl Reader<'_> {
             networks: Networks { named, proxies },
             limits: file.limits,
             rates,
+            cors: Cors::read(&file.cors, self.text, self.faults),
             graphql,
             claims,
             purposes: file.purposes,
@@ -239,6 +242,16 @@ impl Reader<'_> {
             }
         }
         out
+    }
+
+    /// Above this a batch is no convenience any more.
+    fn batch_max(&mut self, at: &Spanned<u32>) -> usize {
+        const BATCH_MAX: u32 = 100;
+        if at.value > BATCH_MAX {
+            let hint = format!("at most {BATCH_MAX}: the operations of a batch share the limits of one request");
+            self.faults.add(self.text, yaml::span(at), "this is too large a batch", hint);
+        }
+        usize::try_from(at.value).unwrap_or(0)
     }
 
     fn limits(&mut self, limits: &Limits) {

@@ -1,0 +1,168 @@
+//! The one door: who asks is known, and has asked no more than allowed, before anything is read of the request itself.
+//!
+//! Every handler that answers goes through [`admit`]; `tests/tidy.rs` holds them to it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+
+use super::negotiate::is_json;
+use super::{App, Peer, certificate};
+use crate::base::code::ErrorCode;
+use crate::engine::error::RequestError;
+use crate::identify::rate::Busy;
+use crate::identify::{AuthError, ClientCertificate, Identity, Principal, caller_address};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+
+/// A request refused before the engine saw it.
+pub(super) struct Refusal {
+    pub status: StatusCode,
+    pub error: Box<RequestError>,
+    /// A header the status asks for.
+    pub header: Option<(HeaderName, String)>,
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::with_code(status, ErrorCode::BadRequest, message)
+    }
+
+    pub fn with_code(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { status, error: Box::new(RequestError::new(code, message.into())), header: None }
+    }
+
+    pub fn with(self, header: HeaderName, value: impl Into<String>) -> Self {
+        Self { header: Some((header, value.into())), ..self }
+    }
+}
+
+impl From<Busy> for Refusal {
+    fn from(busy: Busy) -> Self {
+        let error = Box::new(RequestError::rate_limited("requests", busy.retry_after_s));
+        Self { status: StatusCode::TOO_MANY_REQUESTS, error, header: None }
+            .with(header::RETRY_AFTER, busy.retry_after_s.to_string())
+    }
+}
+
+/// Checks headers, address, certificate and token, and counts the request: whose it is, what it declares apart.
+pub(super) async fn admit<G>(app: &App<G>, parts: &Parts, is_get: bool) -> Result<Identity, Refusal> {
+    check_headers(parts, is_get, app.limits.body_bytes_max)?;
+    let address = address(app, parts)?;
+    let certificate = certificate::of_caller(app, parts, address).map_err(|error| rejected(app, address, &error))?;
+    let principal = principal(app, address, &parts.headers, certificate.as_deref()).await?;
+    let networks = app.networks.of(address);
+    let identity = Identity { principal, networks, certificate, ..Identity::at(address) };
+    app.requests.take(&identity, 1)?;
+    Ok(identity)
+}
+
+/// What the headers alone decide. A browser cannot send either kind of request across sites without asking first:
+/// a JSON body needs a preflight, and a GET must carry something that no link, image or form can.
+fn check_headers(parts: &Parts, is_get: bool, body_bytes_max: usize) -> Result<(), Refusal> {
+    let headers = &parts.headers;
+    if is_get {
+        // `Accept` is none of them: a page may set it without asking.
+        if headers.contains_key(header::AUTHORIZATION) || headers.contains_key(REQUESTED_WITH) || is_json(headers) {
+            return Ok(());
+        }
+        let hint = "a GET needs an Authorization or X-Requested-With header, or `Content-Type: application/json`";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, hint));
+    }
+    if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+        let hint = "send the body as it is: compressed ones are not taken";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, hint).with(header::ACCEPT_ENCODING, "identity"));
+    }
+    if !is_json(headers) {
+        let hint = "send the request as application/json in UTF-8";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, hint));
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > body_bytes_max)) {
+        return Err(too_large(body_bytes_max));
+    }
+    Ok(())
+}
+
+fn too_large(body_bytes_max: usize) -> Refusal {
+    let message = format!("the body is larger than {body_bytes_max} bytes");
+    Refusal::with_code(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::LimitExceeded, message)
+        .with(header::CONNECTION, "close")
+}
+
+pub(super) fn bad(message: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, message)
+}
+
+fn address<G>(app: &App<G>, parts: &Parts) -> Result<IpAddr, Refusal> {
+    // Without a known peer nothing is believed: 0.0.0.0 is in no network.
+    let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
+    let forwarded: Vec<&[u8]> = parts.headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    caller_address(peer, forwarded.into_iter(), &app.networks).map_err(|error| bad(error.to_string()))
+}
+
+/// Who the token speaks for. Once the address has no requests left, only tokens checked before are looked at, so that
+/// nobody can have signatures checked for ever.
+async fn principal<G>(
+    app: &App<G>,
+    address: IpAddr,
+    headers: &HeaderMap,
+    certificate: Option<&ClientCertificate>,
+) -> Result<Option<Principal>, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (first, second) = (values.next(), values.next());
+    if first.is_some_and(|header| !app.verifier.knows(header.as_bytes())) {
+        app.requests.is_spent(address)?;
+    }
+    let checked = match second {
+        Some(_) => Err(AuthError::NotBearer),
+        None => app.verifier.authenticate(first.map(HeaderValue::as_bytes), certificate).await,
+    };
+    checked.map_err(|error| rejected(app, address, &error))
+}
+
+/// What is shown is not accepted: it counts against the address, as a request that shows nothing does.
+fn rejected<G>(app: &App<G>, address: IpAddr, error: &impl std::fmt::Display) -> Refusal {
+    if let Err(busy) = app.requests.take_rejected(address) {
+        return busy.into();
+    }
+    let message = error.to_string();
+    let challenge =
+        format!("Bearer realm=\"huxiang\", error=\"invalid_token\", error_description=\"{}\"", plain(&message));
+    Refusal::with_code(StatusCode::UNAUTHORIZED, ErrorCode::Unauthenticated, message)
+        .with(header::WWW_AUTHENTICATE, challenge)
+}
+
+/// Without the characters that a quoted string may not hold.
+fn plain(message: &str) -> String {
+    message.chars().filter(|c| (' '..='~').contains(c) && *c != '"' && *c != '\\').collect()
+}
+
+pub(super) async fn read<G>(app: &App<G>, body: Body) -> Result<Bytes, Refusal> {
+    let max = app.limits.body_bytes_max;
+    let reading = async {
+        let mut out = BytesMut::new();
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| bad("the body broke off"))?;
+            if out.len() + chunk.len() > max {
+                return Err(too_large(max));
+            }
+            out.extend_from_slice(&chunk);
+        }
+        Ok(out.freeze())
+    };
+    match tokio::time::timeout(Duration::from_millis(app.limits.read_timeout_ms), reading).await {
+        Ok(result) => result,
+        Err(_) => {
+            let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body came too slowly");
+            Err(refusal.with(header::CONNECTION, "close"))
+        }
+    }
+}
