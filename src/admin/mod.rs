@@ -3,9 +3,13 @@
 //! It stands behind the same door as the contract: same tokens, networks and limits. Each field says which part may ask
 //! it; nobody else may. What is asked is audited before it is answered, as every request is.
 
+mod alerts;
+mod inputs;
 mod operate;
+mod records;
 mod schema;
 mod session;
+mod statistics;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +21,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, Gateway, GraphqlRequest, Outcome};
-use crate::audit::{self, AuditRecord};
+use crate::audit::{self, AuditRecord, Kind};
 use crate::base::code::ErrorCode;
 use crate::base::nesting::{self, TooMuch};
 use crate::engine::error::RequestError;
@@ -42,6 +46,7 @@ pub async fn answer(gateway: Gateway, identity: Identity, request: GraphqlReques
             let message = "the gateway failed; tell the operator the request id".to_owned();
             let refused = Answer::refused(&RequestError::new(ErrorCode::Internal, message), &id);
             let mut record = AuditRecord::new(&id, &who);
+            record.kind = Kind::Admin;
             record.outcome = audit::Outcome::Rejected;
             record.errors.insert(ErrorCode::Internal);
             behind.audited(record, refused, &id).await
@@ -52,6 +57,7 @@ pub async fn answer(gateway: Gateway, identity: Identity, request: GraphqlReques
 async fn answer_to_end(gateway: Gateway, identity: Identity, request: GraphqlRequest, request_id: String) -> Answer {
     let began = Instant::now();
     let mut record = AuditRecord::new(&request_id, &identity);
+    record.kind = Kind::Admin;
     record.document = request.query.as_deref().map(|text| gateway.subjects().document(text));
     record.operation = request.operation_name.as_deref().map(|name| name.chars().take(NAME_CHARS_MAX).collect());
     let session = Arc::new(Session::new(gateway.clone(), identity, request_id.clone()));
@@ -68,6 +74,9 @@ async fn answer_to_end(gateway: Gateway, identity: Identity, request: GraphqlReq
         }
     };
     record.access = session.asked();
+    for (name, value) in session.details() {
+        record = record.with(&name, value);
+    }
     record.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     gateway.audited(record, answer, &request_id).await
 }

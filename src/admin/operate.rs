@@ -17,6 +17,10 @@ struct Health {
     ready: bool,
     /// The last audit record could be written; without it nothing is answered.
     audit_writable: bool,
+    /// Alerts on unusual reading since the start; who and what is the security officer's to see.
+    alerts_raised: u64,
+    /// Alerts that wait to be acknowledged.
+    alerts_open: usize,
 }
 
 /// A department's system, as its binding declares it.
@@ -60,7 +64,12 @@ impl OperatorQuery {
     #[graphql(guard = "Only(&[Part::Operator])", visible = "operator")]
     async fn health(&self, context: &Context<'_>) -> Result<Health> {
         let gateway = &session(context)?.gateway;
-        Ok(Health { ready: gateway.ready(), audit_writable: gateway.audit().is_healthy() })
+        Ok(Health {
+            ready: gateway.ready(),
+            audit_writable: gateway.audit().is_healthy(),
+            alerts_raised: gateway.watch().raised(),
+            alerts_open: gateway.watch().open(),
+        })
     }
 
     /// The departments' systems.

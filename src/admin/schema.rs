@@ -4,8 +4,11 @@ use std::sync::LazyLock;
 
 use async_graphql::{EmptySubscription, MergedObject, Object, Schema};
 
+use super::alerts::{AlertMutation, AlertQuery};
 use super::operate::OperatorQuery;
+use super::records::RecordQuery;
 use super::session::session;
+use super::statistics::StatisticsQuery;
 use crate::model::config::admin::Part;
 
 const DEPTH_MAX: usize = 12;
@@ -15,14 +18,19 @@ const FIELDS_MAX: usize = 400;
 /// Questions.
 #[derive(MergedObject, Default)]
 #[graphql(name = "Query")]
-pub struct Query(Caller, OperatorQuery);
+pub struct Query(Caller, OperatorQuery, AlertQuery, StatisticsQuery, RecordQuery);
 
-pub type AdminSchema = Schema<Query, async_graphql::EmptyMutation, EmptySubscription>;
+/// Changes.
+#[derive(MergedObject, Default)]
+#[graphql(name = "Mutation")]
+pub struct Mutation(AlertMutation);
+
+pub type AdminSchema = Schema<Query, Mutation, EmptySubscription>;
 
 /// Made once; a request brings its session with it.
 pub fn schema() -> &'static AdminSchema {
     static SCHEMA: LazyLock<AdminSchema> = LazyLock::new(|| {
-        Schema::build(Query::default(), async_graphql::EmptyMutation, EmptySubscription)
+        Schema::build(Query::default(), Mutation::default(), EmptySubscription)
             .limit_depth(DEPTH_MAX)
             .limit_complexity(FIELDS_MAX)
             .limit_recursive_depth(DEPTH_MAX * 2)

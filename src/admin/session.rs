@@ -1,6 +1,6 @@
 //! Who asks the admin API, and what their part lets them ask.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::{Context, Error, ErrorExtensions, Guard, Result};
@@ -29,6 +29,7 @@ pub struct Session {
     holds_two: bool,
     allowed: Mutex<BTreeSet<String>>,
     refused: Mutex<BTreeSet<String>>,
+    details: Mutex<BTreeMap<String, String>>,
 }
 
 impl Session {
@@ -57,6 +58,7 @@ impl Session {
             holds_two,
             allowed: Mutex::default(),
             refused: Mutex::default(),
+            details: Mutex::default(),
         }
     }
 
@@ -79,6 +81,16 @@ impl Session {
             return Vec::new();
         }
         vec![Access { entity: ENTITY.to_owned(), read, refused, ..Access::default() }]
+    }
+
+    /// Notes for the audit what a field was asked about: a name or a keyed digest, never an id.
+    pub fn detail(&self, name: &str, value: &str) {
+        let mut details = self.details.lock().unwrap_or_else(PoisonError::into_inner);
+        details.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub fn details(&self) -> BTreeMap<String, String> {
+        std::mem::take(&mut *self.details.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes a field for the audit and says whether one of the parts may ask it.
@@ -130,4 +142,16 @@ pub fn sees(context: &Context<'_>, parts: &[Part]) -> bool {
 /// The same for one part each.
 pub fn operator(context: &Context<'_>) -> bool {
     sees(context, &[Part::Operator])
+}
+
+pub fn security_officer(context: &Context<'_>) -> bool {
+    sees(context, &[Part::SecurityOfficer])
+}
+
+pub fn auditor(context: &Context<'_>) -> bool {
+    sees(context, &[Part::Auditor])
+}
+
+pub fn supervisor_or_auditor(context: &Context<'_>) -> bool {
+    sees(context, &[Part::Supervisor, Part::Auditor])
 }

@@ -6,6 +6,7 @@
 mod alerts;
 mod follow;
 mod look;
+pub mod statistics;
 mod unusual;
 
 pub use alerts::{Acknowledgement, Alert};
