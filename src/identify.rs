@@ -3,11 +3,13 @@
 //! A request without a token is a visitor (role `public` alone); a request with a token that is not accepted is
 //! refused, never served as a visitor's.
 
+mod binding;
 mod certificate;
 mod keys;
 mod mint;
 mod network;
 pub mod rate;
+mod revocation;
 mod token;
 
 use std::net::IpAddr;
@@ -18,7 +20,8 @@ use serde_json::{Map, Value};
 pub use certificate::{CertificateError, ForwardedCertificates, client_verifier, from_der as certificate_from_der};
 pub use mint::{MintError, mint};
 pub use network::{ForwardedError, caller_address};
-pub use token::{AuthError, Verifier};
+pub use revocation::{Revocation, RevocationError, Revocations, RevokedKind};
+pub use token::{AuthError, RevocationOrder, Revoked, Verifier};
 
 pub use crate::model::access::ClientCertificate;
 

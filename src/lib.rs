@@ -13,6 +13,7 @@ pub mod answer;
 pub mod audit;
 pub mod base;
 pub mod cli;
+pub mod egress;
 pub mod engine;
 pub mod identify;
 pub mod model;

@@ -15,6 +15,7 @@ use huxiang::base::pointer::Pointer;
 use huxiang::model::binding::compile::{self, Against};
 use huxiang::model::binding::conversion::codes::CodeTables;
 use huxiang::model::binding::{Bindings, Endpoint};
+use huxiang::model::config::egress::EgressConfig;
 use huxiang::model::contract::{self, Contract, SlotId};
 use huxiang::source::{CallContext, Connector, Fetch, Fetched, Shared, SourceError};
 use serde_json::Value;
@@ -32,7 +33,9 @@ fn load(running: &Running) -> (Contract, Bindings) {
     let derived: Vec<SlotId> =
         contract.slots.iter().filter(|slot| slot.path.as_ref() == "risk.warning").map(|slot| slot.id).collect();
     let read = |name: &str| variables.get(name).cloned();
-    let against = Against { contract: &contract, codes: &codes, variables: &read, derived: Some(&derived) };
+    let egress = EgressConfig::default();
+    let against =
+        Against { egress: &egress, contract: &contract, codes: &codes, variables: &read, derived: Some(&derived) };
     let bindings = compile::load(&root.join("resolvers"), &against, &mut faults);
     assert!(faults.is_empty(), "{}", faults.render());
     (contract, bindings)

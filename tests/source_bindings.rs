@@ -6,6 +6,7 @@ use huxiang::base::fault::{Faults, SourceText};
 use huxiang::model::binding::connection::Connection;
 use huxiang::model::binding::format::SourceFile;
 use huxiang::model::binding::request::CallTemplate;
+use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{Connector, Shared};
 
 /// A value that fits where the variable stands.
@@ -29,7 +30,7 @@ fn every_request_of_the_bindings_compiles() {
         let text = SourceText::new(&path, std::fs::read_to_string(&path).unwrap());
         let file: SourceFile = serde_saphyr::from_str(&text.text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let shared = Shared::default();
-        for connection in Connection::compile(&file, &text, &variable, &mut faults) {
+        for connection in Connection::compile(&file, &text, &variable, &EgressConfig::default(), &mut faults) {
             let name = connection.name();
             Connector::new(connection, &shared).unwrap_or_else(|error| panic!("{name}: {error}"));
         }

@@ -12,6 +12,7 @@ use huxiang::base::pointer::Pointer;
 use huxiang::model::binding::connection::Connection;
 use huxiang::model::binding::format::{Endpoint, Field, Named, SourceFile};
 use huxiang::model::binding::request::CallTemplate;
+use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{CallContext, Caller, Connector, Fetch, PageAt, Shared};
 use tokio::time::Instant;
 
@@ -70,7 +71,8 @@ async fn every_endpoint_of_the_bindings_answers() {
         let file: SourceFile = serde_saphyr::from_str(&text.text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let mut faults = Faults::default();
         let variable = |name: &str| variables.get(name).cloned();
-        let connection = Connection::compile(&file, &text, &variable, &mut faults).into_iter().next();
+        let connection =
+            Connection::compile(&file, &text, &variable, &EgressConfig::default(), &mut faults).into_iter().next();
         assert!(faults.is_empty(), "{}", faults.render());
         let connector = Connector::new(connection.unwrap(), &shared).unwrap();
         for (name, endpoint) in &file.endpoints {
@@ -130,7 +132,8 @@ async fn a_listing_is_paged_to_its_end() {
     let file: SourceFile = serde_saphyr::from_str(&text.text).unwrap();
     let (variables, mut faults): (BTreeMap<_, _>, _) = (running.variables(), Faults::default());
     let variable = |name: &str| variables.get(name).cloned();
-    let connection = Connection::compile(&file, &text, &variable, &mut faults).into_iter().next().unwrap();
+    let connection =
+        Connection::compile(&file, &text, &variable, &EgressConfig::default(), &mut faults).into_iter().next().unwrap();
     let connector = Connector::new(connection, &Shared::default()).unwrap();
     let ask = &file.queries["households"].value.ask;
     let template =

@@ -9,14 +9,14 @@ mod introspect;
 mod record;
 mod request;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::audit::{self, AuditRecord, AuditStore, SubjectKey};
+use crate::audit::{self, AuditRecord, AuditStore, RevokeError, SubjectKey};
 use crate::base::clock::Clock;
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::{Asking, active_grants, authorize};
@@ -29,8 +29,8 @@ use crate::engine::periods::periods;
 use crate::engine::plan::cost::Assumed;
 use crate::engine::plan::{self, Plan};
 use crate::engine::project::answer::{self as projection, Response};
-use crate::identify::Identity;
 use crate::identify::rate::Meter;
+use crate::identify::{Identity, Revocation, RevocationError, RevocationOrder, Revocations, Verifier};
 use crate::model::access::{Presented, Rights};
 use crate::model::config::GatewayConfig;
 use crate::model::snapshot::Snapshot;
@@ -59,6 +59,8 @@ struct Inner {
     clock: Clock,
     /// Calls to departments within a minute, by who pays for them.
     calls: Meter,
+    /// What checks tokens in front of this gateway, where it is served.
+    verifier: OnceLock<Arc<Verifier>>,
 }
 
 /// Why the gateway cannot start.
@@ -109,7 +111,7 @@ impl Gateway {
         let watch = Watch::start(snapshot.config.alerts.clone(), audit.clone());
         let subjects = SubjectKey::new(Arc::clone(&snapshot.config.audit.key));
         let cursors = CursorSeal::new(&snapshot.config.audit.key);
-        let shared = Shared::with_log(Arc::new(AccessLog::new(&snapshot)));
+        let shared = Shared::new(snapshot.config.egress.clone(), Some(Arc::new(AccessLog::new(&snapshot))));
         let mut connectors: Connectors = Vec::with_capacity(snapshot.bindings.sources.len());
         for source in &snapshot.bindings.sources {
             let connect = |connection: &Arc<crate::model::binding::connection::Connection>| {
@@ -131,9 +133,36 @@ impl Gateway {
                 subjects,
                 cursors,
                 caches: Caches::default(),
+                verifier: OnceLock::new(),
                 clock,
             }),
         })
+    }
+
+    /// The verifier that checks tokens in front of this gateway, so that tokens can be revoked through it. Said once.
+    pub fn served_behind(&self, verifier: Arc<Verifier>) {
+        let _ = self.inner.verifier.set(verifier);
+    }
+
+    /// The list of revoked tokens; an error where there is none to this gateway.
+    pub fn revocations(&self) -> Result<&Revocations, RevocationError> {
+        self.verifier()?.revocations()
+    }
+
+    /// Revokes tokens for `identity`, who may: that has been looked at.
+    pub async fn revoke(
+        &self,
+        identity: &Identity,
+        request_id: &str,
+        order: RevocationOrder,
+    ) -> Result<Revocation, RevokeError> {
+        let verifier = self.verifier().map_err(RevokeError::List)?;
+        audit::revoke(verifier, &self.inner.audit, &self.inner.subjects, identity, request_id, order).await
+    }
+
+    fn verifier(&self) -> Result<&Verifier, RevocationError> {
+        let none = || RevocationError::Store("this gateway checks no tokens".to_owned());
+        self.inner.verifier.get().map(AsRef::as_ref).ok_or_else(none)
     }
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {

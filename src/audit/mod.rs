@@ -8,6 +8,7 @@ mod checkpointer;
 mod key;
 mod reader;
 mod record;
+mod revocation;
 mod segment;
 mod store;
 mod verify;
@@ -17,5 +18,6 @@ pub use checkpoint::{Checkpoint, Kept, PublicKey, Removed, Signer, new_key, read
 pub use key::SubjectKey;
 pub use reader::{Entry, PAGE_MAX, Page, ReadError, Reader, Search};
 pub use record::{Access, AuditRecord, Kind, Outcome, SourceCall, Who, timestamp};
+pub use revocation::{RevokeError, revoke};
 pub use store::{AuditError, AuditStore, Head, Receipt, WeakStore};
 pub use verify::{Fault, Report, Wrong, verify};

@@ -42,6 +42,8 @@ pub enum ErrorCode {
     DeadlineExceeded,
     /// The audit record could not be written, so nothing is answered.
     AuditUnavailable,
+    /// Tokens cannot be checked now (keys or revocations cannot be had), so nobody's counts.
+    AuthenticationUnavailable,
     /// A fault of the gateway itself.
     Internal,
 }
@@ -91,7 +93,8 @@ screaming!(ErrorCode,
     SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceBusy => "SOURCE_BUSY", ValueInvalid => "VALUE_INVALID",
     OutsideTerritory => "OUTSIDE_TERRITORY", InputMissing => "INPUT_MISSING",
     Conflict => "CONFLICT",
-    DeadlineExceeded => "DEADLINE_EXCEEDED", AuditUnavailable => "AUDIT_UNAVAILABLE", Internal => "INTERNAL",
+    DeadlineExceeded => "DEADLINE_EXCEEDED", AuditUnavailable => "AUDIT_UNAVAILABLE",
+    AuthenticationUnavailable => "AUTHENTICATION_UNAVAILABLE", Internal => "INTERNAL",
 );
 
 screaming!(ItemState,

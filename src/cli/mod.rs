@@ -8,8 +8,10 @@ mod check;
 mod demo;
 mod diff;
 mod documents;
+mod holder;
 mod load;
 mod plan;
+mod revoke;
 mod schema;
 mod serve;
 mod text;
@@ -43,7 +45,7 @@ enum Command {
     Access(access::AccessArgs),
     /// Check trusted documents, and put them into their folder
     Documents(documents::DocumentsArgs),
-    /// Make a token of the demo issuer
+    /// Make a token of the demo issuer; revoke tokens, and list what was revoked
     Token(token::TokenArgs),
     /// Print the published contract, or what a change of it breaks
     Schema(schema::SchemaArgs),

@@ -64,13 +64,15 @@ pub struct Ready {
 impl Ready {
     pub async fn new(snapshot: Snapshot) -> Result<Self, Stop> {
         let config = snapshot.config.clone();
-        let verifier = Arc::new(Verifier::load(&config).map_err(|error| Stop::failed(format!("error: {error}")))?);
+        let verifier =
+            Arc::new(Verifier::open(&config).await.map_err(|error| Stop::failed(format!("error: {error}")))?);
         for fault in verifier.refresh().await {
             // The issuer may come back: tokens of the others are good meanwhile.
             tracing::warn!(%fault, "an issuer's keys cannot be fetched");
         }
         tokio::spawn(Arc::clone(&verifier).keep_fresh());
         let gateway = Gateway::start(snapshot).await.map_err(|error| Stop::failed(format!("error: {error}")))?;
+        gateway.served_behind(Arc::clone(&verifier));
         let failed = |error: serve::ServeError| Stop::failed(format!("error: {error}"));
         let tls = config.tls.as_ref().map(serve::acceptor).transpose().map_err(failed)?;
         let app = serve::app(&config, verifier, Arc::new(gateway.clone())).map_err(failed)?;

@@ -3,26 +3,29 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::load::{self, Environment};
 use super::schema::unknown_role;
-use super::{Done, RootArgs, Stop, text};
+use super::{Done, RootArgs, Stop, revoke, text};
 use crate::base::fault::{Faults, did_you_mean};
 use crate::identify::{MintError, mint};
 use crate::model::config::{ClaimType, GatewayConfig};
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct TokenArgs {
+    #[command(subcommand)]
+    command: Option<TokenCommand>,
     #[command(flatten)]
     root: RootArgs,
     /// A role of config/roles.yaml; may be given more than once
     #[arg(long, required = true, value_name = "ROLE")]
     role: Vec<String>,
     /// Who it is
-    #[arg(long)]
-    sub: String,
+    #[arg(long, required = true)]
+    sub: Option<String>,
     /// A claim that config/gateway.yaml declares; lists are separated by commas
     #[arg(long, value_name = "NAME=VALUE")]
     claim: Vec<String>,
@@ -34,7 +37,23 @@ pub struct TokenArgs {
     issuer: Option<String>,
 }
 
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Revoke tokens: with a security officer's token, on record, in force within a second
+    Revoke(revoke::RevokeArgs),
+    /// List what was revoked
+    Revoked(revoke::RevokedArgs),
+}
+
 pub fn run(args: &TokenArgs) -> Done {
+    match &args.command {
+        Some(TokenCommand::Revoke(args)) => revoke::revoke(args),
+        Some(TokenCommand::Revoked(args)) => revoke::list(args),
+        None => make(args),
+    }
+}
+
+fn make(args: &TokenArgs) -> Done {
     let snapshot = load::to_look_at(&args.root)?;
     for role in &args.role {
         snapshot.access.role(role).ok_or_else(|| unknown_role(&snapshot, role))?;
@@ -53,7 +72,7 @@ pub fn run(args: &TokenArgs) -> Done {
     })?;
     let claims = claims(&args.claim, &config.claims)?;
     let valid = Duration::from_secs(args.minutes * 60);
-    let token = mint(issuer, &args.sub, &args.role, &claims, valid).map_err(|error| {
+    let token = mint(issuer, args.sub.as_deref().unwrap_or_default(), &args.role, &claims, valid).map_err(|error| {
         let missing = environment.missing();
         match error {
             MintError::Key(_) if !missing.is_empty() => Stop::refused(format!(

@@ -3,96 +3,172 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use http::{Method, StatusCode};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use reqwest::Url;
+use sha2::{Digest, Sha256};
 
-use crate::model::config::{Issuer, JwksFrom, Pem, TokenAlgorithm};
+use crate::egress::{Client, Http};
+use crate::model::binding::connection::TlsFiles;
+use crate::model::binding::connection::sign::Secret;
+use crate::model::config::egress::EgressConfig;
+use crate::model::config::{Issuer, JwksFrom, JwksLimits, Pem, TokenAlgorithm};
 
 /// Bytes of one JWKS document.
-const JWKS_BYTES_MAX: usize = 1 << 20;
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Keys are fetched again for an unknown `kid` at most this often.
-const FETCH_PAUSE: Duration = Duration::from_secs(30);
+const JWKS_BYTES_MAX: usize = 256 << 10;
+/// Usable keys of one JWKS document.
+const JWKS_KEYS_MAX: usize = 64;
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of a key's id, in a token as in a set.
+pub const KEY_ID_BYTES_MAX: usize = 256;
 
 /// One public key and the only algorithm it is used with.
 pub struct Key {
     pub id: Option<String>,
     pub algorithm: TokenAlgorithm,
     pub key: DecodingKey,
+    /// SHA-256 of what was read: the same key after it was fetched again is the same key.
+    pub print: [u8; 32],
 }
+
+/// The keys cannot be had now: those fetched before are too old to count.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stale;
 
 /// An issuer's keys; those from a URL change while running.
 pub struct KeyRing {
     fixed: Vec<Arc<Key>>,
-    fetched: RwLock<Vec<Arc<Key>>>,
-    url: Option<String>,
-    last_fetch: tokio::sync::Mutex<Option<Instant>>,
+    remote: Option<Remote>,
+}
+
+struct Remote {
+    url: Url,
+    client: Client,
+    limits: JwksLimits,
+    fetched: RwLock<Fetched>,
+    /// When it was last tried. Held while a fetch is under way: there is never more than one.
+    tried: tokio::sync::Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Fetched {
+    keys: Vec<Arc<Key>>,
+    at: Option<Instant>,
 }
 
 impl KeyRing {
     /// Reads the issuer's files. The error says which key is not usable and why.
-    pub fn load(issuer: &Issuer) -> Result<Self, String> {
+    pub fn load(issuer: &Issuer, egress: &Arc<EgressConfig>) -> Result<Self, String> {
         let mut fixed = Vec::new();
         for pem in &issuer.keys {
             fixed.push(Arc::new(from_pem(pem, &issuer.algorithms)?));
         }
-        let mut url = None;
+        let mut remote = None;
         match &issuer.jwks {
             Some(JwksFrom::File(path)) => {
                 let text = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
                 fixed.extend(parse_jwks(&text).map_err(|e| format!("{}: {e}", path.display()))?);
             }
-            Some(JwksFrom::Url(at)) => url = Some(at.clone()),
+            Some(JwksFrom::Url(at)) => {
+                remote = Some(Remote {
+                    url: Url::parse(at).map_err(|e| format!("{at}: {e}"))?,
+                    client: http(issuer, egress)?.to([at.as_str()])?,
+                    limits: issuer.jwks_limits,
+                    fetched: RwLock::default(),
+                    tried: tokio::sync::Mutex::default(),
+                });
+            }
             None => {}
         }
-        Ok(Self { fixed, fetched: RwLock::default(), url, last_fetch: tokio::sync::Mutex::default() })
+        Ok(Self { fixed, remote })
     }
 
-    /// Keys that a token with this algorithm and key id may be signed by. A key id that is known names the only
-    /// candidate; keys without an id (PEM) are candidates for every token.
-    pub fn candidates(&self, algorithm: TokenAlgorithm, id: Option<&str>) -> Vec<Arc<Key>> {
-        let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
-        let usable: Vec<_> =
-            self.fixed.iter().chain(fetched.iter()).filter(|key| key.algorithm == algorithm).cloned().collect();
-        let Some(id) = id else { return usable };
-        let named: Vec<_> = usable.iter().filter(|key| key.id.as_deref() == Some(id)).cloned().collect();
-        if named.is_empty() { usable.into_iter().filter(|key| key.id.is_none()).collect() } else { named }
+    /// Keys that a token with this algorithm and key id may be signed by: those with its id; without one, all of the
+    /// algorithm. Keys that have no id themselves (PEM) are candidates for every token.
+    pub fn candidates(&self, algorithm: TokenAlgorithm, id: Option<&str>) -> Result<Vec<Arc<Key>>, Stale> {
+        let fetched = match &self.remote {
+            Some(remote) => remote.in_force(),
+            None => Ok(Vec::new()),
+        };
+        let stale = fetched.is_err();
+        let mut found: Vec<Arc<Key>> = self.fixed.iter().cloned().chain(fetched.unwrap_or_default()).collect();
+        found.retain(|key| key.algorithm == algorithm);
+        if let Some(id) = id {
+            let named = found.iter().any(|key| key.id.as_deref() == Some(id));
+            found.retain(|key| if named { key.id.as_deref() == Some(id) } else { key.id.is_none() });
+        }
+        if found.is_empty() && stale { Err(Stale) } else { Ok(found) }
     }
 
-    /// Whether an unknown key may be had by fetching again.
-    pub fn is_fetched(&self) -> bool {
-        self.url.is_some()
+    /// Whether a key is one of these now: it was not taken away, and what was fetched is not too old.
+    pub fn holds(&self, print: &[u8; 32]) -> bool {
+        let remote = || self.remote.as_ref().and_then(|remote| remote.in_force().ok()).unwrap_or_default();
+        self.fixed.iter().any(|key| key.print == *print) || remote().iter().any(|key| key.print == *print)
     }
 
-    /// Fetches the keys anew, unless that was done just now (`force`: in any case). `Ok(true)`: they were replaced.
-    pub async fn refresh(&self, force: bool) -> Result<bool, String> {
-        let Some(url) = &self.url else { return Ok(false) };
-        let mut last = self.last_fetch.lock().await;
-        if !force && last.is_some_and(|at| at.elapsed() < FETCH_PAUSE) {
+    /// Whether keys come from a URL, and how often they are fetched.
+    pub fn refreshed_every(&self) -> Option<Duration> {
+        self.remote.as_ref().map(|remote| Duration::from_millis(remote.limits.refresh_ms))
+    }
+
+    /// Fetches the keys anew; for a token whose key is not known (`asked`) not more often than the limits allow. Who
+    /// comes while a fetch is under way waits for that one. `Ok(true)`: they were fetched.
+    pub async fn refresh(&self, asked: bool) -> Result<bool, String> {
+        let Some(remote) = &self.remote else { return Ok(false) };
+        let pause = Duration::from_millis(remote.limits.pause_ms_min);
+        let came = Instant::now();
+        let mut tried = remote.tried.lock().await;
+        if asked && tried.is_some_and(|at| at > came || at.elapsed() < pause) {
             return Ok(false);
         }
-        *last = Some(Instant::now());
-        let body = fetch(url).await.map_err(|e| format!("{url}: {e}"))?;
-        let keys = parse_jwks(&body).map_err(|e| format!("{url}: {e}"))?;
-        *self.fetched.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let fetching = tokio::time::timeout(FETCH_TIMEOUT, remote.fetch());
+        *tried = Some(came);
+        let ended = fetching.await;
+        *tried = Some(Instant::now());
+        let keys = match ended {
+            Ok(fetched) => fetched.map_err(|e| format!("{}: {e}", remote.url))?,
+            Err(_) => return Err(format!("{}: no answer within {} s", remote.url, FETCH_TIMEOUT.as_secs())),
+        };
+        let mut fetched = remote.fetched.write().unwrap_or_else(PoisonError::into_inner);
+        *fetched = Fetched { keys, at: Some(Instant::now()) };
         Ok(true)
     }
 }
 
-async fn fetch(url: &str) -> Result<Vec<u8>, String> {
-    let client = reqwest::Client::builder()
-        .timeout(FETCH_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|e| e.to_string())?;
-    let mut answer = client.get(url).send().await.map_err(|e| e.without_url().to_string())?;
-    if !answer.status().is_success() {
-        return Err(format!("answered {}", answer.status()));
+impl Remote {
+    fn in_force(&self) -> Result<Vec<Arc<Key>>, Stale> {
+        let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
+        let stale_max = Duration::from_millis(self.limits.stale_ms_max);
+        if fetched.at.is_some_and(|at| at.elapsed() <= stale_max) { Ok(fetched.keys.clone()) } else { Err(Stale) }
     }
+
+    async fn fetch(&self) -> Result<Vec<Arc<Key>>, String> {
+        let request = self.client.request(Method::GET, self.url.clone()).map_err(|e| e.to_string())?;
+        let answer = request.send().await.map_err(|e| e.without_url().to_string())?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("answered {}; redirects are not followed", answer.status()));
+        }
+        parse_jwks(&body(answer, JWKS_BYTES_MAX).await?)
+    }
+}
+
+/// Connections to the issuer's own hosts.
+pub(super) fn http(issuer: &Issuer, egress: &Arc<EgressConfig>) -> Result<Http, String> {
+    let mut tls = TlsFiles::default();
+    if let Some(ca) = &issuer.ca {
+        let pem = ca.read().map_err(|e| e.to_string())?;
+        tls.ca = Some(Secret::new(String::from_utf8(pem).map_err(|_| "`ca` is not PEM".to_owned())?));
+    }
+    Http::new(&tls, egress)
+}
+
+/// The body, no more of it than `max`.
+pub(super) async fn body(mut answer: reqwest::Response, max: usize) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|e| e.without_url().to_string())? {
-        if body.len() + chunk.len() > JWKS_BYTES_MAX {
-            return Err(format!("the key set is larger than {JWKS_BYTES_MAX} bytes"));
+        if body.len() + chunk.len() > max {
+            return Err(format!("the answer is larger than {max} bytes"));
         }
         body.extend_from_slice(&chunk);
     }
@@ -113,7 +189,7 @@ fn from_pem(pem: &Pem, algorithms: &[TokenAlgorithm]) -> Result<Key, String> {
             if !algorithms.contains(&algorithm) {
                 return Err(format!("{pem:?} is a key for {algorithm:?}, which the issuer does not list"));
             }
-            return Ok(Key { id: None, algorithm, key });
+            return Ok(Key { id: None, algorithm, key, print: Sha256::digest(&bytes).into() });
         }
     }
     Err(format!("{pem:?} holds no public key for RS256, ES256 or EdDSA"))
@@ -122,8 +198,12 @@ fn from_pem(pem: &Pem, algorithms: &[TokenAlgorithm]) -> Result<Key, String> {
 /// Keys of other types or uses are passed over, as RFC 7517 asks; a set without a usable key is an error.
 fn parse_jwks(text: &[u8]) -> Result<Vec<Arc<Key>>, String> {
     let set: JwkSet = serde_json::from_slice(text).map_err(|e| format!("not a JWKS: {e}"))?;
-    let keys: Vec<_> = set.keys.iter().filter_map(from_jwk).map(Arc::new).collect();
-    if keys.is_empty() { Err("the set holds no key for RS256, ES256 or EdDSA".to_owned()) } else { Ok(keys) }
+    let keys: Vec<_> = set.keys.iter().filter_map(from_jwk).take(JWKS_KEYS_MAX + 1).map(Arc::new).collect();
+    match keys.len() {
+        0 => Err("the set holds no key for RS256, ES256 or EdDSA".to_owned()),
+        1..=JWKS_KEYS_MAX => Ok(keys),
+        _ => Err(format!("the set holds more than {JWKS_KEYS_MAX} keys")),
+    }
 }
 
 fn from_jwk(jwk: &Jwk) -> Option<Key> {
@@ -140,7 +220,12 @@ fn from_jwk(jwk: &Jwk) -> Option<Key> {
         return None;
     }
     let key = DecodingKey::from_jwk(jwk).ok()?;
-    Some(Key { id: jwk.common.key_id.clone(), algorithm, key })
+    let id = jwk.common.key_id.clone();
+    if id.as_ref().is_some_and(|id| id.len() > KEY_ID_BYTES_MAX) {
+        return None;
+    }
+    let print = Sha256::digest(serde_json::to_vec(jwk).ok()?).into();
+    Some(Key { id, algorithm, key, print })
 }
 
 /// As in a token's header.

@@ -8,7 +8,9 @@ use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
 use super::Principal;
-use super::keys::{KeyRing, accepted};
+use super::binding::Binding;
+use super::keys::{KEY_ID_BYTES_MAX, Key, KeyRing, Stale, accepted};
+use super::revocation::{Facts, Revocation, RevocationError, Revocations, RevokedKind};
 use crate::model::access::ClientCertificate;
 use crate::model::config::{ClaimType, GatewayConfig, Issuer, TokenAlgorithm};
 
@@ -16,11 +18,14 @@ use crate::model::config::{ClaimType, GatewayConfig, Issuer, TokenAlgorithm};
 const TOKEN_BYTES_MAX: usize = 8 << 10;
 /// Checked tokens kept, so at most 32 MiB.
 const CACHE_TOKENS_MAX: u64 = 4_096;
-/// A checked token is checked anew after this long in any case, so that a withdrawn key stops counting.
-const CACHE_TIME: Duration = Duration::from_secs(300);
+/// A checked token that nobody shows for so long is forgotten.
+const CACHE_IDLE: Duration = Duration::from_secs(600);
 /// How far clocks may be apart.
 const LEEWAY_SECONDS: u64 = 30;
-const REFRESH_EVERY: Duration = Duration::from_secs(300);
+/// After keys could not be fetched.
+const RETRY_EVERY: Duration = Duration::from_secs(15);
+/// Bytes of a token's `jti`.
+const TOKEN_ID_BYTES_MAX: usize = 256;
 const ROLES_MAX: usize = 64;
 
 /// Why a token is not accepted. The text is for the caller and names nothing the token does not hold.
@@ -38,6 +43,12 @@ pub enum AuthError {
     Audience,
     /// The token is bound to a key or certificate that this connection has not shown.
     Binding,
+    /// The token, its principal's tokens, or the key that signed it were revoked.
+    Revoked,
+    /// It is valid for longer than its issuer's tokens may be.
+    TooLong,
+    /// Keys or revocations cannot be had now, so nobody's token counts.
+    Unavailable,
     /// A claim is missing or not of its declared type.
     Claim(String),
 }
@@ -55,6 +66,9 @@ impl std::fmt::Display for AuthError {
             Self::NotYetValid => "the token is not valid yet",
             Self::Audience => "the token is for another audience",
             Self::Binding => "the token is bound to a client certificate that this connection does not have",
+            Self::Revoked => "the token was revoked; get a new one",
+            Self::TooLong => "the token is valid for longer than is accepted from its issuer",
+            Self::Unavailable => "tokens cannot be checked now; try again later",
             Self::Claim(name) => return write!(f, "the token's claim `{name}` is missing or of the wrong type"),
         })
     }
@@ -62,44 +76,101 @@ impl std::fmt::Display for AuthError {
 
 impl std::error::Error for AuthError {}
 
-/// What a token's `cnf` asks of the connection (RFC 7800, RFC 8705).
-enum Binding {
-    None,
-    /// SHA-256 of the client certificate, base64url.
-    Certificate(String),
-}
-
-impl Binding {
-    /// A way of confirmation that is not known here could not be checked, so the token is refused.
-    fn of(token: &Map<String, Value>) -> Result<Self, AuthError> {
-        match token.get("cnf") {
-            None => Ok(Self::None),
-            Some(Value::Object(cnf)) if cnf.len() == 1 => match cnf.get("x5t#S256") {
-                Some(Value::String(thumbprint)) => Ok(Self::Certificate(thumbprint.clone())),
-                _ => Err(AuthError::Binding),
-            },
-            Some(_) => Err(AuthError::Binding),
-        }
-    }
-
-    fn holds(&self, shown: Option<&ClientCertificate>) -> bool {
-        match self {
-            Self::None => true,
-            Self::Certificate(thumbprint) => shown.is_some_and(|shown| shown.thumbprint == *thumbprint),
-        }
-    }
-}
-
 struct KnownIssuer {
     config: Issuer,
     keys: KeyRing,
 }
 
+/// Why no key fits.
+struct Failed {
+    error: AuthError,
+    /// A key that was not fetched yet might.
+    new_key: bool,
+}
+
+impl KnownIssuer {
+    fn verify(
+        &self,
+        token: &str,
+        algorithm: TokenAlgorithm,
+        id: Option<&str>,
+    ) -> Result<(Map<String, Value>, Arc<Key>), Failed> {
+        let remote = self.keys.refreshed_every().is_some();
+        let candidates = self.keys.candidates(algorithm, id);
+        let candidates = candidates.map_err(|Stale| Failed { error: AuthError::Unavailable, new_key: true })?;
+        let known = id.is_some_and(|id| candidates.iter().any(|key| key.id.as_deref() == Some(id)));
+        let rules = validation(algorithm, &self.config);
+        let mut error = AuthError::Key;
+        for candidate in candidates {
+            match decode::<Map<String, Value>>(token, &candidate.key, &rules) {
+                Ok(data) => return Ok((data.claims, candidate)),
+                Err(failed) => error = explain(&failed),
+            }
+            // The signature fits, so no other key's will.
+            if error != AuthError::Signature {
+                return Err(Failed { error, new_key: false });
+            }
+        }
+        Err(Failed { error, new_key: remote && !known })
+    }
+
+    async fn keep_fresh(&self) {
+        let Some(every) = self.keys.refreshed_every() else { return };
+        let mut wait = every;
+        loop {
+            tokio::time::sleep(wait).await;
+            wait = match self.keys.refresh(false).await {
+                Ok(_) => every,
+                Err(fault) => {
+                    let issuer = self.config.issuer.as_str();
+                    tracing::warn!(issuer, fault, "token keys could not be fetched; those fetched before stay a while");
+                    every.min(RETRY_EVERY)
+                }
+            };
+        }
+    }
+}
+
+/// What is kept of a token whose signature and claims are good.
 struct Checked {
     principal: Principal,
     binding: Binding,
-    /// Seconds since 1970.
+    token_id: Option<String>,
+    /// Seconds since 1970, as `expires`.
+    issued: Option<u64>,
     expires: u64,
+    /// Which of the issuers, and which of its keys: both are looked at anew for each request.
+    issuer: usize,
+    key: Arc<Key>,
+}
+
+/// What is to be revoked. Times are seconds since 1970.
+#[derive(Debug, Clone)]
+pub enum Revoked {
+    /// One token, by its `jti`; where it is not known when it expires, the longest life of the issuer's tokens is taken.
+    Token { id: String, expires: Option<u64> },
+    /// Every token of a principal issued until then (`None`: until now), also of those that do not say when.
+    Principal { id: String, before: Option<u64> },
+    /// Every token signed by the issuer's key of that id, for good.
+    Key { id: String },
+}
+
+/// Who revokes what, and why.
+#[derive(Debug, Clone)]
+pub struct RevocationOrder {
+    pub issuer: String,
+    pub what: Revoked,
+    /// Issuer and id of who revokes.
+    pub by: (String, String),
+    /// No household's value.
+    pub reason: String,
+}
+
+/// A signature that fits, and what it stands under.
+struct Verified {
+    claims: Map<String, Value>,
+    issuer: usize,
+    key: Arc<Key>,
 }
 
 /// Checks tokens against the configured issuers. Share one: it keeps the checked tokens.
@@ -107,44 +178,84 @@ pub struct Verifier {
     issuers: Vec<KnownIssuer>,
     claims: BTreeMap<String, ClaimType>,
     cache: moka::sync::Cache<Box<str>, Arc<Checked>>,
+    revocations: Option<Revocations>,
 }
 
 impl Verifier {
     /// Reads the key files; keys behind URLs come with [`Self::refresh`]. The error names issuer and key.
+    ///
+    /// It knows of no revocations: what serves is made by [`Self::open`].
     pub fn load(config: &GatewayConfig) -> Result<Self, String> {
+        let egress = Arc::new(config.egress.clone());
         let mut issuers = Vec::new();
         for issuer in &config.issuers {
-            let keys = KeyRing::load(issuer).map_err(|e| format!("issuer {}: {e}", issuer.issuer))?;
+            let keys = KeyRing::load(issuer, &egress).map_err(|e| format!("issuer {}: {e}", issuer.issuer))?;
             issuers.push(KnownIssuer { config: issuer.clone(), keys });
         }
-        let cache = moka::sync::Cache::builder().max_capacity(CACHE_TOKENS_MAX).time_to_live(CACHE_TIME).build();
-        Ok(Self { issuers, claims: config.claims.clone(), cache })
+        let cache = moka::sync::Cache::builder().max_capacity(CACHE_TOKENS_MAX).time_to_idle(CACHE_IDLE).build();
+        Ok(Self { issuers, claims: config.claims.clone(), cache, revocations: None })
+    }
+
+    /// As [`Self::load`], with the revocation list: opened, or made where there is none yet.
+    pub async fn open(config: &GatewayConfig) -> Result<Self, String> {
+        let revocations = Revocations::open(&config.revocations).await.map_err(|error| error.to_string())?;
+        Ok(Self { revocations: Some(revocations), ..Self::load(config)? })
     }
 
     /// Fetches the key sets that come from URLs. Keys fetched before stay where a fetch fails; the faults are told.
     pub async fn refresh(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for issuer in &self.issuers {
-            match issuer.keys.refresh(true).await {
-                Ok(true) => self.cache.invalidate_all(),
-                Ok(false) => {}
-                Err(fault) => faults.push(format!("issuer {}: {fault}", issuer.config.issuer)),
+            if let Err(fault) = issuer.keys.refresh(false).await {
+                faults.push(format!("issuer {}: {fault}", issuer.config.issuer));
             }
         }
         faults
     }
 
-    /// Refreshes for ever; run it as a task of its own.
+    /// Keeps keys and the revocation list fresh, for ever; run it as a task of its own.
     pub async fn keep_fresh(self: Arc<Self>) {
-        if !self.issuers.iter().any(|issuer| issuer.keys.is_fetched()) {
-            return;
-        }
-        loop {
-            tokio::time::sleep(REFRESH_EVERY).await;
-            for fault in self.refresh().await {
-                tracing::warn!(fault, "token keys could not be fetched; the ones fetched before stay");
+        let keys = futures::future::join_all(self.issuers.iter().map(KnownIssuer::keep_fresh));
+        let revocations = async {
+            if let Some(list) = &self.revocations {
+                list.keep_fresh().await;
             }
-        }
+        };
+        futures::future::join(keys, revocations).await;
+    }
+
+    /// Revokes what `order` names; it counts from now on here, and within a second in other processes on the same list.
+    /// The caller has made sure that who asks may, and has the record of it on disk.
+    pub async fn revoke(&self, order: RevocationOrder) -> Result<Revocation, RevocationError> {
+        let issuer = self.issuers.iter().find(|known| known.config.issuer == order.issuer);
+        let issuer = issuer.ok_or(RevocationError::Issuer)?;
+        let list = self.revocations()?;
+        let now = now();
+        let life_max = issuer.config.token_minutes_max.saturating_mul(60).saturating_add(2 * LEEWAY_SECONDS);
+        let (kind, value, before, until) = match order.what {
+            Revoked::Token { id, expires } => {
+                let until = expires.map_or(now.saturating_add(life_max), |at| at.saturating_add(LEEWAY_SECONDS));
+                (RevokedKind::Token, id, now, Some(until))
+            }
+            Revoked::Principal { id, before } => {
+                let before = before.unwrap_or(now);
+                if before > now {
+                    return Err(RevocationError::Future);
+                }
+                (RevokedKind::Principal, id, before, Some(now.saturating_add(life_max)))
+            }
+            Revoked::Key { id } => (RevokedKind::Key, id, now, None),
+        };
+        let (by_issuer, by_id) = order.by;
+        let reason = order.reason;
+        let entry = Revocation { kind, issuer: order.issuer, value, before, until, at: now, by_issuer, by_id, reason };
+        list.add(&entry).await?;
+        Ok(entry)
+    }
+
+    /// The revocation list; an error where this verifier was made without one.
+    pub fn revocations(&self) -> Result<&Revocations, RevocationError> {
+        self.revocations.as_ref().ok_or_else(|| RevocationError::Store("it was not opened".to_owned()))
     }
 
     /// The principal behind an `Authorization` header; `None` where there is no header. A token that is bound to a
@@ -175,59 +286,79 @@ impl Verifier {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(AuthError::Malformed);
         }
-        if let Some(checked) = self.cache.get(token) {
-            if now <= checked.expires.saturating_add(LEEWAY_SECONDS) {
-                return Ok(checked);
+        // The cache compares the whole token.
+        let checked = match self.cache.get(token).filter(|checked| self.is_current(checked)) {
+            Some(checked) => checked,
+            None => {
+                let verified = self.verify(token).await?;
+                let checked = Arc::new(self.read(verified, now)?);
+                self.cache.insert(token.into(), Arc::clone(&checked));
+                checked
             }
+        };
+        if now > checked.expires.saturating_add(LEEWAY_SECONDS) {
             self.cache.invalidate(token);
             return Err(AuthError::Expired);
         }
-        let (claims, issuer) = self.verify(token).await?;
-        let checked = Arc::new(self.principal(&claims, issuer)?);
-        self.cache.insert(token.into(), Arc::clone(&checked));
+        self.not_revoked(&checked)?;
         Ok(checked)
     }
 
-    async fn verify(&self, token: &str) -> Result<(Map<String, Value>, &Issuer), AuthError> {
+    /// Whether the key that signed a checked token still counts.
+    fn is_current(&self, checked: &Checked) -> bool {
+        self.issuers.get(checked.issuer).is_some_and(|issuer| issuer.keys.holds(&checked.key.print))
+    }
+
+    fn not_revoked(&self, checked: &Checked) -> Result<(), AuthError> {
+        let Some(list) = &self.revocations else { return Ok(()) };
+        let facts = Facts {
+            issuer: &checked.principal.issuer,
+            token_id: checked.token_id.as_deref(),
+            principal: &checked.principal.id,
+            issued: checked.issued,
+            key_id: checked.key.id.as_deref(),
+        };
+        match list.is_revoked(&facts) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(AuthError::Revoked),
+            Err(_) => Err(AuthError::Unavailable),
+        }
+    }
+
+    async fn verify(&self, token: &str) -> Result<Verified, AuthError> {
         let header = decode_header(token).map_err(|_| AuthError::Malformed)?;
         let algorithm = accepted(header.alg).ok_or(AuthError::Algorithm)?;
-        if header.crit.is_some() || header.enc.is_some() || header.zip.is_some() {
+        let long = header.kid.as_ref().is_some_and(|id| id.len() > KEY_ID_BYTES_MAX);
+        if header.crit.is_some() || header.enc.is_some() || header.zip.is_some() || long {
             return Err(AuthError::Malformed);
         }
         // Unchecked, and used only to choose whose keys to check with; the check compares it again.
         let claims: Map<String, Value> =
             jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| AuthError::Malformed)?;
         let named = claims.get("iss").and_then(Value::as_str);
-        let issuer = self.issuers.iter().find(|known| Some(known.config.issuer.as_str()) == named);
-        let issuer = issuer.ok_or(AuthError::Issuer)?;
+        let at = self.issuers.iter().position(|known| Some(known.config.issuer.as_str()) == named);
+        let (at, issuer) = at.and_then(|at| Some((at, self.issuers.get(at)?))).ok_or(AuthError::Issuer)?;
         if !issuer.config.algorithms.contains(&algorithm) {
             return Err(AuthError::Algorithm);
         }
-        let id = header.kid.as_deref();
-        let mut candidates = issuer.keys.candidates(algorithm, id);
-        if candidates.is_empty() && issuer.keys.is_fetched() {
-            match issuer.keys.refresh(false).await {
-                Ok(true) => self.cache.invalidate_all(),
-                Ok(false) => {}
+        let mut tried = issuer.verify(token, algorithm, header.kid.as_deref());
+        // The key may be a new one. A token cannot have keys fetched more often than the limits allow.
+        if matches!(tried, Err(Failed { new_key: true, .. })) {
+            match issuer.keys.refresh(true).await {
+                // Also where another request has just fetched them.
+                Ok(_) => tried = issuer.verify(token, algorithm, header.kid.as_deref()),
                 Err(fault) => tracing::warn!(issuer = issuer.config.issuer, fault, "token keys could not be fetched"),
             }
-            candidates = issuer.keys.candidates(algorithm, id);
         }
-        let rules = validation(algorithm, &issuer.config);
-        let mut last = AuthError::Key;
-        for candidate in candidates {
-            match decode::<Map<String, Value>>(token, &candidate.key, &rules) {
-                Ok(data) => return Ok((data.claims, &issuer.config)),
-                Err(error) => last = explain(&error),
-            }
-            if last != AuthError::Signature {
-                break;
-            }
-        }
-        Err(last)
+        let (claims, key) = tried.map_err(|failed| failed.error)?;
+        Ok(Verified { claims, issuer: at, key })
     }
 
-    fn principal(&self, token: &Map<String, Value>, issuer: &Issuer) -> Result<Checked, AuthError> {
+    /// The principal of a token whose signature is good, if its claims are.
+    fn read(&self, verified: Verified, now: u64) -> Result<Checked, AuthError> {
+        let Verified { claims: token, issuer: at, key } = verified;
+        let token = &token;
+        let issuer = &self.issuers.get(at).ok_or(AuthError::Issuer)?.config;
         let read = |name: &str, standard: &str| {
             let place = issuer.claims.get(name).map_or(standard, String::as_str);
             if place.starts_with('/') { pointer(token, place) } else { token.get(place) }
@@ -250,8 +381,21 @@ impl Verifier {
             }
         }
         let expires = token.get("exp").and_then(seconds).ok_or_else(|| wrong("exp"))?;
+        let issued = token.get("iat").map(|at| seconds(at).ok_or_else(|| wrong("iat"))).transpose()?;
+        if issued.is_some_and(|at| at > now.saturating_add(LEEWAY_SECONDS)) {
+            return Err(AuthError::NotYetValid);
+        }
+        let life = expires.saturating_sub(issued.unwrap_or(now));
+        if life > issuer.token_minutes_max.saturating_mul(60).saturating_add(LEEWAY_SECONDS) {
+            return Err(AuthError::TooLong);
+        }
+        let token_id = match token.get("jti") {
+            None => None,
+            Some(Value::String(id)) if id.len() <= TOKEN_ID_BYTES_MAX => Some(id.clone()),
+            Some(_) => return Err(wrong("jti")),
+        };
         let principal = Principal { id: id.to_owned(), issuer: issuer.issuer.clone(), roles, claims };
-        Ok(Checked { principal, binding: Binding::of(token)?, expires })
+        Ok(Checked { principal, binding: Binding::of(token)?, token_id, issued, expires, issuer: at, key })
     }
 }
 
@@ -327,6 +471,6 @@ fn seconds(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_f64().filter(|n| *n >= 0.0 && *n < 1e15).map(|n| n as u64))
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -3,6 +3,7 @@
 pub mod admin;
 mod audit;
 pub mod cors;
+pub mod egress;
 mod format;
 pub mod rates;
 mod reader;
@@ -22,6 +23,7 @@ pub use audit::{AuditConfig, ChainHash, CheckpointConfig};
 use super::yaml;
 use crate::base::fault::{Faults, SourceText, read};
 use admin::AdminConfig;
+use egress::EgressConfig;
 use reader::Reader;
 use watch::{AccessLogConfig, AlertsConfig};
 
@@ -36,6 +38,7 @@ pub struct GatewayConfig {
     pub forwarded_certificate: Option<ForwardedCertificate>,
     pub issuers: Vec<Issuer>,
     pub networks: Networks,
+    pub egress: EgressConfig,
     pub limits: Limits,
     pub rates: rates::Rates,
     pub cors: cors::Cors,
@@ -47,6 +50,8 @@ pub struct GatewayConfig {
     /// The file of approvals and emergencies; without it, one beside the audit store.
     pub approvals: Option<PathBuf>,
     pub audit: AuditConfig,
+    /// An SQLite file: the tokens that were revoked.
+    pub revocations: PathBuf,
     /// Who may do what at the gateway's own API; `None`: there is none.
     pub admin: Option<AdminConfig>,
     pub access_log: AccessLogConfig,
@@ -126,7 +131,12 @@ pub struct Issuer {
     pub audience: String,
     pub algorithms: Vec<TokenAlgorithm>,
     pub jwks: Option<JwksFrom>,
+    pub jwks_limits: JwksLimits,
+    /// The authorities of the servers behind the issuer's URLs; `None`: the system's.
+    pub ca: Option<Pem>,
     pub keys: Vec<Pem>,
+    /// Tokens that are valid for longer are refused.
+    pub token_minutes_max: u64,
     /// A demo issuer: `huxiang token` may sign with `signing_key`.
     pub demo: bool,
     pub signing_key: Option<Pem>,
@@ -147,6 +157,23 @@ pub enum JwksFrom {
     File(PathBuf),
     /// Fetched at start, and again every few minutes.
     Url(String),
+}
+
+/// How keys from a URL are kept. Times in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct JwksLimits {
+    /// They are fetched again this often.
+    pub refresh_ms: u64,
+    /// For a key that is not known they are fetched at once, but no more often than this.
+    pub pause_ms_min: u64,
+    /// Where they cannot be fetched, those fetched before count this long.
+    pub stale_ms_max: u64,
+}
+
+impl Default for JwksLimits {
+    fn default() -> Self {
+        Self { refresh_ms: 300_000, pause_ms_min: 10_000, stale_ms_max: 4 * 3_600_000 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::access::{self, Access, Presented};
 use super::binding::compile::{self as bindings, Against};
 use super::binding::{Bindings, conversion::codes::CodeTables};
+use super::config::egress::EgressConfig;
 use super::config::{self, GatewayConfig, Introspection};
 use super::contract::{self, Contract, SlotId};
 use super::documents::Documents;
@@ -52,7 +53,9 @@ impl Snapshot {
         let ladders = ladder_slots(&rules, &contract, &folders.config, faults);
         let derived: Vec<SlotId> = ladders.iter().map(|(slot, _)| *slot).collect();
         let derived = (!rules.partial).then_some(derived.as_slice());
-        let against = Against { contract: &contract, codes: &codes, variables, derived };
+        let unbounded = EgressConfig::default();
+        let egress = config.as_ref().map_or(&unbounded, |config| &config.egress);
+        let against = Against { contract: &contract, codes: &codes, variables, egress, derived };
         let bindings = bindings::load(&folders.resolvers, &against, faults);
         let before = faults.len();
         let mut access = fault::read(&folders.config.join("roles.yaml"), faults)

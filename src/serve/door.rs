@@ -124,7 +124,14 @@ async fn principal<G>(
         Some(_) => Err(AuthError::NotBearer),
         None => app.verifier.authenticate(first.map(HeaderValue::as_bytes), certificate).await,
     };
-    checked.map_err(|error| rejected(app, address, &error))
+    checked.map_err(|error| match error {
+        AuthError::Unavailable => {
+            let code = ErrorCode::AuthenticationUnavailable;
+            let refusal = Refusal::with_code(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string());
+            refusal.with(header::RETRY_AFTER, "5")
+        }
+        error => rejected(app, address, &error),
+    })
 }
 
 /// What is shown is not accepted: it counts against the address, as a request that shows nothing does.

@@ -14,10 +14,13 @@ use super::sql::Pool;
 use super::wire::Wire;
 use super::{AccessLog, Fetch, Fetched, PageAt, SourceError, audit, graphql, rest, sql};
 use crate::base::code::ErrorCode;
+use crate::egress::{Client, Http};
+use crate::model::binding::connection::sign::Signing;
 use crate::model::binding::connection::{Connection, TlsFiles};
 use crate::model::binding::format::Protocol;
 use crate::model::binding::request::template::Values;
 use crate::model::binding::request::{Ask, PageBy};
+use crate::model::config::egress::EgressConfig;
 
 /// Pages of one read together are at most this many times `answer_bytes_max`.
 const READ_FACTOR: usize = 8;
@@ -26,26 +29,35 @@ const READ_FACTOR: usize = 8;
 /// and instance, the guards, which a reload does not reset while limits stay the same.
 #[derive(Debug, Default)]
 pub struct Shared {
-    clients: Mutex<HashMap<TlsFiles, reqwest::Client>>,
+    egress: Arc<EgressConfig>,
+    clients: Mutex<HashMap<TlsFiles, Http>>,
     guards: Mutex<HashMap<String, Arc<Guards>>>,
     /// For sources with protocol `audit`.
     log: Option<Arc<AccessLog>>,
 }
 
 impl Shared {
-    /// With the gateway's own records.
-    pub fn with_log(log: Arc<AccessLog>) -> Self {
-        Self { log: Some(log), ..Self::default() }
+    /// Within the operator's bounds, and with the gateway's own records.
+    pub fn new(egress: EgressConfig, log: Option<Arc<AccessLog>>) -> Self {
+        Self { egress: Arc::new(egress), log, ..Self::default() }
     }
 
-    fn client(&self, tls: &TlsFiles) -> Result<reqwest::Client, String> {
+    /// A client for the source's own hosts.
+    fn client(&self, connection: &Connection) -> Result<Client, String> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(tls) {
-            return Ok(client.clone());
-        }
-        let client = client(tls)?;
-        clients.insert(tls.clone(), client.clone());
-        Ok(client)
+        let http = match clients.get(&connection.tls) {
+            Some(http) => http.clone(),
+            None => {
+                let http = Http::new(&connection.tls, &self.egress)?;
+                clients.insert(connection.tls.clone(), http.clone());
+                http
+            }
+        };
+        let token_url = match &connection.sign {
+            Some(Signing::Oauth2 { token_url, .. }) => Some(token_url.as_str()),
+            _ => None,
+        };
+        http.to(std::iter::once(connection.base_url.reveal()).chain(token_url))
     }
 
     fn guards(&self, connection: &Connection) -> Arc<Guards> {
@@ -54,28 +66,6 @@ impl Shared {
         let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(guards.entry(name).or_insert_with(|| Guards::new(limits)))
     }
-}
-
-fn client(tls: &TlsFiles) -> Result<reqwest::Client, String> {
-    let mut builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .gzip(true)
-        .pool_idle_timeout(Duration::from_secs(30))
-        .user_agent(concat!("huxiang/", env!("CARGO_PKG_VERSION")));
-    if let Some(ca) = &tls.ca {
-        let authorities = reqwest::Certificate::from_pem_bundle(ca.reveal().as_bytes())
-            .map_err(|_| "tls.ca is not a PEM certificate".to_owned())?;
-        builder = builder.tls_certs_only(authorities);
-    }
-    if let Some(identity) = &tls.identity {
-        let identity = reqwest::Identity::from_pem(identity.reveal().as_bytes())
-            .map_err(|_| "tls.client_cert and tls.client_key are not a PEM certificate and its key".to_owned())?;
-        builder = builder.identity(identity);
-    }
-    builder.build().map_err(|error| format!("the HTTP client cannot be made: {}", error.without_url()))
 }
 
 /// A connection with its client and guards. Cheap to share behind an `Arc`; calls run side by side.
@@ -88,7 +78,7 @@ pub struct Connector {
 
 #[derive(Debug)]
 enum Way {
-    Http(reqwest::Client),
+    Http(Client),
     Sql(Pool),
     Audit(Option<Arc<AccessLog>>),
 }
@@ -97,9 +87,9 @@ impl Connector {
     /// Opens no connection yet. The error says what in the settings is of no use.
     pub fn new(connection: Connection, shared: &Shared) -> Result<Self, String> {
         let way = match connection.protocol {
-            Protocol::Sql => Way::Sql(Pool::new(&connection)?),
+            Protocol::Sql => Way::Sql(Pool::new(&connection, &shared.egress)?),
             Protocol::Audit => Way::Audit(shared.log.clone()),
-            Protocol::Rest | Protocol::Soap | Protocol::Graphql => Way::Http(shared.client(&connection.tls)?),
+            Protocol::Rest | Protocol::Soap | Protocol::Graphql => Way::Http(shared.client(&connection)?),
         };
         let guards = shared.guards(&connection);
         Ok(Self { connection, guards, way })

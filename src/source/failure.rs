@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::base::code::ErrorCode;
+use crate::egress::Undeclared;
 use crate::model::binding::request::template::Unfilled;
 
 /// Longest message of a source that is kept, in characters.
@@ -26,6 +27,12 @@ impl Failure {
 
     pub fn timeout() -> Self {
         Self::new(ErrorCode::SourceTimeout, "no answer before the deadline (limits.timeout_ms)")
+    }
+}
+
+impl From<Undeclared> for Failure {
+    fn from(undeclared: Undeclared) -> Self {
+        Self::new(ErrorCode::SourceUnreachable, undeclared.to_string())
     }
 }
 

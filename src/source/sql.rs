@@ -23,6 +23,7 @@ use crate::base::pointer::Pointer;
 use crate::model::binding::connection::{Connection, TlsFiles};
 use crate::model::binding::request::SqlAsk;
 use crate::model::binding::request::template::json_text;
+use crate::model::config::egress::EgressConfig;
 
 const CONNECTIONS_MAX: usize = 16;
 
@@ -34,7 +35,7 @@ pub(crate) enum Pool {
 }
 
 impl Pool {
-    pub fn new(connection: &Connection) -> Result<Self, String> {
+    pub fn new(connection: &Connection, egress: &EgressConfig) -> Result<Self, String> {
         let url = connection.base_url.reveal();
         let limits = &connection.limits;
         let max = u32::try_from(limits.in_flight_max.clamp(1, CONNECTIONS_MAX)).unwrap_or(1);
@@ -50,6 +51,10 @@ impl Pool {
         }
         let options: PgConnectOptions =
             url.parse().map_err(|_| "`base_url` is not the address of a PostgreSQL database".to_owned())?;
+        // What the driver will really ask: a host may stand in the URL's parameters too.
+        if options.get_socket().is_none() && !options.get_host().starts_with('/') {
+            egress.check(options.get_host(), options.get_port()).map_err(|refused| refused.to_string())?;
+        }
         let timeout = limits.timeout_ms.to_string();
         let options = encrypted(options, &connection.tls)
             .application_name("huxiang")

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method};
+use reqwest::Url;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -13,6 +14,7 @@ use super::guard::body;
 use super::rest::percent;
 use super::sign::basic;
 use crate::base::code::ErrorCode;
+use crate::egress::Client;
 use crate::model::binding::connection::sign::{Secret, Signing};
 
 const ANSWER_MAX: usize = 64 << 10;
@@ -42,7 +44,7 @@ impl Tokens {
     /// Whoever comes while one call fetches it waits for that call.
     pub async fn get(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         signing: &Signing,
         refused: Option<&Secret>,
         deadline: Instant,
@@ -61,7 +63,7 @@ impl Tokens {
     }
 }
 
-async fn fetch(client: &reqwest::Client, signing: &Signing) -> Result<Token, Failure> {
+async fn fetch(client: &Client, signing: &Signing) -> Result<Token, Failure> {
     let Signing::Oauth2 { token_url, client_id, client_secret, scope } = signing else {
         return Err(Failure::new(ErrorCode::Internal, "the source has no token endpoint"));
     };
@@ -75,7 +77,8 @@ async fn fetch(client: &reqwest::Client, signing: &Signing) -> Result<Token, Fai
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     headers.insert(AUTHORIZATION, basic(&encoded(client_id), &encoded(client_secret.reveal()))?);
     let asked = Instant::now();
-    let response = client.post(token_url).headers(headers).body(form).send().await;
+    let url = Url::parse(token_url).map_err(|_| Failure::new(ErrorCode::Internal, "`token_url` is not an address"))?;
+    let response = client.request(Method::POST, url)?.headers(headers).body(form).send().await;
     let response =
         response.map_err(|_| Failure::new(ErrorCode::SourceUnreachable, "the token endpoint cannot be reached"))?;
     let status = response.status();

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::guard::{Guards, body, retry};
 use super::sign::{Signed, header, sign};
 use crate::base::code::ErrorCode;
+use crate::egress::Client;
 use crate::model::binding::connection::Connection;
 use crate::model::binding::connection::sign::{Secret, Signing};
 use crate::model::binding::format::Authority;
@@ -40,7 +41,7 @@ pub(crate) struct Reply {
 /// One call's way out.
 pub(crate) struct Wire<'a> {
     pub connection: &'a Connection,
-    pub client: &'a reqwest::Client,
+    pub client: &'a Client,
     pub guards: &'a Guards,
     pub context: &'a CallContext,
     pub deadline: Instant,
@@ -99,8 +100,8 @@ impl Wire<'_> {
 
     async fn once(&self, out: &Outgoing, token: Option<&Secret>, tries: u32) -> Result<Tried, Failure> {
         let headers = self.headers(out, token)?;
-        let request = self.client.request(out.method.clone(), out.url.clone()).headers(headers);
-        let response = match request.body(out.body.clone()).send().await {
+        let request = self.client.request(out.method.clone(), out.url.clone())?;
+        let response = match request.headers(headers).body(out.body.clone()).send().await {
             Ok(response) => response,
             Err(error) if error.is_timeout() => return Err(Failure::timeout()),
             Err(error) => {

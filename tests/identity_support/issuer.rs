@@ -1,7 +1,12 @@
 //! Keys and tokens of issuers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -60,4 +65,61 @@ pub fn clerk(change: Value) -> Value {
         }
     }
     claims
+}
+
+/// How a [`JwksServer`] answers.
+#[derive(Clone)]
+pub enum Reply {
+    Keys(Vec<Value>),
+    Text(u16, String),
+    /// Status 302 to another address.
+    Elsewhere(String),
+    Huge,
+    Never,
+}
+
+/// Serves a key set, as a test says; counts how often it is asked.
+pub struct JwksServer {
+    pub url: String,
+    reply: Arc<Mutex<Reply>>,
+    asked: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for JwksServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl JwksServer {
+    pub async fn start(reply: Reply) -> Self {
+        let (reply, asked) = (Arc::new(Mutex::new(reply)), Arc::new(AtomicUsize::new(0)));
+        let (now, count) = (Arc::clone(&reply), Arc::clone(&asked));
+        let routes = Router::new().fallback(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let reply = now.lock().unwrap().clone();
+            async move { answer(reply).await }
+        });
+        let (url, task) = super::serve_routes(routes).await;
+        Self { url: format!("{url}/jwks"), reply, asked, task }
+    }
+
+    pub fn set(&self, reply: Reply) {
+        *self.reply.lock().unwrap() = reply;
+    }
+
+    pub fn taken(&self) -> usize {
+        self.asked.swap(0, Ordering::SeqCst)
+    }
+}
+
+async fn answer(reply: Reply) -> Response {
+    match reply {
+        Reply::Keys(keys) => Json(json!({ "keys": keys })).into_response(),
+        Reply::Text(status, text) => (StatusCode::from_u16(status).unwrap(), text).into_response(),
+        Reply::Elsewhere(to) => (StatusCode::FOUND, [("location", to)]).into_response(),
+        Reply::Huge => format!("{{\"keys\": [{}]}}", " ".repeat(4 << 20)).into_response(),
+        Reply::Never => std::future::pending().await,
+    }
 }

@@ -60,6 +60,8 @@ pub struct Files {
     pub gateway: String,
     pub roles: Option<String>,
     pub binding: Option<String>,
+    /// The contract has `farms` too, which the binding answers.
+    pub listing: bool,
     /// Values of `${NAME}`; `FARMS_URL` is the source's unless it is given.
     pub variables: BTreeMap<String, String>,
 }
@@ -71,17 +73,20 @@ pub struct World {
     pub farms: Farms,
     pub folder: Folder,
     served: tokio::task::JoinHandle<()>,
+    fresh: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
+        self.fresh.abort();
         self.served.abort();
     }
 }
 
 /// The files in a folder, or what loading says of them.
 pub fn load(folder: &Folder, files: &Files) -> Result<Snapshot, String> {
-    folder.put("schema/contract.graphql", SCHEMA);
+    let schema = if files.listing { SCHEMA.replace("farm(id", "farms: [Farm!]\n  farm(id") } else { SCHEMA.to_owned() };
+    folder.put("schema/contract.graphql", &schema);
     folder.put("config/rules/relations.yaml", RELATIONS);
     folder.put("config/roles.yaml", files.roles.as_deref().unwrap_or(ROLES));
     folder.put("resolvers/farms.yaml", files.binding.as_deref().unwrap_or(BINDING));
@@ -103,8 +108,9 @@ pub async fn world_in(folder: Folder, mut files: Files) -> World {
     files.variables.entry("FARMS_URL".to_owned()).or_insert_with(|| farms.url.clone());
     let snapshot = load(&folder, &files).unwrap_or_else(|faults| panic!("{faults}"));
     let config = snapshot.config.clone();
-    let verifier = Arc::new(Verifier::load(&config).unwrap());
+    let verifier = Arc::new(Verifier::open(&config).await.unwrap());
     let _ = verifier.refresh().await;
+    let fresh = tokio::spawn(Arc::clone(&verifier).keep_fresh());
     let gateway = Gateway::start(snapshot).await.unwrap();
     let snapshot = Arc::clone(gateway.snapshot());
     let app = serve::app(&config, Arc::clone(&verifier), Arc::new(gateway)).unwrap();
@@ -113,7 +119,7 @@ pub async fn world_in(folder: Folder, mut files: Files) -> World {
     let address = listener.local_addr().unwrap();
     let served =
         tokio::spawn(async move { serve::run(listener, app, tls, &config.limits, std::future::pending()).await });
-    World { address, snapshot, verifier, farms, folder, served }
+    World { address, snapshot, verifier, farms, folder, served, fresh }
 }
 
 impl World {
@@ -124,11 +130,19 @@ impl World {
 
     /// Asks for a farm; gives status and answer.
     pub async fn ask(&self, client: &reqwest::Client, token: &str, headers: &[(&str, &str)]) -> (u16, Value) {
+        self.send(client, token, headers, "{ farm(id: \"1\") { name } }").await
+    }
+
+    pub async fn query(&self, token: &str, query: &str) -> Value {
+        self.send(&client(), token, &[], query).await.1
+    }
+
+    async fn send(&self, client: &reqwest::Client, token: &str, headers: &[(&str, &str)], query: &str) -> (u16, Value) {
         let mut request = client
             .post(self.url("/graphql"))
             .header("content-type", "application/json")
             .header("accept", "application/graphql-response+json")
-            .body(json!({"query": "{ farm(id: \"1\") { name } }"}).to_string());
+            .body(json!({ "query": query }).to_string());
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -137,6 +151,13 @@ impl World {
         }
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap())
+    }
+}
+
+impl World {
+    /// The status alone.
+    pub async fn ask_plain(&self, token: &str) -> u16 {
+        self.ask(&client(), token, &[]).await.0
     }
 }
 

@@ -10,6 +10,7 @@ use huxiang::base::pointer::Pointer;
 use huxiang::model::binding::connection::Connection;
 use huxiang::model::binding::format::SourceFile;
 use huxiang::model::binding::request::CallTemplate;
+use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{CallContext, Connector, Fetch, Fetched, PageAt, Shared, SourceError};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -37,7 +38,7 @@ pub fn compile_with(yaml: &str, variables: &dyn Fn(&str) -> Option<String>) -> R
     let text = SourceText::new("resolvers/test.yaml", yaml);
     let file: SourceFile = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
     let mut faults = Faults::default();
-    let connections = Connection::compile(&file, &text, variables, &mut faults);
+    let connections = Connection::compile(&file, &text, variables, &EgressConfig::default(), &mut faults);
     let endpoint = &file.endpoints.values().next().expect("the binding has an endpoint").value;
     let mut template = |request, many| {
         let template = CallTemplate::compile(request, file.protocol, many, file.envelope.as_ref(), &text, &mut faults);

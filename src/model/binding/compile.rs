@@ -17,6 +17,7 @@ use super::mapping::Mapping;
 use super::request::CallTemplate;
 use super::{Bindings, Endpoint, EndpointId, Requirement, RootBinding, Source, SourceId};
 use crate::base::fault::{self, Faults, Place, SourceText};
+use crate::model::config::egress::EgressConfig;
 use crate::model::contract::{Contract, EntityId, RootKind, Shape, SlotId};
 use crate::model::rule::{Expression, Scope};
 use crate::model::yaml;
@@ -29,6 +30,8 @@ pub struct Against<'a> {
     pub contract: &'a Contract,
     pub codes: &'a CodeTables,
     pub variables: Variables<'a>,
+    /// The operator's bounds of the hosts that bindings name.
+    pub egress: &'a EgressConfig,
     /// Slots that rules fill; `None`: not known, because the rules have faults of their own.
     pub derived: Option<&'a [SlotId]>,
 }
@@ -130,7 +133,7 @@ impl Compiler<'_> {
                 );
             }
         }
-        let connections = Connection::compile(file, text, self.against.variables, self.faults);
+        let connections = Connection::compile(file, text, self.against.variables, self.against.egress, self.faults);
         let id = SourceId(u32::try_from(self.bindings.sources.len()).unwrap_or(u32::MAX));
         self.bindings.sources.push(Source {
             id: name.as_str().into(),

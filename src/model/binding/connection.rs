@@ -10,10 +10,14 @@ use http::{HeaderName, HeaderValue};
 
 use super::format::{Authority, Encoding, Format, Limits, Protocol, Sign, SourceFile};
 use crate::base::fault::{Faults, Place, SourceText};
+use crate::model::config::egress::EgressConfig;
 use crate::model::yaml;
 pub use instances::Instance;
 use instances::Variables;
 use sign::{Secret, Signing};
+
+/// Where a database URL names no port.
+const POSTGRES_PORT: u16 = 5432;
 
 /// How one source (or one instance of it) is reached.
 #[derive(Debug, Clone)]
@@ -49,10 +53,11 @@ impl Connection {
         file: &SourceFile,
         text: &Arc<SourceText>,
         variables: &dyn Fn(&str) -> Option<String>,
+        egress: &EgressConfig,
         faults: &mut Faults,
     ) -> Vec<Self> {
         check_limits(file, text, faults);
-        let mut compiler = Compiler { file, text, variables, faults };
+        let mut compiler = Compiler { file, text, variables, egress, faults };
         let Some(list) = &file.instances else {
             return compiler.connection(None).into_iter().collect();
         };
@@ -74,6 +79,7 @@ struct Compiler<'a> {
     file: &'a SourceFile,
     text: &'a Arc<SourceText>,
     variables: Variables<'a>,
+    egress: &'a EgressConfig,
     faults: &'a mut Faults,
 }
 
@@ -149,7 +155,22 @@ impl Compiler<'_> {
         if file.protocol != Protocol::Sql && url.contains(['?', '#']) {
             self.faults.add(self.text, at, "`base_url` has parameters", "write parameters under a request's `query`");
         }
+        self.within(&url, at)?;
         Some(url.trim_end_matches('/').to_owned())
+    }
+
+    /// Whether the operator lets this host be connected to. (Files of SQLite have none.)
+    fn within(&mut self, url: &str, at: Place) -> Option<()> {
+        let Ok(url) = reqwest::Url::parse(url) else { return Some(()) };
+        if url.scheme() == "sqlite" {
+            return Some(());
+        }
+        let Some(host) = url.host_str().filter(|host| !is_placeholder(host)) else { return Some(()) };
+        let port = url.port_or_known_default().unwrap_or(POSTGRES_PORT);
+        let Err(refused) = self.egress.check(host, port) else { return Some(()) };
+        let hint = "let the operator add it to `egress` in config/gateway.yaml, or correct the address";
+        self.faults.add(self.text, at, refused.to_string(), hint);
+        None
     }
 
     fn headers(&mut self, instance: Option<&Instance>) -> Vec<(HeaderName, HeaderValue)> {
@@ -204,6 +225,9 @@ impl Compiler<'_> {
         if !fits {
             self.faults.add(self.text, at, "`token_url` is not an address", "write `https://…` or `/oauth/token`");
         }
+        if fits {
+            self.within(&absolute, at)?;
+        }
         fits.then_some(absolute)
     }
 
@@ -242,6 +266,12 @@ impl Compiler<'_> {
             }
         }
     }
+}
+
+/// What stands for a variable that is not set when files are only looked at (`.invalid`, or `1` for a host): nothing
+/// that could be connected to.
+fn is_placeholder(host: &str) -> bool {
+    host.ends_with(".invalid") || host == "0.0.0.1"
 }
 
 fn check_limits(file: &SourceFile, text: &Arc<SourceText>, faults: &mut Faults) {

@@ -19,6 +19,8 @@ pub struct ConfigFile {
     #[serde(default)]
     pub proxies: Vec<Spanned<String>>,
     #[serde(default)]
+    pub egress: EgressEntry,
+    #[serde(default)]
     pub limits: super::Limits,
     #[serde(default)]
     pub rates: super::rates::RatesEntry,
@@ -34,6 +36,8 @@ pub struct ConfigFile {
     #[serde(default)]
     pub approvals: ApprovalsEntry,
     pub audit: AuditEntry,
+    #[serde(default)]
+    pub revocations: RevocationsEntry,
     pub admin: Option<AdminEntry>,
     #[serde(default)]
     pub access_log: AccessLogEntry,
@@ -57,6 +61,19 @@ pub struct ForwardedCertificateEntry {
     pub ca: Spanned<String>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RevocationsEntry {
+    pub store: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EgressEntry {
+    pub hosts: Option<Vec<Spanned<String>>>,
+    pub addresses: Option<Vec<Spanned<String>>>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerEntry {
@@ -64,6 +81,11 @@ pub struct IssuerEntry {
     pub audience: Spanned<String>,
     pub algorithms: Vec<Spanned<String>>,
     pub jwks: Option<Spanned<String>>,
+    pub jwks_refresh_ms: Option<Spanned<u64>>,
+    pub jwks_pause_ms_min: Option<Spanned<u64>>,
+    pub jwks_stale_ms_max: Option<Spanned<u64>>,
+    pub ca: Option<Spanned<String>>,
+    pub token_minutes_max: Option<Spanned<u64>>,
     #[serde(default)]
     pub keys: Vec<Spanned<String>>,
     #[serde(default)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,14 +12,18 @@ use serde_saphyr::Spanned;
 
 use super::admin::AdminConfig;
 use super::cors::Cors;
+use super::egress::{EgressConfig, Host};
 use super::rates::Rates;
 use super::watch::{AccessLogConfig, AlertsConfig};
 use super::{
-    ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, Limits, Networks, Pem, TlsConfig,
-    TokenAlgorithm, Variables, format,
+    ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, JwksLimits, Limits, Networks, Pem,
+    TlsConfig, TokenAlgorithm, Variables, format,
 };
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 use crate::model::yaml;
+
+/// A month: how long an issuer's tokens may be valid where nothing is said.
+const TOKEN_MINUTES_MAX: u64 = 31 * 24 * 60;
 
 pub struct Reader<'a> {
     pub text: &'a Arc<SourceText>,
@@ -83,7 +88,11 @@ impl Reader<'_> {
         let forwarded_certificate = file.forwarded_certificate.as_ref().and_then(|entry| self.forwarded(entry, &file));
         let claims: BTreeMap<String, ClaimType> =
             file.principal.claims.iter().map(|(name, kind)| (name.clone(), kind.value)).collect();
-        let issuers = file.issuers.iter().filter_map(|entry| self.issuer(entry, &claims)).collect();
+        let egress = EgressConfig {
+            hosts: file.egress.hosts.as_ref().map(|hosts| hosts.iter().filter_map(|at| self.host(at)).collect()),
+            addresses: file.egress.addresses.as_ref().map(|ranges| self.ranges(ranges)),
+        };
+        let issuers = file.issuers.iter().filter_map(|entry| self.issuer(entry, &claims, &egress)).collect();
         self.twice(&file.issuers);
         let named = file.networks.iter().map(|(name, ranges)| (name.clone(), self.ranges(ranges))).collect();
         let proxies = self.ranges(&file.proxies);
@@ -96,6 +105,11 @@ impl Reader<'_> {
         };
         let audit = self.audit(&file.audit, &claims);
         let approvals = file.approvals.store.as_ref().map(|at| self.path(at));
+        // Beside the audit records, where nothing is said.
+        let revocations = match &file.revocations.store {
+            Some(at) => self.path(at),
+            None => audit.store.with_file_name("revocations.sqlite"),
+        };
         self.limits(&file.limits);
         let known = file.networks.keys().map(String::as_str);
         let rates = Rates::read(&file.rates, known, self.text, self.faults);
@@ -105,6 +119,7 @@ impl Reader<'_> {
             forwarded_certificate,
             issuers,
             networks: Networks { named, proxies },
+            egress,
             limits: file.limits,
             rates,
             cors: Cors::read(&file.cors, self.text, self.faults),
@@ -113,6 +128,7 @@ impl Reader<'_> {
             purposes: file.purposes,
             approvals,
             audit,
+            revocations,
             access_log: AccessLogConfig::read(file.access_log, self.text, self.faults),
             alerts: AlertsConfig::read(file.alerts, self.text, self.faults),
             admin: file.admin.map(|entry| AdminConfig::read(entry, self.text, self.faults)),
@@ -156,7 +172,12 @@ impl Reader<'_> {
         }
     }
 
-    fn issuer(&mut self, entry: &format::IssuerEntry, claims: &BTreeMap<String, ClaimType>) -> Option<Issuer> {
+    fn issuer(
+        &mut self,
+        entry: &format::IssuerEntry,
+        claims: &BTreeMap<String, ClaimType>,
+        egress: &EgressConfig,
+    ) -> Option<Issuer> {
         let issuer = self.fill(&entry.issuer);
         let audience = self.fill(&entry.audience);
         if issuer.is_empty() || audience.is_empty() {
@@ -167,10 +188,14 @@ impl Reader<'_> {
             self.fault(&entry.issuer, "no algorithm is listed", "list what the issuer signs with: RS256, ES256, EdDSA");
         }
         let keys: Vec<_> = entry.keys.iter().map(|at| self.pem(at)).collect();
-        let jwks = entry.jwks.as_ref().and_then(|at| self.jwks(at));
+        let jwks = entry.jwks.as_ref().and_then(|at| self.jwks(at, egress));
         if entry.keys.is_empty() && entry.jwks.is_none() {
             self.fault(&entry.issuer, "the issuer has no keys", "give `jwks` (a file or an https URL) or `keys`");
         }
+        let jwks_limits = self.jwks_limits(entry);
+        let minutes = &entry.token_minutes_max;
+        let token_minutes_max = self.within("token_minutes_max", minutes, 1..=527_040, TOKEN_MINUTES_MAX);
+        let ca = entry.ca.as_ref().map(|at| self.pem(at));
         let signing_key = entry.signing_key.as_ref().map(|at| self.pem(at));
         if let (Some(at), false) = (&entry.signing_key, entry.demo) {
             let hint = "remove it, or mark the issuer `demo: true`; a gateway never signs for a real issuer";
@@ -184,7 +209,37 @@ impl Reader<'_> {
             }
         }
         let claims = entry.claims.iter().map(|(name, at)| (name.clone(), at.value.clone())).collect();
-        Some(Issuer { issuer, audience, algorithms, jwks, keys, demo: entry.demo, signing_key, claims })
+        Some(Issuer {
+            issuer,
+            audience,
+            algorithms,
+            jwks,
+            jwks_limits,
+            ca,
+            token_minutes_max,
+            keys,
+            demo: entry.demo,
+            signing_key,
+            claims,
+        })
+    }
+
+    fn jwks_limits(&mut self, entry: &format::IssuerEntry) -> JwksLimits {
+        let JwksLimits { refresh_ms, pause_ms_min, stale_ms_max } = JwksLimits::default();
+        JwksLimits {
+            refresh_ms: self.within("jwks_refresh_ms", &entry.jwks_refresh_ms, 1_000..=86_400_000, refresh_ms),
+            pause_ms_min: self.within("jwks_pause_ms_min", &entry.jwks_pause_ms_min, 100..=3_600_000, pause_ms_min),
+            stale_ms_max: self.within("jwks_stale_ms_max", &entry.jwks_stale_ms_max, 1_000..=604_800_000, stale_ms_max),
+        }
+    }
+
+    fn within(&mut self, name: &str, at: &Option<Spanned<u64>>, range: RangeInclusive<u64>, default: u64) -> u64 {
+        let Some(at) = at else { return default };
+        if !range.contains(&at.value) {
+            let hint = format!("it is between {} and {}", range.start(), range.end());
+            self.faults.add(self.text, yaml::span(at), format!("`{name}` is out of range"), hint);
+        }
+        at.value
     }
 
     fn twice(&mut self, entries: &[format::IssuerEntry]) {
@@ -208,24 +263,53 @@ impl Reader<'_> {
         }
     }
 
-    fn jwks(&mut self, at: &Spanned<String>) -> Option<JwksFrom> {
+    /// A file, or a URL.
+    fn jwks(&mut self, at: &Spanned<String>, egress: &EgressConfig) -> Option<JwksFrom> {
         let text = self.fill(at);
-        if text.starts_with("https://") {
-            return Some(JwksFrom::Url(text));
-        }
-        let on_loopback = ["http://127.0.0.1:", "http://[::1]:", "http://localhost:"];
-        if on_loopback.iter().any(|prefix| text.starts_with(prefix)) {
-            return Some(JwksFrom::Url(text));
-        }
         if text.contains("://") {
-            self.fault(at, "keys must not be fetched in the clear", "use an https URL, or a file");
-            return None;
+            return self.url(at, text, egress).map(JwksFrom::Url);
         }
         let path = self.base.join(&text);
         if !path.is_file() {
             self.fault(at, format!("there is no file `{text}`"), "give a JWKS file's path or an https URL");
         }
         Some(JwksFrom::File(path))
+    }
+
+    /// An address of the issuer's: encrypted, unless it is on this machine, and within the operator's bounds.
+    fn url(&mut self, at: &Spanned<String>, text: String, egress: &EgressConfig) -> Option<String> {
+        let url = reqwest::Url::parse(&text).ok();
+        let Some((url, host)) = url.as_ref().and_then(|url| Some((url, url.host_str()?))) else {
+            self.fault(at, "this is not a URL", "write for example `https://id.example.gov.cn/jwks.json`");
+            return None;
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            self.fault(at, "the URL has no name and no password in it", "secrets have keys of their own");
+            return None;
+        }
+        let here = host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        if url.scheme() != "https" && !(url.scheme() == "http" && here) {
+            self.fault(at, "keys and tokens must not be fetched in the clear", "use an https URL");
+            return None;
+        }
+        let port = url.port_or_known_default().unwrap_or(443);
+        if let Err(refused) = egress.check(host, port) {
+            self.fault(at, refused.to_string(), "add it to `egress`, or correct the address");
+            return None;
+        }
+        Some(text)
+    }
+
+    fn host(&mut self, at: &Spanned<String>) -> Option<Host> {
+        let text = self.fill(at);
+        let host = Host::parse(&text);
+        if host.is_none() {
+            let hint =
+                "write for example `idp.example.gov.cn`, `*.example.gov.cn` or `10.0.0.1:8443`, without a scheme";
+            self.fault(at, format!("`{text}` is no host"), hint);
+        }
+        host
     }
 
     fn ranges(&mut self, entries: &[Spanned<String>]) -> Vec<IpNet> {
