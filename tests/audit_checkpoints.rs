@@ -30,6 +30,7 @@ impl Folder {
     fn config(&self, key: &str) -> AuditConfig {
         let mut config = AuditConfig::new(&self.0.join("audit.sqlite"), &[7; 32]);
         config.checkpoints = Some(CheckpointConfig {
+            egress: Default::default(),
             directory: Some(self.places()),
             url: None,
             key: Pem::Text(key.into()),

@@ -52,6 +52,7 @@ async fn build(folder: &Folder) -> Signer {
     let pem = new_key().unwrap();
     let mut config = AuditConfig::new(&folder.store(), &[7; 32]);
     let checkpoints = CheckpointConfig {
+        egress: Default::default(),
         directory: Some(folder.checkpoints()),
         url: None,
         key: Pem::Text(pem.as_str().into()),

@@ -195,9 +195,9 @@ async fn a_key_id_is_a_name_and_nothing_else() {
 #[test]
 fn keys_are_not_fetched_in_the_clear_nor_from_hosts_that_are_not_let_be_connected_to() {
     for (url, egress, told) in [
-        ("http://id.example/jwks", "", "must not be fetched in the clear"),
-        ("http://localhost.example:80/jwks", "", "must not be fetched in the clear"),
-        ("ftp://id.example/jwks", "", "must not be fetched in the clear"),
+        ("http://id.example/jwks", "", "must not travel in the clear"),
+        ("http://localhost.example:80/jwks", "", "must not travel in the clear"),
+        ("ftp://id.example/jwks", "", "must not travel in the clear"),
         ("https:///jwks?", "egress: {hosts: [other.example]}\n", "not among those"),
         ("https://id.example/jwks", "egress: {hosts: [other.example, '*.id.example']}\n", "not among those"),
         ("https://169.254.169.254/jwks", "", "does not let be connected to"),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use http::Method;
 use jiff::Timestamp;
+use reqwest::Url;
 use tokio::sync::{Mutex, Notify, watch};
 
 use super::checkpoint::{Checkpoint, Removed, Signer, append, read};
@@ -13,6 +15,8 @@ use super::key::hex;
 use super::reader::Reader;
 use super::record::timestamp;
 use super::store::{AuditError, Head};
+use crate::egress::{Client, Http};
+use crate::model::binding::connection::TlsFiles;
 use crate::model::config::CheckpointConfig;
 
 /// How long one place may take.
@@ -24,7 +28,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct Checkpointer {
     signer: Signer,
     config: CheckpointConfig,
-    client: Option<reqwest::Client>,
+    client: Option<(Client, Url)>,
     /// The newest record that a checkpoint names, in all places.
     covered: AtomicI64,
     /// Since when checkpoints fail; `None`: they do not.
@@ -40,8 +44,13 @@ impl Checkpointer {
     pub async fn start(config: &CheckpointConfig, reader: &Reader, head: &Head) -> Result<Arc<Self>, AuditError> {
         let pem = config.key.read().map_err(|error| AuditError(format!("the checkpoint key: {error}")))?;
         let signer = Signer::from_pem(&pem).map_err(AuditError)?;
-        let client = match config.url {
-            Some(_) => Some(client().map_err(|error| AuditError(format!("the checkpoint URL: {error}")))?),
+        let failed = |error: String| AuditError(format!("the checkpoint URL: {error}"));
+        let client = match &config.url {
+            Some(url) => {
+                let http = Http::new(&TlsFiles::default(), &Arc::new(config.egress.clone())).map_err(failed)?;
+                let client = http.to([url.as_str()]).map_err(failed)?;
+                Some((client, Url::parse(url).map_err(|error| failed(error.to_string()))?))
+            }
             None => None,
         };
         let covered = match &config.directory {
@@ -116,10 +125,12 @@ impl Checkpointer {
     }
 
     async fn keep(&self, checkpoint: Checkpoint) -> Result<(), AuditError> {
-        if let (Some(client), Some(url)) = (&self.client, &self.config.url) {
+        if let Some((client, url)) = &self.client {
             let failed = |error: String| AuditError(format!("checkpoint URL: {error}"));
             let body = serde_json::to_vec(&checkpoint).map_err(|error| failed(error.to_string()))?;
-            let sent = client.post(url.as_str()).header("content-type", "application/json").body(body).send().await;
+            let request = client.request(Method::POST, url.clone()).map_err(|error| failed(error.to_string()))?;
+            let request = request.timeout(PLACE_TIMEOUT).header("content-type", "application/json").body(body);
+            let sent = request.send().await;
             let status = sent.map_err(|error| failed(error.without_url().to_string()))?.status();
             if !status.is_success() {
                 return Err(failed(format!("answered {status}")));
@@ -192,9 +203,4 @@ async fn covered(folder: &Path, signer: &Signer, reader: &Reader, head: &Head) -
         )));
     }
     Ok(newest.seq)
-}
-
-fn client() -> reqwest::Result<reqwest::Client> {
-    let none = reqwest::redirect::Policy::none();
-    reqwest::Client::builder().redirect(none).no_proxy().timeout(PLACE_TIMEOUT).build()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_saphyr::Spanned;
 
+use super::egress::EgressConfig;
 use super::format::{AuditEntry, CheckpointEntry};
 use super::reader::Reader;
 use super::watch::Recorded;
@@ -37,6 +38,8 @@ pub struct AuditConfig {
 pub struct CheckpointConfig {
     pub directory: Option<PathBuf>,
     pub url: Option<String>,
+    /// The operator's bounds of where the URL may lead.
+    pub egress: EgressConfig,
     /// An Ed25519 private key.
     pub key: Pem,
     pub every_records: u32,
@@ -95,7 +98,12 @@ impl ChainHash {
 }
 
 impl Reader<'_> {
-    pub(super) fn audit(&mut self, entry: &AuditEntry, claims: &BTreeMap<String, ClaimType>) -> AuditConfig {
+    pub(super) fn audit(
+        &mut self,
+        entry: &AuditEntry,
+        claims: &BTreeMap<String, ClaimType>,
+        egress: &EgressConfig,
+    ) -> AuditConfig {
         let key = self.fill(&entry.key);
         if key.len() < 32 {
             self.fault(&entry.key, "the audit key is shorter than 32 bytes", "make one: `openssl rand -hex 32`");
@@ -111,13 +119,16 @@ impl Reader<'_> {
         audit.rotate_mb = self.number(entry.rotate_mb.as_ref(), audit.rotate_mb);
         audit.rotate_monthly = entry.rotate_monthly.unwrap_or(audit.rotate_monthly);
         audit.retention_months = self.number(entry.retention_months.as_ref(), audit.retention_months);
-        audit.checkpoints = entry.checkpoints.as_ref().and_then(|entry| self.checkpoints(entry));
+        audit.checkpoints = entry.checkpoints.as_ref().and_then(|entry| self.checkpoints(entry, egress));
         audit
     }
 
-    fn checkpoints(&mut self, entry: &CheckpointEntry) -> Option<CheckpointConfig> {
+    fn checkpoints(&mut self, entry: &CheckpointEntry, egress: &EgressConfig) -> Option<CheckpointConfig> {
         let key = self.pem(&entry.key);
-        let url = entry.url.as_ref().and_then(|at| self.checkpoint_url(at));
+        let url = entry.url.as_ref().and_then(|at| {
+            let text = self.fill(at);
+            self.url(at, text, egress)
+        });
         if entry.directory.is_none() && entry.url.is_none() {
             let hint = "give `directory`, a folder on another machine's storage, or `url`, or both";
             self.fault(&entry.key, "checkpoints have no place to go to", hint);
@@ -126,21 +137,12 @@ impl Reader<'_> {
         Some(CheckpointConfig {
             directory: entry.directory.as_ref().map(|at| self.path(at)),
             url,
+            egress: egress.clone(),
             key,
             every_records: self.number(entry.every_records.as_ref(), 1_000),
             every_seconds: self.number(entry.every_seconds.as_ref(), 60),
             refuse_after_seconds: entry.refuse_after_seconds,
         })
-    }
-
-    fn checkpoint_url(&mut self, at: &Spanned<String>) -> Option<String> {
-        let text = self.fill(at);
-        let on_loopback = ["http://127.0.0.1:", "http://[::1]:", "http://localhost:"];
-        if text.starts_with("https://") || on_loopback.iter().any(|prefix| text.starts_with(prefix)) {
-            return Some(text);
-        }
-        self.fault(at, "checkpoints must not be sent in the clear", "use an https URL");
-        None
     }
 
     /// A number that is not 0.

@@ -103,7 +103,7 @@ impl Reader<'_> {
             introspection: file.graphql.introspection,
             batch_max: file.graphql.batch_max.as_ref().map_or(0, |at| self.batch_max(at)),
         };
-        let audit = self.audit(&file.audit, &claims);
+        let audit = self.audit(&file.audit, &claims, &egress);
         let approvals = file.approvals.store.as_ref().map(|at| self.path(at));
         // Beside the audit records, where nothing is said.
         let revocations = match &file.revocations.store {
@@ -276,8 +276,8 @@ impl Reader<'_> {
         Some(JwksFrom::File(path))
     }
 
-    /// An address of the issuer's: encrypted, unless it is on this machine, and within the operator's bounds.
-    fn url(&mut self, at: &Spanned<String>, text: String, egress: &EgressConfig) -> Option<String> {
+    /// An address of the operator's: encrypted, unless it is on this machine, and within the operator's bounds.
+    pub(super) fn url(&mut self, at: &Spanned<String>, text: String, egress: &EgressConfig) -> Option<String> {
         let url = reqwest::Url::parse(&text).ok();
         let Some((url, host)) = url.as_ref().and_then(|url| Some((url, url.host_str()?))) else {
             self.fault(at, "this is not a URL", "write for example `https://id.example.gov.cn/jwks.json`");
@@ -290,7 +290,7 @@ impl Reader<'_> {
         let here = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         if url.scheme() != "https" && !(url.scheme() == "http" && here) {
-            self.fault(at, "keys and tokens must not be fetched in the clear", "use an https URL");
+            self.fault(at, "keys, tokens and checkpoints must not travel in the clear", "use an https URL");
             return None;
         }
         let port = url.port_or_known_default().unwrap_or(443);
