@@ -35,10 +35,12 @@ pub enum Transport {
     /// One of several operations of the document, by its name.
     PostNamed,
     Get,
+    /// Second of a list of operations, where lists are taken.
+    Batch,
 }
 
 impl Transport {
-    pub const ALL: [Self; 4] = [Self::Post, Self::PostJson, Self::PostNamed, Self::Get];
+    pub const ALL: [Self; 5] = [Self::Post, Self::PostJson, Self::PostNamed, Self::Get, Self::Batch];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -46,6 +48,7 @@ impl Transport {
             Self::PostJson => "POST as application/json",
             Self::PostNamed => "POST by operationName",
             Self::Get => "GET",
+            Self::Batch => "POST in a list",
         }
     }
 }
@@ -87,6 +90,7 @@ pub struct Drawn {
     pub departments: Vec<String>,
     pub issuer: String,
     pub get: bool,
+    pub batch: bool,
 }
 
 pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
@@ -108,8 +112,8 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
         2 => Just(Root::Person),
         1 => Just(Root::Listing)
     ];
-    let transports: Vec<Transport> =
-        Transport::ALL.into_iter().filter(|transport| drawn.get || *transport != Transport::Get).collect();
+    let mut transports = Transport::ALL.to_vec();
+    transports.retain(|one| (drawn.get || *one != Transport::Get) && (drawn.batch || *one != Transport::Batch));
     let what = (
         root,
         prop_oneof![5 => Just(0_usize), 3 => 0..HOUSEHOLDS.len()],

@@ -35,7 +35,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn drawn(get: bool) -> Drawn {
+fn drawn(get: bool, batch: bool) -> Drawn {
     let roles = access_oracle::yaml(&access_oracle::folder("config/roles.yaml"));
     let roles = roles["roles"].as_object().expect("roles");
     let granted = roles.iter().filter(|(_, role)| role["grants"].as_array().is_some_and(|grants| !grants.is_empty()));
@@ -46,6 +46,7 @@ fn drawn(get: bool) -> Drawn {
         departments: relations().iter().filter_map(|name| name.strip_prefix("of-")).map(str::to_owned).collect(),
         issuer: access_oracle::issuer(),
         get,
+        batch,
     }
 }
 
@@ -97,7 +98,7 @@ impl Worker {
     async fn run(self) -> Result<Tally, String> {
         let variants = if self.cases.end - self.cases.start > 5_000 { 8 } else { 2 };
         let stage = Stage::set(self.number, self.seed, variants).await;
-        let drawn = drawn(stage.get);
+        let drawn = drawn(stage.get, stage.batch);
         let bench = Bench::new(stage, drawn.clone());
         let mine = self.cases.clone().skip(self.number).step_by(self.of);
         for at in mine {
@@ -185,7 +186,7 @@ fn a_deployment_is_asked_by_its_url() {
     runtime.expect("a runtime").block_on(async {
         let own = Stage::own(1_000, 1, 0).await;
         let outside = own.from_outside();
-        let drawn = drawn(outside.get);
+        let drawn = drawn(outside.get, outside.batch);
         let bench = Bench::new(outside, drawn.clone());
         for at in 0..24 {
             let case = tree(&drawn, 2, at).current();
@@ -201,7 +202,7 @@ fn there_is() -> BTreeMap<&'static str, Vec<String>> {
     let contract = access_oracle::Contract::read();
     let visible = contract.fields.values().filter(|field| !field.hidden && field.leaf);
     let classes: std::collections::BTreeSet<String> = visible.filter_map(|field| field.class.clone()).collect();
-    let drawn = drawn(true);
+    let drawn = drawn(true, true);
     let purposes = drawn.purposes.iter().copied().chain(["none"]).map(str::to_owned).collect();
     BTreeMap::from([
         ("class", classes.into_iter().collect()),

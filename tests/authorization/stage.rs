@@ -44,6 +44,8 @@ pub struct Stage {
     pub gates: Vec<Gate>,
     /// GET with a query is taken.
     pub get: bool,
+    /// Lists of operations are taken.
+    pub batch: bool,
     departments: Option<Running>,
     issuer: Issuer,
     client: reqwest::Client,
@@ -103,6 +105,7 @@ impl Stage {
             world: World::new(options.seed, options.households_per_village),
             gates: vec![Gate { url, roles: Roles::read_from(root), without: None, task: None }],
             get: config["graphql"]["get_queries"] == true,
+            batch: config["graphql"]["batch_max"].as_u64().is_some_and(|max| max > 1),
             departments: None,
             issuer: Issuer {
                 name: text("issuer"),
@@ -157,6 +160,7 @@ impl Stage {
             world: departments.world().clone(),
             gates,
             get: true,
+            batch: true,
             departments: Some(departments),
             issuer: Issuer {
                 name: text("issuer"),
@@ -234,6 +238,8 @@ impl Stage {
             let body = json!({
                 "query": asked.query, "variables": asked.variables, "operationName": name, "extensions": extensions,
             });
+            let list = json!([{ "query": "{ __typename }", "extensions": extensions }, body]);
+            let body = if transport == Transport::Batch { list } else { body };
             self.client.post(url).body(body.to_string())
         };
         for (name, value) in headers {
@@ -250,7 +256,11 @@ impl Stage {
             whole.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
         }
         let body = response.text().await.expect("a whole answer");
-        let json = serde_json::from_str(&body).unwrap_or(Value::Null);
+        let mut json: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
+        // Of a list, the second is the one that is looked at.
+        if let Some(second) = json.get_mut(1) {
+            json = second.take();
+        }
         whole.push_str(&body);
         Reply { status, whole, json }
     }
@@ -323,6 +333,7 @@ fn lay_out(root: &Path, roles: &Value, without: Option<&(String, usize)>) {
     let often = json!({"requests_per_minute": 4_000_000, "upstream_calls_per_minute": 400_000_000});
     config["rates"] = json!({"principal": often, "anonymous": often});
     config["graphql"]["get_queries"] = json!(true);
+    config["graphql"]["batch_max"] = json!(4);
     config["audit"]["store"] = json!(root.join("audit.sqlite"));
     // JSON is YAML.
     std::fs::write(root.join("config/gateway.yaml"), config.to_string()).expect("written");
