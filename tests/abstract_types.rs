@@ -203,7 +203,8 @@ async fn what_one_type_may_show_is_not_shown_of_another() {
     let served = served("one-type").await;
     let answer = served.ask("pages", LOANS).await;
     let loans = &answer["data"]["reader"]["loans"];
-    assert_eq!(loans[0], json!({"__typename": "Book", "title": null, "n": 103}), "{answer:#}");
+    // In the library's order: sorted by a date that is refused, they would tell it.
+    assert_eq!(loans[0], json!({"__typename": "Book", "title": null, "n": 101}), "{answer:#}");
     assert_eq!(loans.as_array().unwrap().len(), 4);
     assert!(!answer.to_string().contains("9") || !answer.to_string().contains("93"), "{answer:#}");
 }
@@ -213,8 +214,8 @@ async fn masks_are_of_the_concrete_type() {
     let served = served("masks").await;
     let answer = served.ask("titles", "{ reader(id: 1) { loans(first: 9) { title due } } }").await;
     let loans = &answer["data"]["reader"]["loans"];
-    assert_eq!(loans[0], json!({"title": "F****3", "due": "2026-03-03"}), "{answer:#}");
-    assert_eq!(loans[3], json!({"title": "Book 3", "due": "2026"}), "{answer:#}");
+    assert_eq!(loans[0], json!({"title": "F****1", "due": "2026-03-01"}), "{answer:#}");
+    assert_eq!(loans[1], json!({"title": "Book 1", "due": "2026"}), "{answer:#}");
     // A date that is masked in one type cuts nothing: neither does it in the others.
     let cut = served.ask("titles", r#"{ reader(id: 1) { loans(from: "2026-02-02") { title } } }"#).await;
     assert_eq!(cut["data"]["reader"]["loans"], Value::Null, "{cut:#}");

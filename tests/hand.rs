@@ -3,57 +3,14 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use departments::expected::{at, portrait};
-use huxiang::answer::Gateway;
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
+use support::files::Files;
 use support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 
 const VILLAGE: &str = "331122101348";
-
-/// A copy of the repository's files, with changes to some; removed at the end.
-struct Files(PathBuf);
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Files {
-    fn copied(name: &str) -> Self {
-        let root = std::env::temp_dir().join(format!("huxiang-hand-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&root);
-        for folder in ["schema", "resolvers", "config", "config/codes", "config/rules"] {
-            std::fs::create_dir_all(root.join(folder)).unwrap();
-            for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
-                let path = file.unwrap().path();
-                if path.is_file() {
-                    std::fs::copy(&path, root.join(folder).join(path.file_name().unwrap())).unwrap();
-                }
-            }
-        }
-        Self(root)
-    }
-
-    /// Puts keys at the top of a binding, in place of those it has.
-    fn hand(self, source: &str, keys: &str) -> Self {
-        let path = self.0.join(format!("resolvers/{source}.yaml"));
-        let text = std::fs::read_to_string(&path).unwrap();
-        let (head, rest) = match text.split_once("\nwithhold:") {
-            Some((head, rest)) => (head, &rest[rest.find("\nendpoints:").unwrap()..]),
-            None => text.split_at(text.find("\nendpoints:").unwrap()),
-        };
-        std::fs::write(path, format!("{head}\n{keys}{rest}")).unwrap();
-        self
-    }
-
-    async fn gateway(&self, world: &World) -> Gateway {
-        support::gateway(&self.0, world.departments.variables(), &self.0).await
-    }
-}
 
 fn cadre(world: &World) -> Identity {
     let expected = portrait(world.departments.world(), HOUSEHOLD).unwrap();

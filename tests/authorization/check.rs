@@ -67,6 +67,9 @@ impl Asked<'_> {
                 let id = self.selected.iter().find(|one| one.field.path == "id").map(|one| &node[&one.key]);
                 let id = id.and_then(Value::as_str).ok_or("a listed household without its id")?;
                 self.household(node, id, false)?;
+                let portrait = self.bench.portrait(id).unwrap();
+                let relations = access_oracle::relations(self.caller, &portrait);
+                self.found_by("Household", "registry.division.code", &relations)?;
             }
             return Ok(());
         }
@@ -87,15 +90,26 @@ impl Asked<'_> {
             relations.extend(access_oracle::person_relations(self.caller, self.person));
             let expected = departments::agriculture::expected_person(&household, &household.members[at]);
             let entity = Entity { relations, expected: Rc::new(expected), household: household_portrait };
+            self.found_by("Person", "idNumber", &entity.relations)?;
             self.object(root, self.selected, &entity, true)?;
             return self.refusals(answer, &entity);
         }
         self.household(root, target, true)?;
         let portrait = self.bench.portrait(target).unwrap();
         let relations = access_oracle::relations(self.caller, &portrait);
+        let by = if self.case.root == Root::ByCode { "registry.agriCode" } else { "id" };
+        self.found_by("Household", by, &relations)?;
         self.item_states(root, &relations)?;
         self.secrets(whole, &relations, &portrait)?;
         self.refusals(answer, &Entity { relations, expected: portrait.clone(), household: portrait })
+    }
+
+    /// What is found by a value is found only by who may read the value in full.
+    fn found_by(&self, entity: &str, path: &str, relations: &BTreeSet<String>) -> Verdict {
+        match self.access(relations, self.bench.stage.contract.field(entity, path)) {
+            Access::Plain => Ok(()),
+            access => Err(format!("found by {path}, which is {access:?}")),
+        }
     }
 
     fn household(&self, value: &Value, id: &str, compare: bool) -> Verdict {

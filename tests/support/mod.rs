@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod document;
+pub mod files;
 pub mod served;
 pub mod sources;
 

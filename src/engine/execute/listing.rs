@@ -159,7 +159,8 @@ impl Execution<'_> {
         let take = missing.saturating_mul(2).clamp(missing, missing.saturating_add(50));
         let mut looked_at: Vec<Named> = page.rest.by_ref().take(take).collect();
         let rows = looked_at.iter().map(|named| seed(named.key.clone(), named.record.clone())).collect();
-        let related = self.relate(listing.node, Seeds { rows, inherited: None }).await;
+        let mut related = self.relate(listing.node, Seeds { rows, inherited: None }).await;
+        related.rows.iter_mut().for_each(|row| self.only_if_comparable(row, listing.selection));
         let (related, places) = only_related(related, missing);
         let behind = |place: &usize| Position { page: page.at.page.clone(), skip: page.at.skip + place + 1 };
         page.cursors.extend(places.iter().map(|place| self.cursors.seal(&listing.name, &behind(place))));

@@ -66,14 +66,6 @@ impl Latch {
 }
 
 impl Execution<'_> {
-    /// Runs a node from its seeds to its frame.
-    pub(super) fn node(&self, id: NodeId, seeds: Seeds) -> BoxFuture<'_, Frame> {
-        Box::pin(async move {
-            let related = self.relate(id, seeds).await;
-            self.complete(related).await
-        })
-    }
-
     /// Decides how the caller stands to each entity.
     pub(super) fn relate(&self, id: NodeId, seeds: Seeds) -> BoxFuture<'_, Related> {
         Box::pin(async move {

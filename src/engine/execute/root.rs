@@ -9,7 +9,7 @@ use super::call::Call;
 use super::listing::only_related;
 use super::rows::{Seeds, nobody, seed};
 use crate::base::code::ErrorCode;
-use crate::engine::frame::{Failure, Frame, RootAnswer, RootRows};
+use crate::engine::frame::{Failure, Frame, RootAnswer, RootRows, Row};
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::NodeId;
 use crate::engine::project::read::{Named, named};
@@ -46,7 +46,12 @@ impl Execution<'_> {
         let frame = if self.plan.node(node).gives_nothing() {
             self.nothing(node, None).frame
         } else {
-            Arc::new(self.node(node, Seeds { rows: selections.iter().map(row).collect(), inherited: None }).await)
+            let rows = selections.iter().map(row).collect();
+            let mut related = self.relate(node, Seeds { rows, inherited: None }).await;
+            for (row, (_, selection)) in related.rows.iter_mut().zip(selections) {
+                self.only_if_comparable(row, selection);
+            }
+            Arc::new(self.complete(related).await)
         };
         let answer =
             |row| RootAnswer { frame: Arc::clone(&frame), rows: RootRows::One(row), failure: None, refused: None };
@@ -76,7 +81,8 @@ impl Execution<'_> {
             (RootKind::List, Some(binding)) => match self.listed(selection, query, binding, None).await {
                 Ok((named, _)) => {
                     let rows = named.into_iter().map(|named| seed(named.key, named.record)).collect();
-                    let related = self.relate(node, Seeds { rows, inherited: None }).await;
+                    let mut related = self.relate(node, Seeds { rows, inherited: None }).await;
+                    related.rows.iter_mut().for_each(|row| self.only_if_comparable(row, selection));
                     let frame = self.complete(only_related(related, usize::MAX).0).await;
                     RootAnswer { frame: Arc::new(frame), rows: RootRows::List, failure: None, refused: None }
                 }
@@ -84,6 +90,17 @@ impl Execution<'_> {
             },
             (RootKind::Connection, Some(binding)) => self.connection(selection, node, query, binding).await,
             (_, None) => self.nothing(node, None),
+        }
+    }
+
+    /// An entity that was found by what the caller may not read of it, in full, is none: else finding it would tell the
+    /// value. It has gone through the gate and costs what one costs that the caller has nothing to do with.
+    pub(super) fn only_if_comparable(&self, row: &mut Row, selection: &Selection) {
+        let What::Query(at) = selection.what else { return };
+        let finds = self.snapshot.contract.queries.get(at).into_iter().flat_map(|query| &query.finds_by);
+        let mut given = finds.filter(|finds| !selection.argument(&finds.argument, self.variables).is_null());
+        if !given.all(|finds| finds.slots.iter().all(|slot| row.rights.may_compare(*slot))) {
+            row.rights = Arc::default();
         }
     }
 
@@ -111,7 +128,9 @@ impl Execution<'_> {
             }
             Ok((found, _)) => {
                 let rows = found.into_iter().take(1).map(|named| seed(named.key, named.record)).collect();
-                let frame = self.node(node, Seeds { rows, inherited: None }).await;
+                let mut related = self.relate(node, Seeds { rows, inherited: None }).await;
+                related.rows.iter_mut().for_each(|row| self.only_if_comparable(row, selection));
+                let frame = self.complete(related).await;
                 RootAnswer { frame: Arc::new(frame), rows: RootRows::One(0), failure: None, refused: None }
             }
             Err(failure) => self.nothing(node, Some(failure)),

@@ -6,6 +6,7 @@ use super::build::{Builder, Filled};
 use super::{DerivedNeed, Hidden, NodeId, Origin, RelationNeed, Stage};
 use crate::engine::error::RequestError;
 use crate::engine::operation::{Selection, What};
+use crate::model::access::SlotSet;
 use crate::model::contract::{Shape, SlotId};
 use crate::model::snapshot::Snapshot;
 
@@ -27,6 +28,10 @@ impl Builder<'_> {
             wanted.union(&shown);
         }
         let entity = self.node(node).entity;
+        if self.rights.relations_for(&wanted).next().is_some() {
+            // What it is found by must be readable too: a relation that gives that is looked at.
+            wanted.union(&self.found_by(node));
+        }
         let relations: Vec<_> = self.rights.relations_for(&wanted).collect();
         let mut via_needed = false;
         for relation in relations {
@@ -50,6 +55,13 @@ impl Builder<'_> {
             self.node(node).via = None;
         }
         Ok(())
+    }
+
+    /// The values that the entities of a root are found by.
+    fn found_by(&mut self, node: NodeId) -> SlotSet {
+        let Origin::Query(at) = self.node(node).origin else { return SlotSet::new() };
+        let query = self.snapshot.contract.queries.get(at);
+        query.into_iter().flat_map(|query| &query.finds_by).flat_map(|finds| finds.slots.iter().copied()).collect()
     }
 
     /// The entity whose relations this node takes: a hidden node, whose own relations decide.

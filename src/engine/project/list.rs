@@ -250,8 +250,7 @@ fn cut(
             false => vec![slot.id],
         };
         let dates = holders.iter().filter_map(|holder| contract.child(slot.entity, Some(*holder), name));
-        let untold =
-            dates.into_iter().find(|date| !writer.permitted(view, *date) || view.row.rights.masks.contains_key(date));
+        let untold = dates.into_iter().find(|date| !view.row.rights.may_compare(*date));
         if let Some(date) = untold.filter(|_| from.is_some() || to.is_some()) {
             // To cut by a date that may not be read would tell the date.
             writer.refuse(date);
@@ -270,8 +269,10 @@ fn cut(
         if from.is_some() || to.is_some() {
             dated.retain(|(date, _)| !date.is_empty() && within(date));
         }
-        // Stable: elements of one date stay in the department's order.
-        dated.sort_by(|(a, _), (b, _)| b.cmp(a));
+        // Stable: elements of one date stay in the department's order; all of them, where the order would tell the date.
+        if untold.is_none() {
+            dated.sort_by(|(a, _), (b, _)| b.cmp(a));
+        }
         *found = dated.into_iter().map(|(_, element)| element).collect();
     }
     let first = match argument("first") {

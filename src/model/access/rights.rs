@@ -70,6 +70,12 @@ impl Rights {
 }
 
 impl RowRights {
+    /// Whether the caller may find, filter, sort or group by a value of this entity: only where it is read in full. What
+    /// is refused or masked is not to be found out by asking whether it is this or that.
+    pub fn may_compare(&self, slot: SlotId) -> bool {
+        self.slots.contains(slot) && !self.masks.contains_key(&slot)
+    }
+
     /// What of `slots` the caller may have of a source: what it holds beside the one that answers, it may keep for itself.
     pub fn of_source(&self, slots: &SlotSet, source: SourceId) -> SlotSet {
         let mut given = slots.intersection(&self.slots);

@@ -5,6 +5,7 @@
 //! where another entity begins.
 
 mod abstracts;
+mod finds;
 pub mod load;
 pub mod published;
 mod slots;
@@ -141,6 +142,15 @@ pub struct RootField {
     pub first_max: usize,
     /// False: where its source does not answer, there is no `data` at all.
     pub nullable: bool,
+    /// What its arguments find entities by: who may not read it finds nothing.
+    pub finds_by: Vec<FindsBy>,
+}
+
+/// An argument, and the values of the entity that it is held against.
+#[derive(Debug)]
+pub struct FindsBy {
+    pub argument: Arc<str>,
+    pub slots: Vec<SlotId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

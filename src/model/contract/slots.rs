@@ -330,12 +330,14 @@ impl<'a> SlotBuilder<'a> {
                     let first_max = text_argument(&field.directives, "list", "firstMax")
                         .and_then(|max| max.parse().ok())
                         .unwrap_or(PAGE_MAX);
+                    let finds_by = self.finds_by(field, entity);
                     self.queries.push(RootField {
                         name: field.name.as_str().into(),
                         kind,
                         entity,
                         first_max,
                         nullable: !field.ty.is_non_null(),
+                        finds_by,
                     });
                 }
                 None => self.fault(
