@@ -9,7 +9,7 @@ use crate::base::fault::Faults;
 use crate::model::snapshot::{Folders, Snapshot};
 
 /// Stands for a key, a certificate or a name that is not set: long enough for keys, and looks like PEM.
-const PLACEHOLDER: &str = "-----BEGIN PLACEHOLDER-----not set-----END PLACEHOLDER-----";
+pub const PLACEHOLDER: &str = "-----BEGIN PLACEHOLDER-----not set-----END PLACEHOLDER-----";
 
 /// The folders the arguments name.
 pub fn folders(args: &RootArgs) -> Folders {

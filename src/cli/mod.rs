@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine; 1 something was found (faults, a break of the contract) or refused; 2 it could not be done.
 
 mod access;
+mod audit;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
@@ -43,6 +44,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Show which role is given which item
     Access(access::AccessArgs),
+    /// Verify, export and prove audit records, as the auditor
+    Audit(audit::AuditArgs),
     /// Check trusted documents, and put them into their folder
     Documents(documents::DocumentsArgs),
     /// Make a token of the demo issuer; revoke tokens, and list what was revoked
@@ -93,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Access(args) => access::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Documents(args) => documents::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Schema(args) => schema::run(&args),
