@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod answer;
+pub mod approval;
 pub mod audit;
 pub mod base;
 pub mod cli;

@@ -108,7 +108,7 @@ fn access_tells_of_every_role_and_item() {
     let output = huxiang(&["access", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let roles = report["roles"].as_array().unwrap();
-    assert_eq!(roles.len(), 12);
+    assert_eq!(roles.len(), 13);
     for role in roles {
         assert_eq!(role["items"].as_array().unwrap().len(), 64, "{}", role["role"]);
     }

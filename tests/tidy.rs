@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// The rooms, in order: each imports only from those before it.
-const ROOMS: [&str; 14] = [
-    "base", "model", "egress", "identify", "audit", "source", "engine", "scan", "watch", "answer", "registry", "admin",
-    "serve", "cli",
+const ROOMS: [&str; 15] = [
+    "base", "model", "egress", "identify", "audit", "source", "engine", "scan", "watch", "approval", "answer",
+    "registry", "admin", "serve", "cli",
 ];
 
 /// Synchronous by design: no runtime, no clients, no files.

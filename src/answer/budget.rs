@@ -31,7 +31,10 @@ impl Inner {
             .calls
             .take(asked.identity, u64::try_from(estimate).unwrap_or(u64::MAX))
             .map_err(|busy| RequestError::rate_limited("calls to departments", busy.retry_after_s))?;
-        let executed = self.execute(asked, planned, calls_max).await;
+        let executed = match self.note(asked, planned).await {
+            Ok(noted) => self.execute(asked, planned, noted, calls_max).await,
+            Err(error) => Err(error),
+        };
         let made = executed.as_ref().map_or(0, |executed| executed.log.entries().len());
         paid.settle(u64::try_from(made).unwrap_or(u64::MAX));
         executed

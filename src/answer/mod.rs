@@ -8,6 +8,7 @@ mod declared;
 mod introspect;
 mod record;
 mod request;
+mod second;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::approval::Approvals;
 use crate::audit::{self, AuditRecord, AuditStore, RevokeError, SubjectKey};
 use crate::base::clock::Clock;
 use crate::base::code::ErrorCode;
@@ -31,7 +33,7 @@ use crate::engine::plan::{self, Plan};
 use crate::engine::project::answer::{self as projection, Response};
 use crate::identify::rate::Meter;
 use crate::identify::{Identity, Revocation, RevocationError, RevocationOrder, Revocations, Verifier};
-use crate::model::access::{Presented, Rights};
+use crate::model::access::{Approved, Presented, Rights};
 use crate::model::config::GatewayConfig;
 use crate::model::snapshot::Snapshot;
 use crate::source::{AccessLog, CallContext, Caller, Connector, Shared};
@@ -41,6 +43,7 @@ pub use budget::estimates_of;
 use cache::Caches;
 pub use introspect::RoleSchema;
 pub use request::{Answer, GraphqlRequest, Outcome};
+use second::Noted;
 
 /// The gateway: one snapshot, its sources and the audit store. Cheap to clone.
 #[derive(Clone)]
@@ -61,6 +64,7 @@ struct Inner {
     calls: Meter,
     /// What checks tokens in front of this gateway, where it is served.
     verifier: OnceLock<Arc<Verifier>>,
+    approvals: Approvals,
 }
 
 /// Why the gateway cannot start.
@@ -97,6 +101,7 @@ struct Executed {
     roots: Vec<Option<RootAnswer>>,
     log: CallLog,
     response: Response,
+    noted: Noted,
 }
 
 impl Gateway {
@@ -111,6 +116,11 @@ impl Gateway {
         let watch = Watch::start(snapshot.config.alerts.clone(), audit.clone());
         let subjects = SubjectKey::new(Arc::clone(&snapshot.config.audit.key));
         let cursors = CursorSeal::new(&snapshot.config.audit.key);
+        let path = snapshot.config.approvals_store();
+        let approvals = Approvals::new(path, subjects.clone(), audit.clone(), clock.clone());
+        if snapshot.access.needs_second_persons() {
+            approvals.open().await.map_err(StartError)?;
+        }
         let shared = Shared::new(snapshot.config.egress.clone(), Some(Arc::new(AccessLog::new(&snapshot))));
         let mut connectors: Connectors = Vec::with_capacity(snapshot.bindings.sources.len());
         for source in &snapshot.bindings.sources {
@@ -135,6 +145,7 @@ impl Gateway {
                 caches: Caches::default(),
                 verifier: OnceLock::new(),
                 clock,
+                approvals,
             }),
         })
     }
@@ -172,6 +183,11 @@ impl Gateway {
     /// Whether requests can be answered now.
     pub fn ready(&self) -> bool {
         self.inner.audit.is_healthy()
+    }
+
+    /// Approvals and emergencies.
+    pub fn approvals(&self) -> &Approvals {
+        &self.inner.approvals
     }
 
     /// What decides which day and hour it is.
@@ -267,7 +283,7 @@ fn plan_text(
     assumed: Assumed,
 ) -> Result<String, RequestError> {
     let asked = Asked { identity, request, request_id: "", traceparent: None };
-    let planned = plan_of(snapshot, caches, &asked, Clock::system().now())?;
+    let planned = plan_of(snapshot, caches, &asked, Clock::system().now(), None)?;
     Ok(plan::print::text(snapshot, &planned.plan, &planned.rights, assumed, |slot| {
         planned.asking.denied(snapshot, slot).to_string()
     }))
@@ -276,7 +292,10 @@ fn plan_text(
 impl Inner {
     async fn answer(&self, asked: &Asked<'_>) -> Answer {
         let began = Instant::now();
-        let planned = plan_of(&self.snapshot, &self.caches, asked, self.clock.now());
+        let planned = match self.approved(asked).await {
+            Ok(approved) => plan_of(&self.snapshot, &self.caches, asked, self.clock.now(), approved),
+            Err(error) => Err(error),
+        };
         let executed = match &planned {
             Ok(planned) => self.within_budget(asked, planned).await,
             Err(error) => Err(error.clone()),
@@ -305,7 +324,13 @@ impl Inner {
         }
     }
 
-    async fn execute(&self, asked: &Asked<'_>, planned: &Planned, calls_max: usize) -> Result<Executed, RequestError> {
+    async fn execute(
+        &self,
+        asked: &Asked<'_>,
+        planned: &Planned,
+        noted: Noted,
+        calls_max: usize,
+    ) -> Result<Executed, RequestError> {
         let config = &self.snapshot.config;
         // First: where it is refused, nobody is asked.
         let introspection = if planned.plan.operation.introspects {
@@ -348,6 +373,7 @@ impl Inner {
             roots: &roots,
             introspection: &introspection,
             request_id: asked.request_id,
+            extensions: &noted.extensions,
             called: &called,
             bytes_max: config.limits.answer_bytes_max / asked.request.others.saturating_add(1),
         };
@@ -357,7 +383,7 @@ impl Inner {
         } else {
             projection::write(&parts)
         };
-        Ok(Executed { roots, log, response })
+        Ok(Executed { roots, log, response, noted })
     }
 }
 
@@ -371,7 +397,13 @@ fn document_limits(config: &GatewayConfig) -> DocumentLimits {
 }
 
 /// operation → authorize → plan.
-fn plan_of(snapshot: &Snapshot, caches: &Caches, asked: &Asked<'_>, now: Timestamp) -> Result<Planned, RequestError> {
+fn plan_of(
+    snapshot: &Snapshot,
+    caches: &Caches,
+    asked: &Asked<'_>,
+    now: Timestamp,
+    approved: Option<Approved>,
+) -> Result<Planned, RequestError> {
     declared::check(snapshot, asked.identity)?;
     let text = asked
         .request
@@ -380,7 +412,7 @@ fn plan_of(snapshot: &Snapshot, caches: &Caches, asked: &Asked<'_>, now: Timesta
         .ok_or_else(|| RequestError::new(ErrorCode::BadRequest, "the request has no `query`".to_owned()))?;
     let limits = document_limits(&snapshot.config);
     let name = asked.request.operation_name.as_deref();
-    let asking = asking_for(snapshot, asked.identity, text, now)?;
+    let asking = Asking { approved, ..asking_for(snapshot, asked.identity, text, now)? };
     let document = caches.document(text, || Document::parse(text, &snapshot.contract, limits))?;
     let operation = document.operation(name)?;
     let variables = document.variables(&snapshot.contract, operation, &asked.request.variables)?;

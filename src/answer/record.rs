@@ -48,6 +48,7 @@ impl Inner {
                     record.called(&self.snapshot.bindings.source(source).id, failed);
                 }
                 record.errors = executed.response.codes.iter().copied().collect();
+                record.details.extend(executed.noted.details.iter().cloned());
                 record.outcome = match &executed.response.too_much {
                     Some(_) => Outcome::Rejected,
                     None if record.errors.is_empty() => Outcome::Answered,

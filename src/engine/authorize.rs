@@ -66,7 +66,7 @@ impl Asking {
             principal: Value::Object(principal),
             today: now.date(),
             now,
-            emergency: false,
+            emergency: identity.break_glass.is_some(),
             approved: None,
         }
     }

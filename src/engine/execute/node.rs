@@ -16,7 +16,7 @@ use crate::engine::project::read::RowView;
 use crate::engine::project::write::Mode;
 use crate::model::access::hand::Unread;
 use crate::model::access::{RelationId, RowRights};
-use crate::model::contract::SlotId;
+use crate::model::contract::{EntityId, SlotId};
 use crate::model::rule::Truth;
 
 /// A node whose relations are decided and whose answers are still to come.
@@ -150,6 +150,9 @@ impl Execution<'_> {
             }
             for need in &node.relations {
                 let Some(relation) = self.snapshot.access.relation(need.relation) else { continue };
+                if relation.approved && !self.is_approved(relation.on, row.key.as_deref()) {
+                    continue;
+                }
                 let (facts, missing) = view.rule_facts(&need.reads, Mode::Gateway);
                 match relation.rule.when.evaluate(&facts, &self.asking.principal, self.asking.today) {
                     Truth::True => relations.push(need.relation),
@@ -172,6 +175,13 @@ impl Execution<'_> {
             row.rights = rights;
             row.undecided = undecided;
         }
+    }
+
+    /// Whether it is the entity that the request's approval is for.
+    fn is_approved(&self, entity: EntityId, key: Option<&str>) -> bool {
+        let name = &self.snapshot.contract.entity(entity).name;
+        let approved = self.asking.approved.as_ref().zip(key);
+        approved.is_some_and(|(approved, key)| (approved.is_of)(name, key))
     }
 
     /// Fetches what the caller may have, and what rules read for it; nodes below run as soon as they can.

@@ -50,6 +50,8 @@ pub struct Parts<'a> {
     /// `__schema` and `__type`, by response key.
     pub introspection: &'a Map<String, Value>,
     pub request_id: &'a str,
+    /// More members of `extensions`.
+    pub extensions: &'a Map<String, Value>,
     /// Ids of the sources that were called.
     pub called: &'a [Arc<str>],
     /// Of this answer, at most.
@@ -114,7 +116,10 @@ pub fn write(parts: &Parts<'_>) -> Response {
         let _ = serde_json::to_writer(&mut writer.out, &list);
     }
     writer.out.extend_from_slice(b",\"extensions\":");
-    let extensions = json!({ "requestId": parts.request_id, "sourcesCalled": parts.called.iter().map(|id| &**id).collect::<Vec<&str>>() });
+    let mut extensions = parts.extensions.clone();
+    let called: Vec<&str> = parts.called.iter().map(|id| &**id).collect();
+    extensions.insert("requestId".to_owned(), json!(parts.request_id));
+    extensions.insert("sourcesCalled".to_owned(), json!(called));
     let _ = serde_json::to_writer(&mut writer.out, &extensions);
     writer.out.push(b'}');
     Response { body: writer.into_bytes(), codes, too_much: None }

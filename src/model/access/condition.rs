@@ -59,8 +59,11 @@ pub struct BreakGlass {
     pub review_hours_max: u32,
 }
 
+/// Whether an entity, of a type and with a key, is the one that is meant.
+pub type IsOf = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
 /// An approval that the request carries, checked against the requester, the purpose and the case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Approved {
     pub id: String,
     pub role: String,
@@ -69,9 +72,14 @@ pub struct Approved {
     pub minutes_since: i64,
     /// Requests that have used it before this one.
     pub used: u32,
-    /// Entity type, and the keyed HMAC of the entity's key.
-    pub entity: String,
-    pub subject: String,
+    /// Whether the entity of this type and key is the one that was approved.
+    pub is_of: IsOf,
+}
+
+impl fmt::Debug for Approved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Approved").field("id", &self.id).field("role", &self.role).finish_non_exhaustive()
+    }
 }
 
 impl Hours {

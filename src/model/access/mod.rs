@@ -125,6 +125,12 @@ impl Access {
         self.roles.iter().filter(named).filter(move |role| role.missing(presented).is_none())
     }
 
+    /// Whether any grant asks for an approval or a review.
+    pub fn needs_second_persons(&self) -> bool {
+        let needs = |grant: &Grant| grant.conditions.approval.is_some() || grant.conditions.break_glass.is_some();
+        self.grants.iter().any(needs)
+    }
+
     pub fn relation(&self, id: RelationId) -> Option<&CompiledRelation> {
         self.relations.get(id.index())
     }

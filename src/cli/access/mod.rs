@@ -1,5 +1,7 @@
 //! `huxiang access`: which role is given which item, under which relation.
 
+mod conditions;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -125,13 +127,6 @@ fn texts(texts: &[Arc<str>]) -> Vec<&str> {
     texts.iter().map(|text| &**text).collect()
 }
 
-/// The pattern of case numbers as it was written, without the anchors the loader adds.
-fn case(grant: &Grant) -> Option<&str> {
-    let pattern = grant.conditions.case.as_ref()?.as_str();
-    let inner = pattern.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$"));
-    Some(inner.unwrap_or(pattern))
-}
-
 fn as_json(snapshot: &Snapshot, roles: &[&Role]) -> Value {
     let Snapshot { contract, access, .. } = snapshot;
     let of_item = |role: &Role, item: &Item| {
@@ -142,7 +137,9 @@ fn as_json(snapshot: &Snapshot, roles: &[&Role]) -> Value {
                     "relation": cell.relation,
                     "given": cell.given.name(),
                     "purposes": texts(&cell.grant.conditions.purposes),
-                    "case": case(cell.grant),
+                    "case": conditions::case(cell.grant),
+                    "requires": conditions::as_json(role, cell.grant),
+                    "line": cell.grant.line,
                     "withheld": cell.withheld,
                     "masked": cell.masked,
                 })
@@ -216,25 +213,23 @@ fn matrix_cell(cells: &[Cell], name_relations: bool) -> String {
     cell
 }
 
-/// `gov; paired; purpose help`.
+/// `gov; paired; purposes help`. What only some of its grants require is said as such.
 fn conditions(access: &Access, role: &Role) -> String {
-    let mut purposes: Vec<&str> = Vec::new();
-    let mut pattern = None;
-    for grant in role.grants.iter().filter_map(|at| access.grants.get(*at)) {
-        purposes.extend(grant.conditions.purposes.iter().map(|purpose| &**purpose));
-        pattern = pattern.or(case(grant));
+    let grants: Vec<&Grant> = role.grants.iter().filter_map(|at| access.grants.get(*at)).collect();
+    let mut required: Vec<(String, usize)> = Vec::new();
+    for (name, value) in grants.iter().flat_map(|grant| conditions::words(role, grant)) {
+        let text = format!("{name} {value}");
+        match required.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, count)) => *count += 1,
+            None => required.push((text, 1)),
+        }
     }
-    purposes.sort_unstable();
-    purposes.dedup();
     let relations = relations(access, role);
     let mut parts = vec![format!("{}, from {}", role.name, role.networks.join(", "))];
     parts.push(if relations.len() > 3 { format!("{} relations", relations.len()) } else { relations.join(", ") });
-    if !purposes.is_empty() {
-        parts.push(format!("purpose {}", purposes.join(" or ")));
-    }
-    if let Some(pattern) = pattern {
-        parts.push(format!("case {pattern}"));
-    }
+    parts.extend(required.into_iter().map(|(text, count)| {
+        if count == grants.len() { text } else { format!("{text} ({count} of {} grants)", grants.len()) }
+    }));
     parts.join("; ")
 }
 
@@ -242,6 +237,9 @@ fn detail(snapshot: &Snapshot, role: &Role) -> String {
     let Snapshot { contract, access, .. } = snapshot;
     let mut out = format!("{} — {}\n\n", role.title, conditions(access, role));
     let mut rows = Vec::new();
+    let grants: Vec<&Grant> = role.grants.iter().filter_map(|at| access.grants.get(*at)).collect();
+    let first = grants.first().map(|grant| conditions::line(role, grant));
+    let several_ways = grants.iter().any(|grant| Some(conditions::line(role, grant)) != first);
     for item in &contract.items {
         let start = [item.no.to_string(), text::shorten(&item.zh, 28), contract.slot(item.slot).path.to_string()];
         let cells = cells(contract, access, role, item);
@@ -250,10 +248,12 @@ fn detail(snapshot: &Snapshot, role: &Role) -> String {
         }
         for cell in &cells {
             let given = format!("{} {}", cell.given.sign(), cell.given.name());
-            rows.push(start.iter().cloned().chain([given, cell.relation.to_owned(), remarks(cell)]).collect());
+            let required = if several_ways { conditions::line(role, cell.grant) } else { String::new() };
+            let end = [given, cell.relation.to_owned(), remarks(cell), required];
+            rows.push(start.iter().cloned().chain(end).collect());
         }
     }
-    out.push_str(&text::table(&["no", "item", "path", "given", "relation", "but"], &rows));
+    out.push_str(&text::table(&["no", "item", "path", "given", "relation", "but", "requires"], &rows));
     out
 }
 

@@ -1,0 +1,375 @@
+//! Approvals and emergencies: what a second person must have said before, and what one says afterwards.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use huxiang::approval::{Act, Approval, Person, State, Wanted};
+use huxiang::audit::verify;
+use huxiang::base::clock::Clock;
+use huxiang::engine::error::RequestError;
+use huxiang::identify::Identity;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use support::{HOUSEHOLD, World, ask, caller, config, records, supervisor, world_at};
+
+const NEIGHBOUR: &str = "331122101348000009";
+const DEPOSITS: &str = "query($id: ID!) { household(id: $id) { id items(no: [\"49\"]) { no state message } } }";
+
+/// A clock that a test sets.
+#[derive(Clone)]
+struct Hand(Arc<AtomicI64>);
+
+impl Hand {
+    fn at(time: &str) -> Self {
+        let hand = Self(Arc::default());
+        hand.set(time);
+        hand
+    }
+
+    fn set(&self, time: &str) {
+        let time: Timestamp = format!("{time}:00+08:00").parse().unwrap();
+        self.0.store(time.as_second(), Ordering::SeqCst);
+    }
+
+    fn clock(&self) -> Clock {
+        let time = Arc::clone(&self.0);
+        Clock::new(move || Timestamp::from_second(time.load(Ordering::SeqCst)).unwrap())
+    }
+}
+
+async fn demo() -> (World, Hand) {
+    let hand = Hand::at("2026-06-01T09:00");
+    (world_at(hand.clock(), &[]).await, hand)
+}
+
+fn verifier() -> Identity {
+    let mut identity = caller("verifier", json!({ "divisions": ["331122"] }));
+    (identity.purpose, identity.case) = (Some("recognition".to_owned()), Some("HD-2026-0001".to_owned()));
+    identity
+}
+
+fn relying_on(identity: Identity, id: &str) -> Identity {
+    Identity { approval: Some(id.to_owned()), ..identity }
+}
+
+fn wanted(household: &str) -> Wanted {
+    Wanted {
+        role: "verifier".to_owned(),
+        purpose: Some("recognition".to_owned()),
+        case: Some("HD-2026-0001".to_owned()),
+        entity: "Household".to_owned(),
+        key: household.to_owned(),
+        reason: "存款与申报不符，需要核对".to_owned(),
+        minutes: None,
+        uses: None,
+    }
+}
+
+fn act<'a>(world: &'a World, identity: &'a Identity) -> Act<'a> {
+    Act { access: &world.gateway.snapshot().access, identity, request_id: "second-person" }
+}
+
+async fn asked_for(world: &World, wanted: &Wanted) -> Approval {
+    world.gateway.approvals().request(&act(world, &verifier()), wanted).await.unwrap()
+}
+
+async fn given(world: &World, wanted: &Wanted) -> Approval {
+    let asked = asked_for(world, wanted).await;
+    let given =
+        world.gateway.approvals().decide(&act(world, &supervisor()), &asked.id, &wanted.key, true).await.unwrap();
+    assert_eq!(given.state, State::Given);
+    given
+}
+
+async fn deposits(world: &World, identity: &Identity, household: &str) -> Value {
+    ask(&world.gateway, identity, DEPOSITS, json!({ "id": household })).await
+}
+
+fn state(answer: &Value) -> &str {
+    answer["data"]["household"]["items"][0]["state"].as_str().unwrap_or_else(|| panic!("{answer}"))
+}
+
+/// The request as a whole was refused, with this.
+fn refused(answer: &Value, with: &str) {
+    let said = answer["errors"][0]["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
+    assert!(answer.get("data").is_none() && said.contains(with), "{answer}");
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");
+}
+
+fn not_permitted<T>(result: Result<T, RequestError>, with: &str) {
+    let Err(error) = result else { panic!("it was done") };
+    assert!(error.message.contains(with), "{}", error.message);
+}
+
+fn bank_calls(world: &World) -> usize {
+    let banks = world.departments.sources();
+    banks.iter().filter(|id| id.starts_with("bank")).map(|id| world.departments.log(id).len()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_approval_the_field_is_refused_unasked_and_says_what_is_missing() {
+    let (world, _) = demo().await;
+    let answer = deposits(&world, &verifier(), HOUSEHOLD).await;
+    assert_eq!(state(&answer), "REFUSED", "{answer}");
+    let said = answer["data"]["household"]["items"][0]["message"].as_str().unwrap();
+    assert!(said.contains("an approval by `supervisor`") && said.contains("extensions.approval"), "{said}");
+    assert_eq!(bank_calls(&world), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_opens_one_record_once() {
+    let (world, _) = demo().await;
+    let approval = given(&world, &wanted(HOUSEHOLD)).await;
+    world.departments.clear_logs();
+    let answer = deposits(&world, &relying_on(verifier(), &approval.id), HOUSEHOLD).await;
+    assert_ne!(state(&answer), "REFUSED", "{answer}");
+    assert!(bank_calls(&world) > 0);
+    assert_eq!(answer["extensions"]["approval"]["id"], json!(approval.id));
+    refused(&deposits(&world, &relying_on(verifier(), &approval.id), HOUSEHOLD).await, "used up");
+    let records = records(&world.folder).await;
+    let of = |operation: &str| records.iter().filter(|one| one["operation"] == operation).collect::<Vec<_>>();
+    assert_eq!((of("request").len(), of("give").len(), of("use").len()), (1, 1, 1), "{records:#?}");
+    assert_eq!(of("give")[0]["who"]["id"], "supervisor-1");
+    assert_eq!(of("use")[0]["details"]["decider"], "supervisor-1");
+    let look = records.iter().find(|one| one["kind"] == "REQUEST" && one["details"]["approval"] == json!(approval.id));
+    let look = look.unwrap_or_else(|| panic!("{records:#?}"));
+    let relations = look["access"][0]["relations"].as_array().unwrap();
+    assert!(relations.contains(&json!("jurisdiction:approved")), "{look}");
+    chain_holds(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_is_for_no_other_record_requester_purpose_case_or_time() {
+    let (world, hand) = demo().await;
+    let approval = given(&world, &Wanted { uses: Some(1), ..wanted(HOUSEHOLD) }).await;
+    let good = relying_on(verifier(), &approval.id);
+    // Somebody else, also one with the same id of another issuer.
+    let mut other = good.clone();
+    other.principal.as_mut().unwrap().id = "verifier-2".to_owned();
+    refused(&deposits(&world, &other, HOUSEHOLD).await, "no such approval of yours");
+    let mut other = good.clone();
+    other.principal.as_mut().unwrap().issuer = "elsewhere".to_owned();
+    refused(&deposits(&world, &other, HOUSEHOLD).await, "no such approval of yours");
+    let unknown = relying_on(verifier(), "00000000000000000000000000000000");
+    refused(&deposits(&world, &unknown, HOUSEHOLD).await, "no such approval of yours");
+    let mut other = good.clone();
+    other.case = Some("HD-2026-0002".to_owned());
+    refused(&deposits(&world, &other, HOUSEHOLD).await, "another purpose or case");
+    let mut other = good.clone();
+    other.purpose = None;
+    refused(&deposits(&world, &other, HOUSEHOLD).await, "another purpose or case");
+    // None of these used it up. Its time does.
+    hand.set("2026-06-01T17:00");
+    refused(&deposits(&world, &good, HOUSEHOLD).await, "has ended");
+    hand.set("2026-06-01T16:59");
+    world.departments.clear_logs();
+    let answer = deposits(&world, &good, NEIGHBOUR).await;
+    assert_eq!(state(&answer), "REFUSED", "{answer}");
+    assert_eq!(bank_calls(&world), 0, "another household's banks were asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_requests_that_come_at_once_exactly_one_uses_the_last_use() {
+    let (world, _) = demo().await;
+    for _ in 0..5 {
+        let approval = given(&world, &wanted(HOUSEHOLD)).await;
+        let identity = relying_on(verifier(), &approval.id);
+        let asked = (0..4).map(|_| deposits(&world, &identity, HOUSEHOLD));
+        let answers = futures::future::join_all(asked).await;
+        let through = answers.iter().filter(|answer| answer.get("data").is_some()).count();
+        assert_eq!(through, 1, "{answers:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_approves_for_themselves_or_without_the_role_from_its_network() {
+    let (world, _) = demo().await;
+    let approvals = world.gateway.approvals();
+    let asked = asked_for(&world, &wanted(HOUSEHOLD)).await;
+    let decide =
+        async |identity: &Identity, key: &str| approvals.decide(&act(&world, identity), &asked.id, key, true).await;
+    not_permitted(decide(&verifier(), HOUSEHOLD).await, "no role of yours");
+    // The requester with the approving role too, and the same id of another issuer.
+    let mut both = verifier();
+    both.principal.as_mut().unwrap().roles.push("supervisor".to_owned());
+    not_permitted(decide(&both, HOUSEHOLD).await, "nobody approves what they ask for themselves");
+    both.principal.as_mut().unwrap().issuer = "elsewhere".to_owned();
+    not_permitted(decide(&both, HOUSEHOLD).await, "nobody approves what they ask for themselves");
+    let mut outside = supervisor();
+    outside.networks = vec!["public-proxy".to_owned()];
+    not_permitted(decide(&outside, HOUSEHOLD).await, "no role of yours");
+    let visitor = Identity { principal: None, ..supervisor() };
+    not_permitted(decide(&visitor, HOUSEHOLD).await, "needs a token");
+    // The approver names the record too.
+    not_permitted(decide(&supervisor(), NEIGHBOUR).await, "not the one that was asked for");
+    decide(&supervisor(), HOUSEHOLD).await.unwrap();
+    not_permitted(decide(&supervisor(), HOUSEHOLD).await, "does not wait");
+    // Each try is in the chain.
+    let records = records(&world.folder).await;
+    let tried = records.iter().filter(|one| one["kind"] == "APPROVAL" && one["outcome"] == "REJECTED").count();
+    assert_eq!(tried, 7, "{records:#?}");
+    // Given without having been asked for, the same holds.
+    let me = Person { id: "supervisor-1".to_owned(), issuer: "test".to_owned() };
+    not_permitted(approvals.give(&act(&world, &supervisor()), me, &wanted(HOUSEHOLD)).await, "a second person");
+    let they = Person { id: "verifier-1".to_owned(), issuer: "test".to_owned() };
+    let direct = approvals.give(&act(&world, &supervisor()), they, &wanted(HOUSEHOLD)).await.unwrap();
+    assert_ne!(state(&deposits(&world, &relying_on(verifier(), &direct.id), HOUSEHOLD).await), "REFUSED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_or_withdrawn_does_not_count() {
+    let (world, _) = demo().await;
+    let approvals = world.gateway.approvals();
+    let asked = asked_for(&world, &wanted(HOUSEHOLD)).await;
+    let identity = relying_on(verifier(), &asked.id);
+    refused(&deposits(&world, &identity, HOUSEHOLD).await, "not given yet");
+    approvals.decide(&act(&world, &supervisor()), &asked.id, HOUSEHOLD, false).await.unwrap();
+    refused(&deposits(&world, &identity, HOUSEHOLD).await, "was refused");
+    let second = given(&world, &wanted(HOUSEHOLD)).await;
+    let mut stranger = supervisor();
+    stranger.principal.as_mut().unwrap().id = "supervisor-2".to_owned();
+    not_permitted(approvals.withdraw(&act(&world, &stranger), &second.id).await, "no such approval");
+    approvals.withdraw(&act(&world, &supervisor()), &second.id).await.unwrap();
+    refused(&deposits(&world, &relying_on(verifier(), &second.id), HOUSEHOLD).await, "was withdrawn");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_sees_what_is_theirs_to_decide_and_the_store_holds_no_record_id() {
+    let (world, _) = demo().await;
+    let approvals = world.gateway.approvals();
+    let asked = asked_for(&world, &wanted(HOUSEHOLD)).await;
+    let seen = async |identity: &Identity| approvals.list(&act(&world, identity)).await.unwrap().len();
+    assert_eq!((seen(&verifier()).await, seen(&supervisor()).await), (1, 1));
+    assert_eq!(seen(&caller("town-officer", json!({}))).await, 0);
+    let mut other = verifier();
+    other.principal.as_mut().unwrap().id = "verifier-2".to_owned();
+    assert_eq!(seen(&other).await, 0);
+    approvals.decide(&act(&world, &supervisor()), &asked.id, HOUSEHOLD, true).await.unwrap();
+    let mut found = 0;
+    for entry in std::fs::read_dir(&world.folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(!bytes.windows(HOUSEHOLD.len()).any(|part| part == HOUSEHOLD.as_bytes()), "{}", path.display());
+            found += usize::from(path.to_string_lossy().contains("approvals.sqlite"));
+        }
+    }
+    assert!(found > 0);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(world.folder.join("approvals.sqlite")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_outlives_the_gateway_and_its_files_may_only_become_narrower() {
+    let hand = Hand::at("2026-06-01T09:00");
+    let first = world_at(hand.clock(), &[]).await;
+    let approval = given(&first, &wanted(HOUSEHOLD)).await;
+    let narrower = config("roles.yaml").replace("valid_minutes_max: 480", "valid_minutes_max: 30");
+    let store = first.folder.join("approvals.sqlite");
+    let gateway = format!("{}\napprovals: {{store: {}}}\n", config("gateway.yaml"), store.display());
+    let second = world_at(hand.clock(), &[("roles.yaml", narrower), ("gateway.yaml", gateway)]).await;
+    let identity = relying_on(verifier(), &approval.id);
+    hand.set("2026-06-01T09:30");
+    assert_eq!(state(&deposits(&second, &identity, HOUSEHOLD).await), "REFUSED");
+    hand.set("2026-06-01T09:29");
+    assert_ne!(state(&deposits(&second, &identity, HOUSEHOLD).await), "REFUSED");
+}
+
+async fn chain_holds(world: &World) {
+    let report = verify(&world.folder.join("audit.sqlite"), None, &mut |_| {}).await.unwrap();
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+}
+
+const WHERE: &str = "query($id: ID!) { household(id: $id) { registry { phone address } } }";
+
+fn on_duty(reason: Option<&str>) -> Identity {
+    let mut identity = caller("duty-officer", json!({ "divisions": ["331122"] }));
+    (identity.purpose, identity.break_glass) = (Some("emergency".to_owned()), reason.map(str::to_owned));
+    identity
+}
+
+async fn at_night(world: &World, reason: &str) -> Value {
+    ask(&world.gateway, &on_duty(Some(reason)), WHERE, json!({ "id": HOUSEHOLD })).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emergency_needs_its_reason_and_is_marked_in_answer_and_record() {
+    let (world, _) = demo().await;
+    let answer = ask(&world.gateway, &on_duty(None), WHERE, json!({ "id": HOUSEHOLD })).await;
+    let said = answer["errors"][0]["message"].as_str().unwrap();
+    assert!(said.contains("in an emergency") && said.contains("extensions.breakGlass"), "{said}");
+    let answer = at_night(&world, "台风来袭，连夜转移").await;
+    assert!(answer["data"]["household"]["registry"]["phone"].is_string(), "{answer}");
+    let id = answer["extensions"]["breakGlass"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(answer["extensions"]["breakGlass"]["reviewBefore"], "2026-06-04T09:00:00.000+08:00");
+    // The same reason again is the same emergency; another is another.
+    assert_eq!(at_night(&world, "台风来袭，连夜转移").await["extensions"]["breakGlass"]["id"], json!(id));
+    assert_ne!(at_night(&world, "山洪，失联一人").await["extensions"]["breakGlass"]["id"], json!(id));
+    let records = records(&world.folder).await;
+    let looks = records.iter().filter(|one| one["kind"] == "REQUEST" && one["details"]["breakGlass"] == json!(id));
+    assert_eq!(looks.count(), 2, "{records:#?}");
+    assert!(!records.iter().any(|one| one.to_string().contains("台风")), "reasons stay out of the records");
+    // Whose role gives nothing in an emergency is told so.
+    let mut town = caller("town-officer", json!({ "divisions": ["331122"] }));
+    town.break_glass = Some("台风来袭，连夜转移".to_owned());
+    refused(&ask(&world.gateway, &town, WHERE, json!({ "id": HOUSEHOLD })).await, "leave the reason out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emergency_is_reviewed_by_somebody_else_and_unreviewed_there_is_no_other() {
+    let (world, hand) = demo().await;
+    let approvals = world.gateway.approvals();
+    let answer = at_night(&world, "台风来袭，连夜转移").await;
+    let id = answer["extensions"]["breakGlass"]["id"].as_str().unwrap().to_owned();
+    let officer = caller("security-officer", json!({}));
+    let listed = approvals.emergencies(&act(&world, &officer)).await.unwrap();
+    assert_eq!((listed.len(), &listed[0].id, listed[0].review.is_none()), (1, &id, true));
+    assert_eq!(listed[0].request_id, "test-request");
+    assert!(approvals.emergencies(&act(&world, &supervisor())).await.unwrap().is_empty());
+    let review =
+        async |identity: &Identity, note: &str| approvals.review(&act(&world, identity), &id, true, note).await;
+    not_permitted(review(&supervisor(), "核实无误").await, "no such emergency for you");
+    let mut both = on_duty(None);
+    both.principal.as_mut().unwrap().roles.push("security-officer".to_owned());
+    not_permitted(review(&both, "核实无误").await, "nobody reviews their own");
+    not_permitted(review(&officer, "").await, "characters");
+    // In time there may be more; afterwards none until it is reviewed.
+    hand.set("2026-06-04T08:59");
+    assert!(at_night(&world, "堰塞湖水位上涨").await.get("data").is_some());
+    hand.set("2026-06-04T09:01");
+    world.departments.clear_logs();
+    refused(&at_night(&world, "再次转移群众").await, "was not reviewed in time");
+    assert!(world.departments.sources().iter().all(|source| world.departments.log(source).is_empty()));
+    let reviewed = review(&officer, "核实无误，转移名单已归档").await.unwrap();
+    assert!(reviewed.review.is_some_and(|review| review.justified));
+    not_permitted(review(&officer, "核实无误").await, "reviewed already");
+    assert!(at_night(&world, "再次转移群众").await.get("data").is_some());
+    let records = records(&world.folder).await;
+    assert!(records.iter().any(|one| one["kind"] == "BREAK_GLASS_REVIEW" && one["outcome"] == "ANSWERED"));
+    chain_holds(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_store_neither_counts() {
+    let (world, _) = demo().await;
+    let approval = given(&world, &wanted(HOUSEHOLD)).await;
+    let path = world.folder.join("approvals.sqlite");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let mut locked = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::Executor::execute(&mut locked, "BEGIN EXCLUSIVE").await.unwrap();
+    world.departments.clear_logs();
+    let answer = deposits(&world, &relying_on(verifier(), &approval.id), HOUSEHOLD).await;
+    assert!(answer.get("data").is_none(), "{answer}");
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "INTERNAL");
+    let answer = at_night(&world, "台风来袭，连夜转移").await;
+    assert!(answer.get("data").is_none(), "{answer}");
+    assert!(world.departments.sources().iter().all(|source| world.departments.log(source).is_empty()));
+    sqlx::Executor::execute(&mut locked, "ROLLBACK").await.unwrap();
+    assert_ne!(state(&deposits(&world, &relying_on(verifier(), &approval.id), HOUSEHOLD).await), "REFUSED");
+}
