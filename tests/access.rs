@@ -614,9 +614,9 @@ impl Served {
         let app = serve::app(config, verifier, Arc::new(world.gateway.clone())).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/graphql", listener.local_addr().unwrap());
-        let limits = config.limits.clone();
+        let served_with = config.clone();
         let served =
-            tokio::spawn(async move { serve::run(listener, app, None, &limits, std::future::pending()).await });
+            tokio::spawn(async move { serve::run(listener, app, None, &served_with, std::future::pending()).await });
         Self { url, client: reqwest::Client::builder().no_proxy().build().unwrap(), served }
     }
 

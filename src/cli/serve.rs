@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{Done, RootArgs, Stop, load};
 use crate::answer::Gateway;
 use crate::identify::Verifier;
-use crate::model::config::Limits;
+use crate::model::config::GatewayConfig;
 use crate::model::snapshot::Snapshot;
 use crate::serve;
 
@@ -58,7 +58,7 @@ pub struct Ready {
     listener: TcpListener,
     app: Router,
     tls: Option<TlsAcceptor>,
-    limits: Limits,
+    config: GatewayConfig,
 }
 
 impl Ready {
@@ -80,12 +80,12 @@ impl Ready {
             Stop::failed(format!("error: cannot listen at {}: {error}; is another one running?", config.listen))
         })?;
         let address = listener.local_addr().map_err(|error| Stop::failed(format!("error: {error}")))?;
-        Ok(Self { address, gateway, listener, app, tls, limits: config.limits })
+        Ok(Self { address, gateway, listener, app, tls, config })
     }
 
     /// Until `stop` ends, and then until the requests under way are answered.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        serve::run(self.listener, self.app, self.tls, &self.limits, stop).await;
+        serve::run(self.listener, self.app, self.tls, &self.config, stop).await;
         self.gateway.audit().settle().await;
     }
 }

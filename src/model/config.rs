@@ -204,11 +204,18 @@ impl Networks {
     }
 }
 
+/// The least a head may be limited to: what the HTTP library reads at once.
+pub const HEAD_BYTES_MIN: usize = 8 << 10;
+
 /// Limits of one request and of the listener. Times in milliseconds.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     pub body_bytes_max: usize,
+    /// Of a request's head: request line and headers.
+    pub head_bytes_max: usize,
+    pub headers_max: usize,
+    pub url_bytes_max: usize,
     /// Selection depth.
     pub depth_max: usize,
     pub aliases_max: usize,
@@ -221,7 +228,10 @@ pub struct Limits {
     pub request_timeout_ms: u64,
     /// Connections open at once; further ones wait in the kernel's queue.
     pub connections_max: usize,
-    /// For a request's head, for its body, and for a pause in taking the answer: a client that is slower is dropped.
+    /// Of one address that is no listed proxy; further ones are closed.
+    pub connections_per_address_max: usize,
+    /// For a request's head (so also between requests), for its body, and for taking some of the answer: a client that is
+    /// slower is dropped.
     pub read_timeout_ms: u64,
     /// How long requests under way may take to end after the signal to stop.
     pub shutdown_ms: u64,
@@ -231,6 +241,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes_max: 256 << 10,
+            head_bytes_max: 64 << 10,
+            headers_max: 64,
+            url_bytes_max: 8 << 10,
             depth_max: 16,
             aliases_max: 200,
             tokens_max: 10_000,
@@ -239,6 +252,7 @@ impl Default for Limits {
             answer_bytes_max: 32 << 20,
             request_timeout_ms: 10_000,
             connections_max: 4_096,
+            connections_per_address_max: 256,
             read_timeout_ms: 10_000,
             shutdown_ms: 15_000,
         }

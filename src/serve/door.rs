@@ -6,17 +6,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 
+use super::framing::Doubtful;
 use super::negotiate::is_json;
 use super::{App, Peer, certificate};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::identify::rate::Busy;
 use crate::identify::{AuthError, ClientCertificate, Identity, Principal, caller_address};
+use crate::model::config::Limits;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
@@ -49,6 +52,31 @@ impl From<Busy> for Refusal {
         Self { status: StatusCode::TOO_MANY_REQUESTS, error, header: None }
             .with(header::RETRY_AFTER, busy.retry_after_s.to_string())
     }
+}
+
+/// What any request must be, whatever it is for: of one reading, and no longer than it may be.
+pub(super) fn shape(request: &Request, limits: &Limits) -> Result<(), Refusal> {
+    let url = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
+    if url > limits.url_bytes_max {
+        let message = format!("the URL is longer than {} bytes; send the request by POST", limits.url_bytes_max);
+        return Err(Refusal::with_code(StatusCode::URI_TOO_LONG, ErrorCode::LimitExceeded, message));
+    }
+    // The listener stops reading somewhere above it.
+    let head: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if head.saturating_add(url) > limits.head_bytes_max {
+        let message = format!("the request's head is longer than {} bytes", limits.head_bytes_max);
+        let refusal =
+            Refusal::with_code(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorCode::LimitExceeded, message);
+        return Err(refusal.with(header::CONNECTION, "close"));
+    }
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    let plain = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if !plain || codings.next().is_some() || request.extensions().get::<Doubtful>().is_some_and(Doubtful::is_set) {
+        let message = "the request's length can be read in two ways; send one Content-Length, or one \
+                       `Transfer-Encoding: chunked`";
+        return Err(bad(message).with(header::CONNECTION, "close"));
+    }
+    Ok(())
 }
 
 /// Checks headers, address, certificate and token, and counts the request: whose it is, what it declares apart.

@@ -8,7 +8,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::join_all;
@@ -70,21 +70,21 @@ async fn respond<G: Gateway>(app: &App<G>, id: &str, api: Api, request: Request)
         Site::Listed(_) if origin::is_preflight(&parts) => origin::preflight(cors, methods),
         Site::Foreign => {
             let message = "pages of other sites may not ask here; the operator can list them under `cors.origins`";
-            refused(id, &parts, Refusal::with_code(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message))
+            refused(id, &parts.headers, Refusal::with_code(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message))
         }
         Site::Listed(_) | Site::Own if parts.method == Method::OPTIONS => options(methods),
         Site::Listed(_) | Site::Own => match answer(app, id, api, &parts, body).await {
             Ok(response) => response,
-            Err(refusal) => refused(id, &parts, refusal),
+            Err(refusal) => refused(id, &parts.headers, refusal),
         },
     };
     origin::mark(response.headers_mut(), &site, cors);
     response
 }
 
-fn refused(id: &str, parts: &Parts, refusal: Refusal) -> Response<Body> {
+pub(super) fn refused(id: &str, headers: &HeaderMap, refusal: Refusal) -> Response<Body> {
     tracing::info!(request_id = %id, status = refusal.status.as_u16(), reason = %refusal.error.message, "refused");
-    let media = accepted(&parts.headers).unwrap_or(Media::Json);
+    let media = accepted(headers).unwrap_or(Media::Json);
     let mut out = response(refusal.status, media, Answer::refused(&refusal.error, id).body);
     if let Some((name, value)) = refusal.header
         && let Ok(value) = HeaderValue::from_str(&value)

@@ -20,18 +20,17 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::addresses::Addresses;
+use super::framing::Framing;
 use super::write_limit::WriteLimit;
 use super::{Peer, ServeError};
 use crate::identify::{CertificateError, certificate_from_der, client_verifier};
 use crate::model::access::ClientCertificate;
-use crate::model::config::{ClientCertificates, Limits, TlsConfig};
+use crate::model::config::{ClientCertificates, GatewayConfig, HEAD_BYTES_MIN, Limits, TlsConfig};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After `accept` fails (no file descriptors left), before it is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const HEADERS_MAX: usize = 64;
-/// Bytes of one request's head.
-const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// TLS 1.2 and 1.3 with HTTP/1.1 (ALPN), from PEM. The error names the file.
 pub fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, ServeError> {
@@ -67,11 +66,13 @@ pub async fn run(
     listener: TcpListener,
     app: Router,
     tls: Option<TlsAcceptor>,
-    limits: &Limits,
+    config: &GatewayConfig,
     stop: impl Future<Output = ()>,
 ) {
+    let limits = &config.limits;
     let slots = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
-    let io_timeout = Duration::from_millis(limits.read_timeout_ms);
+    let addresses = Addresses::new(limits.connections_per_address_max);
+    let bounds = Bounds::of(limits);
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
@@ -94,10 +95,16 @@ pub async fn run(
                 continue;
             }
         };
+        // Behind a listed proxy stand many; it is for the proxy to bound each.
+        let place = if config.networks.is_proxy(peer.ip()) { Some(None) } else { addresses.enter(peer.ip()).map(Some) };
+        let Some(place) = place else {
+            tracing::debug!(address = %peer.ip(), "the address has as many connections as it may: one more was closed");
+            continue;
+        };
         let (app, tls, stopped) = (app.clone(), tls.clone(), stopped.clone());
         connections.spawn(async move {
-            let _slot = slot;
-            connection(stream, peer, app, tls, io_timeout, stopped).await;
+            let _slot = (slot, place);
+            connection(stream, peer, app, tls, bounds, stopped).await;
         });
     }
     drop(listener);
@@ -109,20 +116,38 @@ pub async fn run(
     }
 }
 
+/// What one connection may take.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    io_timeout: Duration,
+    headers_max: usize,
+    head_bytes_max: usize,
+}
+
+impl Bounds {
+    fn of(limits: &Limits) -> Self {
+        Self {
+            io_timeout: Duration::from_millis(limits.read_timeout_ms),
+            headers_max: limits.headers_max,
+            head_bytes_max: limits.head_bytes_max.max(HEAD_BYTES_MIN),
+        }
+    }
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     app: Router,
     tls: Option<TlsAcceptor>,
-    io_timeout: Duration,
+    bounds: Bounds,
     stopped: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
     match tls {
-        None => http(stream, Peer::new(peer.ip(), None), app, io_timeout, stopped).await,
+        None => http(stream, Peer::new(peer.ip(), None), app, bounds, stopped).await,
         Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
             Ok(Ok(stream)) => match certificate(&stream) {
-                Ok(certificate) => http(stream, Peer::new(peer.ip(), certificate), app, io_timeout, stopped).await,
+                Ok(certificate) => http(stream, Peer::new(peer.ip(), certificate), app, bounds, stopped).await,
                 Err(error) => tracing::warn!(%error, "a connection was closed"),
             },
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
@@ -141,20 +166,22 @@ async fn http(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     app: Router,
-    io_timeout: Duration,
+    bounds: Bounds,
     mut stopped: watch::Receiver<bool>,
 ) {
     let inner = TowerToHyperService::new(app);
+    let (stream, doubtful) = Framing::new(WriteLimit::new(stream, bounds.io_timeout));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(doubtful.clone());
         inner.call(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(io_timeout)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(WriteLimit::new(stream, io_timeout)), service);
+        .header_read_timeout(bounds.io_timeout)
+        .max_headers(bounds.headers_max)
+        .max_buf_size(bounds.head_bytes_max)
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let stop = async { drop(stopped.wait_for(|stopped| *stopped).await) };
     let result = tokio::select! {

@@ -1,7 +1,9 @@
 //! HTTP: GraphQL over HTTP, GraphiQL, health. What is behind it is a [`Gateway`].
 
+mod addresses;
 mod certificate;
 mod door;
+mod framing;
 mod gateway;
 mod graphiql;
 mod graphql;
@@ -157,8 +159,16 @@ async fn around<G: Gateway>(
         None => ids::new_request_id().into(),
     };
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
-    let mut response = next.run(request).await;
+    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut response = match door::shape(&request, &app.limits) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => graphql::refused(&id, request.headers(), refusal),
+    };
     let headers = response.headers_mut();
+    if is_chunked {
+        // Nothing may hide behind its end.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

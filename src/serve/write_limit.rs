@@ -1,4 +1,4 @@
-//! A stream whose peer must go on reading: a write that waits too long ends the connection.
+//! A stream whose peer must go on reading: one that takes too little of what waits for it ends the connection.
 
 use std::io;
 use std::pin::Pin;
@@ -11,23 +11,39 @@ use tokio::time::{Sleep, sleep};
 pub struct WriteLimit<S> {
     stream: S,
     limit: Duration,
-    /// Runs while a write waits.
+    /// Runs from the first write that waits until all is written.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Bytes written since it began.
+    written: usize,
 }
+
+/// What must be taken within the limit, while more is waiting: a byte now and then does not keep a connection.
+const BYTES_MIN: usize = 16 << 10;
 
 impl<S> WriteLimit<S> {
     pub fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None }
+        Self { stream, limit, waiting: None, written: 0 }
     }
 
     fn limited<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.waiting = None;
             return polled;
         }
         let limit = self.limit;
-        ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not take its answer")))
+        loop {
+            ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(context));
+            if std::mem::take(&mut self.written) < BYTES_MIN {
+                let message = "the client does not take its answer";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)));
+            }
+            self.waiting = None;
+        }
+    }
+
+    fn count(&mut self, polled: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = polled {
+            self.written = self.written.saturating_add(*bytes);
+        }
     }
 }
 
@@ -41,6 +57,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimit<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.count(&polled);
         this.limited(context, polled)
     }
 
@@ -51,6 +68,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimit<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        this.count(&polled);
         this.limited(context, polled)
     }
 
@@ -61,6 +79,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimit<S> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_flush(context);
+        if polled.is_ready() {
+            (this.waiting, this.written) = (None, 0);
+        }
         this.limited(context, polled)
     }
 

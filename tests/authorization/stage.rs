@@ -376,8 +376,8 @@ async fn gate(root: &Path, variables: &BTreeMap<String, String>, without: Option
     let app = serve::app(&config, verifier, Arc::new(gateway)).expect("the routes are made");
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let url = format!("http://{}/graphql", listener.local_addr().expect("an address"));
-    let limits = config.limits.clone();
-    let task = tokio::spawn(async move { serve::run(listener, app, None, &limits, std::future::pending()).await });
+    let served_with = config.clone();
+    let task = tokio::spawn(async move { serve::run(listener, app, None, &served_with, std::future::pending()).await });
     Gate { url, roles: Roles::read_from(root), without, task: Some(task) }
 }
 

@@ -117,8 +117,7 @@ pub async fn world_in(folder: Folder, mut files: Files) -> World {
     let tls = config.tls.as_ref().map(|tls| serve::acceptor(tls).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let served =
-        tokio::spawn(async move { serve::run(listener, app, tls, &config.limits, std::future::pending()).await });
+    let served = tokio::spawn(async move { serve::run(listener, app, tls, &config, std::future::pending()).await });
     World { address, snapshot, verifier, farms, folder, served, fresh }
 }
 

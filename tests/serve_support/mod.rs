@@ -96,6 +96,7 @@ pub struct Options {
     pub client_certificates: ClientCertificates,
     /// The authority of certificates that the listed proxies forward in `client-cert`.
     pub forwarded_ca: Option<String>,
+    pub connections_per_address_max: usize,
     pub rates: Rates,
     pub origins: Vec<&'static str>,
     pub credentials: bool,
@@ -117,6 +118,7 @@ impl Default for Options {
             client_ca: None,
             client_certificates: ClientCertificates::Optional,
             forwarded_ca: None,
+            connections_per_address_max: 100,
             rates: Rates::default(),
             origins: Vec::new(),
             credentials: false,
@@ -152,6 +154,7 @@ impl Running {
         config.limits.request_timeout_ms = options.request_timeout_ms;
         config.limits.read_timeout_ms = options.read_timeout_ms;
         config.limits.shutdown_ms = options.shutdown_ms;
+        config.limits.connections_per_address_max = options.connections_per_address_max;
         config.limits.connections_max = options.connections_max;
         config.forwarded_certificate = options.forwarded_ca.map(|ca| {
             let header = "client-cert".parse().unwrap();
@@ -170,9 +173,9 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let limits = config.limits.clone();
+        let served_with = config.clone();
         let served = tokio::spawn(async move {
-            serve::run(listener, app, tls, &limits, async { drop(stopped.await) }).await;
+            serve::run(listener, app, tls, &served_with, async { drop(stopped.await) }).await;
         });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { address, client, gateway, stop: Some(stop), served }

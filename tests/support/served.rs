@@ -32,8 +32,9 @@ impl Served {
         let app = serve::app(&config, verifier, Arc::new(world.gateway.clone())).expect("the routes are made");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let limits = config.limits.clone();
-        let task = tokio::spawn(async move { serve::run(listener, app, None, &limits, std::future::pending()).await });
+        let served_with = config.clone();
+        let task =
+            tokio::spawn(async move { serve::run(listener, app, None, &served_with, std::future::pending()).await });
         let claims = Map::from_iter([("divisions".to_owned(), json!(["331122"]))]);
         let roles = ["supervisor".to_owned()];
         let token =

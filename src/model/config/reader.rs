@@ -16,8 +16,8 @@ use super::egress::{EgressConfig, Host};
 use super::rates::Rates;
 use super::watch::{AccessLogConfig, AlertsConfig};
 use super::{
-    ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, Issuer, JwksFrom, JwksLimits, Limits, Networks, Pem,
-    TlsConfig, TokenAlgorithm, Variables, format,
+    ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, HEAD_BYTES_MIN, Issuer, JwksFrom, JwksLimits,
+    Limits, Networks, Pem, TlsConfig, TokenAlgorithm, Variables, format,
 };
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 use crate::model::yaml;
@@ -347,11 +347,18 @@ impl Reader<'_> {
             limits.upstream_calls_max,
             limits.answer_bytes_max,
             limits.connections_max,
+            limits.connections_per_address_max,
+            limits.headers_max,
+            limits.url_bytes_max,
         ];
         let times = [limits.request_timeout_ms, limits.read_timeout_ms];
         if sizes.contains(&0) || times.contains(&0) {
             let place = Place::default();
             self.faults.add(self.text, place, "a limit of 0 lets nothing through", "leave it out for the default");
+        }
+        if limits.head_bytes_max < HEAD_BYTES_MIN {
+            let message = format!("`limits.head_bytes_max` is less than {HEAD_BYTES_MIN}");
+            self.faults.add(self.text, Place::default(), message, "leave it out for the default");
         }
     }
 }
