@@ -46,7 +46,7 @@ fn rules() -> Rules {
     }
     let contract = Sdl(builder.build().unwrap());
     let texts = ["id", "household", "person", "department", "enterprise"].map(|name| (name, ClaimType::String));
-    let lists = ["wards", "grids", "divisions"].map(|name| (name, ClaimType::StringList));
+    let lists = ["grids", "divisions"].map(|name| (name, ClaimType::StringList));
     let claims: BTreeMap<String, ClaimType> =
         texts.into_iter().chain(lists).map(|(name, kind)| (name.to_owned(), kind)).collect();
     let mut faults = Faults::default();

@@ -1,4 +1,5 @@
-//! 民政局: minimum living allowance (dibao), extreme poverty, temporary aid, and the mandates to check deposits.
+//! 民政局: minimum living allowance (dibao), extreme poverty, temporary aid, the mandates to check deposits, and who
+//! is whose guardian or has consented to what.
 //!
 //! REST with JSON in `{"success":true,"result":…}`; money in fen, dates `20210310`, codes. It knows people, and
 //! answers up to 200 id numbers at once; whom it has no record of is not in the answer.
@@ -9,6 +10,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::housing;
+use crate::standing;
 use crate::world::{Date, Exception, Household, Member, Role, World, yuan};
 
 const BATCH_MAX: usize = 200;
@@ -194,10 +196,41 @@ fn mandate_record(household: &Household, member: &Member) -> Option<Value> {
     }))
 }
 
+fn guardianship_record(household: &Household, member: &Member) -> Option<Value> {
+    let list: Vec<Value> = standing::guardianships(household, member)
+        .iter()
+        .map(|one| {
+            json!({
+                "jhr": one.guardian, "lb": one.kind, "qsrq": one.since.compact(),
+                "zzrq": one.until.map(Date::compact),
+            })
+        })
+        .collect();
+    (!list.is_empty()).then(|| json!({"sfzh": member.id_number, "jhgx": list}))
+}
+
+fn consent_record(household: &Household, member: &Member) -> Option<Value> {
+    let list: Vec<Value> = standing::consents(household, member)
+        .iter()
+        .map(|one| {
+            json!({
+                "bsqr": one.to, "nr": one.classes, "yt": one.purpose, "qsrq": one.term.since.compact(),
+                "zzrq": one.term.until.map(Date::compact), "chrq": one.term.withdrawn_on.map(Date::compact),
+            })
+        })
+        .collect();
+    (!list.is_empty()).then(|| json!({"sfzh": member.id_number, "sqs": list}))
+}
+
 pub fn router(world: World) -> Router {
     Router::new()
         .route("/v1/assist/batch", post(async |State(world), Json(body)| answer(&world, &body, record)))
         .route("/v1/mandate/batch", post(async |State(world), Json(body)| answer(&world, &body, mandate_record)))
+        .route(
+            "/v1/guardianship/batch",
+            post(async |State(world), Json(body)| answer(&world, &body, guardianship_record)),
+        )
+        .route("/v1/consent/batch", post(async |State(world), Json(body)| answer(&world, &body, consent_record)))
         .with_state(world)
 }
 

@@ -14,6 +14,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::photo;
+use crate::standing;
 use crate::world::{Date, Household, Roll, World, full_name};
 
 /// A cadre is paired with five households that follow one another.
@@ -23,6 +24,37 @@ pub struct Cadre {
     pub name: String,
     pub unit: String,
     pub phone: String,
+    /// First and last day of the pairing.
+    pub since: String,
+    pub until: Option<String>,
+}
+
+/// A cadre whom a member lets act for the household.
+#[derive(Debug, Clone, SimpleObject)]
+pub struct Delegation {
+    pub cadre: ID,
+    /// Id number of the member who gave it.
+    pub by: String,
+    /// Table delegation-scope.
+    pub scope: String,
+    pub since: String,
+    pub until: Option<String>,
+    pub withdrawn_on: Option<String>,
+}
+
+fn delegations(household: &Household) -> Vec<Delegation> {
+    let day = |day: Option<Date>| day.map(|day| day.to_string());
+    standing::delegations(household)
+        .into_iter()
+        .map(|one| Delegation {
+            cadre: ID(one.cadre_id),
+            by: one.by,
+            scope: one.scope.to_owned(),
+            since: one.term.since.to_string(),
+            until: day(one.term.until),
+            withdrawn_on: day(one.term.withdrawn_on),
+        })
+        .collect()
 }
 
 #[derive(Debug, Clone, SimpleObject)]
@@ -80,6 +112,7 @@ pub fn cadre(household: &Household) -> Option<Cadre> {
     if household.almost_nothing() {
         return None;
     }
+    let (since, until) = standing::pairing(household);
     let mut roll = Roll::new(0, &household.cadre_id, "help/cadre");
     let male = roll.chance(60);
     Some(Cadre {
@@ -91,6 +124,8 @@ pub fn cadre(household: &Household) -> Option<Cadre> {
             roll.pick(&["农业农村局", "财政局", "教育局", "税务局", "人民医院"])
         ),
         phone: format!("139001{:05}", roll.below(100_000)),
+        since: since.to_string(),
+        until: until.map(|day| day.to_string()),
     })
 }
 
@@ -242,6 +277,10 @@ impl Helped {
         cadre(&self.0)
     }
 
+    async fn delegations(&self) -> Vec<Delegation> {
+        delegations(&self.0)
+    }
+
     async fn plan(&self) -> Vec<Measure> {
         plan(&self.0)
     }
@@ -380,7 +419,8 @@ pub fn expected(_world: &World, household: &Household) -> Value {
         })
         .collect();
     json!({
-        "help.cadre": {"id": cadre.id, "name": cadre.name, "unit": cadre.unit, "phone": cadre.phone},
+        "help.cadre": {"id": cadre.id, "name": cadre.name, "unit": cadre.unit, "phone": cadre.phone,
+            "since": cadre.since, "until": cadre.until},
         "help.plan": plan,
         "help.visits": visits,
         "help.needs": needs,

@@ -33,6 +33,7 @@ pub mod projects;
 pub mod provident_fund;
 pub mod registry;
 pub mod server;
+pub mod standing;
 pub mod tax;
 pub mod transport;
 pub mod water;

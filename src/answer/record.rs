@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{Asked, Executed, Inner, Planned};
 use crate::audit::{Access, AuditRecord, Outcome};
 use crate::engine::error::RequestError;
-use crate::engine::frame::{RootAnswer, RootRows, RowAnswer};
+use crate::engine::frame::{RootAnswer, RootRows, Row, RowAnswer};
 use crate::engine::plan::{Node, NodeId, Origin, Stage};
 use crate::engine::project::answer::{each_row, is_there};
 use crate::engine::project::fetched::Fetched;
@@ -70,6 +70,8 @@ impl Inner {
         let mut roots: Vec<&RootAnswer> = executed.roots.iter().flatten().collect();
         // Selections of one node share its frame.
         roots.dedup_by(|a, b| Arc::ptr_eq(&a.frame, &b.frame));
+        // What was read of single entities is known where the entity that tells of them is, which comes first.
+        let mut told: HashMap<(NodeId, Arc<str>), OneByOne> = HashMap::new();
         for root in roots {
             let is_single = matches!(root.rows, RootRows::One(_));
             each_row(&root.frame, &mut |frame, at, row| {
@@ -87,29 +89,56 @@ impl Inner {
                     .entry((frame.node, Arc::as_ptr(&row.rights).cast(), fate.clone()))
                     .or_insert_with(|| self.access(&view, &fate))
                     .clone();
+                one_by_one(&view, &fate, &mut told);
+                let access = Access { on_behalf_of: self.behalf(row), ..access };
+                let access = match told.remove(&(frame.node, Arc::clone(key))) {
+                    Some(told) => self.read_of(told, access),
+                    None => access,
+                };
                 let subject = self.subjects.subject(&access.entity, key);
                 record.add(subject, access);
             });
         }
     }
 
+    /// What was read of a single entity, one by one.
+    fn read_of(&self, told: OneByOne, access: Access) -> Access {
+        Access {
+            read: self.names(told.read.into_iter()),
+            masked: self.names(told.masked.into_iter()),
+            refused: self.names(told.refused.into_iter()),
+            unanswered: self.names(told.unanswered.into_iter()),
+            ..access
+        }
+    }
+
+    /// For whom the caller acted, as subjects.
+    fn behalf(&self, row: &Row) -> BTreeSet<String> {
+        let entity = |id| &*self.snapshot.contract.entity(id).name;
+        row.on_behalf_of.iter().map(|(id, key)| self.subjects.subject(entity(*id), key)).collect()
+    }
+
     fn access(&self, view: &RowView<'_>, fate: &RowFate) -> Access {
         let (node, row) = (view.node, view.row);
-        let given = node.shown.intersection(&row.rights.slots);
+        // A node of the gate alone shows nothing of its own.
+        let shown = if is_subject(view) { SlotSet::new() } else { node.shown.clone() };
+        let given = shown.intersection(&row.rights.slots);
         let (answered, unanswered): (Vec<SlotId>, Vec<SlotId>) =
             given.iter().partition(|slot| fate.is_there && is_answered(view, fate, *slot));
         let (masked, read): (Vec<SlotId>, Vec<SlotId>) =
             answered.into_iter().partition(|slot| row.rights.masks.contains_key(slot));
-        let refused = node.refused.iter().chain(node.shown.iter().filter(|slot| !row.rights.slots.contains(*slot)));
+        let refused = node.refused.iter().chain(shown.iter().filter(|slot| !row.rights.slots.contains(*slot)));
         // Of an entity that is not there, nothing was to be answered.
         let unanswered = unanswered.into_iter().filter(|_| fate.is_there);
         Access {
             entity: self.snapshot.contract.entity(node.entity).name.to_string(),
             subjects: BTreeSet::new(),
+            on_behalf_of: BTreeSet::new(),
             relations: row
                 .rights
                 .relations
                 .iter()
+                .chain(&row.rights.through)
                 .filter_map(|relation| self.snapshot.access.relation(*relation))
                 .map(|relation| relation.name.to_string())
                 .collect(),
@@ -144,6 +173,42 @@ impl Inner {
             .filter(|slot| slot.class.is_some())
             .map(|slot| slot.item.map_or_else(|| slot.path.to_string(), |item| contract.item(item).no.to_string()))
             .collect()
+    }
+}
+
+/// What was read of one entity that fields of another tell of.
+#[derive(Default)]
+struct OneByOne {
+    read: Vec<SlotId>,
+    masked: Vec<SlotId>,
+    refused: Vec<SlotId>,
+    unanswered: Vec<SlotId>,
+}
+
+/// Notes, for the entities whose keys a row holds, what was given of each and not of all.
+fn one_by_one(view: &RowView<'_>, fate: &RowFate, told: &mut HashMap<(NodeId, Arc<str>), OneByOne>) {
+    for need in &view.node.subjects {
+        let Some(subjects) = view.row.subjects_by(need.key) else { continue };
+        for (key, rights) in &subjects.rights {
+            let told = told.entry((need.node, Arc::clone(key))).or_default();
+            for slot in need.slots.iter().filter(|slot| !view.row.rights.slots.contains(*slot)) {
+                let into = match subjects.of_some.contains(slot) && rights.slots.contains(slot) {
+                    false => &mut told.refused,
+                    true if !is_answered(view, fate, slot) => &mut told.unanswered,
+                    true if rights.masks.contains_key(&slot) => &mut told.masked,
+                    true => &mut told.read,
+                };
+                into.push(slot);
+            }
+        }
+    }
+}
+
+/// Whether a row is one of those that fields of another entity tell of.
+fn is_subject(view: &RowView<'_>) -> bool {
+    match view.node.origin {
+        Origin::Slot { slot, .. } => view.snapshot.contract.slot(slot).subjects.is_some(),
+        Origin::Query(_) => false,
     }
 }
 

@@ -132,6 +132,9 @@ pub struct Access {
     pub subjects: BTreeSet<String>,
     /// The relations under which the caller had it.
     pub relations: BTreeSet<String>,
+    /// Those for whom the caller acted in them, as subjects.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub on_behalf_of: BTreeSet<String>,
     /// Permitted, asked for, and answered by their source (that it holds nothing is an answer).
     pub read: BTreeSet<String>,
     /// As `read`, and shown masked.
@@ -237,7 +240,7 @@ impl AuditRecord {
             let other = &**other;
             (&other.entity, &other.relations, &other.read) == (&access.entity, &access.relations, &access.read)
                 && (&other.masked, &other.refused, &other.used) == (&access.masked, &access.refused, &access.used)
-                && other.unanswered == access.unanswered
+                && (&other.unanswered, &other.on_behalf_of) == (&access.unanswered, &access.on_behalf_of)
         };
         match self.access.iter_mut().find(same) {
             Some(group) => {

@@ -1,5 +1,6 @@
 //! What execution hands to projection.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,10 +9,10 @@ use jiff::Timestamp;
 
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::plan::{FetchId, NodeId};
-use crate::model::access::RowRights;
 use crate::model::access::hand::Unread;
+use crate::model::access::{RowRights, SlotSet};
 use crate::model::binding::SourceId;
-use crate::model::contract::RootKind;
+use crate::model::contract::{EntityId, RootKind, SlotId};
 
 /// The entities of one node and what was answered for them.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Frame {
     pub answers: Vec<Vec<RowAnswer>>,
     /// By child of the node.
     pub children: Vec<Option<ChildFrame>>,
+    /// Entities that the rows tell of, of which only relations were asked.
+    pub subjects: Vec<Frame>,
 }
 
 /// The entities under each row's slot.
@@ -41,10 +44,49 @@ pub struct Row {
     pub embedded: Option<Bytes>,
     /// What the caller may have of it; nothing, where the caller stands in no relation to it.
     pub rights: Arc<RowRights>,
+    /// What the caller may have of single entities that fields of this one tell of, by the slot with their keys.
+    pub subjects: Arc<[Arc<RowSubjects>]>,
+    /// For whom the caller acts in its relations to the entity: entities and their keys.
+    pub on_behalf_of: Arc<[(EntityId, Arc<str>)]>,
     /// Why a relation could not be decided.
     pub undecided: Option<Failure>,
     /// Rules of the node above read it, less this.
     pub read_from_above: Option<Arc<Unread>>,
+}
+
+/// The entities whose keys a row's slot holds, where the caller may have of one what it may not have of another.
+#[derive(Debug)]
+pub struct RowSubjects {
+    /// The slot with the keys.
+    pub key: SlotId,
+    /// By key: what the caller may have of the fields that tell of it, under the row's relations and its own.
+    pub rights: HashMap<Arc<str>, Arc<RowRights>>,
+    /// One-by-one slots that it may have of some, and of the row not as a whole.
+    pub of_some: SlotSet,
+    /// Why a relation to any of them could not be decided.
+    pub undecided: Option<Failure>,
+}
+
+impl Row {
+    /// Whether the caller stands in any relation to it, or to an entity that it is asked about.
+    pub fn is_related(&self) -> bool {
+        self.rights.is_related()
+    }
+
+    /// Those it has, and more of them.
+    pub fn subjects_and(&self, more: RowSubjects) -> Arc<[Arc<RowSubjects>]> {
+        self.subjects.iter().cloned().chain([Arc::new(more)]).collect()
+    }
+
+    /// The single entities by whose keys fields are asked.
+    pub fn subjects_by(&self, key: SlotId) -> Option<&RowSubjects> {
+        self.subjects.iter().map(|subjects| &**subjects).find(|subjects| subjects.key == key)
+    }
+
+    /// Those of whom the slot may be had one by one, and not of all.
+    pub fn in_part(&self, slot: SlotId) -> Option<&RowSubjects> {
+        self.subjects.iter().map(|subjects| &**subjects).find(|subjects| subjects.of_some.contains(slot))
+    }
 }
 
 /// What a fetch brought for one entity.
@@ -67,6 +109,8 @@ pub struct Part {
     /// Index into the source's connections.
     pub instance: usize,
     pub outcome: Result<Vec<Bytes>, Failure>,
+    /// By record of the outcome: the key it was asked by.
+    pub keys: Vec<Arc<str>>,
     /// Keys that have no record.
     pub absent: usize,
     pub at: Timestamp,

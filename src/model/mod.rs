@@ -8,4 +8,5 @@ pub mod documents;
 pub mod mask;
 pub mod rule;
 pub mod snapshot;
+pub mod subject;
 pub mod yaml;

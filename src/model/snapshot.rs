@@ -12,6 +12,7 @@ use super::config::{self, GatewayConfig, Introspection};
 use super::contract::{self, Contract, SlotId};
 use super::documents::Documents;
 use super::rule::{self, Rules};
+use super::subject::Subjects;
 use crate::base::fault::{self, Faults, Place, SourceText};
 
 /// Where the files are: a folder with `schema/`, `resolvers/` and `config/`.
@@ -33,6 +34,7 @@ impl Folders {
 pub struct Snapshot {
     pub contract: Contract,
     pub bindings: Bindings,
+    pub subjects: Subjects,
     pub rules: Rules,
     pub access: Access,
     pub config: GatewayConfig,
@@ -56,10 +58,13 @@ impl Snapshot {
         let unbounded = EgressConfig::default();
         let egress = config.as_ref().map_or(&unbounded, |config| &config.egress);
         let against = Against { contract: &contract, codes: &codes, variables, egress, derived };
-        let bindings = bindings::load(&folders.resolvers, &against, faults);
         let before = faults.len();
+        let bindings = bindings::load(&folders.resolvers, &against, faults);
+        let subjects = (faults.len() == before).then(|| Subjects::new(&contract, &bindings));
+        let before = faults.len();
+        // Where the bindings have faults, it is not known who answers for what.
         let mut access = fault::read(&folders.config.join("roles.yaml"), faults)
-            .map(|text| access::load(&text, &contract, &rules, &names.access, faults));
+            .map(|text| access::load(&text, &contract, &rules, &names.access, subjects.as_ref(), faults));
         let partial = rules.partial || faults.len() > before;
         if let Some(access) = &mut access {
             let slots: Vec<SlotId> = ladders.iter().map(|(slot, _)| *slot).collect();
@@ -80,7 +85,16 @@ impl Snapshot {
             return None;
         }
         let documents = documents.unwrap_or_default();
-        Some(Self { documents, contract, bindings, rules, access: access?, config: config?, ladders })
+        Some(Self {
+            documents,
+            contract,
+            bindings,
+            subjects: subjects?,
+            rules,
+            access: access?,
+            config: config?,
+            ladders,
+        })
     }
 
     /// Whether a caller may ask for the schema: as the gateway's setting says, and the roles of the caller that count.

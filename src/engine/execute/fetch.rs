@@ -10,28 +10,44 @@ use crate::base::pointer::Pointer;
 use crate::engine::frame::{Failure, Part, Row, RowAnswer};
 use crate::engine::plan::{FetchNode, Node, Stage};
 use crate::engine::project::read::RowView;
-use crate::model::access::SlotSet;
+use crate::model::access::{RowRights, SlotSet};
 use crate::model::binding::{Bindings, Endpoint, SourceId};
 use crate::model::contract::SlotId;
 use crate::model::rule::Truth;
 use crate::source::Fetched;
 
-/// What one entity asks of an endpoint.
-struct Asked {
-    keys: Vec<Arc<str>>,
-    inputs: Vec<(Arc<str>, String)>,
-    /// Only for endpoints that take field names.
-    wanted: Option<SlotSet>,
+/// Why a fetch is made for an entity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Need {
+    /// For what is shown or what rules read of it.
+    pub own: bool,
+    /// As the input of others that are made for the entity.
+    pub inputs: bool,
 }
 
-/// Entities that can share calls: same inputs, same wanted fields.
+impl Need {
+    /// At the gate.
+    pub const GATE: Self = Self { own: true, inputs: true };
+
+    pub fn is_any(self) -> bool {
+        self.own || self.inputs
+    }
+}
+
+/// Further inputs of the templates, and the fields wanted (only of endpoints that take field names): what shares calls.
+type GroupKey = (Arc<[(Arc<str>, String)]>, Arc<[SlotId]>);
+
+/// What one entity asks of an endpoint: the keys, each with what goes with it.
+struct Asked {
+    keys: Vec<(Arc<str>, GroupKey)>,
+}
+
+/// Keys that can share calls.
 #[derive(Default)]
 struct Group {
     keys: Vec<Arc<str>>,
     index: HashMap<Arc<str>, usize>,
 }
-
-type GroupKey = (Vec<(Arc<str>, String)>, Vec<SlotId>);
 
 impl Execution<'_> {
     /// Asks one fetch for rows, given what its inputs' fetches answered. One answer a row, in order.
@@ -41,44 +57,33 @@ impl Execution<'_> {
         fetch: &FetchNode,
         rows: &[Row],
         answers: &[Option<&[RowAnswer]>],
-        needed: impl Fn(usize) -> bool,
+        needed: impl Fn(usize) -> Need,
     ) -> Vec<RowAnswer> {
         let endpoint = self.snapshot.bindings.endpoint(fetch.endpoint);
         let mut asked: Vec<Result<Asked, RowAnswer>> = Vec::with_capacity(rows.len());
         for (at, row) in rows.iter().enumerate() {
             let view = RowView::new(self.snapshot, self.plan, node, row, at, answers, fetch.stage);
-            asked.push(if needed(at) { self.ask(&view, fetch, endpoint, row) } else { Err(RowAnswer::NotAsked) });
+            let need = needed(at);
+            asked.push(if need.is_any() { self.ask(&view, fetch, endpoint, need) } else { Err(RowAnswer::NotAsked) });
         }
         let mut groups: BTreeMap<GroupKey, Group> = BTreeMap::new();
-        for ask in asked.iter().flatten() {
-            let group = groups.entry(group_key(ask)).or_default();
-            for key in &ask.keys {
-                if !group.index.contains_key(key) {
-                    group.index.insert(Arc::clone(key), group.keys.len());
-                    group.keys.push(Arc::clone(key));
-                }
+        for (key, of) in asked.iter().flatten().flat_map(|ask| &ask.keys) {
+            let group = groups.entry(of.clone()).or_default();
+            if !group.index.contains_key(key) {
+                group.index.insert(Arc::clone(key), group.keys.len());
+                group.keys.push(Arc::clone(key));
             }
         }
         let answered =
             futures::future::join_all(groups.iter().map(|(key, group)| self.group(endpoint, key, group))).await;
-        let answered: BTreeMap<&GroupKey, GroupAnswer> = groups.keys().zip(answered).collect();
-        asked
-            .into_iter()
-            .map(|ask| match ask {
-                Ok(ask) => {
-                    let key = group_key(&ask);
-                    match (groups.get(&key), answered.get(&key)) {
-                        (Some(group), Some(answer)) => answer.of(&ask.keys, group),
-                        _ => RowAnswer::NotAsked,
-                    }
-                }
-                Err(answer) => answer,
-            })
-            .collect()
+        let answered: BTreeMap<&GroupKey, (&Group, GroupAnswer)> =
+            groups.iter().zip(answered).map(|((key, group), answer)| (key, (group, answer))).collect();
+        let one_by_one = self.snapshot.contract.slot(endpoint.key).subjects.is_some();
+        asked.into_iter().map(|ask| ask.map_or_else(|why| why, |ask| ask.answer(&answered, one_by_one))).collect()
     }
 
     /// What an entity asks with, or why it cannot be asked.
-    fn ask(&self, view: &RowView<'_>, fetch: &FetchNode, endpoint: &Endpoint, row: &Row) -> Result<Asked, RowAnswer> {
+    fn ask(&self, view: &RowView<'_>, fetch: &FetchNode, endpoint: &Endpoint, need: Need) -> Result<Asked, RowAnswer> {
         let source = self.snapshot.bindings.source(endpoint.source);
         if let Some(slot) = self.snapshot.bindings.territory_slot(&self.snapshot.contract, endpoint) {
             let division = view.texts(slot).map_err(|failure| RowAnswer::Missing(self.blamed(failure)))?;
@@ -112,25 +117,59 @@ impl Execution<'_> {
                 return Err(RowAnswer::Missing(missing.map_or(unmet, |failure| self.blamed(failure))));
             }
         }
-        let wanted = endpoint.selects_fields.then(|| {
-            let mut wanted = if fetch.stage == Stage::Relation {
-                SlotSet::new()
-            } else {
-                row.rights.of_source(&fetch.shown, endpoint.source)
-            };
-            wanted.union(&fetch.hidden.inputs);
-            wanted.union(&fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), endpoint.source));
-            self.with_codes(row, &mut wanted);
-            wanted
-        });
-        Ok(Asked { keys, inputs, wanted })
+        let inputs: Arc<[(Arc<str>, String)]> = inputs.into();
+        let keys: Vec<(Arc<str>, GroupKey)> = self
+            .wanted_by_key(fetch, endpoint, view.row, &keys, need)
+            .into_iter()
+            .map(|(key, wanted)| (key, (Arc::clone(&inputs), wanted)))
+            .collect();
+        if keys.is_empty() { Err(RowAnswer::NotAsked) } else { Ok(Asked { keys }) }
+    }
+
+    /// The keys an entity is asked by, and what is wanted by each. Where keys are those of single entities, each is asked
+    /// by only for what may be had of it.
+    fn wanted_by_key(
+        &self,
+        fetch: &FetchNode,
+        endpoint: &Endpoint,
+        row: &Row,
+        keys: &[Arc<str>],
+        need: Need,
+    ) -> Vec<(Arc<str>, Arc<[SlotId]>)> {
+        let gate = fetch.stage == Stage::Relation;
+        let mut hidden = if need.inputs { fetch.hidden.inputs.clone() } else { SlotSet::new() };
+        hidden.union(&fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), endpoint.source));
+        let whole = if gate { SlotSet::new() } else { row.rights.of_source(&fetch.shown, endpoint.source) };
+        let of = |mut wanted: SlotSet, rights: &RowRights| -> Option<Arc<[SlotId]>> {
+            wanted.union(&hidden);
+            if !(gate || fetch.establishes) && wanted.is_empty() {
+                return None;
+            }
+            if !endpoint.selects_fields {
+                return Some(Arc::default());
+            }
+            self.with_codes(rights, row, &mut wanted);
+            Some(wanted.iter().collect())
+        };
+        let Some(subjects) = row.subjects_by(endpoint.key).filter(|_| !gate) else {
+            let Some(wanted) = of(whole, &row.rights) else { return Vec::new() };
+            return keys.iter().map(|key| (Arc::clone(key), Arc::clone(&wanted))).collect();
+        };
+        let one_by_one = fetch.shown.intersection(self.snapshot.subjects.one_by_one());
+        let by_key = |key: &Arc<str>| {
+            let rights = subjects.rights.get(key).unwrap_or(&row.rights);
+            let mut wanted = whole.clone();
+            wanted.union(&rights.of_source(&one_by_one, endpoint.source));
+            Some((Arc::clone(key), of(wanted, rights)?))
+        };
+        keys.iter().filter_map(by_key).collect()
     }
 
     /// The codes by which what is wanted may have to be left out.
-    fn with_codes(&self, row: &Row, wanted: &mut SlotSet) {
+    fn with_codes(&self, rights: &RowRights, row: &Row, wanted: &mut SlotSet) {
         let contract = &self.snapshot.contract;
         let unread = row.rights.held.unread.values().chain(&row.read_from_above).flat_map(|unread| &unread.codes);
-        for (left_out, clauses) in row.rights.held.codes.iter().chain(unread) {
+        for (left_out, clauses) in rights.held.codes.iter().chain(&row.rights.held.codes).chain(unread) {
             if wanted.contains(*left_out) {
                 for codes in clauses.iter().flat_map(|clause| clause.iter()) {
                     wanted.insert(codes.slot);
@@ -155,6 +194,7 @@ impl Execution<'_> {
 
     async fn group(&self, endpoint: &Endpoint, key: &GroupKey, group: &Group) -> GroupAnswer {
         let (inputs, wanted) = key;
+        let inputs: &[(Arc<str>, String)] = inputs;
         let wanted: Vec<Pointer> = if endpoint.selects_fields {
             endpoint.mapping.wanted_pointers(&|slot| wanted.contains(&slot))
         } else {
@@ -184,8 +224,35 @@ impl Execution<'_> {
     }
 }
 
-fn group_key(asked: &Asked) -> GroupKey {
-    (asked.inputs.clone(), asked.wanted.as_ref().map(|wanted| wanted.iter().collect()).unwrap_or_default())
+impl Asked {
+    /// What was answered by its keys, one part an instance. `one_by_one`: whose each record is counts.
+    fn answer(&self, answered: &BTreeMap<&GroupKey, (&Group, GroupAnswer)>, one_by_one: bool) -> RowAnswer {
+        let instances = answered.values().map(|(_, answer)| answer.instances.len()).max().unwrap_or(0);
+        RowAnswer::Parts((0..instances).map(|instance| self.part(answered, instance, one_by_one)).collect())
+    }
+
+    /// One instance's part. One key that failed makes it fail: half a list is not a list.
+    fn part(&self, answered: &BTreeMap<&GroupKey, (&Group, GroupAnswer)>, at: usize, one_by_one: bool) -> Part {
+        let (mut records, mut keys) = (Vec::new(), Vec::new());
+        let (mut absent, mut failure, mut latest) = (0, None, jiff::Timestamp::default());
+        let (mut instance, mut known) = (at, false);
+        for (key, of) in &self.keys {
+            let Some((group, answer)) = answered.get(of) else { continue };
+            let (Some(place), Some(answer)) = (group.index.get(key), answer.instances.get(at)) else { continue };
+            failure = failure.or(answer.failed.get(place).copied());
+            (instance, latest, known) = (answer.instance, if known { latest.max(answer.at) } else { answer.at }, true);
+            match answer.records.get(place) {
+                Some(found) => {
+                    records.extend(found.iter().cloned());
+                    if one_by_one {
+                        keys.extend(std::iter::repeat_n(Arc::clone(key), found.len()));
+                    }
+                }
+                None => absent += 1,
+            }
+        }
+        Part { instance, outcome: failure.map_or(Ok(records), Err), keys, absent, at: latest }
+    }
 }
 
 /// What a group's calls brought, by instance and key.
@@ -245,44 +312,24 @@ impl InstanceAnswer {
             }
         }
     }
-
-    /// The part of an entity with these keys. One key that failed makes it fail: half a list is not a list.
-    fn part(&self, keys: &[Arc<str>], group: &Group) -> Part {
-        let mut records = Vec::new();
-        let mut absent = 0;
-        let mut failure = None;
-        for at in keys.iter().filter_map(|key| group.index.get(key)) {
-            failure = failure.or(self.failed.get(at).copied());
-            match self.records.get(at) {
-                Some(found) => records.extend(found.iter().cloned()),
-                None => absent += 1,
-            }
-        }
-        Part { instance: self.instance, outcome: failure.map_or(Ok(records), Err), absent, at: self.at }
-    }
-}
-
-impl GroupAnswer {
-    fn of(&self, keys: &[Arc<str>], group: &Group) -> RowAnswer {
-        RowAnswer::Parts(self.instances.iter().map(|instance| instance.part(keys, group)).collect())
-    }
 }
 
 /// Marks which rows need which fetches of the answer stage: for what is shown, for what rules read, and for what other
 /// needed fetches come after.
-pub(super) fn needed(bindings: &Bindings, node: &Node, rows: &[Row]) -> Vec<Vec<bool>> {
-    let mut needed: Vec<Vec<bool>> = node
-        .fetches
-        .iter()
-        .map(|fetch| rows.iter().map(|row| wanted_for(fetch, bindings.endpoint(fetch.endpoint).source, row)).collect())
-        .collect();
+pub(super) fn needed(bindings: &Bindings, node: &Node, rows: &[Row]) -> Vec<Vec<Need>> {
+    let of_row = |fetch: &FetchNode, row: &Row| {
+        let source = bindings.endpoint(fetch.endpoint).source;
+        Need { own: wanted_for(fetch, source, row), inputs: false }
+    };
+    let mut needed: Vec<Vec<Need>> =
+        node.fetches.iter().map(|fetch| rows.iter().map(|row| of_row(fetch, row)).collect()).collect();
     // A fetch stands behind those it comes after: the plan makes them first.
     for (at, fetch) in node.fetches.iter().enumerate().rev() {
         for before in &fetch.after {
             let Some(wanted) = needed.get(at).cloned() else { continue };
             if let Some(flags) = needed.get_mut(*before) {
                 for (flag, wanted) in flags.iter_mut().zip(wanted) {
-                    *flag |= wanted;
+                    flag.inputs |= wanted.is_any();
                 }
             }
         }
@@ -291,8 +338,8 @@ pub(super) fn needed(bindings: &Bindings, node: &Node, rows: &[Row]) -> Vec<Vec<
 }
 
 fn wanted_for(fetch: &FetchNode, source: SourceId, row: &Row) -> bool {
-    let related = !row.rights.relations.is_empty();
     !row.rights.of_source(&fetch.shown, source).is_empty()
-        || (fetch.establishes && related)
+        || row.subjects.iter().any(|subjects| fetch.shown.intersects(&subjects.of_some))
+        || (fetch.establishes && row.is_related())
         || !fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), source).is_empty()
 }

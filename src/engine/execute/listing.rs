@@ -177,14 +177,8 @@ impl Execution<'_> {
 
 /// Leaves out the entities to which the caller stands in no relation; says where the others stood.
 pub(super) fn only_related(mut related: Related, most: usize) -> (Related, Vec<usize>) {
-    let places: Vec<usize> = related
-        .rows
-        .iter()
-        .enumerate()
-        .filter(|(_, row)| !row.rights.relations.is_empty())
-        .map(|(at, _)| at)
-        .take(most)
-        .collect();
+    let places: Vec<usize> =
+        related.rows.iter().enumerate().filter(|(_, row)| row.is_related()).map(|(at, _)| at).take(most).collect();
     keep(&mut related.rows, &places);
     for answers in related.answers.iter_mut().flatten() {
         keep(answers, &places);
@@ -206,6 +200,7 @@ fn keep<T>(items: &mut Vec<T>, places: &[usize]) {
 /// Two stretches of one listing as one.
 fn joined(mut before: Related, after: Related) -> Related {
     before.rows.extend(after.rows);
+    before.subjects.extend(after.subjects);
     for (answers, more) in before.answers.iter_mut().zip(after.answers) {
         match (answers.as_mut(), more) {
             (Some(answers), Some(more)) => answers.extend(more),
@@ -219,7 +214,7 @@ fn joined(mut before: Related, after: Related) -> Related {
         via.ranges.extend(more.ranges.into_iter().map(|range| range.start + offset..range.end + offset));
         let rows = std::mem::replace(
             &mut *via.related,
-            Related { node: more.related.node, rows: Vec::new(), answers: Vec::new(), via: None },
+            Related { node: more.related.node, rows: Vec::new(), answers: Vec::new(), via: None, subjects: Vec::new() },
         );
         *via.related = joined(rows, *more.related);
     }

@@ -11,6 +11,7 @@ mod listing;
 mod node;
 mod root;
 mod rows;
+mod subjects;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -7,11 +7,11 @@ use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use super::Execution;
-use super::fetch::needed;
+use super::fetch::{Need, needed};
 use super::rows::{Seeds, nobody};
 use crate::base::code::ItemState;
 use crate::engine::frame::{ChildFrame, Failure, Frame, Row, RowAnswer};
-use crate::engine::plan::{FetchId, Node, NodeId, Stage};
+use crate::engine::plan::{FetchId, Node, NodeId, RelationNeed, Stage};
 use crate::engine::project::read::RowView;
 use crate::engine::project::write::Mode;
 use crate::model::access::hand::Unread;
@@ -27,6 +27,8 @@ pub(super) struct Related {
     pub answers: Vec<Option<Vec<RowAnswer>>>,
     /// The node that the relations came from, where it is another one.
     pub via: Option<(usize, Via)>,
+    /// Single entities that the rows tell of, related: they are no rows of the answer.
+    pub subjects: Vec<Related>,
 }
 
 pub(super) struct Via {
@@ -36,9 +38,34 @@ pub(super) struct Via {
     pub of_nobody: Option<Failure>,
 }
 
+/// Nothing of an entity may be had.
+fn forbid(row: &mut Row) {
+    (row.rights, row.subjects) = (Arc::default(), Arc::default());
+}
+
+fn is_asked(answer: Option<&RowAnswer>) -> bool {
+    answer.is_some_and(|answer| !matches!(answer, RowAnswer::NotAsked))
+}
+
+/// Answers of the gate that do for all rows that need them; else those to which others are added.
+#[expect(clippy::type_complexity, reason = "two columns of one table")]
+fn split((answers, needed): (Option<Vec<RowAnswer>>, &Vec<Need>)) -> (Option<Vec<RowAnswer>>, Option<Vec<RowAnswer>>) {
+    let Some(answers) = answers else { return (None, None) };
+    let missing = |(answer, need): (&RowAnswer, &Need)| need.is_any() && !is_asked(Some(answer));
+    if answers.iter().zip(needed).any(missing) { (None, Some(answers)) } else { (Some(answers), None) }
+}
+
+impl From<Related> for Frame {
+    /// As far as the gate went.
+    fn from(related: Related) -> Self {
+        let answers = related.answers.into_iter().map(Option::unwrap_or_default).collect();
+        Self { node: related.node, rows: related.rows, answers, children: Vec::new(), subjects: Vec::new() }
+    }
+}
+
 impl Related {
     /// Leaves only the first entities.
-    fn truncate(&mut self, rows: usize) {
+    pub(super) fn truncate(&mut self, rows: usize) {
         self.rows.truncate(rows);
         self.answers.iter_mut().flatten().for_each(|answers| answers.truncate(rows));
         if let Some((_, via)) = &mut self.via {
@@ -71,6 +98,14 @@ impl Execution<'_> {
         Box::pin(async move {
             let node = self.plan.node(id);
             let rows: Vec<Row> = seeds.rows;
+            let by_key = self.by_key(node, &rows, seeds.inherited.as_deref());
+            let needed = |fetch: FetchId, row: usize| {
+                let open = |(need, truths): (&RelationNeed, &Vec<Truth>)| {
+                    need.fetches.contains(&fetch) && truths.get(row) == Some(&Truth::Unknown)
+                };
+                let needed = node.gate.contains(&fetch) || node.relations.iter().zip(&by_key).any(open);
+                if needed { Need::GATE } else { Need::default() }
+            };
             let mut answers: Vec<Option<Vec<RowAnswer>>> = node.fetches.iter().map(|_| None).collect();
             // In waves: all fetches of the gate whose inputs are there.
             loop {
@@ -79,26 +114,62 @@ impl Execution<'_> {
                 if ready.is_empty() {
                     break;
                 }
-                let fetched =
-                    futures::future::join_all(ready.iter().filter_map(|at| node.fetches.get(*at)).map(|fetch| {
+                let fetched = futures::future::join_all(
+                    ready.iter().filter_map(|at| Some((*at, node.fetches.get(*at)?))).map(|(at, fetch)| {
                         let known: Vec<Option<&[RowAnswer]>> = answers.iter().map(Option::as_deref).collect();
-                        let rows = &rows;
-                        async move { self.fetch(node, fetch, rows, &known, |_| true).await }
-                    }))
-                    .await;
+                        let (rows, needed) = (&rows, &needed);
+                        async move { self.fetch(node, fetch, rows, &known, |row| needed(at, row)).await }
+                    }),
+                )
+                .await;
                 for (at, rows) in ready.into_iter().zip(fetched) {
                     if let Some(answer) = answers.get_mut(at) {
                         *answer = Some(rows);
                     }
                 }
             }
-            let mut related = Related { node: id, rows, answers, via: None };
+            let mut related = Related { node: id, rows, answers, via: None, subjects: Vec::new() };
             if let Some(slot) = node.via {
                 related.via = self.via(&related, slot).await;
             }
-            self.decide(node, &mut related, seeds.inherited);
+            self.decide(node, &mut related, seeds.inherited, &by_key);
+            for need in &node.subjects {
+                let subjects = self.subjects(need, &mut related).await;
+                related.subjects.extend(subjects);
+            }
             related
         })
+    }
+
+    /// What an entity's key alone says of each relation, by relation and row: nothing is fetched for what it decides.
+    fn by_key(&self, node: &Node, rows: &[Row], inherited: Option<&[Arc<RowRights>]>) -> Vec<Vec<Truth>> {
+        let decided = |need: &RelationNeed, at: usize, row: &Row| {
+            let Some(relation) = self.snapshot.access.relation(need.relation) else { return Truth::False };
+            if relation.approved && !self.is_approved(relation.on, row.key.as_deref()) {
+                return Truth::False;
+            }
+            let above = inherited.and_then(|inherited| inherited.get(at));
+            if above.is_some_and(|above| self.adds_nothing(node, need, above)) {
+                return Truth::False;
+            }
+            let view = RowView::new(self.snapshot, self.plan, node, row, at, &[], Stage::Relation);
+            let (facts, _) = view.rule_facts(need.reads.get(..1).unwrap_or_default(), Mode::Gateway);
+            match relation.rule.when.evaluate(&facts, &self.asking.principal, self.asking.today) {
+                // For whom the caller acts has to be fetched.
+                Truth::True if relation.rule.on_behalf_of.is_some() => Truth::Unknown,
+                truth => truth,
+            }
+        };
+        let of_rows = |need| rows.iter().enumerate().map(|(at, row)| decided(need, at, row)).collect();
+        node.relations.iter().map(of_rows).collect()
+    }
+
+    /// Whether a relation that would have to be fetched gives only what the entity above gives already.
+    fn adds_nothing(&self, node: &Node, need: &RelationNeed, above: &RowRights) -> bool {
+        let hands_on = node.children.iter().any(|child| self.plan.node(child.node).inherits);
+        let has = |slot: SlotId| above.slots.contains(slot) && !above.masks.contains_key(&slot);
+        let given = self.rights.permits.get(&need.relation).map(|permit| permit.slots.intersection(&node.shown));
+        !need.fetches.is_empty() && !hands_on && given.is_none_or(|given| given.iter().all(has))
     }
 
     fn is_ready(&self, node: &Node, at: FetchId, answers: &[Option<Vec<RowAnswer>>]) -> bool {
@@ -127,7 +198,13 @@ impl Execution<'_> {
     }
 
     /// Evaluates the relations of every row.
-    fn decide(&self, node: &Node, related: &mut Related, inherited: Option<Vec<Arc<RowRights>>>) {
+    fn decide(
+        &self,
+        node: &Node,
+        related: &mut Related,
+        inherited: Option<Vec<Arc<RowRights>>>,
+        by_key: &[Vec<Truth>],
+    ) {
         let mut sets: HashMap<Vec<RelationId>, Arc<RowRights>> = HashMap::new();
         let known: Vec<Option<&[RowAnswer]>> = related.answers.iter().map(Option::as_deref).collect();
         let mut decided = Vec::with_capacity(related.rows.len());
@@ -139,40 +216,39 @@ impl Execution<'_> {
                 .map(|above| above.relations.clone())
                 .unwrap_or_default();
             let mut undecided = None;
+            let mut on_behalf_of = Vec::new();
             if let Some((_, via)) = &related.via {
                 if via.ranges.get(at).is_none_or(std::ops::Range::is_empty) {
                     undecided = via.of_nobody;
                 }
                 for row in via.ranges.get(at).cloned().unwrap_or_default().filter_map(|row| via.related.rows.get(row)) {
                     relations.extend(&row.rights.relations);
+                    on_behalf_of.extend(row.on_behalf_of.iter().cloned());
                     undecided = undecided.or(row.undecided);
                 }
             }
-            for need in &node.relations {
-                let Some(relation) = self.snapshot.access.relation(need.relation) else { continue };
-                if relation.approved && !self.is_approved(relation.on, row.key.as_deref()) {
-                    continue;
-                }
-                let (facts, missing) = view.rule_facts(&need.reads, Mode::Gateway);
-                match relation.rule.when.evaluate(&facts, &self.asking.principal, self.asking.today) {
-                    Truth::True => relations.push(need.relation),
-                    Truth::False => {}
-                    // What cannot be decided is "no", with the reason where a source is to blame. What is merely not
-                    // known (a claim the token lacks, a fact nobody holds) is a plain "no": an entity that is not
-                    // there must look like one the caller has nothing to do with.
-                    Truth::Unknown => {
-                        undecided = undecided.or(missing.filter(|failure| failure.state == ItemState::Unavailable));
+            for (need, by_key) in node.relations.iter().zip(by_key) {
+                let decided = by_key.get(at).copied().unwrap_or(Truth::Unknown);
+                match self.relation(&view, need, decided) {
+                    Ok(Some(behalf)) => {
+                        relations.push(need.relation);
+                        on_behalf_of.extend(behalf);
                     }
+                    Ok(None) => {}
+                    Err(missing) => undecided = undecided.or(missing),
                 }
             }
             relations.sort_unstable();
             relations.dedup();
             let rights =
                 Arc::clone(sets.entry(relations.clone()).or_insert_with(|| Arc::new(self.rights.under(relations))));
-            decided.push((rights, undecided));
+            on_behalf_of.sort();
+            on_behalf_of.dedup();
+            decided.push((rights, on_behalf_of, undecided));
         }
-        for (row, (rights, undecided)) in related.rows.iter_mut().zip(decided) {
+        for (row, (rights, on_behalf_of, undecided)) in related.rows.iter_mut().zip(decided) {
             row.rights = rights;
+            row.on_behalf_of = on_behalf_of.into();
             row.undecided = undecided;
         }
     }
@@ -184,6 +260,35 @@ impl Execution<'_> {
         approved.is_some_and(|(approved, key)| (approved.is_of)(name, key))
     }
 
+    /// Whether one relation holds, and for whom the caller then acts; else why it could not be decided, where a source
+    /// is to blame. `decided`: what the key alone says.
+    fn relation(
+        &self,
+        view: &RowView<'_>,
+        need: &RelationNeed,
+        decided: Truth,
+    ) -> Result<Option<Vec<(EntityId, Arc<str>)>>, Option<Failure>> {
+        let Some(relation) = self.snapshot.access.relation(need.relation) else { return Ok(None) };
+        if decided != Truth::Unknown {
+            return Ok((decided == Truth::True).then(Vec::new));
+        }
+        let (facts, missing) = view.rule_facts(&need.reads, Mode::Gateway);
+        let (principal, today) = (&self.asking.principal, self.asking.today);
+        match relation.rule.when.evaluate(&facts, principal, today) {
+            Truth::True => {
+                let entity = relation.rule.on_behalf_of.as_ref().map(|behalf| behalf.entity.as_str());
+                let entity = entity.and_then(|name| self.snapshot.contract.entity_named(name));
+                let behalf = relation.rule.behalf(&facts, principal, today);
+                Ok(Some(behalf.into_iter().filter_map(|key| Some((entity?, key.into()))).collect()))
+            }
+            Truth::False => Ok(None),
+            // What cannot be decided is "no", with the reason where a source is to blame. What is merely not known (a
+            // claim the token lacks, a fact nobody holds) is a plain "no": an entity that is not there must look like one
+            // the caller has nothing to do with.
+            Truth::Unknown => Err(missing.filter(|failure| failure.state == ItemState::Unavailable)),
+        }
+    }
+
     /// Fetches what the caller may have, and what rules read for it; nodes below run as soon as they can.
     pub(super) fn complete(&self, related: Related) -> BoxFuture<'_, Frame> {
         Box::pin(async move {
@@ -191,8 +296,10 @@ impl Execution<'_> {
             let rows = related.rows;
             let needed = needed(&self.snapshot.bindings, node, &rows);
             let latches: Vec<Latch> = node.fetches.iter().map(|_| Latch::new()).collect();
+            // What the gate asked only for some of the rows that need it is asked for the others.
+            let (whole, partly): (Vec<_>, Vec<_>) = related.answers.into_iter().zip(&needed).map(split).unzip();
             let answers: Vec<OnceLock<Vec<RowAnswer>>> =
-                related.answers.into_iter().map(|answer| answer.map_or_else(OnceLock::new, OnceLock::from)).collect();
+                whole.into_iter().map(|answer| answer.map_or_else(OnceLock::new, OnceLock::from)).collect();
             for (answer, latch) in answers.iter().zip(&latches) {
                 if answer.get().is_some() {
                     latch.open();
@@ -203,9 +310,10 @@ impl Execution<'_> {
             };
             let fetches = node.fetches.iter().enumerate().map(|(at, fetch)| {
                 let (latches, answers, rows, needed, known) = (&latches, &answers, &rows, &needed, &known);
+                let before = partly.get(at).and_then(Option::as_ref);
                 async move {
-                    for before in &fetch.after {
-                        if let Some(latch) = latches.get(*before) {
+                    for earlier in &fetch.after {
+                        if let Some(latch) = latches.get(*earlier) {
                             latch.opened().await;
                         }
                     }
@@ -214,9 +322,14 @@ impl Execution<'_> {
                         return;
                     };
                     if answer.get().is_none() {
-                        let fetched = self
-                            .fetch(node, fetch, rows, &known(), |row| needed.get(row).copied().unwrap_or(false))
-                            .await;
+                        let asked = |row: usize| before.is_some_and(|before| is_asked(before.get(row)));
+                        let needed = |row: usize| needed.get(row).copied().filter(|_| !asked(row)).unwrap_or_default();
+                        let mut fetched = self.fetch(node, fetch, rows, &known(), needed).await;
+                        for (fetched, before) in fetched.iter_mut().zip(before.into_iter().flatten()) {
+                            if is_asked(Some(before)) {
+                                *fetched = before.clone();
+                            }
+                        }
                         let _ = answer.set(fetched);
                     }
                     latch.open();
@@ -242,7 +355,8 @@ impl Execution<'_> {
             let (_, children) =
                 futures::future::join(futures::future::join_all(fetches), futures::future::join_all(children)).await;
             let answers = answers.into_iter().map(|answer| answer.into_inner().unwrap_or_default()).collect();
-            Frame { node: related.node, rows, answers, children }
+            let subjects = related.subjects.into_iter().map(Frame::from).collect();
+            Frame { node: related.node, rows, answers, children, subjects }
         })
     }
 
@@ -268,7 +382,7 @@ impl Execution<'_> {
             for (row, range) in rows.iter().zip(&via.ranges) {
                 for at in range.clone() {
                     if let Some(below) = via.related.rows.get_mut(at).filter(|_| !shown(row)) {
-                        below.rights = Arc::new(RowRights::default());
+                        forbid(below);
                     }
                 }
             }
@@ -294,8 +408,11 @@ impl Execution<'_> {
         }
         let mut related = self.relate(id, seeds).await;
         for (row, above) in related.rows.iter_mut().zip(&above) {
+            if below.inherits && row.on_behalf_of.is_empty() {
+                row.on_behalf_of = Arc::clone(&above.on_behalf_of);
+            }
             if !shown(above) {
-                row.rights = Arc::new(RowRights::default());
+                forbid(row);
             }
         }
         Some(ChildFrame { frame: self.complete(related).await, ranges })

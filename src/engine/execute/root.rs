@@ -100,12 +100,12 @@ impl Execution<'_> {
         let finds = self.snapshot.contract.queries.get(at).into_iter().flat_map(|query| &query.finds_by);
         let mut given = finds.filter(|finds| !selection.argument(&finds.argument, self.variables).is_null());
         if !given.all(|finds| finds.slots.iter().all(|slot| row.rights.may_compare(*slot))) {
-            row.rights = Arc::default();
+            (row.rights, row.subjects) = (Arc::default(), Arc::default());
         }
     }
 
     pub(super) fn nothing(&self, node: NodeId, failure: Option<Failure>) -> RootAnswer {
-        let frame = Frame { node, rows: Vec::new(), answers: Vec::new(), children: Vec::new() };
+        let frame = Frame { node, rows: Vec::new(), answers: Vec::new(), children: Vec::new(), subjects: Vec::new() };
         RootAnswer { frame: Arc::new(frame), rows: RootRows::One(0), failure, refused: None }
     }
 
@@ -121,9 +121,10 @@ impl Execution<'_> {
                 let rows = vec![nobody()];
                 let mut related = self.relate(node, Seeds { rows, inherited: None }).await;
                 for row in &mut related.rows {
-                    (row.key, row.rights) = (None, Arc::default());
+                    (row.key, row.rights, row.subjects) = (None, Arc::default(), Arc::default());
                 }
-                let frame = Frame { node, rows: related.rows, answers: Vec::new(), children: Vec::new() };
+                let frame =
+                    Frame { node, rows: related.rows, answers: Vec::new(), children: Vec::new(), subjects: Vec::new() };
                 RootAnswer { frame: Arc::new(frame), ..self.nothing(node, None) }
             }
             Ok((found, _)) => {

@@ -23,7 +23,15 @@ pub(super) struct Seeds {
 
 /// An entity of which nothing is known but what names it.
 pub(super) fn seed(key: Option<Arc<str>>, embedded: Option<Bytes>) -> Row {
-    Row { key, embedded, rights: Arc::new(RowRights::default()), undecided: None, read_from_above: None }
+    Row {
+        key,
+        embedded,
+        rights: Arc::default(),
+        subjects: Arc::default(),
+        on_behalf_of: Arc::default(),
+        undecided: None,
+        read_from_above: None,
+    }
 }
 
 /// The key of no entity.

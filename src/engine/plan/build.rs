@@ -80,6 +80,8 @@ impl<'a> Builder<'a> {
             shown: SlotSet::new(),
             refused: SlotSet::new(),
             relations: Vec::new(),
+            gate: Vec::new(),
+            subjects: Vec::new(),
             inherits,
             via: if inherits { None } else { contract.entity(entity).via },
             fetches: Vec::new(),
@@ -119,6 +121,7 @@ impl<'a> Builder<'a> {
     /// Relations, fetches and what they need, once everything that is selected of the node is known.
     pub(super) fn needs(&mut self, node: NodeId) -> Result<(), RequestError> {
         self.relations(node)?;
+        self.subjects(node)?;
         if self.node(node).gives_nothing() {
             return Ok(());
         }

@@ -55,7 +55,7 @@ pub fn entities(snapshot: &Snapshot, plan: &Plan, id: NodeId, assumed: Assumed) 
             _ => plan.roots.iter().filter(|root| **root == Some(id)).count().max(1),
         },
         Some(Origin::Slot { node, slot }) if *node < id => match snapshot.contract.slot(*slot).shape {
-            Shape::EntityList(_) => assumed.members,
+            Shape::EntityList(_) | Shape::LeafList(_) => assumed.members,
             _ => entities(snapshot, plan, *node, assumed),
         },
         _ => 0,

@@ -10,6 +10,7 @@ pub mod cost;
 pub mod print;
 mod reads;
 mod select;
+mod subjects;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +50,10 @@ pub struct Node {
     pub refused: SlotSet,
     /// The relations that give any of what is shown, here or in entities that take this one's relations.
     pub relations: Vec<RelationNeed>,
+    /// Fetches that the gate needs of every entity, whatever its relations read.
+    pub gate: Vec<FetchId>,
+    /// Single entities that fields of this one tell of, and whose own relations may give those fields.
+    pub subjects: Vec<SubjectNeed>,
     /// Takes the relations of the entity above.
     pub inherits: bool,
     /// Takes the relations of an entity below, reached through this slot.
@@ -67,7 +72,10 @@ pub struct Node {
 impl Node {
     /// Of a root: no relation could give the caller anything that is selected here, so nothing is asked at all.
     pub fn gives_nothing(&self) -> bool {
-        matches!(self.origin, Origin::Query(_)) && self.relations.is_empty() && self.via.is_none()
+        matches!(self.origin, Origin::Query(_))
+            && self.relations.is_empty()
+            && self.via.is_none()
+            && self.subjects.is_empty()
     }
 
     /// State and origin of items are asked for.
@@ -95,8 +103,21 @@ pub struct Child {
 #[derive(Debug)]
 pub struct RelationNeed {
     pub relation: RelationId,
-    /// Beside the entity's key, which is always known.
+    /// With the entity's key, which is always known.
     pub reads: Vec<Selection>,
+    /// The fetches that give what it reads beside the key; none is made for an entity whose key decides the relation.
+    pub fetches: Vec<FetchId>,
+}
+
+/// Entities whose keys a slot holds, to each of which the caller may stand in relations of its own.
+#[derive(Debug)]
+pub struct SubjectNeed {
+    /// The slot with their keys.
+    pub key: SlotId,
+    /// What is shown that their own relations may give.
+    pub slots: SlotSet,
+    /// A node of the gate alone: its entities are related, and nothing else is fetched for them.
+    pub node: NodeId,
 }
 
 /// A derived slot that is shown, and what its rules read.

@@ -95,7 +95,7 @@ impl<D: Fn(SlotId) -> String> Printer<'_, D> {
         }
         for need in &node.relations {
             if let Some(relation) = self.snapshot.access.relation(need.relation) {
-                let waits = if need.reads.is_empty() { "" } else { " (fetched)" };
+                let waits = if need.fetches.is_empty() { "" } else { " (fetched)" };
                 ways.push(format!("{}{waits}", relation.name));
             }
         }
@@ -104,6 +104,12 @@ impl<D: Fn(SlotId) -> String> Printer<'_, D> {
             return;
         }
         let _ = writeln!(out, "  gate: {}", or_none(&ways.join(", ")));
+        for need in &node.subjects {
+            let key = &self.snapshot.contract.slot(need.key).path;
+            let entity =
+                self.plan.nodes.get(need.node).map_or("", |node| &self.snapshot.contract.entity(node.entity).name);
+            let _ = writeln!(out, "  one by one: every {entity} of {key}, as node {} relates it", need.node);
+        }
     }
 
     fn fetch(&self, out: &mut String, node: NodeId, fetch: &FetchNode) {

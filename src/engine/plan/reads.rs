@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::build::{Builder, Filled};
-use super::{DerivedNeed, Hidden, NodeId, Origin, RelationNeed, Stage};
+use super::{DerivedNeed, FetchId, Hidden, NodeId, Origin, RelationNeed, Stage};
 use crate::engine::error::RequestError;
 use crate::engine::operation::{Selection, What};
 use crate::model::access::SlotSet;
@@ -12,7 +12,6 @@ use crate::model::snapshot::Snapshot;
 
 impl Builder<'_> {
     pub(super) fn relations(&mut self, node: NodeId) -> Result<(), RequestError> {
-        let access = &self.snapshot.access;
         let mut wanted = self.node(node).shown.clone();
         for child in self.node(node).children.clone() {
             if self.node(child.node).inherits {
@@ -27,12 +26,18 @@ impl Builder<'_> {
             let shown = self.node(above).shown.clone();
             wanted.union(&shown);
         }
-        let entity = self.node(node).entity;
         if self.rights.relations_for(&wanted).next().is_some() {
             // What it is found by must be readable too: a relation that gives that is looked at.
             wanted.union(&self.found_by(node));
         }
-        let relations: Vec<_> = self.rights.relations_for(&wanted).collect();
+        self.relations_for(node, &wanted)
+    }
+
+    /// The relations that give any of what is wanted.
+    pub(super) fn relations_for(&mut self, node: NodeId, wanted: &SlotSet) -> Result<(), RequestError> {
+        let access = &self.snapshot.access;
+        let entity = self.node(node).entity;
+        let relations: Vec<_> = self.rights.relations_for(wanted).collect();
         let mut via_needed = false;
         for relation in relations {
             let Some(compiled) = access.relation(relation) else { continue };
@@ -43,7 +48,8 @@ impl Builder<'_> {
                 for path in &compiled.inputs {
                     self.read(node, path, Reader::Relation, &mut reads)?;
                 }
-                self.node(node).relations.push(RelationNeed { relation, reads });
+                let fetches = self.made_for(node, &reads);
+                self.node(node).relations.push(RelationNeed { relation, reads, fetches });
             } else {
                 via_needed = true;
             }
@@ -68,7 +74,7 @@ impl Builder<'_> {
     fn via(&mut self, node: NodeId, via: SlotId) -> Result<(), RequestError> {
         let snapshot = self.snapshot;
         let Shape::Entity(target) = snapshot.contract.slot(via).shape else { return Ok(()) };
-        self.hide_from(node, via, Reader::Relation)?;
+        self.gate(node, via)?;
         let known = self.node(node).child(via).is_some();
         let child = self.child(node, via, target)?;
         if !known {
@@ -77,6 +83,47 @@ impl Builder<'_> {
             self.relations(child)?;
         }
         Ok(())
+    }
+
+    /// Reads a slot at the gate, of every entity.
+    pub(super) fn gate(&mut self, node: NodeId, slot: SlotId) -> Result<(), RequestError> {
+        self.hide_from(node, slot, Reader::Relation)?;
+        let mut fetches = self.given_by(node, slot);
+        let gate = &mut self.node(node).gate;
+        fetches.retain(|fetch| !gate.contains(fetch));
+        gate.extend(fetches);
+        Ok(())
+    }
+
+    /// The fetches of the gate that a rule's reads wait for.
+    fn made_for(&mut self, node: NodeId, reads: &[Selection]) -> Vec<FetchId> {
+        let mut found = Vec::new();
+        for read in reads {
+            if let What::Slot(slot) = read.what {
+                found.extend(self.given_by(node, slot));
+            }
+            found.extend(self.made_for(node, &read.children));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The fetch of the gate that gives a slot, and those it comes after.
+    fn given_by(&mut self, node: NodeId, slot: SlotId) -> Vec<FetchId> {
+        let Filled::By(endpoint) = self.filled_at(node, slot) else { return Vec::new() };
+        let node = self.node(node);
+        let mut found: Vec<FetchId> = node.fetch_of(endpoint, slot, Stage::Relation).into_iter().collect();
+        let mut next = 0;
+        while let Some(at) = found.get(next).copied() {
+            for before in node.fetches.get(at).map_or(&[][..], |fetch| fetch.after.as_slice()) {
+                if !found.contains(before) {
+                    found.push(*before);
+                }
+            }
+            next += 1;
+        }
+        found
     }
 
     /// Enters one path that a rule reads, through objects, lists and entities.

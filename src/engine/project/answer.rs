@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::errors::{Cause, Segment};
 use super::read::RowView;
-use super::write::{Mode, Writer, Written};
+use super::write::{LeftOut, Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
@@ -186,7 +186,7 @@ fn absent(writer: &mut Writer<'_>, node: &Node, row: Option<&Row>) {
 
 /// Whether the caller may know that the entity exists: it stands in a relation, and the entity is established.
 pub fn is_there(frame: &Frame, view: &RowView<'_>) -> bool {
-    let related = !view.row.rights.relations.is_empty();
+    let related = view.row.is_related();
     related
         && view
             .node
@@ -310,19 +310,22 @@ enum GroupKey {
     NotFound,
     First(usize),
     Refused(String),
+    LeftOut(String),
     Failed(Failure),
 }
 
 fn errors(writer: &Writer<'_>, parts: &Parts<'_>, refusals: &[(Vec<Segment>, String)]) -> Vec<(ErrorCode, Value)> {
     let mut groups: BTreeMap<GroupKey, Group<'_>> = BTreeMap::new();
     let mut grants: BTreeMap<SlotId, String> = BTreeMap::new();
+    let mut grant = |slot: SlotId| {
+        grants.entry(slot).or_insert_with(|| parts.asking.denied(parts.snapshot, slot).to_string()).clone()
+    };
     for (cause, path) in writer.journal.notes() {
         let key = match cause {
             Cause::NotFound => GroupKey::NotFound,
             Cause::First(most) => GroupKey::First(*most),
-            Cause::Refused(slot) => GroupKey::Refused(
-                grants.entry(*slot).or_insert_with(|| parts.asking.denied(parts.snapshot, *slot).to_string()).clone(),
-            ),
+            Cause::Refused(slot) => GroupKey::Refused(grant(*slot)),
+            Cause::LeftOut(slot) => GroupKey::LeftOut(grant(*slot)),
             Cause::Failed(failure) => GroupKey::Failed(*failure),
         };
         let group = groups.entry(key).or_default();
@@ -354,6 +357,7 @@ fn error(parts: &Parts<'_>, key: &GroupKey, group: &Group<'_>) -> (ErrorCode, Va
         GroupKey::Refused(grant) => {
             (ErrorCode::Forbidden, format!("not permitted: {grant}"), json!({ "grant": grant }))
         }
+        GroupKey::LeftOut(grant) => (ErrorCode::Forbidden, left_out(grant), json!({ "grant": grant })),
         GroupKey::Failed(failure) => {
             let source = failure.source.map(|source| parts.snapshot.bindings.source(source));
             let title = source.map_or("", |source| &source.title);
@@ -408,20 +412,29 @@ pub fn message(failure: Failure, title: &str) -> String {
     }
 }
 
+/// Whether those left out have anything to tell is not said.
+fn left_out(grant: &str) -> String {
+    format!("only what is told of those you may know of is here; for the others: {grant}")
+}
+
 /// Why a field has no value, for `items`.
 pub(super) fn reason(writer: &Writer<'_>, view: &RowView<'_>, slot: SlotId, written: Written) -> Option<String> {
     let Mode::Caller { asking, .. } = writer.mode else { return None };
     match (written.state, written.failure) {
-        (ItemState::Refused, _) if view.row.rights.slots.contains(slot) => {
+        (ItemState::Refused, _) if view.rights.slots.contains(slot) => {
             Some("what was selected of it is not permitted; other parts of it are".to_owned())
         }
         (ItemState::Refused, _) => Some(asking.denied(view.snapshot, slot).to_string()),
-        (_, Some(failure)) if !written.has_value() => {
-            let title = failure.source.map_or("", |source| &view.snapshot.bindings.source(source).title);
-            Some(message(failure, title))
-        }
-        _ => None,
+        (_, Some(failure)) if !written.has_value() => Some(message(failure, title(view, failure))),
+        _ => match written.left_out? {
+            LeftOut::Refused => Some(left_out(&asking.denied(view.snapshot, slot).to_string())),
+            LeftOut::Undecided(failure) => Some(message(failure, title(view, failure))),
+        },
     }
+}
+
+fn title<'v>(view: &RowView<'v>, failure: Failure) -> &'v str {
+    failure.source.map_or("", |source| &view.snapshot.bindings.source(source).title)
 }
 
 fn json_path(path: &[Segment]) -> Value {
@@ -441,4 +454,5 @@ pub fn each_row<'f>(frame: &'f Frame, visit: &mut impl FnMut(&'f Frame, usize, &
     for child in frame.children.iter().flatten() {
         each_row(&child.frame, visit);
     }
+    frame.subjects.iter().for_each(|subjects| each_row(subjects, visit));
 }

@@ -32,7 +32,7 @@ pub(super) fn write(
         return Written::no_record();
     };
     let everything = Unread::default();
-    let unread = view.row.rights.held.unread(slot.id).map_or(&everything, |unread| unread);
+    let unread = view.rights.held.unread(slot.id).map_or(&everything, |unread| unread);
     let (facts, missing) = view.rule_facts(&need.reads, Mode::Rules(unread));
     let decision = ladder.decide(&facts, &asking.principal, asking.today);
     let Some(level) = &decision.level else {
@@ -80,7 +80,7 @@ fn readable(view: &RowView<'_>, path: &[String], unread: &Unread) -> bool {
     match slots_of(contract, view.node.entity, path) {
         Some(slots) => slots.iter().all(|slot| {
             let section = contract.slot(*slot).class.is_none();
-            let rights = &view.row.rights;
+            let rights = view.rights;
             // Rules that may read withheld codes tell more than the caller has.
             let in_part = rights.held.codes.contains_key(slot) && !unread.codes.contains_key(slot);
             (section || rights.slots.contains(*slot)) && !rights.masks.contains_key(slot) && !in_part

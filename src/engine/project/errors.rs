@@ -20,6 +20,8 @@ pub enum Segment {
 pub enum Cause {
     /// No grant gives the slot here.
     Refused(SlotId),
+    /// No grant gives the slot of some of those it tells of.
+    LeftOut(SlotId),
     Failed(Failure),
     /// There is no such entity, or none the caller stands in a relation to: indistinguishable.
     NotFound,

@@ -17,6 +17,7 @@ use crate::engine::convert::convert;
 use crate::engine::frame::{Failure, Part, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::FetchId;
+use crate::model::access::RowRights;
 use crate::model::access::hand::Clause;
 use crate::model::binding::Endpoint;
 use crate::model::binding::conversion::{Combine, Conversion};
@@ -80,9 +81,10 @@ impl<'a> Fetched<'a> {
         let Some(fetch) = view.node.fetches.get(id) else { return Ok(Rc::from([])) };
         let mapping = &self.endpoint.mapping;
         Ok(view.picks.of(id, || {
-            let given = &view.row.rights.slots;
+            let row = view.row;
             let mut wanted = mapping.wanted_terms(|slot| {
-                fetch.hidden.contains(slot) || (fetch.shown.contains(slot) && given.contains(slot))
+                fetch.hidden.contains(slot)
+                    || (fetch.shown.contains(slot) && (row.rights.slots.contains(slot) || row.in_part(slot).is_some()))
             });
             let dated = self.endpoint.valid_on.as_ref().filter(|_| view.node.tells_items());
             if let Some(term) = dated.and_then(|dated| wanted.get_mut(dated.at)) {
@@ -101,14 +103,28 @@ impl<'a> Fetched<'a> {
             text_of(std::str::from_utf8(&json).ok()?)
         };
         let parts = self.picked(view).ok()?;
-        let held = view.row.rights.held.codes.get(&self.entry.slot).map_or(&[][..], Vec::as_slice);
+        let slot = self.entry.slot;
+        // Where only what is told of some is shown, so is its day.
+        let of = |key: Option<&std::sync::Arc<str>>| match view.row.in_part(slot) {
+            Some(subjects) => key
+                .and_then(|key| subjects.rights.get(key))
+                .filter(|rights| rights.slots.contains(slot))
+                .map(|rights| &**rights),
+            None => Some(view.rights),
+        };
+        let kept = |rights: &'a RowRights| rights.held.codes.get(&slot).map_or(&[][..], Vec::as_slice);
         let told = match &self.entry.read {
             Read::Objects { over: Over::Records, inside, .. } => inside,
             _ => &self.endpoint.mapping,
         };
-        let records = parts.iter().filter_map(|part| part.records.as_ref().ok()).flatten();
-        let shown = records.filter(|(record, _)| !is_held(record, told, self.entry.slot, held));
-        shown.filter_map(|(_, picked)| day(picked)).max()
+        let mut latest = None;
+        for part in parts.iter() {
+            for (at, (record, picked)) in part.records.iter().flatten().enumerate() {
+                let shown = of(part.part.keys.get(at)).is_some_and(|rights| !is_held(record, told, slot, kept(rights)));
+                latest = if shown { latest.max(day(picked)) } else { latest };
+            }
+        }
+        latest
     }
 
     fn pick_part(&self, part: &'a Part, mapping: &Mapping, wanted: &[bool]) -> PickedPart<'a> {

@@ -17,7 +17,7 @@ impl<'a> Writer<'a> {
         'a: 'v,
     {
         let held = match self.mode {
-            Mode::Caller { .. } => view.row.rights.held.codes.get(&slot),
+            Mode::Caller { .. } => view.rights.held.codes.get(&slot),
             Mode::Rules(unread) => unread.codes.get(&slot),
             Mode::Gateway => None,
         };

@@ -5,7 +5,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::pick::text_of;
 use super::read::{Filling, RowView};
-use super::write::{Inside, Writer, Written};
+use super::write::{Inside, LeftOut, Writer, Written};
 use crate::base::code::ItemState;
 use crate::engine::frame::RowAnswer;
 use crate::engine::operation::{Selection, What};
@@ -157,7 +157,10 @@ fn info(
         },
         ("code", _) => match written.failure {
             Some(failure) if !written.has_value() => writer.string(failure.code.as_str()),
-            _ if written.state == ItemState::Refused => writer.string(crate::base::code::ErrorCode::Forbidden.as_str()),
+            _ if let Some(LeftOut::Undecided(failure)) = written.left_out => writer.string(failure.code.as_str()),
+            _ if written.state == ItemState::Refused || written.left_out.is_some() => {
+                writer.string(crate::base::code::ErrorCode::Forbidden.as_str())
+            }
             _ => writer.null(),
         },
         ("message", _) => match super::answer::reason(writer, view, slot.id, written) {
@@ -214,14 +217,14 @@ fn shown(at: Timestamp) -> String {
 fn claims(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot) -> Vec<Claim> {
     if !matches!(slot.shape, Shape::Leaf(_))
         || !writer.permitted(view, slot.id)
-        || view.row.rights.masks.contains_key(&slot.id)
+        || view.rights.masks.contains_key(&slot.id)
     {
         return Vec::new();
     }
     let bindings = &view.snapshot.bindings;
     let endpoints = bindings.provider(slot.id).into_iter().chain(bindings.also(slot.id).iter().copied());
     let keeps = |source: SourceId| {
-        let held = view.row.rights.held.also.get(&slot.id);
+        let held = view.rights.held.also.get(&slot.id);
         writer.is_caller() && held.is_some_and(|sources| sources.contains(&source))
     };
     let endpoints: Vec<EndpointId> = endpoints.filter(|id| !keeps(bindings.endpoint(*id).source)).collect();

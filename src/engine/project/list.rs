@@ -1,6 +1,7 @@
 //! Lists: of scalars, of value objects, of entities; long ones cut by `from`, `to` and `first`.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde_json::Value;
 
@@ -11,10 +12,10 @@ use super::held::{is_held, is_value_held};
 use super::pick::{pick, text_of};
 use super::read::{Filling, RowView, over_elements, pieces};
 use super::typed;
-use super::write::{Mode, Writer, Written};
+use super::write::{LeftOut, Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::{Converted, convert};
-use crate::engine::frame::Failure;
+use crate::engine::frame::{Failure, RowSubjects};
 use crate::engine::operation::Selection;
 use crate::model::access::hand::Clause;
 use crate::model::binding::Endpoint;
@@ -139,6 +140,11 @@ pub(super) fn objects(
     if reading.over == Over::Instances {
         return instances(writer, view, endpoint, parts, reading.inside, selection);
     }
+    if writer.is_caller()
+        && let Some(subjects) = view.row.subjects_by(endpoint.key)
+    {
+        return one_by_one(writer, view, slot, fetched, parts, reading, (selection, subjects));
+    }
     let (mut found, mut records) = match over_parts(fetched, parts, reading.over) {
         Ok(found) => found,
         Err(failure) => return writer.failed(failure),
@@ -152,6 +158,62 @@ pub(super) fn objects(
     let told = Told { source: endpoint.source, part: None };
     let written = elements(writer, view, slot, told, &found, reading, selection);
     if records == 0 && written.state == ItemState::Answered { Written::no_record() } else { written }
+}
+
+/// A list whose records tell of single entities: those of which the caller may have it, each as far as it may.
+fn one_by_one<'v>(
+    writer: &mut Writer<'_>,
+    view: &RowView<'v>,
+    slot: &Slot,
+    fetched: &Fetched<'_>,
+    parts: &[PickedPart<'_>],
+    reading: Reading<'_>,
+    (selection, subjects): (&Selection, &'v RowSubjects),
+) -> Written {
+    let views: HashMap<&str, RowView<'v>> = subjects
+        .rights
+        .iter()
+        .filter(|(_, rights)| rights.slots.contains(slot.id))
+        .map(|(key, rights)| (&**key, view.of_subject(rights)))
+        .collect();
+    let (mut found, mut records) = (Vec::new(), 0);
+    for part in parts {
+        let of_part = match &part.records {
+            Ok(of_part) => of_part,
+            Err(failure) => return writer.failed(*failure),
+        };
+        for ((record, picked), key) in of_part.iter().zip(&part.part.keys) {
+            let Some(view) = views.get(&**key) else { continue };
+            // A record that is withheld is none.
+            if reading.over == Over::Records
+                && is_object(record)
+                && is_held(record, reading.inside, slot.id, writer.held(view, slot.id))
+            {
+                continue;
+            }
+            records += 1;
+            match over_elements(record, picked, reading.over, fetched.entry.required) {
+                Ok(elements) => found.extend(elements.into_iter().map(|raw| Element { raw, view, of: None })),
+                Err(_) => {
+                    let failure = Failure::unavailable(ErrorCode::SourceBadAnswer, fetched.endpoint.source);
+                    return writer.failed(failure);
+                }
+            }
+        }
+    }
+    let told = Told { source: fetched.endpoint.source, part: None };
+    let mut written = elements_of(writer, view, slot, told, found, reading, selection);
+    let whole = view.rights.slots.contains(slot.id);
+    if whole && records == 0 && written.state == ItemState::Answered {
+        written = Written::no_record();
+    }
+    // Of part of them, that they have no record is not that there is none.
+    if !whole {
+        let undecided = subjects.undecided;
+        writer.journal.note(undecided.map_or(Cause::LeftOut(slot.id), Cause::Failed));
+        written.left_out = Some(undecided.map_or(LeftOut::Refused, LeftOut::Undecided));
+    }
+    written
 }
 
 /// One element an instance of the source, whether it answered or not.
@@ -184,24 +246,49 @@ pub(super) fn elements(
     slot: &Slot,
     told: Told<'_>,
     found: &[&str],
+    reading: Reading<'_>,
+    selection: &Selection,
+) -> Written {
+    let found = found.iter().map(|raw| Element { raw, view, of: None }).collect();
+    elements_of(writer, view, slot, told, found, reading, selection)
+}
+
+/// One element of a list, as JSON, and whose rights it is shown under.
+#[derive(Clone, Copy)]
+struct Element<'e, 'v> {
+    raw: &'e str,
+    view: &'e RowView<'v>,
+    /// Which type it is of, where the list's type is an interface or a union.
+    of: Option<SlotId>,
+}
+
+fn elements_of(
+    writer: &mut Writer<'_>,
+    view: &RowView<'_>,
+    slot: &Slot,
+    told: Told<'_>,
+    found: Vec<Element<'_, '_>>,
     Reading { inside, only, types, .. }: Reading<'_>,
     selection: &Selection,
 ) -> Written {
-    if found.iter().any(|element| !is_object(element) && element.trim() != "null") {
+    if found.iter().any(|element| !is_object(element.raw) && element.raw.trim() != "null") {
         return writer.failed(told.bad(ErrorCode::SourceBadAnswer));
     }
     let mut counted = Vec::new();
-    let held = writer.held(view, slot.id);
-    let left = |element: &&str| counts(element, inside, only) && !is_held(element, inside, slot.id, held);
-    for raw in found.iter().copied().filter(left) {
-        match types.map(|types| typed::type_of(raw, inside, types)).transpose() {
-            Ok(of) => counted.push(Element { raw, of }),
+    let left = |element: &Element<'_, '_>| {
+        let held = writer.held(element.view, slot.id);
+        counts(element.raw, inside, only) && !is_held(element.raw, inside, slot.id, held)
+    };
+    let left: Vec<Element<'_, '_>> = found.into_iter().filter(left).collect();
+    for element in left {
+        match types.map(|types| typed::type_of(element.raw, inside, types)).transpose() {
+            Ok(of) => counted.push(Element { of, ..element }),
             Err(_) => return writer.failed(told.bad(ErrorCode::ValueInvalid)),
         }
     }
     // Elements of a type that is refused are left out before anything is counted.
-    let partly = types.is_some() && writer.refuse_types(view, slot);
-    counted.retain(|element| element.of.is_none_or(|of| writer.permitted(view, of)));
+    let partly = types.is_some() && !writer.in_part(view, slot.id) && writer.refuse_types(view, slot);
+    counted.retain(|element| element.of.is_none_or(|of| writer.permitted(element.view, of)));
     let truncated = match cut(writer, view, slot, &mut counted, inside, selection) {
         Ok(truncated) => truncated,
         Err(written) => {
@@ -216,7 +303,7 @@ pub(super) fn elements(
         }
         writer.journal.enter(Segment::Index(at));
         let selected = element.of.map_or(&*selection.children, |of| typed::selected_of(selection, of));
-        writer.element(view, element.raw, inside, Told { part: None, ..told }, selected);
+        writer.element(element.view, element.raw, inside, Told { part: None, ..told }, selected);
         writer.journal.leave();
     }
     writer.out.push(b']');
@@ -224,18 +311,12 @@ pub(super) fn elements(
     if partly && counted.is_empty() { Written::refused() } else { Written { truncated, ..Written::answered() } }
 }
 
-/// One element that counts, and which type it is of where the list's type is an interface or a union.
-struct Element<'e> {
-    raw: &'e str,
-    of: Option<SlotId>,
-}
-
 /// Applies `from`, `to` and `first` to a long list, latest first; says whether `first` left any out.
 fn cut(
     writer: &mut Writer<'_>,
     view: &RowView<'_>,
     slot: &Slot,
-    found: &mut Vec<Element<'_>>,
+    found: &mut Vec<Element<'_, '_>>,
     inside: &Mapping,
     selection: &Selection,
 ) -> Result<bool, Written> {
@@ -244,24 +325,19 @@ fn cut(
     let (from, to) = (argument("from").as_str(), argument("to").as_str());
     if let Some(name) = &rule.date {
         let contract = &writer.snapshot.contract;
-        // Each type of an interface or a union has its own.
-        let holders: Vec<SlotId> = match contract.is_abstract(slot.id) {
-            true => slot.children.iter().copied().filter(|of| writer.permitted(view, *of)).collect(),
-            false => vec![slot.id],
-        };
-        let dates = holders.iter().filter_map(|holder| contract.child(slot.entity, Some(*holder), name));
-        let untold = dates.into_iter().find(|date| !view.row.rights.may_compare(*date));
+        let date = |holder: SlotId| contract.child(slot.entity, Some(holder), name);
+        let untold = untold_date(writer, view, slot, found, date);
         if let Some(date) = untold.filter(|_| from.is_some() || to.is_some()) {
             // To cut by a date that may not be read would tell the date.
             writer.refuse(date);
             return Err(Written::refused());
         }
-        let day = |element: &Element<'_>| {
-            let holder = element.of.unwrap_or(slot.id);
-            let date = contract.child(slot.entity, Some(holder), name);
+        let day = |element: &Element<'_, '_>| {
+            let date = date(element.of.unwrap_or(slot.id));
             date.map_or_else(String::new, |date| date_of(element.raw, inside, date))
         };
-        let mut dated: Vec<(String, Element<'_>)> = found.drain(..).map(|element| (day(&element), element)).collect();
+        let mut dated: Vec<(String, Element<'_, '_>)> =
+            found.drain(..).map(|element| (day(&element), element)).collect();
         let within = |date: &str| {
             from.is_none_or(|from| until(date, from) >= until(from, date))
                 && to.is_none_or(|to| until(date, to) <= until(to, date))
@@ -288,6 +364,27 @@ fn cut(
     let truncated = found.len() > first;
     found.truncate(first);
     Ok(truncated)
+}
+
+/// A date that elements would be cut by and the caller may not have in full: to cut by it would tell it. Each type of an
+/// interface or a union has its own, and in a list that is given one by one each element its own rights.
+fn untold_date(
+    writer: &Writer<'_>,
+    view: &RowView<'_>,
+    slot: &Slot,
+    found: &[Element<'_, '_>],
+    date: impl Fn(SlotId) -> Option<SlotId>,
+) -> Option<SlotId> {
+    let untold = |view: &RowView<'_>, holder: SlotId| {
+        date(holder).filter(|date| !view.rights.may_compare(*date))
+    };
+    if writer.in_part(view, slot.id) {
+        return found.iter().find_map(|element| untold(element.view, element.of.unwrap_or(slot.id)));
+    }
+    match writer.snapshot.contract.is_abstract(slot.id) {
+        true => slot.children.iter().filter(|of| writer.permitted(view, **of)).find_map(|of| untold(view, *of)),
+        false => untold(view, slot.id),
+    }
 }
 
 /// A date as far as the other goes: `2021-03-10` against `2021-03` is `2021-03`.
@@ -340,7 +437,7 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
             writer.null();
             return Written::no_record();
         };
-        if writer.is_caller() && below.row.rights.relations.is_empty() {
+        if writer.is_caller() && !below.row.is_related() {
             writer.journal.note(Cause::NotFound);
             writer.null();
             return Written::refused();
@@ -351,7 +448,7 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
     writer.out.push(b'[');
     let mut count = 0;
     for below in range.clone().filter_map(row_view) {
-        if writer.is_caller() && below.row.rights.relations.is_empty() {
+        if writer.is_caller() && !below.row.is_related() {
             continue;
         }
         if count > 0 {

@@ -13,6 +13,7 @@ use crate::engine::convert::{Converted, convert};
 use crate::engine::frame::{Failure, Frame, Row, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::{Node, Plan, Stage};
+use crate::model::access::RowRights;
 use crate::model::binding::mapping::{Entry, Mapping, Over, Read};
 use crate::model::binding::{Endpoint, SourceId};
 use crate::model::contract::{Shape, SlotId};
@@ -24,6 +25,8 @@ pub struct RowView<'a> {
     pub plan: &'a Plan,
     pub node: &'a Node,
     pub row: &'a Row,
+    /// What the caller may have: of the row, or of one of the entities that a list of it tells of.
+    pub rights: &'a RowRights,
     pub at: usize,
     pub answers: &'a [Option<&'a [RowAnswer]>],
     pub stage: Stage,
@@ -62,7 +65,24 @@ impl<'a> RowView<'a> {
         answers: &'a [Option<&'a [RowAnswer]>],
         stage: Stage,
     ) -> Self {
-        Self { snapshot, plan, node, row, at, answers, stage, frame: None, picks: Picks::new(node.fetches.len()) }
+        Self {
+            snapshot,
+            plan,
+            node,
+            row,
+            rights: &row.rights,
+            at,
+            answers,
+            stage,
+            frame: None,
+            picks: Picks::new(node.fetches.len()),
+        }
+    }
+
+    /// The same entity, as far as it tells of one of which the caller has these rights.
+    pub fn of_subject(&self, rights: &'a RowRights) -> Self {
+        let of_row = Self::new(self.snapshot, self.plan, self.node, self.row, self.at, self.answers, self.stage);
+        Self { rights, ..of_row }
     }
 
     /// What fills this very slot.

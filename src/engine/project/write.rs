@@ -59,23 +59,34 @@ pub struct Written {
     pub state: ItemState,
     pub failure: Option<Failure>,
     pub truncated: bool,
+    /// What it tells of some is left out.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Why a list tells only of some of those it could tell of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftOut {
+    /// The caller stands in no relation to the others that gives it.
+    Refused,
+    /// Whether the caller stands in one could not be found out.
+    Undecided(Failure),
 }
 
 impl Written {
     pub fn answered() -> Self {
-        Self { state: ItemState::Answered, failure: None, truncated: false }
+        Self { state: ItemState::Answered, failure: None, truncated: false, left_out: None }
     }
 
     pub fn no_record() -> Self {
-        Self { state: ItemState::NoRecord, failure: None, truncated: false }
+        Self { state: ItemState::NoRecord, failure: None, truncated: false, left_out: None }
     }
 
     pub fn refused() -> Self {
-        Self { state: ItemState::Refused, failure: None, truncated: false }
+        Self { state: ItemState::Refused, failure: None, truncated: false, left_out: None }
     }
 
     pub fn failed(failure: Failure) -> Self {
-        Self { state: failure.state, failure: Some(failure), truncated: false }
+        Self { state: failure.state, failure: Some(failure), truncated: false, left_out: None }
     }
 
     pub fn has_value(self) -> bool {
@@ -141,7 +152,12 @@ impl<'a> Writer<'a> {
 
     /// Whether this reader may have the slot of this entity.
     pub(super) fn permitted(&self, view: &RowView<'_>, slot: SlotId) -> bool {
-        !self.is_caller() || view.row.rights.slots.contains(slot)
+        !self.is_caller() || view.rights.slots.contains(slot)
+    }
+
+    /// Whether this reader may have the slot as far as it tells of some of those it tells of.
+    pub(super) fn in_part(&self, view: &RowView<'_>, slot: SlotId) -> bool {
+        self.is_caller() && view.row.in_part(slot).is_some()
     }
 
     /// An entity's selected fields.
@@ -215,7 +231,10 @@ impl<'a> Writer<'a> {
     /// One slot, permitted or not.
     pub(super) fn slot(&mut self, inside: &Inside<'_, '_>, slot: &Slot, selection: &Selection) -> Written {
         let section = slot.shape == Shape::Object && slot.class.is_none();
-        if !section && !self.permitted(inside.view(), slot.id) {
+        if !section && !self.permitted(inside.view(), slot.id) && !self.in_part(inside.view(), slot.id) {
+            if let Some(failure) = undecided(self, inside.view(), slot.id) {
+                return self.failed(failure);
+            }
             self.refuse(slot.id);
             self.empty_or_null(slot, inside, selection);
             return Written::refused();
@@ -247,7 +266,7 @@ impl<'a> Writer<'a> {
     }
 
     fn masked(&mut self, view: &RowView<'_>, slot: &Slot, start: usize, written: Written) -> Written {
-        let Some(mask) = view.row.rights.masks.get(&slot.id) else { return written };
+        let Some(mask) = view.rights.masks.get(&slot.id) else { return written };
         let plain = self.out.split_off(start);
         let text = String::from_utf8(plain).unwrap_or_default();
         match slot.shape {
@@ -351,11 +370,20 @@ impl<'a> Inside<'_, 'a> {
     }
 }
 
+/// Why it could not be found out whether a relation to those whom a slot tells of gives it.
+fn undecided(writer: &Writer<'_>, view: &RowView<'_>, slot: SlotId) -> Option<Failure> {
+    let key = writer.snapshot.subjects.key(slot)?;
+    // Only what their own relations could give.
+    let may = view.node.subjects.iter().any(|need| need.key == key && need.slots.contains(slot));
+    view.row.subjects_by(key).filter(|_| may)?.undecided
+}
+
 /// The state of an object, from those of its fields: what there is to see counts first, then why there is not.
 #[derive(Default)]
 struct Sum {
     best: Option<Written>,
     truncated: bool,
+    left_out: Option<LeftOut>,
 }
 
 impl Sum {
@@ -371,12 +399,13 @@ impl Sum {
             ItemState::Refused => 0,
         };
         self.truncated |= written.truncated;
+        self.left_out = self.left_out.or(written.left_out);
         if self.best.is_none_or(|best| rank(written.state) > rank(best.state)) {
             self.best = Some(written);
         }
     }
 
     fn written(self) -> Written {
-        Written { truncated: self.truncated, ..self.best.unwrap_or_else(Written::answered) }
+        Written { truncated: self.truncated, left_out: self.left_out, ..self.best.unwrap_or_else(Written::answered) }
     }
 }

@@ -13,7 +13,8 @@ use super::{Access, CertificateRule, CompiledRelation, Grant, RelationId, Role, 
 use crate::base::fault::{self, Faults, Place, SourceText};
 use crate::model::contract::{Contract, Shape, SlotId};
 use crate::model::mask::Mask;
-use crate::model::rule::{Relation, Rules};
+use crate::model::rule::{OnBehalf, Relation, Rules};
+use crate::model::subject::Subjects;
 use crate::model::yaml;
 
 /// What `gateway.yaml` declares and roles name.
@@ -24,18 +25,20 @@ pub struct Declared {
     pub issuers: Vec<String>,
 }
 
-/// Compiles the roles.
+/// Compiles the roles. `subjects` are not known where the bindings have faults.
 pub fn load(
     text: &Arc<SourceText>,
     contract: &Contract,
     rules: &Rules,
     declared: &Declared,
+    subjects: Option<&Subjects>,
     faults: &mut Faults,
 ) -> Access {
     let relations = rules.relations.iter().filter_map(|rule| compile_relation(rule.clone(), contract)).collect();
     let access = Access { relations, ..Access::default() };
     let roles = BTreeSet::new();
-    let mut compiler = Compiler { text, contract, declared, roles, partial_rules: rules.partial, faults, access };
+    let partial_rules = rules.partial;
+    let mut compiler = Compiler { text, contract, declared, subjects, roles, partial_rules, faults, access };
     if let Some(file) = yaml::read::<RolesFile>(text, compiler.faults) {
         compiler.roles = file.roles.keys().cloned().collect();
         for (name, role) in &file.roles {
@@ -54,24 +57,26 @@ fn compile_relation(rule: Relation, contract: &Contract) -> Option<CompiledRelat
         .iter()
         .filter(|path| path.len() != 1 || path.first().is_none_or(|first| **first != **key))
         .cloned()
+        .chain(rule.on_behalf_of.iter().map(OnBehalf::path))
         .collect();
     Some(CompiledRelation { name: rule.name.as_str().into(), on, rule, approved: false, inputs })
 }
 
-struct Compiler<'a> {
+pub(super) struct Compiler<'a> {
     text: &'a Arc<SourceText>,
-    contract: &'a Contract,
+    pub(super) contract: &'a Contract,
     declared: &'a Declared,
+    pub(super) subjects: Option<&'a Subjects>,
     /// The names of all roles.
     roles: BTreeSet<String>,
     /// A relation that is not there may be one that has a fault.
     partial_rules: bool,
     faults: &'a mut Faults,
-    access: Access,
+    pub(super) access: Access,
 }
 
 impl Compiler<'_> {
-    fn fault(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn fault(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
         self.faults.add(self.text, place, message, hint);
     }
 
@@ -128,7 +133,9 @@ impl Compiler<'_> {
         }
         self.reachable(&mut slots);
         for field in &written.fields {
-            for slot in self.slots(field) {
+            let named = self.slots(field);
+            self.check_reach(relation, field, &named);
+            for slot in named {
                 self.give(slot, &mut slots);
             }
         }
@@ -136,6 +143,7 @@ impl Compiler<'_> {
         for (what, mask) in &written.mask {
             self.mask(what, mask, &mut slots, &mut masks);
         }
+        self.within_reach(relation, &mut slots);
         self.close(&mut slots);
         Some(Grant {
             role: role.into(),

@@ -70,6 +70,11 @@ impl Held {
         merge(&mut self.unread, &held.unread, given, more, |a, b| Some(Arc::new(a.intersection(b))));
     }
 
+    /// Whether anything of a slot is kept back.
+    pub fn keeps(&self, slot: SlotId) -> bool {
+        self.codes.contains_key(&slot) || self.also.contains_key(&slot) || self.unread.contains_key(&slot)
+    }
+
     /// What the rules of a derived slot may not read.
     pub fn unread(&self, derived: SlotId) -> Option<&Arc<Unread>> {
         self.unread.get(&derived)

@@ -10,6 +10,7 @@ mod denied;
 mod doors;
 mod format;
 pub mod hand;
+mod reach;
 mod rights;
 mod set;
 

@@ -33,9 +33,17 @@ pub struct Permit {
 #[derive(Debug, Default, Clone)]
 pub struct RowRights {
     pub relations: Vec<RelationId>,
+    /// Relations to single entities that its fields tell of. Nothing takes these over: they are not to this entity.
+    pub through: Vec<RelationId>,
     pub slots: SlotSet,
     pub masks: BTreeMap<SlotId, Mask>,
     pub held: Held,
+}
+
+impl RowRights {
+    pub fn is_related(&self) -> bool {
+        !self.relations.is_empty() || !self.through.is_empty()
+    }
 }
 
 impl Rights {

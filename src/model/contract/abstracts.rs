@@ -151,6 +151,7 @@ impl SlotBuilder<'_> {
             item: above.item,
             hidden: above.hidden,
             list: None,
+            subjects: None,
             type_name: object.name.as_str().into(),
             is_type: true,
             children: Vec::new(),

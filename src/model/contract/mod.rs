@@ -93,6 +93,8 @@ pub struct Slot {
     /// Input of other fetches only: nobody is ever shown it.
     pub hidden: bool,
     pub list: Option<ListRule>,
+    /// The entity whose keys the values are: what departments answer by them is told of those entities.
+    pub subjects: Option<EntityId>,
     /// The GraphQL type that values have, without list and non-null.
     pub type_name: Arc<str>,
     /// Not a field: a possible type of the slot above, whose type is an interface or a union. What is permitted is

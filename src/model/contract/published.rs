@@ -19,6 +19,9 @@ pub(super) fn without_hidden(full: &Valid<Schema>, texts: &Texts, faults: &mut F
             object.make_mut().fields.retain(|_, field| !field.directives.has("hidden"));
         }
     }
+    // Types that only hidden fields lead to are not published either.
+    let (before, after) = (reached(full), reached(&schema));
+    schema.types.retain(|name, _| !before.contains(name) || after.contains(name));
     match schema.validate() {
         Ok(schema) => Some(schema),
         Err(with_errors) => {
@@ -134,6 +137,12 @@ fn remove_implements(schema: &mut Schema, name: &Name) {
 }
 
 fn remove_unreached(schema: &mut Schema) {
+    let reached = reached(schema);
+    schema.types.retain(|name, definition| definition.is_built_in() || reached.contains(name));
+}
+
+/// The types that the root types and the directives lead to.
+fn reached(schema: &Schema) -> std::collections::HashSet<apollo_compiler::Name> {
     let mut reached = std::collections::HashSet::new();
     let mut next: Vec<Name> =
         schema.schema_definition.iter_root_operations().map(|(_, name)| name.name.clone()).collect();
@@ -161,7 +170,7 @@ fn remove_unreached(schema: &mut Schema) {
             _ => {}
         }
     }
-    schema.types.retain(|name, definition| definition.is_built_in() || reached.contains(name));
+    reached
 }
 
 /// The types that fields and their arguments name.

@@ -182,6 +182,7 @@ impl<'a> SlotBuilder<'a> {
         let item = self.item_of(field, id).or(above.item);
         let hidden = above.hidden || field.directives.has("hidden");
         let shape = self.shape(field, &type_name);
+        let subjects = self.subjects_of(field, &shape);
         self.slots.push(Slot {
             id,
             entity,
@@ -196,6 +197,7 @@ impl<'a> SlotBuilder<'a> {
             item,
             hidden,
             list: self.list_of(field),
+            subjects,
             type_name: type_name.as_str().into(),
             is_type: false,
             children: Vec::new(),
@@ -306,6 +308,20 @@ impl<'a> SlotBuilder<'a> {
         }
         self.items.push(Item { no: no.into(), zh: zh.into(), slot });
         Some(ItemId(u32::try_from(self.items.len() - 1).unwrap_or(u32::MAX)))
+    }
+
+    /// `@subjects`: the values are keys of an entity.
+    fn subjects_of(&mut self, field: &Component<FieldDefinition>, shape: &Shape) -> Option<EntityId> {
+        let name = text_argument(&field.directives, "subjects", "entity")?.to_owned();
+        let entity = self.entity_ids.get(&name).copied();
+        if entity.is_none() || !matches!(shape, Shape::Leaf(_) | Shape::LeafList(_)) {
+            self.fault(
+                field.location(),
+                format!("@subjects(entity: \"{name}\"): `{}` holds no keys of such an entity", field.name),
+                "@subjects stands on a field of scalars, and names the entity (a type with @key) whose keys they are",
+            );
+        }
+        entity
     }
 
     fn list_of(&self, field: &Component<FieldDefinition>) -> Option<ListRule> {

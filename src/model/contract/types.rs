@@ -3,6 +3,7 @@
 use apollo_compiler::schema::ExtendedType;
 
 use super::Contract;
+use super::published::text_argument;
 use crate::model::rule::{FieldKind, FieldType, FieldTypes};
 
 impl FieldTypes for Contract {
@@ -27,5 +28,14 @@ impl FieldTypes for Contract {
 
     fn enum_values(&self, type_name: &str) -> Option<Vec<String>> {
         self.full.get_enum(type_name).map(|definition| definition.values.keys().map(ToString::to_string).collect())
+    }
+
+    fn is_entity(&self, type_name: &str) -> bool {
+        self.entity_named(type_name).is_some()
+    }
+
+    fn subjects(&self, type_name: &str, field: &str) -> Option<String> {
+        let field = self.full.get_object(type_name)?.fields.get(field)?;
+        text_argument(&field.directives, "subjects", "entity").map(str::to_owned)
     }
 }

@@ -9,7 +9,7 @@ use serde_saphyr::Spanned;
 
 use super::derived::{Ladder, LadderFile, LadderRule};
 use super::place::in_text;
-use super::relations::{Relation, RelationFile};
+use super::relations::{OnBehalf, Relation, RelationFile};
 use super::{ClaimType, Expression, FieldKind, FieldType, FieldTypes, Scope, variable_name};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 use crate::model::yaml::{self, place};
@@ -93,7 +93,51 @@ impl Loading<'_> {
     fn relation(&mut self, name: &str, written: &RelationFile) -> Option<Relation> {
         self.entity(&written.on)?;
         let when = self.expression(&written.when, &written.on.value)?;
-        Some(Relation { name: name.to_owned(), on: written.on.value.clone(), when })
+        self.in_one_entity(&written.when, &written.on.value, &when)?;
+        let on_behalf_of = match &written.on_behalf_of {
+            Some(path) => Some(self.on_behalf(path, &written.on.value)?),
+            None => None,
+        };
+        Some(Relation { name: name.to_owned(), on: written.on.value.clone(), when, on_behalf_of })
+    }
+
+    /// The gate knows an entity by itself: what lies in another one is not read for a relation.
+    fn in_one_entity(&mut self, when: &Spanned<String>, on: &str, compiled: &Expression) -> Option<()> {
+        for path in compiled.inputs() {
+            let mut type_name = on.to_owned();
+            for name in path {
+                let Some(field) = self.fields.field(&type_name, name) else { break };
+                if self.fields.is_entity(&field.name) {
+                    let message = format!("`{}` lies in another entity, `{}`", path.join("."), field.name);
+                    self.fault(place(when), message, "a relation reads the fields of the entity it is `on`");
+                    return None;
+                }
+                type_name = field.name;
+            }
+        }
+        Some(())
+    }
+
+    /// A list of objects, and a field of theirs that holds keys of an entity.
+    fn on_behalf(&mut self, written: &Spanned<String>, on: &str) -> Option<OnBehalf> {
+        let mut path: Vec<String> = written.value.split('.').map(str::to_owned).collect();
+        let by = path.pop().unwrap_or_default();
+        let (mut type_name, mut list) = (on.to_owned(), false);
+        for name in &path {
+            match self.fields.field(&type_name, name) {
+                Some(field) if field.kind == FieldKind::Object && !list => (type_name, list) = (field.name, field.list),
+                _ => list = false,
+            }
+        }
+        let entity = self.fields.subjects(&type_name, &by).filter(|_| list);
+        if entity.is_none() {
+            self.fault(
+                place(written),
+                format!("`{}` is not a field of the elements of a list that holds keys of an entity", written.value),
+                "name one that the contract marks with @subjects, as in `help.delegations.by`",
+            );
+        }
+        entity.map(|entity| OnBehalf { list: path, by, entity })
     }
 
     fn entity(&mut self, on: &Spanned<String>) -> Option<()> {

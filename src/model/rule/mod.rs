@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 pub use derived::{Decision, Ladder, LadderRule};
 pub use load::{Rules, load};
-pub use relations::Relation;
+pub use relations::{OnBehalf, Relation};
 
 /// What a rule may read: answered by the contract.
 pub trait FieldTypes {
@@ -43,6 +43,14 @@ pub trait FieldTypes {
     fn fields(&self, type_name: &str) -> Vec<String>;
     /// The values of an enumeration; `None` where there is no such enumeration.
     fn enum_values(&self, type_name: &str) -> Option<Vec<String>>;
+    /// Whether a type is an entity.
+    fn is_entity(&self, _type_name: &str) -> bool {
+        false
+    }
+    /// The entity whose keys a field holds (`@subjects`).
+    fn subjects(&self, _type_name: &str, _field: &str) -> Option<String> {
+        None
+    }
 }
 
 /// A field's type without its nullability.
