@@ -116,7 +116,7 @@ fn every_leaf_has_a_class_and_one_class_has_one_spelling() {
     let known: BTreeSet<String> = portrait()
         .into_iter()
         .map(|row| row.class)
-        .chain(["basic", "income", "access-log"].map(str::to_owned))
+        .chain(["basic", "income", "access-log", "mandate"].map(str::to_owned))
         .collect();
     let mut missing = Vec::new();
     for entity in ["Household", "Person", "HouseholdConnection"] {
@@ -389,9 +389,10 @@ fn no_role_gets_the_hidden_input_or_a_name_out_of_a_list_it_may_not_see() {
             for leaf in leaves(&schema) {
                 let by_field = covers(&fields, &leaf.path);
                 let given = (by_field || classes.contains(&leaf.class.as_str())) && !covers(&except, &leaf.path);
-                // Relations on Person give Person's fields only.
-                let on_person = ["self-person", "guardian"].contains(&grant["relation"].as_str().unwrap());
-                if !given || (on_person && !leaf.path.starts_with("Person.")) {
+                // Of what a relation to a person gives of a household, lists take names along only in the same grant.
+                let relation = grant["relation"].as_str().unwrap();
+                let to_person = ["self-person", "guardian"].contains(&relation) || relation.starts_with("consented");
+                if !given || (to_person && !leaf.path.starts_with("Person.")) {
                     continue;
                 }
                 assert_ne!(leaf.path, "registry.personIds", "{role}");

@@ -105,8 +105,9 @@ fn answered_means_equal_to_what_the_generator_says() {
         let household = view["household"].as_str().unwrap();
         let mut expected = portrait(&world, household).unwrap();
         // What departments withhold by its code is, to a supervisor, as if it were not there; warnings too.
-        let relations = BTreeSet::from(["jurisdiction".to_owned()]);
-        let taken: Vec<Value> = withheld.iter().flat_map(|withheld| withheld.take(&relations, &mut expected)).collect();
+        let standing =
+            access_oracle::Standing { own: BTreeSet::from(["jurisdiction".to_owned()]), ..Default::default() };
+        let taken: Vec<Value> = withheld.iter().flat_map(|withheld| withheld.take(&standing, &mut expected)).collect();
         if !taken.is_empty() {
             expected["risk"]["warning"] = departments::expected::warning(&expected, world.today());
         }

@@ -18,7 +18,7 @@ fn declared(mut identity: Identity, purpose: &str) -> Identity {
 async fn plans_of_typical_queries() {
     let world = world().await;
     let cadre = || declared(caller("cadre", json!({"id": "c-1"})), "help");
-    let household = || caller("household", json!({"household": HOUSEHOLD}));
+    let household = || caller("household", json!({"household": HOUSEHOLD, "person": "331122197501011238"}));
     let officer =
         || declared(caller("department-officer", json!({"department": "police", "divisions": ["331122"]})), "duty");
     let grid = || declared(caller("grid-worker", json!({"grids": ["g-1"]})), "grid-watch");
@@ -27,7 +27,8 @@ async fn plans_of_typical_queries() {
         |fields: &str| format!("{{ households(division: \"331122101\", first: 50) {{ nodes {{ {fields} }} }} }}");
     let person = "{ person(idNumber: \"331122197501011238\") { name lifeStatus } }".to_owned();
     let cases = [
-        ("token_decides_the_relation", household(), one("registry { headName } assistance { dibaoStatus }")),
+        ("who_lives_there_is_fetched_first", household(), one("registry { headName } assistance { dibaoStatus }")),
+        ("persons_are_related_one_by_one", household(), one("health { majorIllnesses { code } }")),
         ("relation_is_fetched_first", cadre(), one("registry { headName } housing { safetyGrade }")),
         ("division_is_fetched_first", supervisor(), one("assistance { dibaoMonthly } medical { insured }")),
         ("refused_fields_are_not_asked_for", cadre(), one("registry { headName } health { majorIllnesses { name } }")),

@@ -29,6 +29,11 @@ impl FieldTypes for Sdl {
     fn enum_values(&self, type_name: &str) -> Option<Vec<String>> {
         self.0.get_enum(type_name).map(|definition| definition.values.keys().map(ToString::to_string).collect())
     }
+    fn subjects(&self, type_name: &str, field: &str) -> Option<String> {
+        let definition = self.0.get_object(type_name)?.fields.get(field)?;
+        let entity = definition.directives.get("subjects")?.specified_argument_by_name("entity")?;
+        entity.as_str().map(str::to_owned)
+    }
 }
 
 fn files(folder: &str, extension: &str) -> Vec<std::path::PathBuf> {
@@ -65,7 +70,7 @@ fn relation(rules: &Rules, name: &str, entity: &Value, principal: &Value) -> Tru
 #[test]
 fn all_rules_hold_against_the_contract_and_the_paired_cadre_is_recognized() {
     let rules = rules();
-    let household = json!({"id": "1", "help": {"cadre": {"id": "c1"}}});
+    let household = json!({"id": "1", "help": {"cadre": {"id": "c1", "until": null}}});
     assert_eq!(relation(&rules, "paired", &household, &json!({"id": "c1"})), Truth::True);
     assert_eq!(relation(&rules, "paired", &household, &json!({"id": "c2"})), Truth::False);
     assert_eq!(relation(&rules, "paired", &json!({"help": {"cadre": null}}), &json!({})), Truth::False);

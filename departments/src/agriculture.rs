@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::civil_affairs::{self, Class};
 use crate::police;
+use crate::standing;
 use crate::world::{Date, Exception, Household, Member, Role, Sex, World, yuan};
 
 /// Ids in one batch.
@@ -315,8 +316,10 @@ pub fn expected_person(household: &Household, member: &Member) -> Value {
         "isSupporter": member.is_supporter,
         "household": {"id": household.id},
     });
-    if let (Value::Object(person), Value::Object(more)) = (&mut person, police::expected_person(member)) {
-        person.extend(more);
+    for more in [police::expected_person(member), standing::expected_person(household, member)] {
+        if let (Value::Object(person), Value::Object(more)) = (&mut person, more) {
+            person.extend(more);
+        }
     }
     person
 }

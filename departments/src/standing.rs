@@ -2,6 +2,8 @@
 //!
 //! Pure functions of the household, with a case of each kind at fixed places of a village, so that tests can name them.
 
+use serde_json::{Value, json};
+
 use crate::world::{Date, Household, Member, Role};
 
 /// How far a consent or delegation is: by household sequence, round and round.
@@ -167,4 +169,36 @@ pub fn delegations(household: &Household) -> Vec<Delegation> {
 pub fn pairing(household: &Household) -> (Date, Option<Date>) {
     let since = Date::new(household.today.y - 2, 3, 1);
     (since, ((household.sequence - 1) % 21 + 1 == 19).then(|| household.today.plus_days(-1)))
+}
+
+/// Of a Person of the contract: who is its guardian, and what it has consented to.
+pub fn expected_person(household: &Household, member: &Member) -> Value {
+    let day = |day: Option<Date>| day.map(|day| day.to_string());
+    let guardians: Vec<Value> = guardianships(household, member)
+        .iter()
+        .map(|one| {
+            json!({
+                "idNumber": one.guardian, "kind": if one.kind == "1" { "MINOR" } else { "ADULT" },
+                "kindCode": one.kind, "since": one.since.to_string(), "until": day(one.until),
+            })
+        })
+        .collect();
+    let class = |code: &str| match code {
+        "1" => "HEALTH",
+        "2" => "DISABILITY",
+        "3" => "FINANCE",
+        _ => "EMPLOYMENT",
+    };
+    let consents: Vec<Value> = consents(household, member)
+        .iter()
+        .map(|one| {
+            json!({
+                "to": one.to, "classes": one.classes.split(',').map(class).collect::<Vec<_>>(),
+                "classesCode": one.classes.split(',').collect::<Vec<_>>(), "purpose": one.purpose,
+                "since": one.term.since.to_string(), "until": day(one.term.until),
+                "withdrawnOn": day(one.term.withdrawn_on),
+            })
+        })
+        .collect();
+    json!({"guardians": guardians, "consents": consents})
 }

@@ -60,9 +60,9 @@ impl Snapshot {
         let against = Against { contract: &contract, codes: &codes, variables, egress, derived };
         let before = faults.len();
         let bindings = bindings::load(&folders.resolvers, &against, faults);
+        // Where the bindings have faults, it is not known who answers for what.
         let subjects = (faults.len() == before).then(|| Subjects::new(&contract, &bindings));
         let before = faults.len();
-        // Where the bindings have faults, it is not known who answers for what.
         let mut access = fault::read(&folders.config.join("roles.yaml"), faults)
             .map(|text| access::load(&text, &contract, &rules, &names.access, subjects.as_ref(), faults));
         let partial = rules.partial || faults.len() > before;

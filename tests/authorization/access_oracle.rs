@@ -7,7 +7,7 @@ use std::path::Path;
 
 use apollo_compiler::Schema;
 use apollo_compiler::schema::ExtendedType;
-use departments::World;
+use departments::{World, standing};
 use regex::Regex;
 use serde_json::{Map, Value};
 
@@ -32,6 +32,12 @@ pub struct Contract {
     pub types: BTreeMap<String, BTreeSet<(String, String)>>,
     /// Interfaces and unions that a type belongs to, with the fields that an interface has.
     pub abstracts: BTreeMap<String, Vec<(String, BTreeSet<String>)>>,
+    /// Fields of Household that departments answer by the id numbers of its members, and those of them that are lists of
+    /// objects, with what is inside.
+    told_of_persons: BTreeSet<String>,
+    one_by_one: BTreeSet<String>,
+    /// What each relation is to.
+    on: BTreeMap<String, String>,
 }
 
 pub const ENTITIES: [&str; 2] = ["Household", "Person"];
@@ -59,9 +65,27 @@ impl Contract {
             text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
         }
         let schema = Schema::parse(text, "schema").unwrap();
-        let mut contract = Self { fields: BTreeMap::new(), types: BTreeMap::new(), abstracts: BTreeMap::new() };
+        let on = yaml(&folder("config/rules/relations.yaml"));
+        let on = on["relations"].as_object().unwrap().iter();
+        let mut contract = Self {
+            fields: BTreeMap::new(),
+            types: BTreeMap::new(),
+            abstracts: BTreeMap::new(),
+            told_of_persons: BTreeSet::new(),
+            one_by_one: BTreeSet::new(),
+            on: on.map(|(name, relation)| (name.clone(), relation["on"].as_str().unwrap().to_owned())).collect(),
+        };
         for entity in ENTITIES {
-            contract.enter(&schema, entity, entity, "", None);
+            contract.enter(&schema, entity, entity, "", (None, false));
+        }
+        for endpoint in endpoints().into_iter().filter(|endpoint| endpoint.by_persons) {
+            contract.told_of_persons.extend(endpoint.fields.into_keys());
+            for list in endpoint.lists {
+                let inside = contract.fields.values().filter(|field| field.entity == "Household");
+                let inside: Vec<String> =
+                    inside.filter(|field| within(&field.path, &list)).map(|field| field.path.clone()).collect();
+                contract.one_by_one.extend(inside);
+            }
         }
         for definition in schema.types.values() {
             let (name, types, fields): (_, Vec<_>, BTreeSet<String>) = match definition {
@@ -88,7 +112,32 @@ impl Contract {
         contract
     }
 
-    fn enter(&mut self, schema: &Schema, entity: &'static str, type_name: &str, prefix: &str, above: Option<&str>) {
+    /// Whether departments answer all there is of a field of Household by the id numbers of its members.
+    pub fn told_of_persons(&self, field: &Field) -> bool {
+        let inside = format!("{}.", field.path);
+        let mut leaves = self.fields.values().filter(|leaf| leaf.entity == "Household" && leaf.leaf);
+        field.entity == "Household"
+            && match field.leaf {
+                true => self.told_of_persons.contains(&field.path),
+                false => {
+                    leaves.all(|leaf| !leaf.path.starts_with(&inside) || self.told_of_persons.contains(&leaf.path))
+                }
+            }
+    }
+
+    /// Whether a field is, or lies in, a list each of whose elements tells of one member.
+    pub fn one_by_one(&self, field: &Field) -> bool {
+        field.entity == "Household" && self.one_by_one.contains(&field.path)
+    }
+
+    fn enter(
+        &mut self,
+        schema: &Schema,
+        entity: &'static str,
+        type_name: &str,
+        prefix: &str,
+        (above, in_hidden): (Option<&str>, bool),
+    ) {
         let Some(ExtendedType::Object(object)) = schema.types.get(type_name) else { return };
         let text = |value: &apollo_compiler::ast::Value| value.as_str().map(str::to_owned);
         let of_type = object.directives.get("class").and_then(|class| text(class.specified_argument_by_name("name")?));
@@ -101,6 +150,7 @@ impl Contract {
             let class = own.or_else(|| of_type.clone()).or_else(|| above.map(str::to_owned));
             let item = field.directives.get("item").and_then(|item| text(item.specified_argument_by_name("no")?));
             let inner = field.ty.inner_named_type().to_string();
+            let hidden = in_hidden || field.directives.has("hidden");
             let path = format!("{prefix}{name}");
             let object = matches!(schema.types.get(inner.as_str()), Some(ExtendedType::Object(_)));
             let inside = object && !ENTITIES.contains(&inner.as_str()) && inner != "ItemInfo";
@@ -114,12 +164,12 @@ impl Contract {
                     list: field.ty.is_list(),
                     leaf: !object,
                     item,
-                    hidden: field.directives.has("hidden"),
+                    hidden,
                     first: field.arguments.iter().any(|argument| argument.name == "first"),
                 },
             );
             if inside {
-                self.enter(schema, entity, &inner, &format!("{path}."), class.as_deref());
+                self.enter(schema, entity, &inner, &format!("{path}."), (class.as_deref(), hidden));
             }
         }
     }
@@ -321,7 +371,10 @@ impl Roles {
                     whole.class.is_none() || whole.class == field.class
                 })
         });
-        if field.hidden || !(class || named) {
+        // A relation to a person gives of a household only what is told of persons.
+        let to_person = contract.on[grant["relation"].as_str().unwrap()] == "Person";
+        let out_of_reach = to_person && field.entity == "Household" && !contract.told_of_persons(field);
+        if field.hidden || out_of_reach || !(class || named) {
             return Access::No;
         }
         let masked = grant["mask"].as_object().is_some_and(|masks| {
@@ -333,13 +386,8 @@ impl Roles {
         if masked { Access::Masked } else { Access::Plain }
     }
 
-    /// What the caller may have of a field, standing in these relations.
-    pub fn access(&self, contract: &Contract, caller: &Caller, relations: &BTreeSet<String>, field: &Field) -> Access {
-        Self::access_by(&self.grants(caller), contract, relations, field)
-    }
-
-    /// What these grants give of a field, to who stands in these relations.
-    pub fn access_by(grants: &[&Value], contract: &Contract, relations: &BTreeSet<String>, field: &Field) -> Access {
+    /// What grants give of a field under these relations.
+    fn under(grants: &[&Value], contract: &Contract, relations: &BTreeSet<String>, field: &Field) -> Access {
         grants
             .iter()
             .filter(|grant| relations.contains(&relation(grant)))
@@ -348,23 +396,73 @@ impl Roles {
             .unwrap_or(Access::No)
     }
 
+    /// What these grants give of a field, as far as it tells of one person.
+    pub fn of_person(grants: &[&Value], contract: &Contract, to: &Standing, person: &str, field: &Field) -> Access {
+        let own = to.persons.get(person).into_iter().flatten();
+        Self::under(grants, contract, &to.own.iter().chain(own).cloned().collect(), field)
+    }
+
+    /// What these grants give of a field as a whole: under a relation to persons, where they give it of all of them.
+    pub fn access_by(grants: &[&Value], contract: &Contract, to: &Standing, field: &Field) -> Access {
+        let whole = Self::under(grants, contract, &to.own, field);
+        if whole == Access::Plain || !contract.told_of_persons(field) {
+            return whole;
+        }
+        let each = to.persons.keys().map(|person| Self::of_person(grants, contract, to, person, field));
+        whole.max(each.min().unwrap_or(Access::No))
+    }
+
+    /// What these grants give of a field, of some of those it tells of.
+    pub fn of_some_by(grants: &[&Value], contract: &Contract, to: &Standing, field: &Field) -> Access {
+        let whole = Self::access_by(grants, contract, to, field);
+        if !contract.one_by_one(field) {
+            return whole;
+        }
+        let each = to.persons.keys().map(|person| Self::of_person(grants, contract, to, person, field));
+        whole.max(each.max().unwrap_or(Access::No))
+    }
+
+    /// As [`Self::of_some_by`], of all the caller's grants.
+    pub fn of_some(&self, contract: &Contract, caller: &Caller, to: &Standing, field: &Field) -> Access {
+        Self::of_some_by(&self.grants(caller), contract, to, field)
+    }
+
     /// Whether any grant that counts gives it under any relation.
     pub fn could(&self, contract: &Contract, caller: &Caller, field: &Field) -> bool {
         self.grants(caller).into_iter().any(|grant| Self::gives(contract, grant, field) != Access::No)
     }
 }
 
-/// How the caller stands to a household, as the generator knows it.
-pub fn relations(caller: &Caller, portrait: &Value) -> BTreeSet<String> {
+/// How a caller stands to an entity, and to the persons that it tells of.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    pub own: BTreeSet<String>,
+    pub persons: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// How the caller stands to a household and its members, as the generator knows it.
+pub fn relations(world: &World, caller: &Caller, portrait: &Value) -> Standing {
+    let household = world.household(departments::expected::at(portrait, "id").as_str().unwrap()).unwrap();
+    let persons = household.members.iter().map(|member| member.id_number.clone());
+    let persons = persons.map(|person| (person.clone(), person_relations(world, caller, &person))).collect();
     let claim = |name: &str| caller.claims.get(name);
     let at = |path: &str| departments::expected::at(portrait, path).as_str();
     let code = at("registry.division.code").unwrap();
     let mut found = BTreeSet::from(["any".to_owned()]);
-    if claim("household").and_then(Value::as_str) == at("id") {
+    let own = claim("person").and_then(Value::as_str);
+    let lives_there = household.members.iter().find(|member| Some(member.id_number.as_str()) == own);
+    let lives_there = lives_there.is_some_and(|member| member.alive && member.moved_on.is_none());
+    if claim("household").and_then(Value::as_str) == at("id") && lives_there {
         found.insert("same-household".to_owned());
     }
-    if at("help.cadre.id") == Some(caller.id.as_str()) {
+    if at("help.cadre.id") == Some(caller.id.as_str()) && standing::pairing(&household).1.is_none() {
         found.insert("paired".to_owned());
+    }
+    let delegated = |one: &standing::Delegation| one.cadre_id == caller.id && one.scope != "2";
+    if standing::delegation_stage(&household) == standing::Stage::InForce
+        && standing::delegations(&household).iter().any(delegated)
+    {
+        found.insert("delegated".to_owned());
     }
     if claim("grids").is_some_and(|grids| names(grids).iter().any(|grid| Some(*grid) == at("registry.grid"))) {
         found.insert("grid".to_owned());
@@ -379,17 +477,35 @@ pub fn relations(caller: &Caller, portrait: &Value) -> BTreeSet<String> {
         let approved: Vec<String> = found.iter().map(|name| format!("{name}:approved")).collect();
         found.extend(approved);
     }
-    found
+    Standing { own: found, persons }
 }
 
 /// How the caller stands to a person, beside how it stands to the person's household.
-pub fn person_relations(caller: &Caller, id_number: &str) -> BTreeSet<String> {
+pub fn person_relations(world: &World, caller: &Caller, id_number: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    if caller.claims.get("person").and_then(Value::as_str) == Some(id_number) {
+    let Some(own) = caller.claims.get("person").and_then(Value::as_str) else { return found };
+    let Some((household, at)) = world.person(id_number) else { return found };
+    let member = &household.members[at];
+    // Police say nothing of the number under another name, neither that it lives.
+    if own == id_number && (member.alive || member.police_name != member.name) {
         found.insert("self-person".to_owned());
     }
-    if caller.claims.get("wards").is_some_and(|wards| names(wards).contains(&id_number)) {
+    let holds = |one: &standing::Guardianship| {
+        one.guardian == own
+            && one.until.is_none_or(|until| until >= household.today)
+            && (one.kind == "2" || member.age() < 18)
+    };
+    if standing::guardianships(&household, member).iter().any(holds) {
         found.insert("guardian".to_owned());
+    }
+    if standing::consent_stage(&household) == standing::Stage::InForce && member.age() >= 18 {
+        for consent in standing::consents(&household, member).iter().filter(|consent| consent.to == own) {
+            for (code, class) in [("1", "health"), ("2", "disability"), ("3", "finance")] {
+                if consent.classes.contains(code) {
+                    found.insert(format!("consented-{class}"));
+                }
+            }
+        }
     }
     found
 }
@@ -405,6 +521,10 @@ pub struct Endpoint {
     /// Contract field → pointer; `also` fields apart.
     pub fields: BTreeMap<String, String>,
     pub also: BTreeSet<String>,
+    /// It is asked by the id numbers of a household's members.
+    pub by_persons: bool,
+    /// The fields that are lists of its records, or of what is in them.
+    pub lists: BTreeSet<String>,
 }
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -430,6 +550,15 @@ pub fn endpoints() -> Vec<Endpoint> {
                 entity: endpoint["entity"].as_str().unwrap().to_owned(),
                 fields,
                 also: also.into_keys().collect(),
+                by_persons: endpoint["key"] == "registry.personIds",
+                lists: endpoint["fields"]
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .filter(|(_, read)| read["list"].as_str().is_some_and(|list| list != "instances"))
+                    .filter(|(_, read)| read["fields"].is_object())
+                    .map(|(name, _)| name.clone())
+                    .collect(),
             });
         }
     }
@@ -498,16 +627,19 @@ impl WithheldCodes {
     }
 
     /// Takes the elements out of a portrait and hands them over.
-    pub fn take(&self, relations: &BTreeSet<String>, portrait: &mut Value) -> Vec<Value> {
-        if !self.applies(relations) {
-            return Vec::new();
-        }
+    pub fn take(&self, to: &Standing, portrait: &mut Value) -> Vec<Value> {
+        // The relations to whom an element tells of count too.
+        let applies = |element: &Value| {
+            let own = element["idNumber"].as_str().and_then(|person| to.persons.get(person));
+            self.applies(&to.own.iter().chain(own.into_iter().flatten()).cloned().collect())
+        };
         let list = match portrait.get_mut(&self.list) {
             Some(list) => Some(list),
             None => portrait.pointer_mut(&format!("/{}", self.list.replace('.', "/"))),
         };
         let Some(Value::Array(list)) = list else { return Vec::new() };
-        let (taken, left) = std::mem::take(list).into_iter().partition(|element| self.covers(element));
+        let (taken, left) =
+            std::mem::take(list).into_iter().partition(|element| self.covers(element) && applies(element));
         *list = left;
         taken
     }

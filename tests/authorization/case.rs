@@ -9,8 +9,9 @@ use crate::access_oracle::Caller;
 pub const VILLAGE: &str = "331122101348";
 /// The documents' household; one of another cadre, one with almost nothing, one of another village, of another county,
 /// and none.
-pub const HOUSEHOLDS: [&str; 6] = [
+pub const HOUSEHOLDS: [&str; 7] = [
     "331122101348000001",
+    "331122101348000015",
     "331122101348000003",
     "331122101348000010",
     "331122101347000002",
@@ -165,7 +166,6 @@ impl Case {
         let claims = json!({
             "household": own,
             "person": members[self.member % members.len()].id_number,
-            "wards": [members[members.len() - 1].id_number],
             "grids": [household.grid],
             "divisions": [&own[..if self.aliases { 6 } else { 12 }]],
             "department": drawn.departments[self.department],

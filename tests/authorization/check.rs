@@ -8,7 +8,7 @@ use departments::expected::at;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::access_oracle::{self, Access, Caller, Endpoint, Field, Roles};
+use crate::access_oracle::{self, Access, Caller, Endpoint, Field, Roles, Standing};
 use crate::bench::Bench;
 use crate::case::{Case, Root};
 use crate::document::Selected;
@@ -27,7 +27,7 @@ pub struct Asked<'b> {
 
 /// An entity of the answer: how the caller stands to it, and what the generator says of it.
 struct Entity {
-    relations: BTreeSet<String>,
+    relations: Standing,
     expected: Rc<Value>,
     household: Rc<Value>,
 }
@@ -35,8 +35,18 @@ struct Entity {
 type Verdict = Result<(), String>;
 
 impl Asked<'_> {
-    fn access(&self, relations: &BTreeSet<String>, field: &Field) -> Access {
-        Roles::access_by(&self.grants, &self.bench.stage.contract, relations, field)
+    fn access(&self, relations: &Standing, field: &Field) -> Access {
+        Roles::of_some_by(&self.grants, &self.bench.stage.contract, relations, field)
+    }
+
+    /// Of some of those it tells of, and not of all.
+    fn in_part(&self, relations: &Standing, field: &Field) -> bool {
+        let whole = Roles::access_by(&self.grants, &self.bench.stage.contract, relations, field);
+        whole == Access::No && self.access(relations, field) != Access::No
+    }
+
+    fn of_person(&self, relations: &Standing, person: &str, field: &Field) -> Access {
+        Roles::of_person(&self.grants, &self.bench.stage.contract, relations, person, field)
     }
 
     /// Whether any grant that counts gives it under any relation.
@@ -45,8 +55,11 @@ impl Asked<'_> {
     }
 
     /// Whether the caller stands in a relation under which any of its grants gives anything that is asked.
-    pub fn related(&self, relations: &BTreeSet<String>) -> bool {
-        self.grants.iter().any(|grant| relations.contains(&access_oracle::relation(grant)))
+    pub fn related(&self, relations: &Standing) -> bool {
+        self.grants.iter().any(|grant| {
+            let relation = access_oracle::relation(grant);
+            relations.own.contains(&relation) || relations.persons.values().any(|own| own.contains(&relation))
+        })
     }
 
     pub fn answer(&self, answer: &Value, whole: &str, target: &str) -> Verdict {
@@ -86,8 +99,8 @@ impl Asked<'_> {
         if self.case.root == Root::Person {
             let (household, at) = self.bench.stage.world.person(self.person).ok_or("a person that is not")?;
             let household_portrait = self.bench.portrait(&household.id).unwrap();
-            let mut relations = access_oracle::relations(self.caller, &household_portrait);
-            relations.extend(access_oracle::person_relations(self.caller, self.person));
+            let mut relations = access_oracle::relations(&self.bench.stage.world, self.caller, &household_portrait);
+            relations.own.extend(access_oracle::person_relations(&self.bench.stage.world, self.caller, self.person));
             let expected = departments::agriculture::expected_person(&household, &household.members[at]);
             let entity = Entity { relations, expected: Rc::new(expected), household: household_portrait };
             self.found_by("Person", "idNumber", &entity.relations)?;
@@ -96,7 +109,7 @@ impl Asked<'_> {
         }
         self.household(root, target, true)?;
         let portrait = self.bench.portrait(target).unwrap();
-        let relations = access_oracle::relations(self.caller, &portrait);
+        let relations = access_oracle::relations(&self.bench.stage.world, self.caller, &portrait);
         let by = if self.case.root == Root::ByCode { "registry.agriCode" } else { "id" };
         self.found_by("Household", by, &relations)?;
         self.item_states(root, &relations)?;
@@ -105,7 +118,7 @@ impl Asked<'_> {
     }
 
     /// What is found by a value is found only by who may read the value in full.
-    fn found_by(&self, entity: &str, path: &str, relations: &BTreeSet<String>) -> Verdict {
+    fn found_by(&self, entity: &str, path: &str, relations: &Standing) -> Verdict {
         match self.access(relations, self.bench.stage.contract.field(entity, path)) {
             Access::Plain => Ok(()),
             access => Err(format!("found by {path}, which is {access:?}")),
@@ -114,7 +127,7 @@ impl Asked<'_> {
 
     fn household(&self, value: &Value, id: &str, compare: bool) -> Verdict {
         let portrait = self.bench.portrait(id).ok_or_else(|| format!("{id} is answered and is not"))?;
-        let relations = access_oracle::relations(self.caller, &portrait);
+        let relations = access_oracle::relations(&self.bench.stage.world, self.caller, &portrait);
         if !self.related(&relations) {
             return Err(format!("{id} is answered to a caller in no relation to it"));
         }
@@ -153,7 +166,11 @@ impl Asked<'_> {
                 "Person" => {
                     let mut relations = entity.relations.clone();
                     for member in self.members(entity) {
-                        relations.extend(access_oracle::person_relations(self.caller, &member));
+                        relations.own.extend(access_oracle::person_relations(
+                            &self.bench.stage.world,
+                            self.caller,
+                            &member,
+                        ));
                     }
                     let person =
                         Entity { relations, expected: Rc::new(Value::Null), household: entity.household.clone() };
@@ -163,7 +180,7 @@ impl Asked<'_> {
                 }
                 "Household" if access == Access::No => return Err(format!("{path} is refused and there")),
                 "Household" => {
-                    let relations = access_oracle::relations(self.caller, &entity.household);
+                    let relations = access_oracle::relations(&self.bench.stage.world, self.caller, &entity.household);
                     if !self.related(&relations) {
                         return Err("a household is reached through a person, without a relation to it".to_owned());
                     }
@@ -206,7 +223,7 @@ impl Asked<'_> {
     }
 
     /// The states of items agree, and claims tell nothing that is masked or refused.
-    fn item_states(&self, root: &Value, relations: &BTreeSet<String>) -> Verdict {
+    fn item_states(&self, root: &Value, relations: &Standing) -> Verdict {
         for info in root["items"].as_array().into_iter().flatten() {
             let item = self.items.iter().find(|field| field.item.as_deref() == info["no"].as_str());
             let Some(field) = item else { return Err(format!("an item that was not asked for: {info}")) };
@@ -227,14 +244,14 @@ impl Asked<'_> {
     }
 
     /// A part of a refused item is given by its own path.
-    fn has_part(&self, relations: &BTreeSet<String>, field: &Field) -> bool {
+    fn has_part(&self, relations: &Standing, field: &Field) -> bool {
         let below = format!("{}.", field.path);
         let parts = self.bench.stage.contract.fields.values().filter(|part| part.entity == field.entity);
         parts.filter(|part| part.path.starts_with(&below)).any(|part| self.access(relations, part) != Access::No)
     }
 
     /// No value that the caller may nowhere have unmasked stands anywhere in the answer.
-    fn secrets(&self, whole: &str, relations: &BTreeSet<String>, portrait: &Value) -> Verdict {
+    fn secrets(&self, whole: &str, relations: &Standing, portrait: &Value) -> Verdict {
         let (mut open, mut secret) = (BTreeSet::new(), BTreeSet::new());
         let mut left = portrait.clone();
         for withheld in &self.bench.withheld {
@@ -244,6 +261,10 @@ impl Asked<'_> {
         }
         for field in self.bench.stage.contract.fields.values().filter(|field| field.leaf && field.entity == "Household")
         {
+            if self.in_part(relations, field) {
+                self.secrets_in_part(relations, &left, field, (&mut open, &mut secret));
+                continue;
+            }
             let plain = self.access(relations, field) == Access::Plain;
             let (of, into) = if plain { (&left, &mut open) } else { (portrait, &mut secret) };
             texts(of, &field.path.split('.').collect::<Vec<_>>(), into);
@@ -252,7 +273,11 @@ impl Asked<'_> {
         for member in &household.members {
             let person = departments::agriculture::expected_person(&household, member);
             let mut relations = relations.clone();
-            relations.extend(access_oracle::person_relations(self.caller, &member.id_number));
+            relations.own.extend(access_oracle::person_relations(
+                &self.bench.stage.world,
+                self.caller,
+                &member.id_number,
+            ));
             for name in ["idNumber", "name"] {
                 let field = self.bench.stage.contract.field("Person", name);
                 let into = if self.access(&relations, field) == Access::Plain { &mut open } else { &mut secret };
@@ -269,6 +294,23 @@ impl Asked<'_> {
             }
         }
         Ok(())
+    }
+
+    /// As [`Self::secrets`], for a field of a list each of whose elements tells of one person.
+    fn secrets_in_part(
+        &self,
+        relations: &Standing,
+        portrait: &Value,
+        field: &Field,
+        (open, secret): (&mut BTreeSet<String>, &mut BTreeSet<String>),
+    ) {
+        let (list, inside) = field.path.rsplit_once('.').unwrap();
+        for element in at(portrait, list).as_array().into_iter().flatten() {
+            let access = element["idNumber"].as_str().map(|person| self.of_person(relations, person, field));
+            // Whose an element without an id number is cannot be told here.
+            let into = if access.is_none_or(|access| access == Access::Plain) { &mut *open } else { &mut *secret };
+            texts(element, &[inside], into);
+        }
     }
 
     /// Every refused field of an entity that is there has an error that names the missing grant.
@@ -304,7 +346,7 @@ impl Asked<'_> {
     fn refused(
         &self,
         selected: &[Selected],
-        relations: &BTreeSet<String>,
+        relations: &Standing,
         path: &mut Vec<String>,
         into: &mut Vec<Vec<String>>,
     ) {
@@ -312,7 +354,7 @@ impl Asked<'_> {
             path.push(one.key.clone());
             let section = one.field.class.is_none();
             let given = self.access(relations, &one.field) != Access::No || self.has_part(relations, &one.field);
-            if !section && !given {
+            if !section && (!given || self.in_part(relations, &one.field)) {
                 into.push(path.clone());
             } else if !one.field.list && !one.field.leaf && one.field.type_name != "Household" {
                 self.refused(&one.children, relations, path, into);
@@ -323,9 +365,14 @@ impl Asked<'_> {
 
     /// Every call, every key in it and every field named in it has its reason.
     pub fn calls(&self, scope: &[String], calls: &[(String, Logged)]) -> Verdict {
-        let households: Vec<(String, BTreeSet<String>)> = scope
+        let households: Vec<(String, Standing)> = scope
             .iter()
-            .map(|id| (id.clone(), access_oracle::relations(self.caller, &self.bench.portrait(id).unwrap())))
+            .map(|id| {
+                (
+                    id.clone(),
+                    access_oracle::relations(&self.bench.stage.world, self.caller, &self.bench.portrait(id).unwrap()),
+                )
+            })
             .collect();
         let wanted = self.wanted(&households);
         let key = &self.bench.key;
@@ -360,10 +407,33 @@ impl Asked<'_> {
                         ));
                     }
                 }
+                if !gate && endpoint.by_persons {
+                    self.persons(endpoint, call, &wanted)?;
+                }
                 self.named_fields(endpoint, call, &wanted)?;
             }
         }
         Ok(())
+    }
+
+    /// A department is asked only of those persons of whom something of it may be given.
+    fn persons(&self, endpoint: &Endpoint, call: &Logged, wanted: &Wanted) -> Verdict {
+        let text = format!("{} {} {}", call.path, call.query, call.body);
+        let may = |person: &str| {
+            let slots = endpoint.fields.keys().chain(&endpoint.also);
+            slots
+                .map(|field| access_oracle::id(&endpoint.entity, field))
+                .any(|slot| wanted.of.contains(&(slot, person.to_owned())))
+        };
+        match self.bench.key.find_iter(&text).find(|found| !may(found.as_str())) {
+            Some(other) => Err(format!(
+                "{}.{} was told {}, of whom nothing of it may be given",
+                endpoint.source,
+                endpoint.name,
+                other.as_str()
+            )),
+            None => Ok(()),
+        }
     }
 
     fn claims_asked(&self) -> bool {
@@ -371,11 +441,12 @@ impl Asked<'_> {
     }
 
     /// A person root reaches its person without any relation to the household.
-    fn own_person(&self, _household: &BTreeSet<String>) -> bool {
-        self.case.root == Root::Person && !access_oracle::person_relations(self.caller, self.person).is_empty()
+    fn own_person(&self, _household: &Standing) -> bool {
+        self.case.root == Root::Person
+            && !access_oracle::person_relations(&self.bench.stage.world, self.caller, self.person).is_empty()
     }
 
-    fn wanted(&self, households: &[(String, BTreeSet<String>)]) -> Wanted {
+    fn wanted(&self, households: &[(String, Standing)]) -> Wanted {
         let mut wanted = Wanted::default();
         let mut asked = Vec::new();
         flat(self.selected, &mut asked);
@@ -392,31 +463,52 @@ impl Asked<'_> {
             self.could(field)
                 || parts.any(|part| part.entity == field.entity && part.path.starts_with(&inside) && self.could(part))
         };
-        let person = access_oracle::person_relations(self.caller, self.person);
+        let person = access_oracle::person_relations(&self.bench.stage.world, self.caller, self.person);
         if asked.iter().any(could) {
             wanted.gates.extend(["agriculture.household", "agriculture.person"].map(str::to_owned));
-            let paired = |grant: &&Value| grant["relation"] == "paired";
-            if self.grants.iter().any(paired) {
-                wanted.gates.insert("help.help".to_owned());
-                wanted.read.insert(access_oracle::id("Household", "help.cadre.id"));
+            let gates = [
+                ("paired", "help.help", "help.cadre"),
+                ("delegated", "help.help", "help.delegations"),
+                ("same-household", "police.residence", "identity.registered"),
+                ("self-person", "police.register", ""),
+                ("guardian", "civil-affairs.guardianships", ""),
+                ("consented-health", "civil-affairs.consents", ""),
+                ("consented-disability", "civil-affairs.consents", ""),
+                ("consented-finance", "civil-affairs.consents", ""),
+            ];
+            for (relation, endpoint, read) in gates {
+                if self.grants.iter().any(|grant| grant["relation"] == relation) {
+                    wanted.gates.insert(endpoint.to_owned());
+                    if !read.is_empty() {
+                        wanted.read.insert(access_oracle::id("Household", read));
+                    }
+                }
             }
         }
         for (_, relations) in households {
             let mut relations = relations.clone();
             if self.case.root == Root::Person {
-                relations.extend(person.iter().cloned());
+                relations.own.extend(person.iter().cloned());
             }
             // An object that is given for a part of it may be asked for, to tell whether it is there.
             let given = |field: &&Field| {
                 self.access(&relations, field) != Access::No || !field.leaf && self.has_part(&relations, field)
             };
+            let members: Vec<&String> = relations.persons.keys().collect();
             for field in asked.iter().filter(given) {
                 wanted.fields.insert(access_oracle::id(field.entity, &field.path));
+                let of = |person: &&&String| {
+                    !self.in_part(&relations, field) || self.of_person(&relations, person, field) != Access::No
+                };
+                let slot = access_oracle::id(field.entity, &field.path);
+                wanted.of.extend(members.iter().filter(of).map(|person| (slot.clone(), (*person).clone())));
                 if field.entity == "Person" {
                     wanted.fields.insert(access_oracle::id("Household", &format!("identity.members.{}", field.path)));
                 }
                 if field.path.starts_with("risk.warning") {
                     for input in &self.bench.inputs {
+                        let slot = access_oracle::id("Household", input);
+                        wanted.of.extend(members.iter().map(|person| (slot.clone(), (*person).clone())));
                         wanted.fields.insert(access_oracle::id("Household", input));
                         wanted.read.insert(access_oracle::id("Household", input));
                         if let Some(path) = input.strip_prefix("identity.members.") {
@@ -496,6 +588,8 @@ impl Asked<'_> {
 #[derive(Default)]
 struct Wanted {
     fields: BTreeSet<String>,
+    /// Fields, and the persons of whom they may be given or rules read them.
+    of: BTreeSet<(String, String)>,
     gates: BTreeSet<String>,
     read: BTreeSet<String>,
 }

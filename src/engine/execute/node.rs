@@ -38,6 +38,9 @@ pub(super) struct Via {
     pub of_nobody: Option<Failure>,
 }
 
+/// Those for whom a caller acts: entities and their keys.
+type OnBehalf = Vec<(EntityId, Arc<str>)>;
+
 /// Nothing of an entity may be had.
 fn forbid(row: &mut Row) {
     (row.rights, row.subjects) = (Arc::default(), Arc::default());
@@ -48,7 +51,6 @@ fn is_asked(answer: Option<&RowAnswer>) -> bool {
 }
 
 /// Answers of the gate that do for all rows that need them; else those to which others are added.
-#[expect(clippy::type_complexity, reason = "two columns of one table")]
 fn split((answers, needed): (Option<Vec<RowAnswer>>, &Vec<Need>)) -> (Option<Vec<RowAnswer>>, Option<Vec<RowAnswer>>) {
     let Some(answers) = answers else { return (None, None) };
     let missing = |(answer, need): (&RowAnswer, &Need)| need.is_any() && !is_asked(Some(answer));
@@ -267,7 +269,7 @@ impl Execution<'_> {
         view: &RowView<'_>,
         need: &RelationNeed,
         decided: Truth,
-    ) -> Result<Option<Vec<(EntityId, Arc<str>)>>, Option<Failure>> {
+    ) -> Result<Option<OnBehalf>, Option<Failure>> {
         let Some(relation) = self.snapshot.access.relation(need.relation) else { return Ok(None) };
         if decided != Truth::Unknown {
             return Ok((decided == Truth::True).then(Vec::new));

@@ -134,7 +134,7 @@ impl Loading<'_> {
             self.fault(
                 place(written),
                 format!("`{}` is not a field of the elements of a list that holds keys of an entity", written.value),
-                "name one that the contract marks with @subjects, as in `help.delegations.by`",
+                "name one that the contract marks with @subjects, as in `mandates.by`",
             );
         }
         entity.map(|entity| OnBehalf { list: path, by, entity })
