@@ -362,11 +362,7 @@ fn values(value: &Value, path: &str, into: &mut BTreeMap<String, usize>) {
         Value::Null => {}
         Value::Array(list) => list.iter().for_each(|one| values(one, path, into)),
         Value::Object(members) => {
-            // Each gateway has a log of its own.
-            members
-                .iter()
-                .filter(|(name, _)| *name != "accessLog")
-                .for_each(|(name, one)| values(one, &format!("{path}.{name}"), into));
+            members.iter().for_each(|(name, one)| values(one, &format!("{path}.{name}"), into));
         }
         _ => *into.entry(path.to_owned()).or_default() += 1,
     }
