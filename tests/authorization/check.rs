@@ -81,7 +81,7 @@ impl Asked<'_> {
                 let id = id.and_then(Value::as_str).ok_or("a listed household without its id")?;
                 self.household(node, id, false)?;
                 let portrait = self.bench.portrait(id).unwrap();
-                let relations = access_oracle::relations(self.caller, &portrait);
+                let relations = access_oracle::relations(&self.bench.stage.world, self.caller, &portrait);
                 self.found_by("Household", "registry.division.code", &relations)?;
             }
             return Ok(());

@@ -375,9 +375,7 @@ fn untold_date(
     found: &[Element<'_, '_>],
     date: impl Fn(SlotId) -> Option<SlotId>,
 ) -> Option<SlotId> {
-    let untold = |view: &RowView<'_>, holder: SlotId| {
-        date(holder).filter(|date| !view.rights.may_compare(*date))
-    };
+    let untold = |view: &RowView<'_>, holder: SlotId| date(holder).filter(|date| !view.rights.may_compare(*date));
     if writer.in_part(view, slot.id) {
         return found.iter().find_map(|element| untold(element.view, element.of.unwrap_or(slot.id)));
     }
