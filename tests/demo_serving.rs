@@ -60,6 +60,17 @@ impl Demo {
         (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
     }
 
+    /// As [`Self::ask`], with another query.
+    async fn query(&self, role: &str, query: &str, household: &str, headers: &[(&str, &str)]) -> Value {
+        let body = json!({"query": query, "variables": {"id": household}});
+        let mut request = self.client.post(&self.url).header("content-type", "application/json").body(body.to_string());
+        request = request.header("authorization", format!("Bearer {}", self.tokens[role]));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        serde_json::from_slice(&request.send().await.unwrap().bytes().await.unwrap()).unwrap()
+    }
+
     async fn as_role(&self, role: &str, household: &str, headers: &[(&str, &str)]) -> Value {
         let (status, answer) = self.ask(Some(&self.tokens[role]), household, headers).await;
         assert_eq!(status, 200, "{answer}");
@@ -106,6 +117,21 @@ async fn a_role_counts_only_from_its_network_with_its_purpose_and_case_and_for_i
     let changed = format!("{}x", demo.tokens["supervisor"]);
     let (status, answer) = demo.ask(Some(&changed), own, &declared).await;
     assert_eq!((status, &answer["errors"][0]["extensions"]["code"]), (401, &json!("UNAUTHENTICATED")));
+}
+
+#[tokio::test]
+async fn the_household_sees_who_looked_at_its_portrait() {
+    let demo = Demo::start();
+    let query = "query($id: ID!) { household(id: $id) { accessLog { roles purpose case items { no } } } }";
+    let own = "331122101348000001";
+    let answer = demo.query("household", query, own, &[("x-forwarded-for", "203.0.113.1")]).await;
+    let looks = answer["data"]["household"]["accessLog"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    let of =
+        |role: &str| looks.iter().find(|look| look["roles"][0] == role).unwrap_or_else(|| panic!("{role}: {answer}"));
+    assert_eq!((&of("督查干部")["purpose"], of("督查干部")["case"].is_string()), (&json!("supervision"), true));
+    assert_eq!(of("结对干部")["purpose"], "help");
+    assert!(of("督查干部")["items"].as_array().unwrap().len() > of("网格员")["items"].as_array().unwrap().len());
+    assert!(looks.iter().all(|look| look["roles"] != json!(["企业"]) && look["roles"] != json!(["公众"])), "{answer}");
 }
 
 #[cfg(unix)]
