@@ -120,3 +120,35 @@ async fn over_http_it_passes_the_same_door() {
     let batch = post(Some(served.token_for("operator")), "[]").await.unwrap();
     assert_eq!(batch.status(), 400);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_security_officer_revokes_a_principals_tokens_and_others_cannot() {
+    let served = Served::start(world().await).await;
+    let issuer = served.world.gateway.snapshot().config.issuers[0].issuer.clone();
+    let revoke = "mutation($issuer: String!, $who: String, $key: String) { revokeToken(issuer: $issuer, \
+                  principal: $who, key: $key, reason: \"left the office\") { kind value by reason } }";
+    let with = |who: &str| json!({ "issuer": issuer, "who": who });
+    let gateway = &served.world.gateway;
+    let query = "{ household(id: \"331122101348000001\") { id } }";
+    assert_eq!(served.ask(query, json!({})).await.0, 200);
+    for role in ["operator", "auditor", "supervisor"] {
+        let answer = admin(gateway, &caller(role, json!({})), revoke, with("supervisor-1")).await;
+        assert_eq!(code(&answer), "FORBIDDEN", "{role}: {answer}");
+    }
+    let officer = caller("security-officer", json!({}));
+    let wrong = admin(gateway, &officer, revoke, json!({ "issuer": issuer, "who": "a", "key": "b" })).await;
+    assert_eq!(code(&wrong), "BAD_REQUEST", "{wrong}");
+    let wrong = admin(gateway, &officer, revoke, json!({ "issuer": "https://nobody.invalid", "who": "a" })).await;
+    assert_eq!(code(&wrong), "BAD_REQUEST", "{wrong}");
+    assert_eq!(served.ask(query, json!({})).await.0, 200, "nothing was revoked so far");
+    let done = admin(gateway, &officer, revoke, with("supervisor-1")).await;
+    let said = json!({ "kind": "PRINCIPAL", "value": "supervisor-1", "by": "security-officer-1", "reason": "left the office" });
+    assert_eq!(done["data"]["revokeToken"], said, "{done}");
+    assert_eq!(served.ask(query, json!({})).await.0, 401, "at once, for a token that was checked before");
+    let listed = admin(gateway, &officer, "{ revocations { kind value by reason } }", json!({})).await;
+    assert_eq!(listed["data"]["revocations"], json!([said]), "{listed}");
+    let records = records(&served.world.folder).await;
+    let record =
+        records.iter().find(|record| record["kind"] == "REVOCATION" && record["outcome"] != "REJECTED").unwrap();
+    assert_eq!(record["who"]["id"], "security-officer-1");
+}

@@ -250,7 +250,9 @@ async fn no_part_can_do_anothers() {
     let world = world().await;
     let period = "from: \"2026-01-01\", to: \"2026-01-02\", by: DAY";
     let statistics = format!("{{ accessStatistics({period}) {{ key }} }}");
-    let fields: [(&str, &[&str]); 8] = [
+    let fields: [(&str, &[&str]); 10] = [
+        ("{ revocations { kind } }", &["security-officer"]),
+        ("mutation { revokeToken(issuer: \"x\", reason: \"looked into it\") { kind } }", &["security-officer"]),
         ("{ health { ready } }", &["operator"]),
         ("{ sources { id } }", &["operator"]),
         ("{ configuration { roles } }", &["operator"]),

@@ -7,6 +7,7 @@ mod alerts;
 mod inputs;
 mod operate;
 mod records;
+mod revocations;
 mod schema;
 mod session;
 mod statistics;

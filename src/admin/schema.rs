@@ -7,6 +7,7 @@ use async_graphql::{EmptySubscription, MergedObject, Object, Schema};
 use super::alerts::{AlertMutation, AlertQuery};
 use super::operate::OperatorQuery;
 use super::records::RecordQuery;
+use super::revocations::{RevocationMutation, RevocationQuery};
 use super::session::session;
 use super::statistics::StatisticsQuery;
 use crate::model::config::admin::Part;
@@ -18,12 +19,12 @@ const FIELDS_MAX: usize = 400;
 /// Questions.
 #[derive(MergedObject, Default)]
 #[graphql(name = "Query")]
-pub struct Query(Caller, OperatorQuery, AlertQuery, StatisticsQuery, RecordQuery);
+pub struct Query(Caller, OperatorQuery, AlertQuery, StatisticsQuery, RecordQuery, RevocationQuery);
 
 /// Changes.
 #[derive(MergedObject, Default)]
 #[graphql(name = "Mutation")]
-pub struct Mutation(AlertMutation);
+pub struct Mutation(AlertMutation, RevocationMutation);
 
 pub type AdminSchema = Schema<Query, Mutation, EmptySubscription>;
 

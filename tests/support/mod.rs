@@ -118,6 +118,7 @@ fn snapshot_of(folders: &Folders, mut variables: BTreeMap<String, String>, folde
     let snapshot = Snapshot::load(folders, &|name| variables.get(name).cloned(), &mut faults);
     let Some(mut snapshot) = snapshot else { panic!("the files have faults:\n{}", faults.render()) };
     snapshot.config.audit.store = folder.join("audit.sqlite");
+    snapshot.config.revocations = folder.join("revocations.sqlite");
     snapshot
 }
 

@@ -17,18 +17,22 @@ pub struct Served {
     client: reqwest::Client,
     token: String,
     task: tokio::task::JoinHandle<()>,
+    refreshed: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
         self.task.abort();
+        self.refreshed.abort();
     }
 }
 
 impl Served {
     pub async fn start(world: World) -> Self {
         let config = world.gateway.snapshot().config.clone();
-        let verifier = Arc::new(Verifier::load(&config).expect("the issuer's keys are read"));
+        let verifier = Arc::new(Verifier::open(&config).await.expect("the issuer's keys are read"));
+        let refreshed = tokio::spawn(Arc::clone(&verifier).keep_fresh());
+        world.gateway.served_behind(Arc::clone(&verifier));
         let app = serve::app(&config, verifier, Arc::new(world.gateway.clone())).expect("the routes are made");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -40,7 +44,7 @@ impl Served {
         let token =
             mint(&config.issuers[0], "supervisor-1", &roles, &claims, Duration::from_secs(600)).expect("a token");
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { world, address, client, token, task }
+        Self { world, address, client, token, task, refreshed }
     }
 
     /// Posts a body as the supervisor, with purpose and case; gives status and answer.
