@@ -6,6 +6,7 @@
 mod binding;
 mod certificate;
 mod keys;
+mod login;
 mod mint;
 mod network;
 pub mod rate;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 pub use certificate::{CertificateError, ForwardedCertificates, client_verifier, from_der as certificate_from_der};
+pub use login::{CodeExchange, LoginBegun, LoginDone, LoginError, LoginStart};
 pub use mint::{MintError, mint};
 pub use network::{ForwardedError, caller_address};
 pub use revocation::{Revocation, RevocationError, Revocations, RevokedKind};

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use super::Principal;
 use super::binding::Binding;
-use super::keys::{KEY_ID_BYTES_MAX, Key, KeyRing, Stale, accepted};
+use super::keys::{KEY_ID_BYTES_MAX, Key, KeyRing, Stale, accepted, http};
+use super::login::Login;
 use super::revocation::{Facts, Revocation, RevocationError, Revocations, RevokedKind};
 use crate::model::access::ClientCertificate;
 use crate::model::config::{ClaimType, GatewayConfig, Issuer, TokenAlgorithm};
@@ -79,6 +80,7 @@ impl std::error::Error for AuthError {}
 struct KnownIssuer {
     config: Issuer,
     keys: KeyRing,
+    login: Option<Login>,
 }
 
 /// Why no key fits.
@@ -94,12 +96,13 @@ impl KnownIssuer {
         token: &str,
         algorithm: TokenAlgorithm,
         id: Option<&str>,
+        audience: &str,
     ) -> Result<(Map<String, Value>, Arc<Key>), Failed> {
         let remote = self.keys.refreshed_every().is_some();
         let candidates = self.keys.candidates(algorithm, id);
         let candidates = candidates.map_err(|Stale| Failed { error: AuthError::Unavailable, new_key: true })?;
         let known = id.is_some_and(|id| candidates.iter().any(|key| key.id.as_deref() == Some(id)));
-        let rules = validation(algorithm, &self.config);
+        let rules = validation(algorithm, &self.config.issuer, audience);
         let mut error = AuthError::Key;
         for candidate in candidates {
             match decode::<Map<String, Value>>(token, &candidate.key, &rules) {
@@ -167,10 +170,10 @@ pub struct RevocationOrder {
 }
 
 /// A signature that fits, and what it stands under.
-struct Verified {
-    claims: Map<String, Value>,
+pub(super) struct Verified {
+    pub claims: Map<String, Value>,
     issuer: usize,
-    key: Arc<Key>,
+    pub key: Arc<Key>,
 }
 
 /// Checks tokens against the configured issuers. Share one: it keeps the checked tokens.
@@ -190,7 +193,14 @@ impl Verifier {
         let mut issuers = Vec::new();
         for issuer in &config.issuers {
             let keys = KeyRing::load(issuer, &egress).map_err(|e| format!("issuer {}: {e}", issuer.issuer))?;
-            issuers.push(KnownIssuer { config: issuer.clone(), keys });
+            let login = match &issuer.login {
+                Some(login) => {
+                    let made = http(issuer, &egress).and_then(|http| Login::new(login, &http));
+                    Some(made.map_err(|e| format!("issuer {}: {e}", issuer.issuer))?)
+                }
+                None => None,
+            };
+            issuers.push(KnownIssuer { config: issuer.clone(), keys, login });
         }
         let cache = moka::sync::Cache::builder().max_capacity(CACHE_TOKENS_MAX).time_to_idle(CACHE_IDLE).build();
         Ok(Self { issuers, claims: config.claims.clone(), cache, revocations: None })
@@ -326,6 +336,33 @@ impl Verifier {
     }
 
     async fn verify(&self, token: &str) -> Result<Verified, AuthError> {
+        self.verify_for(token, None).await
+    }
+
+    /// The login of that name, and whose it is.
+    pub(super) fn login_named(&self, name: &str) -> Option<(usize, &Login)> {
+        let named = |(at, known): (usize, &'_ KnownIssuer)| {
+            known.login.as_ref().is_some_and(|login| login.name() == name).then_some(at)
+        };
+        let at = self.issuers.iter().enumerate().find_map(named)?;
+        Some((at, self.issuers.get(at)?.login.as_ref()?))
+    }
+
+    /// A token of this issuer, good in every respect: its `sub`, and when it expires.
+    pub(super) async fn checked_for(&self, token: &str, issuer: usize) -> Result<(String, u64), AuthError> {
+        let checked = self.check(token, now()).await?;
+        if checked.issuer != issuer {
+            return Err(AuthError::Issuer);
+        }
+        // Its signature is good; `sub` may be another claim than the principal's id.
+        let claims: Map<String, Value> =
+            jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| AuthError::Malformed)?;
+        let subject = claims.get("sub").and_then(Value::as_str).ok_or_else(|| AuthError::Claim("sub".to_owned()))?;
+        Ok((subject.to_owned(), checked.expires))
+    }
+
+    /// Checks signature, issuer, audience and times. `only`: of this issuer, and for this audience instead of its own.
+    pub(super) async fn verify_for(&self, token: &str, only: Option<(usize, &str)>) -> Result<Verified, AuthError> {
         let header = decode_header(token).map_err(|_| AuthError::Malformed)?;
         let algorithm = accepted(header.alg).ok_or(AuthError::Algorithm)?;
         let long = header.kid.as_ref().is_some_and(|id| id.len() > KEY_ID_BYTES_MAX);
@@ -338,15 +375,19 @@ impl Verifier {
         let named = claims.get("iss").and_then(Value::as_str);
         let at = self.issuers.iter().position(|known| Some(known.config.issuer.as_str()) == named);
         let (at, issuer) = at.and_then(|at| Some((at, self.issuers.get(at)?))).ok_or(AuthError::Issuer)?;
+        if only.is_some_and(|(of, _)| of != at) {
+            return Err(AuthError::Issuer);
+        }
+        let audience = only.map_or(issuer.config.audience.as_str(), |(_, audience)| audience);
         if !issuer.config.algorithms.contains(&algorithm) {
             return Err(AuthError::Algorithm);
         }
-        let mut tried = issuer.verify(token, algorithm, header.kid.as_deref());
+        let mut tried = issuer.verify(token, algorithm, header.kid.as_deref(), audience);
         // The key may be a new one. A token cannot have keys fetched more often than the limits allow.
         if matches!(tried, Err(Failed { new_key: true, .. })) {
             match issuer.keys.refresh(true).await {
                 // Also where another request has just fetched them.
-                Ok(_) => tried = issuer.verify(token, algorithm, header.kid.as_deref()),
+                Ok(_) => tried = issuer.verify(token, algorithm, header.kid.as_deref(), audience),
                 Err(fault) => tracing::warn!(issuer = issuer.config.issuer, fault, "token keys could not be fetched"),
             }
         }
@@ -399,7 +440,7 @@ impl Verifier {
     }
 }
 
-fn validation(algorithm: TokenAlgorithm, issuer: &Issuer) -> Validation {
+fn validation(algorithm: TokenAlgorithm, issuer: &str, audience: &str) -> Validation {
     let mut rules = Validation::new(match algorithm {
         TokenAlgorithm::Rs256 => Algorithm::RS256,
         TokenAlgorithm::Es256 => Algorithm::ES256,
@@ -408,8 +449,8 @@ fn validation(algorithm: TokenAlgorithm, issuer: &Issuer) -> Validation {
     rules.leeway = LEEWAY_SECONDS;
     rules.validate_nbf = true;
     rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    rules.set_audience(&[&issuer.audience]);
-    rules.set_issuer(&[&issuer.issuer]);
+    rules.set_audience(&[audience]);
+    rules.set_issuer(&[issuer]);
     rules
 }
 

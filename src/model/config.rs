@@ -5,6 +5,7 @@ mod audit;
 pub mod cors;
 pub mod egress;
 mod format;
+pub mod login;
 pub mod rates;
 mod reader;
 pub mod watch;
@@ -24,6 +25,7 @@ use super::yaml;
 use crate::base::fault::{Faults, SourceText, read};
 use admin::AdminConfig;
 use egress::EgressConfig;
+use login::LoginConfig;
 use reader::Reader;
 use watch::{AccessLogConfig, AlertsConfig};
 
@@ -135,6 +137,8 @@ pub struct Issuer {
     /// The authorities of the servers behind the issuer's URLs; `None`: the system's.
     pub ca: Option<Pem>,
     pub keys: Vec<Pem>,
+    /// How a portal's code is exchanged for a token.
+    pub login: Option<LoginConfig>,
     /// Tokens that are valid for longer are refused.
     pub token_minutes_max: u64,
     /// A demo issuer: `huxiang token` may sign with `signing_key`.

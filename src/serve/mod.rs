@@ -10,6 +10,7 @@ mod graphql;
 mod ids;
 mod kind;
 mod listen;
+mod login;
 mod negotiate;
 mod origin;
 mod request;
@@ -114,7 +115,8 @@ struct App<G> {
     batch_max: usize,
 }
 
-/// The routes: `/graphql`, `/admin/graphql` (if configured), `/graphiql` (if configured), `/health/live`, `/health/ready`.
+/// The routes: `/graphql`, `/admin/graphql` (if configured), `/login/NAME/start` and `/token` (if configured), `/graphiql`
+/// (if configured), `/health/live`, `/health/ready`.
 pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway: Arc<G>) -> Result<Router, ServeError> {
     let app = Arc::new(App {
         gateway,
@@ -134,6 +136,9 @@ pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway:
         .route("/health/ready", get(ready::<G>));
     if config.admin.is_some() {
         router = router.route("/admin/graphql", any(graphql::admin::<G>));
+    }
+    if config.issuers.iter().any(|issuer| issuer.login.is_some()) {
+        router = router.route("/login/{name}/{step}", any(login::handle::<G>));
     }
     if config.graphql.graphiql {
         router = router.route("/graphiql", get(graphiql::page)).route("/graphiql/{file}", get(graphiql::file));

@@ -86,6 +86,7 @@ pub struct IssuerEntry {
     pub jwks_stale_ms_max: Option<Spanned<u64>>,
     pub ca: Option<Spanned<String>>,
     pub token_minutes_max: Option<Spanned<u64>>,
+    pub login: Option<super::login::LoginEntry>,
     #[serde(default)]
     pub keys: Vec<Spanned<String>>,
     #[serde(default)]

@@ -193,6 +193,7 @@ impl Reader<'_> {
             self.fault(&entry.issuer, "the issuer has no keys", "give `jwks` (a file or an https URL) or `keys`");
         }
         let jwks_limits = self.jwks_limits(entry);
+        let login = entry.login.as_ref().and_then(|login| self.login(login, egress));
         let minutes = &entry.token_minutes_max;
         let token_minutes_max = self.within("token_minutes_max", minutes, 1..=527_040, TOKEN_MINUTES_MAX);
         let ca = entry.ca.as_ref().map(|at| self.pem(at));
@@ -216,6 +217,7 @@ impl Reader<'_> {
             jwks,
             jwks_limits,
             ca,
+            login,
             token_minutes_max,
             keys,
             demo: entry.demo,
@@ -246,6 +248,11 @@ impl Reader<'_> {
         for (at, entry) in entries.iter().enumerate() {
             if entries.iter().take(at).any(|other| other.issuer.value == entry.issuer.value) {
                 self.fault(&entry.issuer, "this issuer is listed twice", "put all its keys into one entry");
+            }
+            let Some(login) = &entry.login else { continue };
+            let names = entries.iter().take(at).filter_map(|other| other.login.as_ref());
+            if names.clone().any(|other| other.name.value == login.name.value) {
+                self.fault(&login.name, "two issuers have a login of this name", "give each a name of its own");
             }
         }
     }

@@ -1,0 +1,106 @@
+//! `POST /login/NAME/start` and `/login/NAME/token`: logging in through an issuer's portal.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::door::{Refusal, admit, bad, read};
+use super::origin::{self, Site};
+use super::{Answer, App, Gateway, RequestId};
+use crate::base::code::ErrorCode;
+use crate::identify::LoginError;
+
+const METHODS: &str = "POST, OPTIONS";
+
+pub async fn handle<G: Gateway>(
+    State(app): State<Arc<App<G>>>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    Path((name, step)): Path<(String, String)>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let site = origin::site(&parts, &app.cors, app.is_tls);
+    let answered = match site {
+        Site::Foreign => {
+            let message = "pages of other sites may not log in here; the operator can list them under `cors.origins`";
+            Err(Refusal::with_code(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message))
+        }
+        Site::Listed(_) if origin::is_preflight(&parts) => Ok(origin::preflight(&app.cors, METHODS)),
+        Site::Listed(_) | Site::Own => answer(&app, &name, &step, &parts, body).await,
+    };
+    let mut response = answered.unwrap_or_else(|refusal| refused(&id, refusal));
+    origin::mark(response.headers_mut(), &site, &app.cors);
+    response
+}
+
+async fn answer<G: Gateway>(
+    app: &App<G>,
+    name: &str,
+    step: &str,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response<Body>, Refusal> {
+    if parts.method != Method::POST {
+        let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "use POST");
+        return Err(refusal.with(header::ALLOW, METHODS));
+    }
+    let identity = admit(app, parts, false).await?;
+    let body = read(app, body).await?;
+    let answered = match step {
+        "start" => app.verifier.begin_login(name, &parsed(&body)?).map(|begun| json(&begun)),
+        "token" => app.verifier.exchange_code(name, &parsed(&body)?).await.map(|done| json(&done)),
+        _ => Err(LoginError::Unknown),
+    };
+    answered.map_err(|error| {
+        // Whoever tries codes pays for two requests each.
+        match app.requests.take_rejected(identity.address) {
+            Ok(()) => failed(&error),
+            Err(busy) => busy.into(),
+        }
+    })
+}
+
+/// The reason is not told on: it might quote a code.
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|_| bad("the body is not the JSON object that is asked for here; see the documentation"))
+}
+
+fn json(value: &impl Serialize) -> Response<Body> {
+    let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn failed(error: &LoginError) -> Refusal {
+    let (status, code) = match error {
+        LoginError::Unknown => (StatusCode::NOT_FOUND, ErrorCode::BadRequest),
+        LoginError::Request(_) => (StatusCode::BAD_REQUEST, ErrorCode::BadRequest),
+        LoginError::Busy | LoginError::Unavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::AuthenticationUnavailable)
+        }
+        LoginError::Refused | LoginError::Answer(_) | LoginError::Token(_) => {
+            (StatusCode::FORBIDDEN, ErrorCode::Unauthenticated)
+        }
+    };
+    Refusal::with_code(status, code, error.to_string())
+}
+
+fn refused(id: &str, refusal: Refusal) -> Response<Body> {
+    tracing::info!(request_id = %id, status = refusal.status.as_u16(), reason = %refusal.error.message, "login refused");
+    let mut out = Response::new(Body::from(Answer::refused(&refusal.error, id).body));
+    *out.status_mut() = refusal.status;
+    out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some((name, value)) = refusal.header
+        && let Ok(value) = HeaderValue::from_str(&value)
+    {
+        out.headers_mut().insert(name, value);
+    }
+    out
+}
