@@ -12,7 +12,7 @@ use huxiang::engine::error::RequestError;
 use huxiang::identify::Identity;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use support::{HOUSEHOLD, World, ask, caller, config, records, supervisor, world_at};
+use support::{HOUSEHOLD, World, admin, ask, caller, config, records, supervisor, world_at};
 
 const NEIGHBOUR: &str = "331122101348000009";
 const DEPOSITS: &str = "query($id: ID!) { household(id: $id) { id items(no: [\"49\"]) { no state message } } }";
@@ -372,4 +372,39 @@ async fn without_the_store_neither_counts() {
     assert!(world.departments.sources().iter().all(|source| world.departments.log(source).is_empty()));
     sqlx::Executor::execute(&mut locked, "ROLLBACK").await.unwrap();
     assert_ne!(state(&deposits(&world, &relying_on(verifier(), &approval.id), HOUSEHOLD).await), "REFUSED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_api_is_where_they_are_asked_for_given_and_reviewed() {
+    let (world, _) = demo().await;
+    let request = "mutation($key: String!) { requestApproval(approval: {role: \"verifier\", purpose: \"recognition\", \
+                   case: \"HD-2026-0001\", entity: \"Household\", key: $key, reason: \"存款与申报不符\"}) { id state uses } }";
+    let asked = admin(&world.gateway, &verifier(), request, json!({ "key": HOUSEHOLD })).await;
+    let id = asked["data"]["requestApproval"]["id"].as_str().unwrap_or_else(|| panic!("{asked}")).to_owned();
+    let waiting = admin(&world.gateway, &supervisor(), "{ approvals { id reason requester { id } } }", json!({})).await;
+    assert_eq!(waiting["data"]["approvals"][0]["id"], json!(id), "{waiting}");
+    let decide = "mutation($id: String!, $key: String!) { decideApproval(id: $id, key: $key, give: true) { state } }";
+    let own = admin(&world.gateway, &verifier(), decide, json!({ "id": id, "key": HOUSEHOLD })).await;
+    assert_eq!(own["errors"][0]["extensions"]["code"], "FORBIDDEN", "{own}");
+    let visitor = Identity { principal: None, ..supervisor() };
+    let nobody = admin(&world.gateway, &visitor, decide, json!({ "id": id, "key": HOUSEHOLD })).await;
+    assert_eq!(nobody["errors"][0]["extensions"]["code"], "FORBIDDEN", "{nobody}");
+    let given = admin(&world.gateway, &supervisor(), decide, json!({ "id": id, "key": HOUSEHOLD })).await;
+    assert_eq!(given["data"]["decideApproval"]["state"], "GIVEN", "{given}");
+    assert_ne!(state(&deposits(&world, &relying_on(verifier(), &id), HOUSEHOLD).await), "REFUSED");
+
+    at_night(&world, "台风来袭，连夜转移").await;
+    let officer = caller("security-officer", json!({}));
+    let listed = admin(&world.gateway, &officer, "{ emergencies { id reason looks reviewedAt } }", json!({})).await;
+    let emergency = listed["data"]["emergencies"][0]["id"].clone();
+    let review =
+        "mutation($id: String!) { reviewEmergency(id: $id, justified: false, note: \"无人员转移记录\") { justified } }";
+    let reviewed = admin(&world.gateway, &officer, review, json!({ "id": emergency })).await;
+    assert_eq!(reviewed["data"]["reviewEmergency"]["justified"], false, "{reviewed}");
+    // Who holds the officer's part and another that excludes it reviews nothing.
+    let mut both = officer;
+    both.principal.as_mut().unwrap().roles.push("auditor".to_owned());
+    let refused = admin(&world.gateway, &both, "{ emergencies { id } }", json!({})).await;
+    assert_eq!(refused["errors"][0]["extensions"]["code"], "FORBIDDEN", "{refused}");
+    assert!(!records(&world.folder).await.iter().any(|one| one.to_string().contains(HOUSEHOLD)));
 }

@@ -9,6 +9,7 @@ mod operate;
 mod records;
 mod revocations;
 mod schema;
+mod second;
 mod session;
 mod statistics;
 

@@ -8,6 +8,7 @@ use super::alerts::{AlertMutation, AlertQuery};
 use super::operate::OperatorQuery;
 use super::records::RecordQuery;
 use super::revocations::{RevocationMutation, RevocationQuery};
+use super::second::{SecondMutation, SecondQuery};
 use super::session::session;
 use super::statistics::StatisticsQuery;
 use crate::model::config::admin::Part;
@@ -19,12 +20,12 @@ const FIELDS_MAX: usize = 400;
 /// Questions.
 #[derive(MergedObject, Default)]
 #[graphql(name = "Query")]
-pub struct Query(Caller, OperatorQuery, AlertQuery, StatisticsQuery, RecordQuery, RevocationQuery);
+pub struct Query(Caller, OperatorQuery, AlertQuery, StatisticsQuery, RecordQuery, RevocationQuery, SecondQuery);
 
 /// Changes.
 #[derive(MergedObject, Default)]
 #[graphql(name = "Mutation")]
-pub struct Mutation(AlertMutation, RevocationMutation);
+pub struct Mutation(AlertMutation, RevocationMutation, SecondMutation);
 
 pub type AdminSchema = Schema<Query, Mutation, EmptySubscription>;
 

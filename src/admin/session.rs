@@ -62,6 +62,11 @@ impl Session {
         }
     }
 
+    /// Whether the token holds two parts of which each must be another person's.
+    pub fn holds_two(&self) -> bool {
+        self.holds_two
+    }
+
     pub fn has(&self, part: Part) -> bool {
         self.parts.contains(&part)
     }
