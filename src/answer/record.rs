@@ -66,7 +66,7 @@ impl Inner {
 
     fn accesses(&self, record: &mut AuditRecord, planned: &Planned, executed: &Executed) {
         // Rows with the same rights at one node, answered by the same sources, were treated alike.
-        let mut known: HashMap<(NodeId, *const (), RowFate), Access> = HashMap::new();
+        let mut known: HashMap<(NodeId, *const (), RowFate), Seen> = HashMap::new();
         let mut roots: Vec<&RootAnswer> = executed.roots.iter().flatten().collect();
         // Selections of one node share its frame.
         roots.dedup_by(|a, b| Arc::ptr_eq(&a.frame, &b.frame));
@@ -85,7 +85,7 @@ impl Inner {
                     is_embedded: row.embedded.is_some(),
                     is_there: !(is_single && matches!(node.origin, Origin::Query(_))) || is_there(frame, &view),
                 };
-                let access = known
+                let Seen { access, of_each } = known
                     .entry((frame.node, Arc::as_ptr(&row.rights).cast(), fate.clone()))
                     .or_insert_with(|| self.access(&view, &fate))
                     .clone();
@@ -95,6 +95,12 @@ impl Inner {
                     Some(told) => self.read_of(told, access),
                     None => access,
                 };
+                for (key, access) in of_each {
+                    for id in view.texts(key).unwrap_or_default() {
+                        let access = Access { on_behalf_of: self.behalf(row), ..access.clone() };
+                        record.add(self.subjects.subject(&access.entity, &id), access);
+                    }
+                }
                 let subject = self.subjects.subject(&access.entity, key);
                 record.add(subject, access);
             });
@@ -118,7 +124,24 @@ impl Inner {
         row.on_behalf_of.iter().map(|(id, key)| self.subjects.subject(entity(*id), key)).collect()
     }
 
-    fn access(&self, view: &RowView<'_>, fate: &RowFate) -> Access {
+    /// What was read in lists that tell of single entities, as read of each whom they were asked for: by the slot that
+    /// holds their keys.
+    fn of_each(&self, access: &Access, read: &[SlotId], masked: &[SlotId]) -> Vec<(SlotId, Access)> {
+        let (contract, subjects) = (&self.snapshot.contract, &self.snapshot.subjects);
+        let of = |slots: &[SlotId], key: SlotId| -> Vec<SlotId> {
+            slots.iter().copied().filter(|slot| subjects.of_each(*slot) == Some(key)).collect()
+        };
+        let keys: BTreeSet<SlotId> = read.iter().chain(masked).filter_map(|slot| subjects.of_each(*slot)).collect();
+        keys.into_iter()
+            .filter_map(|key| {
+                let entity = contract.entity(contract.slot(key).subjects?).name.to_string();
+                let (read, masked) = (self.names(of(read, key).into_iter()), self.names(of(masked, key).into_iter()));
+                Some((key, Access { entity, relations: access.relations.clone(), read, masked, ..Access::default() }))
+            })
+            .collect()
+    }
+
+    fn access(&self, view: &RowView<'_>, fate: &RowFate) -> Seen {
         let (node, row) = (view.node, view.row);
         // A node of the gate alone shows nothing of its own.
         let shown = if is_subject(view) { SlotSet::new() } else { node.shown.clone() };
@@ -130,7 +153,7 @@ impl Inner {
         let refused = node.refused.iter().chain(shown.iter().filter(|slot| !row.rights.slots.contains(*slot)));
         // Of an entity that is not there, nothing was to be answered.
         let unanswered = unanswered.into_iter().filter(|_| fate.is_there);
-        Access {
+        let access = Access {
             entity: self.snapshot.contract.entity(node.entity).name.to_string(),
             subjects: BTreeSet::new(),
             on_behalf_of: BTreeSet::new(),
@@ -142,12 +165,13 @@ impl Inner {
                 .filter_map(|relation| self.snapshot.access.relation(*relation))
                 .map(|relation| relation.name.to_string())
                 .collect(),
-            read: self.names(read.into_iter()),
-            masked: self.names(masked.into_iter()),
+            read: self.names(read.iter().copied()),
+            masked: self.names(masked.iter().copied()),
             refused: self.names(refused),
             unanswered: self.names(unanswered),
             used: self.names(used(node, fate).iter()),
-        }
+        };
+        Seen { of_each: self.of_each(&access, &read, &masked), access }
     }
 
     /// Digests of the variables.
@@ -174,6 +198,13 @@ impl Inner {
             .map(|slot| slot.item.map_or_else(|| slot.path.to_string(), |item| contract.item(item).no.to_string()))
             .collect()
     }
+}
+
+/// What was seen of a row, and of each whom its lists tell of.
+#[derive(Clone)]
+struct Seen {
+    access: Access,
+    of_each: Vec<(SlotId, Access)>,
 }
 
 /// What was read of one entity that fields of another tell of.

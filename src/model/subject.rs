@@ -55,6 +55,11 @@ impl Subjects {
         rest.iter().all(|slot| self.key(*slot) == Some(key)).then_some(key)
     }
 
+    /// Of a list that tells of single entities one by one (and what is in it): the slot that holds their keys.
+    pub fn of_each(&self, slot: SlotId) -> Option<SlotId> {
+        if self.one_by_one.contains(slot) { self.key(slot) } else { None }
+    }
+
     /// The slot that holds the keys of those whom a slot tells of.
     pub fn key(&self, slot: SlotId) -> Option<SlotId> {
         self.keys.get(slot.index()).copied().flatten()

@@ -18,7 +18,6 @@ use crate::audit::{self, AuditRecord, PAGE_MAX, Reader, Search, SubjectKey};
 use crate::base::code::ErrorCode;
 use crate::model::binding::request::AuditAsk;
 use crate::model::config::watch::{AccessLogConfig, Hidden};
-use crate::model::contract::Contract;
 use crate::model::snapshot::Snapshot;
 
 /// The records, and what their names are called.
@@ -40,6 +39,8 @@ pub struct AccessLog {
 struct Field {
     item: Option<Arc<str>>,
     title: Option<Arc<str>>,
+    /// It tells of single other entities, and stands with each of those instead.
+    elsewhere: bool,
 }
 
 /// One look, as bindings read it.
@@ -74,7 +75,7 @@ impl AccessLog {
             config: snapshot.config.access_log.clone(),
             roles: snapshot.access.roles.iter().map(|role| (Arc::clone(&role.name), Arc::clone(&role.title))).collect(),
             organisations: snapshot.bindings.sources.iter().map(named).collect(),
-            fields: fields(&snapshot.contract),
+            fields: fields(snapshot),
             looks_max: firsts.max().unwrap_or_default().saturating_add(1),
         }
     }
@@ -82,6 +83,7 @@ impl AccessLog {
     /// The newest looks of a period at one subject, by the records' numbers; at most `looks_max`.
     async fn looks(
         &self,
+        entity: &Arc<str>,
         subject: &str,
         period: &Period,
         now: Timestamp,
@@ -99,7 +101,7 @@ impl AccessLog {
             let page = self.reader.search(&search).await?;
             for entry in page.entries {
                 search.before = Some(entry.seq);
-                if count < self.looks_max && self.shows(&entry.record, subject, now) {
+                if count < self.looks_max && self.shows(entity, &entry.record, subject, now) {
                     count += 1;
                     found.insert(entry.seq, entry.record);
                 }
@@ -111,11 +113,10 @@ impl AccessLog {
     }
 
     /// Whether something of the subject was read, and the look is neither too young nor hidden.
-    fn shows(&self, record: &AuditRecord, subject: &str, now: Timestamp) -> bool {
-        let read = record
-            .access
-            .iter()
-            .any(|access| access.subjects.contains(subject) && !(access.read.is_empty() && access.masked.is_empty()));
+    fn shows(&self, entity: &Arc<str>, record: &AuditRecord, subject: &str, now: Timestamp) -> bool {
+        let mut accesses = record.access.iter().filter(|access| access.subjects.contains(subject));
+        let read =
+            accesses.any(|access| access.read.iter().chain(&access.masked).any(|name| self.is_here(entity, name)));
         let Ok(at) = record.time.parse::<Timestamp>() else { return false };
         let age = now.duration_since(at);
         let young = age < SignedDuration::from_hours(i64::from(self.config.delay_hours));
@@ -129,6 +130,15 @@ impl AccessLog {
         read && !young && self.config.hidden.iter().find(hides).is_none()
     }
 
+    /// Whether a name of the records stands with this entity.
+    fn is_here(&self, entity: &Arc<str>, name: &str) -> bool {
+        self.field(entity, name).is_none_or(|field| !field.elsewhere)
+    }
+
+    fn field(&self, entity: &Arc<str>, name: &str) -> Option<&Field> {
+        self.fields.get(&(Arc::clone(entity), name.into()))
+    }
+
     fn look<'l>(&'l self, entity: &Arc<str>, subject: &str, record: &'l AuditRecord) -> Look<'l> {
         let title =
             |titles: &'l HashMap<Arc<str>, Arc<str>>, name: &'l str| titles.get(name).map_or(name, |title| title);
@@ -136,7 +146,8 @@ impl AccessLog {
         let mut fields: Vec<LookedAt<'l>> = Vec::new();
         for access in record.access.iter().filter(|access| access.subjects.contains(subject)) {
             for (names, masked) in [(&access.read, false), (&access.masked, true)] {
-                fields.extend(names.iter().map(|name| self.looked_at(entity, name, masked)));
+                let here = names.iter().filter(|name| self.is_here(entity, name));
+                fields.extend(here.map(|name| self.looked_at(entity, name, masked)));
             }
         }
         fields.sort_by(|a, b| (order(a.name), a.name, a.masked).cmp(&(order(b.name), b.name, b.masked)));
@@ -153,7 +164,9 @@ impl AccessLog {
     }
 
     fn looked_at<'l>(&'l self, entity: &Arc<str>, name: &'l str, masked: bool) -> LookedAt<'l> {
-        let field = self.fields.get(&(Arc::clone(entity), name.into()));
+        // An item of another entity, in which this one was told of.
+        let other = || self.fields.iter().find(|((_, known), field)| **known == *name && field.item.is_some());
+        let field = self.field(entity, name).or_else(|| other().map(|(_, field)| field));
         let no = field.and_then(|field| field.item.as_deref());
         LookedAt { no, name, title: field.and_then(|field| field.title.as_deref()), masked }
     }
@@ -165,18 +178,22 @@ fn order(name: &str) -> (bool, u32) {
 }
 
 /// What the names of the records stand for: an item's number for all fields of the item, the path for others.
-fn fields(contract: &Contract) -> HashMap<(Arc<str>, Arc<str>), Field> {
+fn fields(snapshot: &Snapshot) -> HashMap<(Arc<str>, Arc<str>), Field> {
+    let contract = &snapshot.contract;
     let mut fields = HashMap::new();
     for slot in contract.slots.iter().filter(|slot| !slot.hidden) {
         let entity = Arc::clone(&contract.entity(slot.entity).name);
+        let elsewhere = snapshot.subjects.of_each(slot.id).is_some();
         let (name, field) = match slot.item.map(|item| contract.item(item)) {
             Some(item) => {
-                let field = Field { item: Some(Arc::clone(&item.no)), title: Some(Arc::clone(&item.zh)) };
+                let field = Field { item: Some(Arc::clone(&item.no)), title: Some(Arc::clone(&item.zh)), elsewhere };
                 (Arc::clone(&item.no), field)
             }
-            None => (Arc::clone(&slot.path), Field { item: None, title: contract.description(slot.id) }),
+            None => (Arc::clone(&slot.path), Field { item: None, title: contract.description(slot.id), elsewhere }),
         };
-        fields.insert((entity, name), field);
+        // An item stands elsewhere only if all of it does.
+        let known = fields.entry((entity, name)).or_insert(field);
+        known.elsewhere &= elsewhere;
     }
     fields
 }
@@ -209,7 +226,7 @@ async fn run(call: &Call<'_>, log: &AccessLog, ask: &AuditAsk, out: &mut Fetched
         let subject = log.subjects.subject(&ask.entity, key);
         let mut found = BTreeMap::new();
         for period in periods {
-            log.looks(&subject, period, now, &mut found).await.map_err(unreadable)?;
+            log.looks(&ask.entity, &subject, period, now, &mut found).await.map_err(unreadable)?;
         }
         for record in found.values().rev() {
             let start = json.len();
