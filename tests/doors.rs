@@ -3,9 +3,11 @@
 mod support;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use departments::Options;
 use huxiang::answer::GraphqlRequest;
+use huxiang::audit::{Kind, Search};
 use huxiang::base::fault::Faults;
 use huxiang::identify::Identity;
 use huxiang::model::access::{DocumentsRule, Role, RoleDoors};
@@ -338,4 +340,26 @@ async fn a_batch_shares_the_calls_of_one_request() {
     }
     assert_eq!(made(&served.world), before, "no department was asked");
     assert_ne!(both[0]["extensions"]["requestId"], both[1]["extensions"]["requestId"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_requests_are_recorded_together_and_hold_no_token() {
+    let world = edited(|snapshot| snapshot.config.limits.refusals_every_ms = 1_000).await;
+    let served = Served::start(world).await;
+    let url = format!("http://{}/graphql", served.address);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for _ in 0..30 {
+        let request =
+            client.post(&url).header("content-type", "application/json").header("authorization", "Bearer s3cr3t");
+        assert_eq!(request.body(r#"{"query":"{a}"}"#).send().await.unwrap().status(), 401);
+    }
+    let search = Search { kinds: vec![Kind::Refusals], first: 10, ..Search::default() };
+    let mut found = Vec::new();
+    while found.is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        found = served.world.gateway.audit().reader().search(&search).await.unwrap().entries;
+    }
+    let told: u64 = found.iter().filter_map(|entry| entry.record.details["401"].as_u64()).sum();
+    assert_eq!((found.len(), told, found[0].record.address.as_str()), (1, 30, "127.0.0.1"));
+    assert!(!format!("{found:?}").contains("s3cr3t"));
 }

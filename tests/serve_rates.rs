@@ -2,6 +2,8 @@
 
 mod serve_support;
 
+use std::time::Duration;
+
 use huxiang::model::config::rates::{Rate, Rates};
 use serde_json::Value;
 use serve_support::{Options, Running, token, token_of};
@@ -99,4 +101,26 @@ async fn bad_tokens_count_against_their_address_and_lock_nobody_out_who_is_known
     let new = format!("Bearer {}", token_of("li", &["cadre"]));
     assert_eq!(status(&running, &[("authorization", &new)]).await, 429, "no more signatures are checked for it");
     assert_eq!(status(&running, &[("authorization", &new), ("x-forwarded-for", "203.0.113.7")]).await, 200);
+}
+
+#[tokio::test]
+async fn a_flood_of_refused_requests_is_summed_up_by_address() {
+    let rates = Rates { anonymous: requests(5), ..Rates::default() };
+    let running = Running::start(Options { rates, refusals_every_ms: 1_500, ..Options::default() }).await;
+    for _ in 0..20 {
+        status(&running, &[("authorization", "Bearer a.b.c"), ("x-forwarded-for", "203.0.113.1")]).await;
+    }
+    assert_eq!(status(&running, &[("authorization", "Bearer a.b.c")]).await, 401);
+    assert_eq!(status(&running, &[]).await, 200);
+    let refused = || running.gateway.refused.lock().unwrap().clone();
+    while refused().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut summed = refused();
+    summed.sort();
+    let of = |address: &str, network: &str, counts: &[(u16, u64)]| {
+        (Some(address.parse().unwrap()), vec![network.to_owned()], counts.iter().copied().collect())
+    };
+    assert_eq!(summed, [of("127.0.0.1", "local", &[(401, 1)]), of("203.0.113.1", "outside", &[(401, 5), (429, 15)])]);
 }

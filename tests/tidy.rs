@@ -244,3 +244,62 @@ fn links_between_documents_lead_somewhere() {
     }
     none(faults);
 }
+
+/// Routes that answer without knowing who asks, because they hold nothing of anybody.
+const OPEN_ROUTES: [&str; 4] = ["/health/live", "/health/ready", "/graphiql", "/graphiql/{file}"];
+
+/// Every transport passes the same door: who asks is admitted (identified, counted, bounded) in `serve/door`, and only the
+/// gateway's own answers go out, which are audited. A route beside it would be a hole.
+#[test]
+fn there_is_one_door() {
+    let mut faults = Vec::new();
+    let mut routes = Vec::new();
+    for path in rust("src/serve") {
+        let text = read(&path);
+        let code_only: String = code(text.split("#[cfg(test)]").next().unwrap_or_default())
+            .map(|(_, line)| line)
+            .collect::<Vec<_>>()
+            .join("\n");
+        // What stands behind the door is asked through `Gateway` alone.
+        for room in ["crate::engine::", "crate::source", "crate::scan", "crate::model::binding"] {
+            for rest in code_only.split(room).skip(1).filter(|rest| !rest.starts_with("error::")) {
+                faults
+                    .push(format!("{path}: serving reaches into `{room}{}`", rest.lines().next().unwrap_or_default()));
+            }
+        }
+        let asks = code_only.matches(".gateway.answer(").count() + code_only.matches(".gateway.admin(").count();
+        if asks > 0 && (path != "src/serve/graphql.rs" || asks != 2) {
+            faults.push(format!("{path}: {asks} calls of the gateway; there is one of each API, in serve/graphql"));
+        }
+        if asks > 0 && !code_only.contains("admit(") {
+            faults.push(format!("{path}: asks the gateway without `door::admit`"));
+        }
+        for rest in code_only.split(".route(").skip(1) {
+            let whole: String = rest.split_whitespace().collect::<Vec<_>>().join(" ");
+            let route = whole.split('"').nth(1).unwrap_or_default().to_owned();
+            let handler = whole.split("::<G>").next().unwrap_or_default();
+            let module = handler.rsplit("::").nth(1).unwrap_or_default();
+            let module = module.rsplit(['(', ' ']).next().unwrap_or_default().to_owned();
+            routes.push((path.clone(), route, module));
+        }
+    }
+    assert!(routes.len() >= 6, "the test reads routes no more: {routes:?}");
+    for (path, route, module) in &routes {
+        if path != "src/serve/mod.rs" {
+            faults.push(format!(
+                "{path}: the route {route} stands outside `serve::app`, and so outside what is around it"
+            ));
+        }
+        let admits = read(&format!("src/serve/{module}.rs")).contains("admit(");
+        if !OPEN_ROUTES.contains(&route.as_str()) && !admits {
+            faults.push(format!("{path}: the route {route} is answered by `{module}` without `door::admit`"));
+        }
+    }
+    let app = read("src/serve/mod.rs");
+    let built = app.split("pub fn app<").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
+    let last = built.lines().rfind(|line| line.contains(".route(") || line.contains(".layer(around)"));
+    if !last.is_some_and(|line| line.contains(".layer(around)")) {
+        faults.push("src/serve/mod.rs: not every route stands within `around`".to_owned());
+    }
+    none(faults);
+}

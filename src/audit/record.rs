@@ -40,6 +40,8 @@ pub enum Kind {
     Alert,
     /// The alert `of` was acknowledged.
     Acknowledgement,
+    /// Requests of one address that were refused before the contract was looked at: how many, by HTTP status.
+    Refusals,
 }
 
 impl Kind {
@@ -58,6 +60,7 @@ impl Kind {
             Self::Retention => "RETENTION",
             Self::Alert => "ALERT",
             Self::Acknowledgement => "ACKNOWLEDGEMENT",
+            Self::Refusals => "REFUSALS",
         }
     }
 }

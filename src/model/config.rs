@@ -237,6 +237,8 @@ pub struct Limits {
     /// For a request's head (so also between requests), for its body, and for taking some of the answer: a client that is
     /// slower is dropped.
     pub read_timeout_ms: u64,
+    /// How often refused requests are summed up.
+    pub refusals_every_ms: u64,
     /// How long requests under way may take to end after the signal to stop.
     pub shutdown_ms: u64,
 }
@@ -258,6 +260,7 @@ impl Default for Limits {
             connections_max: 4_096,
             connections_per_address_max: 256,
             read_timeout_ms: 10_000,
+            refusals_every_ms: 60_000,
             shutdown_ms: 15_000,
         }
     }

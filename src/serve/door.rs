@@ -18,7 +18,7 @@ use super::{App, Peer, certificate};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::identify::rate::Busy;
-use crate::identify::{AuthError, ClientCertificate, Identity, Principal, caller_address};
+use crate::identify::{AuthError, ClientCertificate, ForwardedError, Identity, Principal, caller_address};
 use crate::model::config::Limits;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -82,7 +82,8 @@ pub(super) fn shape(request: &Request, limits: &Limits) -> Result<(), Refusal> {
 /// Checks headers, address, certificate and token, and counts the request: whose it is, what it declares apart.
 pub(super) async fn admit<G>(app: &App<G>, parts: &Parts, is_get: bool) -> Result<Identity, Refusal> {
     check_headers(parts, is_get, app.limits.body_bytes_max)?;
-    let address = address(app, parts)?;
+    let address = address(app, &parts.headers, parts.extensions.get::<Peer>());
+    let address = address.ok_or_else(|| bad(ForwardedError.to_string()))?;
     let certificate = certificate::of_caller(app, parts, address).map_err(|error| rejected(app, address, &error))?;
     let principal = principal(app, address, &parts.headers, certificate.as_deref()).await?;
     let networks = app.networks.of(address);
@@ -128,11 +129,12 @@ pub(super) fn bad(message: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, message)
 }
 
-fn address<G>(app: &App<G>, parts: &Parts) -> Result<IpAddr, Refusal> {
+/// The caller's address, where proxies stand between. `None`: a listed proxy forwards what is none.
+pub(super) fn address<G>(app: &App<G>, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
     // Without a known peer nothing is believed: 0.0.0.0 is in no network.
-    let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
-    let forwarded: Vec<&[u8]> = parts.headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-    caller_address(peer, forwarded.into_iter(), &app.networks).map_err(|error| bad(error.to_string()))
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
+    let forwarded: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    caller_address(peer, forwarded.into_iter(), &app.networks).ok()
 }
 
 /// Who the token speaks for. Once the address has no requests left, only tokens checked before are looked at, so that

@@ -1,10 +1,13 @@
 //! The gateway behind the listener.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::Gateway;
+use super::refusals::Counts;
 use crate::admin;
 use crate::answer::{self, Answer, GraphqlRequest};
+use crate::audit::{AuditRecord, Kind, Outcome};
 use crate::identify::Identity;
 
 impl Gateway for answer::Gateway {
@@ -28,6 +31,18 @@ impl Gateway for answer::Gateway {
 
     fn has_documents(&self) -> bool {
         !self.snapshot().documents.is_empty()
+    }
+
+    async fn refused(&self, address: Option<IpAddr>, networks: Vec<String>, counts: Counts) {
+        let identity = Identity { networks, ..Identity::at(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))) };
+        let mut record = AuditRecord::event(Kind::Refusals, "refusals", &identity, "refused");
+        record.outcome = Outcome::Rejected;
+        for (status, count) in counts {
+            record = record.with(&status.to_string(), count);
+        }
+        if let Err(error) = self.audit().append(record).await {
+            tracing::error!(%error, "refused requests could not be recorded");
+        }
     }
 
     fn ready(&self) -> bool {

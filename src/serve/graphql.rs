@@ -17,6 +17,7 @@ use super::door::{Refusal, admit, bad, read};
 use super::kind::{Kind, selected};
 use super::negotiate::{Media, accepted, status};
 use super::origin::{self, Site};
+use super::refusals::Refused;
 use super::request::{self, Sent};
 use super::{Answer, App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, RequestId, ids};
 use crate::base::code::ErrorCode;
@@ -83,7 +84,6 @@ async fn respond<G: Gateway>(app: &App<G>, id: &str, api: Api, request: Request)
 }
 
 pub(super) fn refused(id: &str, headers: &HeaderMap, refusal: Refusal) -> Response<Body> {
-    tracing::info!(request_id = %id, status = refusal.status.as_u16(), reason = %refusal.error.message, "refused");
     let media = accepted(headers).unwrap_or(Media::Json);
     let mut out = response(refusal.status, media, Answer::refused(&refusal.error, id).body);
     if let Some((name, value)) = refusal.header
@@ -91,6 +91,7 @@ pub(super) fn refused(id: &str, headers: &HeaderMap, refusal: Refusal) -> Respon
     {
         out.headers_mut().insert(name, value);
     }
+    out.extensions_mut().insert(Refused { reason: refusal.error.message.clone() });
     out
 }
 

@@ -13,10 +13,11 @@ mod listen;
 mod login;
 mod negotiate;
 mod origin;
+pub mod refusals;
 mod request;
 mod write_limit;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ use crate::identify::rate::Meter;
 use crate::identify::{ClientCertificate, ForwardedCertificates, Identity, Verifier};
 use crate::model::config::cors::Cors;
 use crate::model::config::{GatewayConfig, Limits, Networks};
+use refusals::{Refusals, Refused};
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// What is no page loads nothing and stands in no frame.
@@ -66,6 +68,15 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Whether there are trusted documents.
     fn has_documents(&self) -> bool;
+
+    /// Records what was refused before it came here: how often which status, from one address or (`None`) from those that
+    /// were too many to tell apart.
+    fn refused(
+        &self,
+        address: Option<IpAddr>,
+        networks: Vec<String>,
+        counts: refusals::Counts,
+    ) -> impl Future<Output = ()> + Send;
 
     /// Whether requests can be answered now; for `/health/ready`.
     fn ready(&self) -> bool;
@@ -108,6 +119,7 @@ struct App<G> {
     forwarded: Option<(HeaderName, ForwardedCertificates)>,
     limits: Limits,
     requests: Meter,
+    refusals: Refusals,
     cors: Cors,
     /// The listener ends TLS itself.
     is_tls: bool,
@@ -125,11 +137,13 @@ pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway:
         forwarded: config.forwarded_certificate.as_ref().map(certificate::forwarded).transpose()?,
         limits: config.limits.clone(),
         requests: Meter::of_requests(&config.rates),
+        refusals: Refusals::default(),
         cors: config.cors.clone(),
         is_tls: config.tls.is_some(),
         get_queries: config.graphql.get_queries,
         batch_max: config.graphql.batch_max,
     });
+    refusals::sum_up(&app);
     let mut router = Router::new()
         .route("/graphql", any(graphql::handle::<G>))
         .route("/health/live", get(|| async { "live\n" }))
@@ -165,10 +179,15 @@ async fn around<G: Gateway>(
     };
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let address = door::address(&app, request.headers(), request.extensions().get::<Peer>());
     let mut response = match door::shape(&request, &app.limits) {
         Ok(()) => next.run(request).await,
         Err(refusal) => graphql::refused(&id, request.headers(), refusal),
     };
+    if let Some(refused) = response.extensions_mut().remove::<Refused>() {
+        let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        app.refusals.log(&id, address.unwrap_or(unknown), response.status(), &refused);
+    }
     let headers = response.headers_mut();
     if is_chunked {
         // Nothing may hide behind its end.

@@ -1,7 +1,7 @@
 //! A gateway that records what it is asked, behind a real listener.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use huxiang::identify::{Identity, Verifier, mint};
 use huxiang::model::config::cors::Cors;
 use huxiang::model::config::rates::Rates;
 use huxiang::model::config::{ClientCertificates, ForwardedCertificate, GatewayConfig, Pem, TlsConfig};
+use huxiang::serve::refusals::Counts;
 use huxiang::serve::{self, Answer, Gateway, GraphqlRequest, Outcome};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
@@ -21,12 +22,15 @@ use tokio::sync::oneshot;
 
 static KEY: LazyLock<rcgen::KeyPair> = LazyLock::new(|| rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
 
+/// Address, networks, and how often which status.
+pub type Refused = (Option<IpAddr>, Vec<String>, Counts);
 pub type Seen = (Identity, GraphqlRequest, String, Option<String>);
 
 pub struct Recorder {
     pub seen: Mutex<Vec<Seen>>,
     ready: AtomicBool,
     documents: Vec<&'static str>,
+    pub refused: Mutex<Vec<Refused>>,
 }
 
 impl Recorder {
@@ -69,6 +73,10 @@ impl Gateway for Recorder {
         self.answer(who, request, id, None).await
     }
 
+    async fn refused(&self, address: Option<IpAddr>, networks: Vec<String>, counts: Counts) {
+        self.refused.lock().unwrap().push((address, networks, counts));
+    }
+
     fn document(&self, id: &str) -> Option<Arc<str>> {
         self.documents.iter().find(|text| sha256(text) == id).map(|text| (*text).into())
     }
@@ -97,6 +105,7 @@ pub struct Options {
     /// The authority of certificates that the listed proxies forward in `client-cert`.
     pub forwarded_ca: Option<String>,
     pub connections_per_address_max: usize,
+    pub refusals_every_ms: u64,
     pub rates: Rates,
     pub origins: Vec<&'static str>,
     pub credentials: bool,
@@ -119,6 +128,7 @@ impl Default for Options {
             client_certificates: ClientCertificates::Optional,
             forwarded_ca: None,
             connections_per_address_max: 100,
+            refusals_every_ms: 60_000,
             rates: Rates::default(),
             origins: Vec::new(),
             credentials: false,
@@ -144,6 +154,7 @@ impl Running {
             config.networks.proxies.clear();
         }
         config.rates = options.rates;
+        config.limits.refusals_every_ms = options.refusals_every_ms;
         config.graphql.batch_max = options.batch_max;
         config.cors = Cors {
             origins: options.origins.iter().map(|origin| (*origin).to_owned()).collect(),
@@ -160,8 +171,12 @@ impl Running {
             let header = "client-cert".parse().unwrap();
             ForwardedCertificate { header, ca: Pem::Text(ca.into()) }
         });
-        let gateway =
-            Arc::new(Recorder { seen: Mutex::default(), ready: AtomicBool::new(true), documents: options.documents });
+        let gateway = Arc::new(Recorder {
+            seen: Mutex::default(),
+            ready: AtomicBool::new(true),
+            documents: options.documents,
+            refused: Mutex::default(),
+        });
         let verifier = Arc::new(Verifier::load(&config).unwrap());
         let app = serve::app(&config, verifier, Arc::clone(&gateway)).unwrap();
         let tls = options.tls.map(|(cert, key)| {

@@ -358,7 +358,7 @@ impl Reader<'_> {
             limits.headers_max,
             limits.url_bytes_max,
         ];
-        let times = [limits.request_timeout_ms, limits.read_timeout_ms];
+        let times = [limits.request_timeout_ms, limits.read_timeout_ms, limits.refusals_every_ms];
         if sizes.contains(&0) || times.contains(&0) {
             let place = Place::default();
             self.faults.add(self.text, place, "a limit of 0 lets nothing through", "leave it out for the default");
