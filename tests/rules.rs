@@ -81,7 +81,8 @@ fn all_rules_hold_against_the_contract_and_the_paired_cadre_is_recognized() {
 #[test]
 fn a_warning_without_its_inputs_is_undetermined_and_not_green() {
     let rules = rules();
-    let ladder = rules.ladders.iter().find(|ladder| ladder.path == "risk.warning").unwrap();
+    let derived = rules.derived.iter().find(|derived| derived.path() == "risk.warning").unwrap();
+    let rule::Derived::Ladder(ladder) = derived else { panic!("a ladder") };
     let today = jiff::civil::date(2025, 6, 1);
     let nothing = ladder.decide(&json!({}), &json!({}), today);
     assert_eq!((nothing.level, nothing.complete, nothing.undetermined.len()), (None, false, ladder.rules.len()));

@@ -109,7 +109,7 @@ fn summary(snapshot: &Snapshot) -> String {
             format!(
                 "{items} of {} items; {bound} slots by sources, {} by rules",
                 contract.items.len(),
-                rules.ladders.len()
+                rules.derived.len()
             ),
         ),
         (
@@ -137,5 +137,5 @@ fn is_bound(snapshot: &Snapshot, contract: &Contract, item: &Item) -> bool {
     contract
         .below(item.slot)
         .into_iter()
-        .any(|slot| snapshot.bindings.provider(slot).is_some() || snapshot.ladder_of(slot).is_some())
+        .any(|slot| snapshot.bindings.provider(slot).is_some() || snapshot.derived_of(slot).is_some())
 }

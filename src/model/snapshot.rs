@@ -39,8 +39,8 @@ pub struct Snapshot {
     pub access: Access,
     pub config: GatewayConfig,
     pub documents: Documents,
-    /// By slot: the ladder that fills it.
-    ladders: Vec<(SlotId, usize)>,
+    /// By slot: the derived field's rule that fills it, by its place in [`Rules::derived`].
+    derived: Vec<(SlotId, usize)>,
 }
 
 impl Snapshot {
@@ -52,8 +52,8 @@ impl Snapshot {
         let contract = contract::load::load(&folders.schema, faults)?;
         let names = Names::of(config.as_ref(), &folders.config.join("gateway.yaml"));
         let rules = load_rules(&folders.config.join("rules"), &contract, names.claims, faults);
-        let ladders = ladder_slots(&rules, &contract, &folders.config, faults);
-        let derived: Vec<SlotId> = ladders.iter().map(|(slot, _)| *slot).collect();
+        let filled = derived_slots(&rules, &contract, &folders.config, faults);
+        let derived: Vec<SlotId> = filled.iter().map(|(slot, _)| *slot).collect();
         let derived = (!rules.partial).then_some(derived.as_slice());
         let unbounded = EgressConfig::default();
         let egress = config.as_ref().map_or(&unbounded, |config| &config.egress);
@@ -67,7 +67,7 @@ impl Snapshot {
             .map(|text| access::load(&text, &contract, &rules, &names.access, subjects.as_ref(), faults));
         let partial = rules.partial || faults.len() > before;
         if let Some(access) = &mut access {
-            let slots: Vec<SlotId> = ladders.iter().map(|(slot, _)| *slot).collect();
+            let slots: Vec<SlotId> = filled.iter().map(|(slot, _)| *slot).collect();
             access::hand::apply(access, &contract, &bindings, &slots, partial, faults);
         }
         if let (Some(access), Some(admin)) = (&access, config.as_ref().and_then(|config| config.admin.as_ref())) {
@@ -93,7 +93,7 @@ impl Snapshot {
             rules,
             access: access?,
             config: config?,
-            ladders,
+            derived: filled,
         })
     }
 
@@ -109,9 +109,9 @@ impl Snapshot {
         if roles.peek().is_none() { otherwise } else { roles.any(|role| role.doors.introspection.unwrap_or(otherwise)) }
     }
 
-    /// The ladder that fills a slot.
-    pub fn ladder_of(&self, slot: SlotId) -> Option<usize> {
-        self.ladders.iter().find(|(known, _)| *known == slot).map(|(_, ladder)| *ladder)
+    /// The derived field's rule that fills a slot.
+    pub fn derived_of(&self, slot: SlotId) -> Option<usize> {
+        self.derived.iter().find(|(known, _)| *known == slot).map(|(_, rule)| *rule)
     }
 }
 
@@ -182,16 +182,16 @@ fn claim_type(kind: config::ClaimType) -> rule::ClaimType {
     }
 }
 
-fn ladder_slots(rules: &Rules, contract: &Contract, config: &Path, faults: &mut Faults) -> Vec<(SlotId, usize)> {
+fn derived_slots(rules: &Rules, contract: &Contract, config: &Path, faults: &mut Faults) -> Vec<(SlotId, usize)> {
     let whole = SourceText::new(config.join("rules"), "");
     let mut slots = Vec::new();
-    for (at, ladder) in rules.ladders.iter().enumerate() {
-        match contract.entity_named(&ladder.on).and_then(|entity| contract.slot_at(entity, &ladder.path)) {
+    for (at, rule) in rules.derived.iter().enumerate() {
+        match contract.entity_named(rule.on()).and_then(|entity| contract.slot_at(entity, rule.path())) {
             Some(slot) => slots.push((slot, at)),
             None => faults.add(
                 &whole,
                 Place::default(),
-                format!("the contract has no field `{}.{}`, which a rule fills", ladder.on, ladder.path),
+                format!("the contract has no field `{}.{}`, which a rule fills", rule.on(), rule.path()),
                 "name the field by its dotted path",
             ),
         }

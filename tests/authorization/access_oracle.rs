@@ -645,6 +645,23 @@ impl WithheldCodes {
     }
 }
 
+/// Fields that are derived as one value, and what each reads.
+pub fn derived_inputs() -> BTreeMap<String, BTreeSet<String>> {
+    let path = Regex::new(r"household\.([a-zA-Z0-9.]+)").unwrap();
+    let element = Regex::new(r"household\.([a-zA-Z0-9.]+)\.exists\((\w+), (\w+)\.(\w+)").unwrap();
+    let mut found = BTreeMap::new();
+    for file in std::fs::read_dir(folder("config/rules")).unwrap() {
+        for (name, derived) in yaml(&file.unwrap().path())["derived"].as_object().into_iter().flatten() {
+            let Some(value) = derived["value"].as_str() else { continue };
+            let mut inputs: BTreeSet<String> =
+                path.captures_iter(value).map(|found| found[1].trim_end_matches(".exists").to_owned()).collect();
+            inputs.extend(element.captures_iter(value).map(|found| format!("{}.{}", &found[1], &found[4])));
+            found.insert(name.clone(), inputs);
+        }
+    }
+    found
+}
+
 /// The fields that the rules of item 61 read.
 pub fn rule_inputs() -> BTreeSet<String> {
     let text = std::fs::read_to_string(folder("config/rules/warning.yaml")).unwrap();

@@ -392,6 +392,7 @@ impl Asked<'_> {
                 let due = endpoint.fields.keys().chain(&endpoint.also).any(|field| {
                     wanted.fields.contains(&access_oracle::id(&endpoint.entity, field))
                         && (self.claims_asked()
+                            || wanted.read.contains(&access_oracle::id(&endpoint.entity, field))
                             || !endpoint.also.contains(field)
                             || endpoint.fields.contains_key(field))
                 });
@@ -514,6 +515,15 @@ impl Asked<'_> {
                         if let Some(path) = input.strip_prefix("identity.members.") {
                             wanted.fields.insert(access_oracle::id("Person", path));
                         }
+                    }
+                }
+                for input in self.bench.derived.get(&field.path).into_iter().flatten() {
+                    let slot = access_oracle::id("Household", input);
+                    wanted.of.extend(members.iter().map(|person| (slot.clone(), (*person).clone())));
+                    wanted.fields.insert(access_oracle::id("Household", input));
+                    wanted.read.insert(access_oracle::id("Household", input));
+                    if input.starts_with("assets.deposits") {
+                        wanted.gates.insert("civil-affairs.mandate".to_owned());
                     }
                 }
                 if field.path.starts_with("assets.deposits") {

@@ -43,6 +43,13 @@ impl Files {
         self
     }
 
+    /// Changes one file.
+    pub fn edit(self, path: &str, edit: impl Fn(String) -> String) -> Self {
+        let path = self.0.join(path);
+        std::fs::write(&path, edit(std::fs::read_to_string(&path).unwrap())).unwrap();
+        self
+    }
+
     pub async fn gateway(&self, world: &World) -> Gateway {
         super::gateway(&self.0, world.departments.variables(), &self.0).await
     }

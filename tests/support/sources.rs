@@ -39,7 +39,7 @@ pub fn origin(snapshot: &Snapshot, slot: SlotId, embedded: Option<&(Origin, &Map
         );
         return Origin::Source { own: endpoint.source, inputs: inputs(snapshot, endpoint), by_instance };
     }
-    if snapshot.ladder_of(slot).is_some() { Origin::Derived } else { Origin::Parts }
+    if snapshot.derived_of(slot).is_some() { Origin::Derived } else { Origin::Parts }
 }
 
 /// The sources that an endpoint needs something of before it can be asked.

@@ -168,8 +168,8 @@ impl<'a> Builder<'a> {
             if let Some(endpoint) = self.snapshot.bindings.provider(slot) {
                 return Filled::By(endpoint);
             }
-            if let Some(ladder) = self.snapshot.ladder_of(slot) {
-                return Filled::Derived(slot, ladder);
+            if let Some(rule) = self.snapshot.derived_of(slot) {
+                return Filled::Derived(slot, rule);
             }
         }
         Filled::Nothing
@@ -183,7 +183,7 @@ impl<'a> Builder<'a> {
                 self.fetch_node(node, fetch).shown.insert(slot);
                 Ok(())
             }
-            Filled::Derived(slot, ladder) => self.derive(node, slot, ladder),
+            Filled::Derived(slot, rule) => self.derive(node, slot, rule),
         }
     }
 

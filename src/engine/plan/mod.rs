@@ -125,7 +125,6 @@ pub struct SubjectNeed {
 pub struct DerivedNeed {
     /// The slot the rules fill; what is selected is it or below it.
     pub slot: SlotId,
-    pub ladder: usize,
     pub reads: Vec<Selection>,
 }
 

@@ -8,6 +8,7 @@ use crate::engine::error::RequestError;
 use crate::engine::operation::{Selection, What};
 use crate::model::access::SlotSet;
 use crate::model::contract::{Shape, SlotId};
+use crate::model::rule::Derived;
 use crate::model::snapshot::Snapshot;
 
 impl Builder<'_> {
@@ -179,13 +180,13 @@ impl Builder<'_> {
         Ok(())
     }
 
-    pub(super) fn derive(&mut self, node: NodeId, slot: SlotId, ladder: usize) -> Result<(), RequestError> {
+    pub(super) fn derive(&mut self, node: NodeId, slot: SlotId, rule: usize) -> Result<(), RequestError> {
         if self.node(node).derived.iter().any(|need| need.slot == slot) {
             return Ok(());
         }
         let mut reads = Vec::new();
-        let paths = self.snapshot.rules.ladders.get(ladder).map(crate::model::rule::Ladder::inputs).unwrap_or_default();
-        self.node(node).derived.push(DerivedNeed { slot, ladder, reads: Vec::new() });
+        let paths = self.snapshot.rules.derived.get(rule).map(Derived::inputs).unwrap_or_default();
+        self.node(node).derived.push(DerivedNeed { slot, reads: Vec::new() });
         for path in &paths {
             self.read(node, path, Reader::Derived(slot), &mut reads)?;
         }

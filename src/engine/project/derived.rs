@@ -10,13 +10,13 @@ use crate::engine::frame::Failure;
 use crate::engine::operation::{Selection, What};
 use crate::model::access::hand::Unread;
 use crate::model::contract::{Contract, EntityId, Shape, Slot, SlotId};
-use crate::model::rule::LadderRule;
+use crate::model::rule::{Derived, LadderRule};
 
 pub(super) fn write(
     writer: &mut Writer<'_>,
     view: &RowView<'_>,
     slot: &Slot,
-    ladder: usize,
+    rule: usize,
     selection: &Selection,
 ) -> Written {
     let Mode::Caller { asking, .. } = writer.mode else {
@@ -25,8 +25,8 @@ pub(super) fn write(
         return Written::no_record();
     };
     let snapshot = writer.snapshot;
-    let (Some(ladder), Some(need)) =
-        (snapshot.rules.ladders.get(ladder), view.node.derived.iter().find(|need| need.slot == slot.id))
+    let (Some(rule), Some(need)) =
+        (snapshot.rules.derived.get(rule), view.node.derived.iter().find(|need| need.slot == slot.id))
     else {
         writer.null();
         return Written::no_record();
@@ -34,12 +34,25 @@ pub(super) fn write(
     let everything = Unread::default();
     let unread = view.rights.held.unread(slot.id).map_or(&everything, |unread| unread);
     let (facts, missing) = view.rule_facts(&need.reads, Mode::Rules(unread));
+    let ladder = match rule {
+        Derived::Ladder(ladder) => ladder,
+        Derived::Value(value) => {
+            return match value.value.evaluate(&facts, &asking.principal, asking.today) {
+                None => writer.failed(undecided(missing)),
+                Some(Value::Null) => {
+                    writer.null();
+                    Written::no_record()
+                }
+                Some(value) => {
+                    let _ = serde_json::to_writer(&mut writer.out, &value);
+                    Written::answered()
+                }
+            };
+        }
+    };
     let decision = ladder.decide(&facts, &asking.principal, asking.today);
     let Some(level) = &decision.level else {
-        let unknown = Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: None };
-        let missing = missing.unwrap_or(unknown);
-        let state = if missing.state == ItemState::Conflict { missing.state } else { ItemState::Undetermined };
-        return writer.failed(Failure { state, ..missing });
+        return writer.failed(undecided(missing));
     };
     let readable = |rule: &LadderRule| rule.when.inputs().iter().all(|path| readable(view, path, unread));
     let fired: Vec<Value> =
@@ -49,6 +62,14 @@ pub(super) fn write(
     let value = json!({ "level": level, "complete": decision.complete, "rules": fired, "undetermined": undetermined });
     project(writer, &value, &selection.children);
     Written::answered()
+}
+
+/// Why rules could not decide: what they read is not known, or departments disagree about it.
+fn undecided(missing: Option<Failure>) -> Failure {
+    let unknown = Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: None };
+    let missing = missing.unwrap_or(unknown);
+    let state = if missing.state == ItemState::Conflict { missing.state } else { ItemState::Undetermined };
+    Failure { state, ..missing }
 }
 
 fn told(rule: &LadderRule, facts: &Value) -> Value {

@@ -43,7 +43,7 @@ pub enum Filling<'a> {
     Embedded(&'a Mapping, &'a Entry, SourceId),
     /// A fetch's answer.
     Answer(Fetched<'a>),
-    /// A ladder of rules.
+    /// Rules, by the place of the derived field.
     Derived(usize),
     /// Its own parts, one by one.
     Parts,
@@ -103,7 +103,7 @@ impl<'a> RowView<'a> {
                 return Filling::Answer(self.fetched(endpoint, slot, entry));
             }
         }
-        self.snapshot.ladder_of(slot).map_or(Filling::Parts, Filling::Derived)
+        self.snapshot.derived_of(slot).map_or(Filling::Parts, Filling::Derived)
     }
 
     /// What an endpoint answered for this entity, of the fetch that holds the slot.

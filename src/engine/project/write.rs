@@ -299,7 +299,7 @@ impl<'a> Writer<'a> {
                 self.element_entry(view, slot, entry, (raw, mapping), &picked, Told { source, part: None }, selection)
             }
             Filling::Answer(fetched) => self.fetched(view, slot, &fetched, selection),
-            Filling::Derived(ladder) => derived::write(self, view, slot, ladder, selection),
+            Filling::Derived(rule) => derived::write(self, view, slot, rule, selection),
             Filling::Parts if self.is_section(slot) => self.section(&Inside::Row(view), slot, selection),
             Filling::Parts => {
                 self.null();

@@ -112,15 +112,53 @@ pub(super) fn check(node: &Node, scope: &Scope<'_>) -> Result<Checked, RuleFault
             "compare it with something",
         ));
     }
-    let all = checker.inputs;
-    // In sorted order whatever has a path as its prefix follows it.
-    let inputs = all
-        .iter()
-        .zip(all.iter().skip(1).map(Some).chain(std::iter::once(None)))
-        .filter(|(path, next)| next.is_none_or(|next| !next.starts_with(path)))
-        .map(|(path, _)| path.clone())
-        .collect();
-    Ok(Checked { root: typed.expr, inputs, claims: checker.claims.into_iter().collect() })
+    Ok(checker.checked(typed))
+}
+
+/// As [`check`], for an expression that makes a value of a field.
+pub(super) fn check_value(node: &Node, field: &FieldType, scope: &Scope<'_>) -> Result<Checked, RuleFault> {
+    let wanted = Type::of_field(field);
+    let mut checker = Checker { scope, locals: Vec::new(), inputs: BTreeSet::new(), claims: BTreeSet::new() };
+    let typed = checker.value(node)?;
+    let fits = match &wanted {
+        Type::Bool | Type::Int | Type::Decimal | Type::Text => typed.ty == wanted,
+        Type::Enum(name) => typed.ty == wanted || checker.are_values_of(name, node)?,
+        _ => {
+            let hint = "derive a Boolean, an Int, a Decimal, a String or an enumeration";
+            return Err(At::default().fault(format!("the field is {wanted}, which cannot be derived"), hint));
+        }
+    };
+    if !fits {
+        return Err(At::default()
+            .fault(format!("the expression is {}, and the field is {wanted}", typed.ty), literal_hint(node, &wanted)));
+    }
+    Ok(checker.checked(typed))
+}
+
+impl Checker<'_> {
+    fn checked(self, typed: Typed) -> Checked {
+        let all = self.inputs;
+        // In sorted order whatever has a path as its prefix follows it.
+        let inputs = all
+            .iter()
+            .zip(all.iter().skip(1).map(Some).chain(std::iter::once(None)))
+            .filter(|(path, next)| next.is_none_or(|next| !next.starts_with(path)))
+            .map(|(path, _)| path.clone())
+            .collect();
+        Checked { root: typed.expr, inputs, claims: self.claims.into_iter().collect() }
+    }
+
+    /// Whether a node is a literal value of an enumeration, or a choice between such.
+    fn are_values_of(&self, name: &str, node: &Node) -> Result<bool, RuleFault> {
+        match &node.kind {
+            Kind::Text(_) => self.enum_literal(name, node),
+            Kind::Call(call, None, arguments) if call == op::CONDITIONAL => match arguments.as_slice() {
+                [_, then, otherwise] => Ok(self.are_values_of(name, then)? && self.are_values_of(name, otherwise)?),
+                _ => Ok(false),
+            },
+            _ => Ok(false),
+        }
+    }
 }
 
 impl Checker<'_> {

@@ -1,12 +1,55 @@
-//! Derived fields: a ladder of levels, each reached by any of its rules.
+//! Derived fields: a ladder of levels, each reached by any of its rules; or one value by one expression.
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::{Expression, Truth};
+use super::{Expression, Truth, ValueExpression};
 
-/// A field that no department answers: the highest level whose rule fired.
+/// A field that no department answers.
+#[derive(Debug, Clone)]
+pub enum Derived {
+    Ladder(Ladder),
+    Value(DerivedValue),
+}
+
+/// One value, by one expression: whether an amount is over a line, without the amount.
+#[derive(Debug, Clone)]
+pub struct DerivedValue {
+    /// The field from the entity, dotted; a scalar or an enumeration.
+    pub path: String,
+    /// The entity type.
+    pub on: String,
+    /// Why it may be shown to those who may not see its inputs.
+    pub declassifies: String,
+    pub value: ValueExpression,
+}
+
+impl Derived {
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Ladder(ladder) => &ladder.path,
+            Self::Value(value) => &value.path,
+        }
+    }
+
+    pub fn on(&self) -> &str {
+        match self {
+            Self::Ladder(ladder) => &ladder.on,
+            Self::Value(value) => &value.on,
+        }
+    }
+
+    /// All that it reads, sorted, each once.
+    pub fn inputs(&self) -> Vec<Vec<String>> {
+        match self {
+            Self::Ladder(ladder) => ladder.inputs(),
+            Self::Value(value) => value.value.inputs().to_vec(),
+        }
+    }
+}
+
+/// The highest level whose rule fired.
 #[derive(Debug, Clone)]
 pub struct Ladder {
     /// The field from the entity, dotted: `risk.warning`. Its type has a field `level`, an enumeration.
@@ -72,11 +115,15 @@ impl Ladder {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LadderFile {
+pub(super) struct DerivedFile {
     pub on: Spanned<String>,
     pub declassifies: Spanned<String>,
+    /// The field's value: an expression of its type. Else it has a ladder.
+    pub value: Option<Spanned<String>>,
+    #[serde(default)]
     pub ladder: Vec<Spanned<String>>,
-    pub otherwise: Spanned<String>,
+    pub otherwise: Option<Spanned<String>>,
+    #[serde(default)]
     pub rules: Vec<Spanned<LadderRuleFile>>,
 }
 

@@ -46,6 +46,20 @@ pub(super) fn evaluate(root: &Expr, entity: &Value, principal: &Value, today: Da
     }
 }
 
+/// The value in the contract's JSON; `None` is unknown.
+pub(super) fn value(root: &Expr, entity: &Value, principal: &Value, today: Date) -> Option<Value> {
+    let mut run = Run { entity, principal, today, locals: Vec::new(), steps: 0 };
+    match run.value(root) {
+        Ok(Val::Null) => Some(Value::Null),
+        Ok(Val::Bool(value)) => Some(Value::Bool(value)),
+        // GraphQL's Int has 32 bits.
+        Ok(Val::Int(value)) => i32::try_from(value).ok().map(Value::from),
+        Ok(Val::Decimal(value)) => Some(Value::String(value.to_string())),
+        Ok(Val::Text(value)) => Some(Value::String(value.into_owned())),
+        Ok(Val::Date(_) | Val::Json(_) | Val::List(_)) | Err(Unknown) => None,
+    }
+}
+
 /// `Some(None)` is null.
 type Logic = Result<Option<bool>, Unknown>;
 

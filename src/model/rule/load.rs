@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::derived::{Ladder, LadderFile, LadderRule};
+use super::derived::{Derived, DerivedFile, DerivedValue, Ladder, LadderRule};
 use super::place::in_text;
 use super::relations::{OnBehalf, Relation, RelationFile};
-use super::{ClaimType, Expression, FieldKind, FieldType, FieldTypes, Scope, variable_name};
+use super::{ClaimType, Expression, FieldKind, FieldType, FieldTypes, Scope, ValueExpression, variable_name};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 use crate::model::yaml::{self, place};
 
@@ -18,7 +18,7 @@ use crate::model::yaml::{self, place};
 #[derive(Debug, Default, Clone)]
 pub struct Rules {
     pub relations: Vec<Relation>,
-    pub ladders: Vec<Ladder>,
+    pub derived: Vec<Derived>,
     /// Something of the files could not be used: what is not here may yet be declared.
     pub partial: bool,
 }
@@ -29,7 +29,7 @@ struct RulesFile {
     #[serde(default)]
     relations: BTreeMap<String, Spanned<RelationFile>>,
     #[serde(default)]
-    derived: BTreeMap<String, Spanned<LadderFile>>,
+    derived: BTreeMap<String, Spanned<DerivedFile>>,
 }
 
 struct Loading<'a> {
@@ -48,7 +48,7 @@ pub fn load(
 ) -> Rules {
     let before = faults.len();
     let mut relations = BTreeMap::new();
-    let mut ladders = BTreeMap::new();
+    let mut derived = BTreeMap::new();
     for file in files {
         let Some(parsed) = yaml::read::<RulesFile>(file, faults) else { continue };
         let mut loading = Loading { file, fields, claims, faults };
@@ -66,13 +66,13 @@ pub fn load(
             }
         }
         for (path, written) in parsed.derived {
-            match ladders.entry(path) {
+            match derived.entry(path) {
                 Entry::Occupied(there) => {
                     loading.fault(place(&written), format!("`{}` is derived already", there.key()), "delete one");
                 }
                 Entry::Vacant(free) => {
-                    if let Some(ladder) = loading.ladder(free.key(), &written) {
-                        free.insert(ladder);
+                    if let Some(rule) = loading.derived(free.key(), &written) {
+                        free.insert(rule);
                     }
                 }
             }
@@ -80,7 +80,7 @@ pub fn load(
     }
     Rules {
         relations: relations.into_values().collect(),
-        ladders: ladders.into_values().collect(),
+        derived: derived.into_values().collect(),
         partial: faults.len() > before,
     }
 }
@@ -161,18 +161,76 @@ impl Loading<'_> {
         }
     }
 
-    fn ladder(&mut self, path: &str, written: &Spanned<LadderFile>) -> Option<Ladder> {
+    fn derived(&mut self, path: &str, written: &Spanned<DerivedFile>) -> Option<Derived> {
         let file = &written.value;
         self.entity(&file.on)?;
-        let values = self.level_values(path, written)?;
-        let before = self.faults.len();
         if file.declassifies.value.trim().is_empty() {
             self.fault(place(&file.declassifies), "`declassifies` is empty", "say why the result may be shown");
         }
+        let Some(value) = &file.value else { return self.ladder(path, written).map(Derived::Ladder) };
+        if !file.ladder.is_empty() || file.otherwise.is_some() || !file.rules.is_empty() {
+            let message = format!("`{path}` has both a `value` and a ladder");
+            self.fault(place(value), message, "keep one: `value`, or `ladder`, `otherwise` and `rules`");
+        }
+        let field = self.leaf_at(path, written)?;
+        let variable = variable_name(&file.on.value);
+        let none = BTreeMap::new();
+        // What is derived is the same for whoever may see it: it reads no claims.
+        let scope =
+            Scope { entity_variable: &variable, entity_type: &file.on.value, principal: &none, fields: self.fields };
+        match ValueExpression::compile(&value.value, &field, &scope) {
+            Ok(compiled) => Some(Derived::Value(DerivedValue {
+                path: path.to_owned(),
+                on: file.on.value.clone(),
+                declassifies: file.declassifies.value.clone(),
+                value: compiled,
+            })),
+            Err(fault) => {
+                let at = in_text(self.file, value, &fault);
+                self.fault(at, fault.message, fault.hint);
+                None
+            }
+        }
+    }
+
+    /// The type of the value that stands at a path.
+    fn leaf_at(&mut self, path: &str, written: &Spanned<DerivedFile>) -> Option<FieldType> {
+        let (above, name) = path.rsplit_once('.').map_or((None, path), |(above, name)| (Some(above), name));
+        let type_name = match above {
+            Some(above) => self.object_at(above, written)?,
+            None => written.value.on.value.clone(),
+        };
+        let found = self.fields.field(&type_name, name);
+        let fits = found.as_ref().is_some_and(|field| !field.list && field.kind != FieldKind::Object);
+        if !fits {
+            let names = self.fields.fields(&type_name);
+            let hint = match found {
+                Some(_) => "an object is derived by a ladder, a list not at all".to_owned(),
+                None => did_you_mean(name, names.iter().map(String::as_str), "see the contract in schema/"),
+            };
+            let message = format!("`{path}`: `{type_name}` has no field `{name}` that is a single value");
+            self.fault(place(written), message, hint);
+            return None;
+        }
+        found
+    }
+
+    fn ladder(&mut self, path: &str, written: &Spanned<DerivedFile>) -> Option<Ladder> {
+        let file = &written.value;
+        let values = self.level_values(path, written)?;
+        let before = self.faults.len();
+        let Some(otherwise) = &file.otherwise else {
+            self.fault(
+                place(written),
+                "neither a `value` nor what the level is `otherwise`",
+                "add `otherwise`, or `value`",
+            );
+            return None;
+        };
         if file.ladder.is_empty() {
             self.fault(place(written), "the ladder has no level", "list the levels, highest first");
         }
-        for level in file.ladder.iter().chain([&file.otherwise]) {
+        for level in file.ladder.iter().chain([otherwise]) {
             if !values.contains(&level.value) {
                 let hint = did_you_mean(&level.value, values.iter().map(String::as_str), "see the contract");
                 self.fault(place(level), format!("`{}` is not a value of the field's `level`", level.value), hint);
@@ -185,12 +243,12 @@ impl Loading<'_> {
             on: file.on.value.clone(),
             declassifies: file.declassifies.value.clone(),
             levels,
-            otherwise: file.otherwise.value.clone(),
+            otherwise: otherwise.value.clone(),
             rules,
         })
     }
 
-    fn ladder_rules(&mut self, file: &LadderFile, levels: &[String]) -> Vec<LadderRule> {
+    fn ladder_rules(&mut self, file: &DerivedFile, levels: &[String]) -> Vec<LadderRule> {
         let mut seen = BTreeSet::new();
         let mut rules = Vec::with_capacity(file.rules.len());
         for written in &file.rules {
@@ -215,8 +273,8 @@ impl Loading<'_> {
         rules
     }
 
-    /// The values of the enumeration `level` of the type that stands at the path.
-    fn level_values(&mut self, path: &str, written: &Spanned<LadderFile>) -> Option<Vec<String>> {
+    /// The object type that stands at a path.
+    fn object_at(&mut self, path: &str, written: &Spanned<DerivedFile>) -> Option<String> {
         let mut type_name = written.value.on.value.clone();
         for field in path.split('.') {
             let Some(FieldType { name, list: false, kind: FieldKind::Object }) = self.fields.field(&type_name, field)
@@ -232,6 +290,12 @@ impl Loading<'_> {
             };
             type_name = name;
         }
+        Some(type_name)
+    }
+
+    /// The values of the enumeration `level` of the type that stands at the path.
+    fn level_values(&mut self, path: &str, written: &Spanned<DerivedFile>) -> Option<Vec<String>> {
+        let type_name = self.object_at(path, written)?;
         let values = self
             .fields
             .field(&type_name, "level")

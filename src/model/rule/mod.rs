@@ -31,7 +31,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use derived::{Decision, Ladder, LadderRule};
+pub use derived::{Decision, Derived, DerivedValue, Ladder, LadderRule};
 pub use load::{Rules, load};
 pub use relations::{OnBehalf, Relation};
 
@@ -166,6 +166,44 @@ impl Expression {
         today: jiff::civil::Date,
     ) -> Truth {
         evaluate::evaluate(&self.inner.root, entity, principal, today)
+    }
+}
+
+/// A checked expression that makes a value of a field's type. Cheap to clone; holds no data.
+#[derive(Debug, Clone)]
+pub struct ValueExpression {
+    inner: Arc<Inner>,
+}
+
+impl ValueExpression {
+    /// Parses and checks; the result must be of the field's type: a Boolean, an Int, a Decimal, a String or an
+    /// enumeration, whose values are written as texts.
+    pub fn compile(text: &str, field: &FieldType, scope: &Scope<'_>) -> Result<Self, RuleFault> {
+        let node = parse::parse(text)?;
+        let checked = check::check_value(&node, field, scope)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                text: text.to_owned(),
+                root: checked.root,
+                inputs: checked.inputs,
+                claims: checked.claims,
+            }),
+        })
+    }
+
+    /// As [`Expression::inputs`].
+    pub fn inputs(&self) -> &[Vec<String>] {
+        &self.inner.inputs
+    }
+
+    /// The value in the contract's JSON; `None`: it depends on something that is not available.
+    pub fn evaluate(
+        &self,
+        entity: &serde_json::Value,
+        principal: &serde_json::Value,
+        today: jiff::civil::Date,
+    ) -> Option<serde_json::Value> {
+        evaluate::value(&self.inner.root, entity, principal, today)
     }
 }
 

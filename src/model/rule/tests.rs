@@ -292,7 +292,7 @@ fn a_ladder_takes_the_highest_level_and_says_what_it_could_not_tell() {
     let (rules, faults) = loaded(FILE);
     assert!(faults.is_empty(), "{}", faults.render());
     assert_eq!(rules.relations.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["any", "paired"]);
-    let ladder = &rules.ladders[0];
+    let Derived::Ladder(ladder) = &rules.derived[0] else { panic!("a ladder") };
     let decide = |entity: Value| {
         let decision = ladder.decide(&entity, &json!({}), today());
         (decision.level, decision.complete, decision.fired.len(), decision.undetermined.len())
@@ -321,7 +321,7 @@ fn faults_of_rules_files_are_placed_inside_the_expression() {
         })
         .collect();
     assert_eq!(places, ["cadr", "YELO", "YELL", "insurd"], "{}", faults.render());
-    assert!(rules.ladders.is_empty());
+    assert!(rules.derived.is_empty());
     let (_, faults) = loaded("relations:\n  any: {on: Household, wenn: 'true'}\n");
     assert_eq!(faults.sorted()[0].place.line, 2, "{}", faults.render());
 }
