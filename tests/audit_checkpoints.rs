@@ -7,9 +7,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
-use huxiang::audit::{AuditRecord, AuditStore, Checkpoint, Signer, new_key, read_checkpoints};
+use huxiang::audit::{AuditRecord, AuditStore, Checkpoint, Kind, Signer, Wrong, new_key, read_checkpoints, verify};
 use huxiang::identify::Identity;
-use huxiang::model::config::{AuditConfig, CheckpointConfig, Pem};
+use huxiang::model::config::{AuditConfig, ChainHash, CheckpointConfig, Pem};
+use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
@@ -171,4 +172,66 @@ async fn a_checkpoint_counts_once_the_other_place_has_taken_it() {
     let taken = taken.lock().unwrap();
     let key = Signer::from_pem(key.as_bytes()).unwrap().public_key();
     assert!(taken.len() >= 2 && taken.iter().all(|one| one.hash == receipt.hash && key.has_signed(one)));
+}
+
+/// Three segments of three records; the newest is open.
+async fn three_segments(folder: &Folder, key: &str) -> AuditStore {
+    let mut config = folder.config(key);
+    let mut store = None;
+    for hash in [ChainHash::Sha256, ChainHash::Sm3, ChainHash::Sha256] {
+        config.hash = hash;
+        let opened = AuditStore::open(&config).await.unwrap();
+        for n in 0..3 {
+            opened.append(record(n)).await.unwrap();
+        }
+        opened.settle().await;
+        store = Some(opened);
+    }
+    store.unwrap()
+}
+
+fn in_months(months: i64) -> Timestamp {
+    Timestamp::now() + SignedDuration::from_hours(24 * 31 * months)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_past_their_time_go_after_a_signed_checkpoint_named_the_cut() {
+    let (folder, key) = (Folder::new("retention"), new_key().unwrap());
+    let store = three_segments(&folder, &key).await;
+    assert_eq!(store.retire(in_months(34)).await.unwrap(), [0; 0], "not before their time");
+    assert_eq!(store.retire(in_months(40)).await.unwrap(), [1, 2]);
+    assert_eq!(store.retire(in_months(40)).await.unwrap(), [0; 0], "the newest stays");
+    let path = folder.0.join("audit.sqlite");
+    assert!(!path.exists() && !folder.0.join("audit.000002.sqlite").exists());
+    let keys = [Signer::from_pem(key.as_bytes()).unwrap().public_key()];
+    store.append(record(9)).await.unwrap();
+    let kept = read_checkpoints(&folder.places(), &keys).unwrap();
+    let report = verify(&path, Some(&kept), &mut |_| {}).await.unwrap();
+    assert_eq!((report.faults.as_slice(), report.first_seq, report.segments), (&[][..], Some(7), 1));
+    let events = store.reader().after(9, 10).await.unwrap();
+    assert_eq!(events.iter().filter(|entry| entry.record.kind == Kind::Retention).count(), 2);
+    let report = verify(&path, None, &mut |_| {}).await.unwrap();
+    assert_eq!(report.faults[0].wrong, Wrong::SegmentMissing, "without the signed cut it could be anybody's");
+    drop(store);
+    let reopened = AuditStore::open(&folder.config(&key)).await.unwrap();
+    assert_eq!(reopened.append(record(10)).await.unwrap().seq, 13);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_removed_while_anything_is_unsure() {
+    let (folder, key) = (Folder::new("unsure"), new_key().unwrap());
+    let store = three_segments(&folder, &key).await;
+    let away = folder.0.join("away");
+    std::fs::rename(folder.places(), &away).unwrap();
+    std::fs::write(folder.places(), "no folder").unwrap();
+    assert!(store.retire(in_months(40)).await.is_err(), "the cut cannot be signed");
+    std::fs::remove_file(folder.places()).unwrap();
+    std::fs::rename(&away, folder.places()).unwrap();
+    let mut altered =
+        SqliteConnectOptions::new().filename(folder.0.join("audit.000002.sqlite")).connect().await.unwrap();
+    sqlx::query("UPDATE audit SET time = '2020' WHERE seq = 5").execute(&mut altered).await.unwrap();
+    altered.close().await.unwrap();
+    let refused = store.retire(in_months(40)).await.unwrap_err().to_string();
+    assert!(refused.contains("record 5"), "{refused}");
+    assert!(folder.0.join("audit.sqlite").exists() && folder.0.join("audit.000002.sqlite").exists());
 }

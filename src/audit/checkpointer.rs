@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use reqwest::Url;
 use tokio::sync::{Mutex, Notify, watch};
 
-use super::checkpoint::{Checkpoint, Removed, Signer, append, read};
+use super::checkpoint::{Checkpoint, PublicKey, Removed, Signer, append, read};
 use super::key::hex;
 use super::reader::Reader;
 use super::record::timestamp;
@@ -147,6 +147,11 @@ impl Checkpointer {
             }
         }
         Ok(())
+    }
+
+    /// The folder of checkpoints, and whose signatures count there.
+    pub fn place(&self) -> Option<(&Path, [PublicKey; 1])> {
+        Some((self.config.directory.as_deref()?, [self.signer.public_key()]))
     }
 
     fn failing_since(&self) -> Option<Instant> {

@@ -5,9 +5,11 @@
 mod chain;
 mod checkpoint;
 mod checkpointer;
+mod follow;
 mod key;
 mod reader;
 mod record;
+mod retention;
 mod revocation;
 mod segment;
 mod store;
@@ -15,6 +17,7 @@ mod verify;
 mod writer;
 
 pub use checkpoint::{Checkpoint, Kept, PublicKey, Removed, Signer, new_key, read as read_checkpoints};
+pub use follow::{Frames, Intent};
 pub use key::SubjectKey;
 pub use reader::{Entry, PAGE_MAX, Page, ReadError, Reader, Search};
 pub use record::{Access, AuditRecord, Kind, Outcome, SourceCall, Who, timestamp};

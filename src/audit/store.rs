@@ -1,6 +1,6 @@
 //! The audit store: takes records, gives a receipt once they are durable.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use super::checkpointer::Checkpointer;
 use super::key::hex;
 use super::reader::Reader;
 use super::record::AuditRecord;
+use super::retention;
 use super::writer::Writer;
 use crate::model::config::watch::Recorded;
 use crate::model::config::{AuditConfig, ChainHash};
@@ -81,29 +82,29 @@ pub(super) struct Waiting {
 #[derive(Clone)]
 pub struct AuditStore {
     queue: mpsc::Sender<Waiting>,
-    healthy: Arc<AtomicBool>,
-    head: watch::Receiver<Head>,
-    path: Arc<Path>,
-    recorded: Arc<Recorded>,
-    checkpoints: Option<Arc<Checkpointer>>,
+    shared: Arc<Shared>,
 }
 
 /// A store that does not keep its writer going: the writer ends with the last [`AuditStore`].
 #[derive(Clone)]
 pub struct WeakStore {
     queue: mpsc::WeakSender<Waiting>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     healthy: Arc<AtomicBool>,
     head: watch::Receiver<Head>,
-    path: Arc<Path>,
-    recorded: Arc<Recorded>,
+    path: PathBuf,
+    recorded: Recorded,
     checkpoints: Option<Arc<Checkpointer>>,
+    retention_months: u32,
 }
 
 impl WeakStore {
     /// `None`: the writer has ended, or is about to.
     pub fn upgrade(&self) -> Option<AuditStore> {
-        let Self { queue, healthy, head, path, recorded, checkpoints } = self.clone();
-        Some(AuditStore { queue: queue.upgrade()?, healthy, head, path, recorded, checkpoints })
+        Some(AuditStore { queue: self.queue.upgrade()?, shared: Arc::clone(&self.shared) })
     }
 }
 
@@ -120,26 +121,29 @@ impl AuditStore {
             }
             None => None,
         };
-        if let Some(checkpoints) = &checkpoints {
-            tokio::spawn(Arc::clone(checkpoints).run(head.clone()));
-        }
         tokio::spawn(writer.run(waiting));
-        Ok(Self {
-            queue,
+        let shared = Shared {
             healthy,
-            head,
-            path: config.store.as_path().into(),
-            recorded: Arc::new(config.recorded.clone()),
+            head: head.clone(),
+            path: config.store.clone(),
+            recorded: config.recorded.clone(),
             checkpoints,
-        })
+            retention_months: config.retention_months,
+        };
+        let store = Self { queue, shared: Arc::new(shared) };
+        if let Some(checkpoints) = store.checkpoints() {
+            tokio::spawn(Arc::clone(checkpoints).run(head));
+            tokio::spawn(retention::run(store.downgrade()));
+        }
+        Ok(store)
     }
 
     /// Writes the record; when this returns a receipt, it survives a crash of the process and of the machine.
     pub async fn append(&self, mut record: AuditRecord) -> Result<Receipt, AuditError> {
-        if let Some(checkpoints) = &self.checkpoints {
+        if let Some(checkpoints) = self.checkpoints() {
             checkpoints.allows()?;
         }
-        record.record_claims(&self.recorded);
+        record.record_claims(&self.shared.recorded);
         let json = serde_json::to_string(&record).map_err(|e| AuditError(e.to_string()))?;
         let subjects: Vec<&String> = record.access.iter().flat_map(|access| &access.subjects).collect();
         let subjects = match subjects.as_slice() {
@@ -161,30 +165,41 @@ impl AuditStore {
 
     /// Whether the last write and the last checkpoint went well; for `/health/ready`.
     pub fn is_healthy(&self) -> bool {
-        let is_signed = self.checkpoints.as_ref().is_none_or(|checkpoints| !checkpoints.is_failing());
-        self.healthy.load(Ordering::Relaxed) && is_signed
+        let is_signed = self.checkpoints().is_none_or(|checkpoints| !checkpoints.is_failing());
+        self.shared.healthy.load(Ordering::Relaxed) && is_signed
     }
 
     /// Before the process ends: waits, not for long, until a checkpoint covers all that was written.
     pub async fn settle(&self) {
-        let seq = self.head.borrow().seq;
-        if let Some(checkpoints) = &self.checkpoints {
+        let seq = self.shared.head.borrow().seq;
+        if let Some(checkpoints) = self.checkpoints() {
             checkpoints.settle(seq, SETTLE_TIMEOUT).await;
         }
     }
 
     /// The newest record that is durable; wait on it to hear of new ones, and read them with [`Reader::after`].
     pub fn head(&self) -> watch::Receiver<Head> {
-        self.head.clone()
+        self.shared.head.clone()
     }
 
     pub fn downgrade(&self) -> WeakStore {
-        let Self { queue, healthy, head, path, recorded, checkpoints } = self.clone();
-        WeakStore { queue: queue.downgrade(), healthy, head, path, recorded, checkpoints }
+        WeakStore { queue: self.queue.downgrade(), shared: Arc::clone(&self.shared) }
     }
 
     pub fn reader(&self) -> Reader {
-        Reader::new(&self.path)
+        Reader::new(self.path())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    pub(super) fn checkpoints(&self) -> Option<&Arc<Checkpointer>> {
+        self.shared.checkpoints.as_ref()
+    }
+
+    pub(super) fn retention_months(&self) -> u32 {
+        self.shared.retention_months
     }
 }
 

@@ -118,7 +118,7 @@ pub struct Report {
 pub async fn verify(
     store: &Path,
     kept: Option<&Kept>,
-    progress: &mut (dyn FnMut(u64) + Send),
+    progress: &mut (dyn FnMut(u64) + Send + Sync),
 ) -> Result<Report, ReadError> {
     let found = segments(store).map_err(|error| ReadError(format!("{}: {error}", store.display())))?;
     if found.is_empty() {
@@ -148,11 +148,11 @@ struct Walk<'p> {
     /// Checkpoints of this store, not yet reached, by their record.
     ahead: BTreeMap<i64, Checkpoint>,
     signed_to: i64,
-    progress: &'p mut (dyn FnMut(u64) + Send),
+    progress: &'p mut (dyn FnMut(u64) + Send + Sync),
 }
 
 impl<'p> Walk<'p> {
-    fn new(progress: &'p mut (dyn FnMut(u64) + Send)) -> Self {
+    fn new(progress: &'p mut (dyn FnMut(u64) + Send + Sync)) -> Self {
         Self {
             report: Report::default(),
             store: None,

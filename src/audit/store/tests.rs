@@ -255,3 +255,38 @@ fn subjects_with_equal_access_stand_together_and_never_by_their_id() {
     assert!(!json.contains("331122101348"), "{json}");
     assert!(json.contains(r#""outcomes":{"OK":1,"SOURCE_TIMEOUT":1}"#), "{json}");
 }
+
+#[tokio::test]
+async fn a_write_leaves_its_intent_before_and_its_outcome_after() {
+    let folder = Folder::new("intent");
+    let store = AuditStore::open(&folder.config()).await.unwrap();
+    let first = store.intend(record("w1")).await.unwrap();
+    let second = store.intend(record("w2")).await.unwrap();
+    assert_eq!(stored(&folder.file()).await.len(), 2, "both are durable before anything is forwarded");
+    let errors = BTreeSet::from([ErrorCode::SourceTimeout]);
+    let receipt = first.end(crate::audit::Outcome::Partial, errors, Some("digest".to_owned())).await.unwrap();
+    let outcome = store.reader().entry(receipt.seq).await.unwrap().unwrap().record;
+    assert_eq!((outcome.kind, outcome.of, outcome.request_id.as_str()), (Kind::Outcome, Some(1), "w1"));
+    assert_eq!((outcome.answer.as_deref(), outcome.errors.len()), (Some("digest"), 1));
+    let unfinished = store.reader().unfinished(10).await.unwrap();
+    assert_eq!(unfinished.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [second.seq()], "as a crash leaves it");
+    assert_eq!(whole(&folder).await.seq, 3);
+}
+
+#[tokio::test]
+async fn a_stream_has_a_record_for_each_frame() {
+    let folder = Folder::new("frames");
+    let store = AuditStore::open(&folder.config()).await.unwrap();
+    let mut frames = store.stream(record("s1")).await.unwrap();
+    for _ in 0..2 {
+        frames.frame(record("s1")).await.unwrap();
+    }
+    store.append(record("r2")).await.unwrap();
+    frames.frame(record("s1")).await.unwrap();
+    let search = Search { kinds: vec![Kind::Frame], first: 10, ..Search::default() };
+    let found = store.reader().search(&search).await.unwrap().entries;
+    let told: Vec<_> =
+        found.iter().map(|entry| (entry.seq, entry.record.of, entry.record.details["frame"].clone())).collect();
+    assert_eq!(told, [(5, Some(1), 3.into()), (3, Some(1), 2.into()), (2, Some(1), 1.into())]);
+    assert_eq!(whole(&folder).await.seq, 5);
+}
