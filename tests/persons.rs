@@ -334,3 +334,40 @@ async fn an_unrelated_household_and_an_absent_one_cost_the_same_calls_where_pers
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[0].0["data"], json!({"household": null}));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_names_for_whom_a_cadre_acted_and_of_whom_what_was_read() {
+    let world = world().await;
+    let household = of(&world, 1);
+    let query = "query($id: ID!) { household(id: $id) { registry { phone } } }";
+    ask(&world.gateway, &acting(&household), query, json!({"id": household.id})).await;
+    illnesses(&world, &member(&household, household.head()), &household).await;
+    let records = support::records(&world.folder).await;
+    let subject = |entity: &str, id: &str| {
+        let key = std::sync::Arc::clone(&world.gateway.snapshot().config.audit.key);
+        huxiang::audit::SubjectKey::new(key).subject(entity, id)
+    };
+    let of_subject = |record: &Value, subject: &str| {
+        let access = record["access"].as_array().unwrap().iter();
+        let mut of = access.filter(|access| access["subjects"].as_array().unwrap().iter().any(|one| *one == subject));
+        let found = of.next().cloned().unwrap_or_else(|| panic!("no access of {subject}: {record}"));
+        assert!(of.next().is_none(), "one entry a subject: {record}");
+        found
+    };
+    let acted = of_subject(&records[0], &subject("Household", &household.id));
+    assert_eq!(acted["on_behalf_of"], json!([subject("Person", &household.head().id_number)]), "{acted}");
+    assert_eq!(acted["relations"], json!(["delegated"]), "{acted}");
+    assert!(acted["used"].as_array().unwrap().contains(&json!("help.delegations")), "{acted}");
+    // One by one: read of the head and of the ward, refused of the others; what decided it was used of all.
+    let items = json!(["26", "28"]);
+    for person in &household.members {
+        let access = of_subject(&records[1], &subject("Person", &person.id_number));
+        let read = [Role::Head, Role::Child].contains(&person.role);
+        let [given, refused] = ["read", "refused"].map(|what| access[what].clone());
+        let has = |list: &Value| items.as_array().unwrap().iter().all(|item| list.as_array().unwrap().contains(item));
+        assert_eq!((has(&given), has(&refused)), (read, !read), "{access}");
+        assert!(access["used"].as_array().unwrap().contains(&json!("guardians")), "{access}");
+    }
+    let whole = of_subject(&records[1], &subject("Household", &household.id));
+    assert!(!whole["read"].as_array().unwrap().contains(&json!("26")), "{whole}");
+}
