@@ -38,7 +38,7 @@ impl Hand {
 
 /// The demo with one more role, `probe`, whose one grant gives a household's telephone to anybody, under `conditions`.
 async fn probed(hand: &Hand, role: &str, conditions: &str) -> World {
-    let grant = format!("{{relation: any, fields: [registry.phone]{conditions}}}");
+    let grant = format!("{{relation: any, fields: [id, registry.phone]{conditions}}}");
     let probe = format!("  probe: {{title: Probe, networks: [gov, public-proxy]{role}, grants: [{grant}]}}\n");
     world_at(hand.clock(), &[("roles.yaml", config("roles.yaml") + &probe)]).await
 }
@@ -156,7 +156,7 @@ async fn a_grant_may_count_from_fewer_networks_than_its_role() {
     outside.networks = vec!["public-proxy".to_owned()];
     asked(&world, &outside).await.unwrap();
     // And never from more: the role itself must count there.
-    let wider = world_at(hand.clock(), &[("roles.yaml", config("roles.yaml") + "  probe: {title: Probe, networks: [public-proxy], grants: [{relation: any, fields: [registry.phone], networks: [gov, public-proxy]}]}\n")]).await;
+    let wider = world_at(hand.clock(), &[("roles.yaml", config("roles.yaml") + "  probe: {title: Probe, networks: [public-proxy], grants: [{relation: any, fields: [id, registry.phone], networks: [gov, public-proxy]}]}\n")]).await;
     refused(asked(&wider, &probe()).await, "does not count from this network");
     asked(&wider, &outside).await.unwrap();
 }
@@ -177,8 +177,8 @@ async fn a_role_counts_only_with_tokens_of_its_issuers() {
 async fn of_several_grants_the_nearest_miss_is_told() {
     let hand = Hand::at("2026-06-01T10:00");
     let probe_role = "  probe:\n    title: Probe\n    networks: [gov]\n    grants:\n\
-        \x20     - {relation: any, fields: [registry.phone], purposes: [help], hours: [\"20:00-21:00\"]}\n\
-        \x20     - {relation: any, fields: [registry.phone], people: [{id: somebody}]}\n";
+        \x20     - {relation: any, fields: [id, registry.phone], purposes: [help], hours: [\"20:00-21:00\"]}\n\
+        \x20     - {relation: any, fields: [id, registry.phone], people: [{id: somebody}]}\n";
     let world = world_at(hand.clock(), &[("roles.yaml", config("roles.yaml") + probe_role)]).await;
     let mut identity = probe();
     refused(asked(&world, &identity).await, "for the purpose `help`");
