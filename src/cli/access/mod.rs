@@ -1,11 +1,13 @@
 //! `huxiang access`: which role is given which item, under which relation.
 
 mod conditions;
+mod diff;
+mod narrower;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::schema::unknown_role;
@@ -16,7 +18,10 @@ use crate::model::mask::Mask;
 use crate::model::snapshot::Snapshot;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct AccessArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     root: RootArgs,
     /// One role in detail: relations, purposes, and what within an item is withheld or masked
@@ -25,6 +30,12 @@ pub struct AccessArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What a change of the files opens or closes, by role and field; exit code 1 where it opens something
+    Diff(diff::DiffArgs),
 }
 
 /// How much of an item a grant gives.
@@ -63,6 +74,9 @@ struct Cell<'a> {
 }
 
 pub fn run(args: &AccessArgs) -> Done {
+    if let Some(Command::Diff(args)) = &args.command {
+        return diff::run(args);
+    }
     let snapshot = load::to_look_at(&args.root)?;
     let roles: Vec<&Role> = match &args.role {
         Some(name) => vec![snapshot.access.role(name).ok_or_else(|| unknown_role(&snapshot, name))?],
