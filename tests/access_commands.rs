@@ -1,12 +1,15 @@
 //! `huxiang access diff`: what a change of the files opens is named and fails the command; what it closes is named.
+//! `huxiang access explain`: the grant that gives a field, or what is missing; departments are asked for relations alone.
 
 mod support;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use serde_json::Value;
-use support::{config, repository};
+use departments::{Options, Running};
+use huxiang::audit::SubjectKey;
+use serde_json::{Value, json};
+use support::{HOUSEHOLD, config, records, repository};
 
 /// The repository's files with some of `config/` changed; removed at the end.
 struct Copied(PathBuf);
@@ -132,4 +135,166 @@ fn wider_conditions_open_and_narrower_ones_close() {
     let (code, report) = counted(&open, &base);
     assert_eq!((code, grants(&report, "opens")), (0, 0), "{report:#}");
     assert_eq!(grants(&report, "closes"), 1, "{report:#}");
+}
+
+const AUDIT_KEY: &str = "0123456789abcdef0123456789abcdef";
+const ABROAD: &str = "330109102202000001";
+
+/// The demo's departments, and what the command needs to know of them.
+struct Bench {
+    departments: Running,
+    folder: PathBuf,
+    key: rcgen::KeyPair,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Bench {
+    async fn start(name: &str) -> Self {
+        let departments = departments::start(Options { latency: false, ..Options::default() }).await.unwrap();
+        let folder = std::env::temp_dir().join(format!("huxiang-explain-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self { departments, folder, key: rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap() }
+    }
+
+    /// The binary, with all that the files want set.
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_huxiang"));
+        command.envs(self.departments.variables());
+        command.env("DEMO_ISSUER_PUBLIC_KEY", self.key.public_key_pem());
+        command.env("DEMO_ISSUER_PRIVATE_KEY", self.key.serialize_pem());
+        command.env("AUDIT_KEY", AUDIT_KEY).env("HUXIANG_AUDIT", self.folder.join("audit.sqlite"));
+        command.current_dir(&self.folder);
+        command
+    }
+
+    async fn token(&self, role: &str, claims: &[&str]) -> String {
+        let mut command = self.command();
+        command.args(["token", "--role", role, "--sub", &format!("{role}-1"), "--root"]).arg(repository());
+        let output = tokio::task::block_in_place(|| {
+            command.args(claims.iter().flat_map(|claim| ["--claim", claim])).output().unwrap()
+        });
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Output of `access explain`, and how often departments were asked.
+    async fn explain(&self, token: &str, arguments: &[&str]) -> (Output, Vec<String>) {
+        self.departments.clear_logs();
+        let mut command = self.command();
+        command.args(["access", "explain", "--token", token, "--root"]).arg(repository()).args(arguments);
+        let output = tokio::task::block_in_place(|| command.output().unwrap());
+        let asked = self.departments.sources().into_iter().filter(|source| !self.departments.log(source).is_empty());
+        (output, asked.collect())
+    }
+
+    async fn report(&self, token: &str, arguments: &[&str]) -> (Value, Vec<String>) {
+        let (output, asked) = self.explain(token, &[arguments, &["--json"]].concat()).await;
+        let report = serde_json::from_slice(&output.stdout);
+        (report.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr))), asked)
+    }
+}
+
+fn field<'r>(report: &'r Value, path: &str) -> &'r Value {
+    let fields = report["fields"].as_array().unwrap();
+    fields.iter().find(|field| field["path"].as_str().unwrap().ends_with(path)).unwrap_or_else(|| panic!("{report:#}"))
+}
+
+fn holds<'r>(report: &'r Value, relation: &str) -> &'r str {
+    let relations = report["relations"].as_array().unwrap();
+    relations
+        .iter()
+        .find(|one| one["relation"] == relation)
+        .map_or("not looked at", |one| one["holds"].as_str().unwrap())
+}
+
+const CHECK: [&str; 4] = ["--purpose", "recognition", "--case", "HD-2026-0001"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_field_names_its_grant_or_what_is_missing() {
+    let bench = Bench::start("grants").await;
+    let token = bench.token("verifier", &["divisions=331122"]).await;
+    // Without an entity nobody is asked: under which relation is all that can be said.
+    let (report, asked) = bench.report(&token, &CHECK).await;
+    assert_eq!(asked, [""; 0]);
+    assert_eq!(report["fields"].as_array().unwrap().len(), 64);
+    let head = field(&report, "registry.headName");
+    assert_eq!((&head["given"], &head["by"][0]["ifRelated"]), (&json!("full"), &json!(true)), "{head}");
+    let line = usize::try_from(head["by"][0]["line"].as_u64().unwrap()).unwrap();
+    let roles = config("roles.yaml");
+    assert!(roles.lines().nth(line - 1).unwrap().contains("relation: jurisdiction"), "line {line}");
+    let deposits = field(&report, "assets.deposits")["missing"].as_str().unwrap();
+    assert!(deposits.contains("approval by `supervisor`"), "{deposits}");
+    let illness = field(&report, "health.majorIllnesses")["missing"].as_str().unwrap();
+    assert!(illness.contains("data class `health`"), "{illness}");
+    for (arguments, said) in [
+        (&["--network", "public-proxy"][..], "does not count from this network"),
+        (&["--address", "198.51.100.7"], "does not count from this network"),
+        (&["--purpose", "help"], "for the purpose `recognition`"),
+        (&["--purpose", "recognition", "--case", "x"], "with a case number"),
+    ] {
+        let (report, _) = bench.report(&token, &[&["--field", "registry.headName"], arguments].concat()).await;
+        let missing = report["fields"][0]["missing"].as_str().unwrap_or_else(|| panic!("{report:#}"));
+        assert!(missing.contains(said) && missing.contains("roles.yaml:"), "{missing}");
+    }
+    let (output, _) = bench.explain(&token, &["--field", "registry.headNam"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let (output, _) = bench.explain("no.token.this", &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_entity_relations_are_looked_at_live_and_nothing_else_is_asked_for() {
+    let bench = Bench::start("live").await;
+    let token = bench.token("verifier", &["divisions=331122"]).await;
+    let (report, asked) = bench.report(&token, &[&CHECK[..], &["--household", HOUSEHOLD]].concat()).await;
+    assert_eq!(holds(&report, "jurisdiction"), "yes", "{report:#}");
+    assert_eq!(asked, ["agriculture"], "the division, and nothing of what the role is given");
+    assert_eq!(field(&report, "registry.headName")["by"][0]["ifRelated"], false);
+    let records = records(&bench.folder).await;
+    let look = records.last().unwrap();
+    assert_eq!((&look["kind"], &look["operation"]), (&json!("ADMIN"), &json!("accessExplain")), "{look}");
+    assert_eq!(look["who"]["id"], "verifier-1");
+    let subject = SubjectKey::new(AUDIT_KEY.as_bytes().into()).subject("Household", HOUSEHOLD);
+    assert_eq!(look["access"][0]["subjects"], json!([subject]), "{look}");
+    assert_eq!(look["sources"][0]["source"], "agriculture", "{look}");
+    assert!(!look.to_string().contains(HOUSEHOLD));
+
+    let (report, _) = bench.report(&token, &[&CHECK[..], &["--entity", &format!("Household={ABROAD}")]].concat()).await;
+    assert_eq!(holds(&report, "jurisdiction"), "no");
+    let missing = field(&report, "registry.headName")["missing"].as_str().unwrap();
+    assert!(missing.contains("relation jurisdiction: no"), "{missing}");
+
+    // What the token alone rules out asks nobody.
+    let nowhere = bench.token("verifier", &["divisions="]).await;
+    let (report, asked) = bench.report(&nowhere, &[&CHECK[..], &["--household", HOUSEHOLD]].concat()).await;
+    assert_eq!((holds(&report, "jurisdiction"), asked.len()), ("no: the token alone rules it out", 0));
+
+    bench.departments.stop("agriculture");
+    let (report, _) = bench.report(&token, &[&CHECK[..], &["--household", HOUSEHOLD]].concat()).await;
+    assert!(holds(&report, "jurisdiction").starts_with("not available: SOURCE_UNREACHABLE"), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relations_of_a_person_and_of_its_household_are_told_apart() {
+    let bench = Bench::start("person").await;
+    let known = bench.departments.world().household(HOUSEHOLD).unwrap();
+    let own = known.members[0].id_number.clone();
+    let token = bench.token("household", &[&format!("household={HOUSEHOLD}"), &format!("person={own}")]).await;
+    let from = ["--network", "public-proxy"];
+    let (report, _) = bench.report(&token, &[&from[..], &["--household", HOUSEHOLD]].concat()).await;
+    assert_eq!(holds(&report, "same-household"), "yes", "{report:#}");
+    assert!(holds(&report, "self-person").starts_with("not to this entity"), "{report:#}");
+    let fields = ["--field", "Person.name", "--field", "Person.idNumber"];
+    let (report, _) = bench.report(&token, &[&from[..], &["--person", &own], &fields].concat()).await;
+    assert_eq!((holds(&report, "self-person"), holds(&report, "same-household")), ("yes", "yes"), "{report:#}");
+    assert!(field(&report, "idNumber")["given"].is_string(), "{report:#}");
+    let text = bench.explain(&token, &[&from[..], &["--person", &own], &fields].concat()).await.0.stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("self-person") && !text.contains(&own), "{text}");
 }

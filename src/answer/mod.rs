@@ -5,6 +5,7 @@
 mod budget;
 mod cache;
 mod declared;
+mod explain;
 mod introspect;
 mod record;
 mod request;
@@ -41,6 +42,7 @@ use crate::watch::Watch;
 
 pub use budget::estimates_of;
 use cache::Caches;
+pub use explain::Standing;
 pub use introspect::RoleSchema;
 pub use request::{Answer, GraphqlRequest, Outcome};
 use second::Noted;

@@ -78,6 +78,13 @@ fn parts(snapshot: &Snapshot, identity: &Identity) -> Vec<Part> {
     parts
 }
 
+impl HolderArgs {
+    /// The token, as it was given.
+    pub fn token(&self) -> Result<String, Stop> {
+        token(self)
+    }
+}
+
 fn token(args: &HolderArgs) -> Result<String, Stop> {
     use std::io::Read as _;
     let failed = |error: std::io::Error| Stop::failed(format!("error: the token cannot be read: {error}"));

@@ -21,7 +21,7 @@ mod token;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Huxiang (户像): one GraphQL endpoint over departmental APIs
 #[derive(Debug, Parser)]
@@ -89,7 +89,7 @@ type Done = Result<u8, Stop>;
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
+    let done = match Cli::parse_from(arguments()).command {
         Command::Serve(args) => serve::run(&args),
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args),
@@ -108,6 +108,26 @@ pub fn run() -> ExitCode {
             stop.code.into()
         }
     }
+}
+
+/// As they were given, but for entities that `access explain` may be asked about by an option of their name.
+fn arguments() -> Vec<std::ffi::OsString> {
+    let given: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let texts: Option<Vec<String>> = given.iter().map(|text| text.to_str().map(str::to_owned)).collect();
+    let Some(mut texts) = texts.filter(|texts| texts.iter().skip(1).take(2).eq(&["access", "explain"])) else {
+        return given;
+    };
+    let mut command = Cli::command();
+    let explain = command.find_subcommand_mut("access").and_then(|access| access.find_subcommand("explain"));
+    let mut known: Vec<String> = explain
+        .into_iter()
+        .flat_map(|explain| explain.get_arguments())
+        .filter_map(|one| one.get_long())
+        .map(str::to_owned)
+        .collect();
+    known.push("help".to_owned());
+    let rest = texts.split_off(3);
+    texts.into_iter().chain(access::explain::with_entities(rest, &known)).map(Into::into).collect()
 }
 
 /// The runtime of commands that wait for others.

@@ -2,6 +2,7 @@
 
 mod conditions;
 mod diff;
+pub(super) mod explain;
 mod narrower;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub struct AccessArgs {
 enum Command {
     /// What a change of the files opens or closes, by role and field; exit code 1 where it opens something
     Diff(diff::DiffArgs),
+    /// For each field, which grant gives it to a caller, or what is missing; with an entity, how the caller stands to it
+    Explain(Box<explain::ExplainArgs>),
 }
 
 /// How much of an item a grant gives.
@@ -74,8 +77,10 @@ struct Cell<'a> {
 }
 
 pub fn run(args: &AccessArgs) -> Done {
-    if let Some(Command::Diff(args)) = &args.command {
-        return diff::run(args);
+    match &args.command {
+        Some(Command::Diff(args)) => return diff::run(args),
+        Some(Command::Explain(args)) => return explain::run(args),
+        None => {}
     }
     let snapshot = load::to_look_at(&args.root)?;
     let roles: Vec<&Role> = match &args.role {
@@ -119,12 +124,15 @@ fn cell<'a>(contract: &Contract, access: &'a Access, grant: &'a Grant, parts: &[
     Cell { grant, relation, given, withheld, masked }
 }
 
+/// Whether a slot is a value that somebody can be given.
+fn is_value(contract: &Contract, slot: SlotId) -> bool {
+    let slot = contract.slot(slot);
+    !slot.hidden && matches!(slot.shape, Shape::Leaf(_) | Shape::LeafList(_))
+}
+
 /// The values an item is made of; a list of entities is made of the entities' own values.
 fn parts(contract: &Contract, item: &Item) -> Vec<SlotId> {
-    let is_value = |slot: &SlotId| {
-        let slot = contract.slot(*slot);
-        !slot.hidden && matches!(slot.shape, Shape::Leaf(_) | Shape::LeafList(_))
-    };
+    let is_value = |slot: &SlotId| is_value(contract, *slot);
     match contract.slot(item.slot).shape {
         Shape::Entity(entity) | Shape::EntityList(entity) => {
             contract.slots.iter().filter(|slot| slot.entity == entity).map(|slot| slot.id).filter(is_value).collect()

@@ -31,6 +31,14 @@ impl Execution<'_> {
         }
     }
 
+    /// Whether the caller stands in any of the relations that the rights know, to one entity; where not, what could not
+    /// be had. Fetches what relations read and nothing else.
+    pub async fn standing(&self, node: NodeId, key: &str) -> (bool, Option<Failure>) {
+        let related = self.relate(node, Seeds { rows: vec![seed(Some(key.into()), None)], inherited: None }).await;
+        let row = related.rows.first();
+        row.map_or((false, None), |row| (!row.rights.relations.is_empty(), row.undecided))
+    }
+
     async fn by_keys(&self, selections: &[(usize, &Selection)], node: NodeId) -> Vec<(usize, RootAnswer)> {
         let row = |(_, selection): &(usize, &Selection)| {
             let argument = match selection.what {
