@@ -8,6 +8,7 @@ use std::time::Duration;
 use departments::{Fault, Options};
 use huxiang::model::access::RelationId;
 use huxiang::model::binding::SourceId;
+use huxiang::model::binding::format::Protocol;
 use huxiang::model::binding::mapping::{Mapping, Read};
 use huxiang::model::contract::{EntityId, Shape, SlotId};
 use huxiang::model::snapshot::Snapshot;
@@ -197,9 +198,12 @@ fn leaves(snapshot: &Snapshot, slot: SlotId) -> Vec<Origin> {
 }
 
 /// Ids of the sources that the bindings name, without the one that every key comes from.
+/// The departments; the gateway's own records are none.
 fn sources(world: &World) -> Vec<String> {
     let sources = world.gateway.snapshot().bindings.sources.iter();
-    sources.map(|source| source.id.to_string()).filter(|id| id != "agriculture").collect()
+    let departments =
+        sources.filter(|source| source.connections.iter().all(|connection| connection.protocol != Protocol::Audit));
+    departments.map(|source| source.id.to_string()).filter(|id| id != "agriculture").collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
