@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -94,6 +94,7 @@ pub struct WeakStore {
 
 struct Shared {
     healthy: Arc<AtomicBool>,
+    commits: Arc<AtomicU64>,
     head: watch::Receiver<Head>,
     path: PathBuf,
     recorded: Recorded,
@@ -112,8 +113,8 @@ impl AuditStore {
     /// Opens or makes the store (readable by its owner alone) and starts the writer on the current runtime.
     pub async fn open(config: &AuditConfig) -> Result<Self, AuditError> {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let healthy = Arc::new(AtomicBool::new(true));
-        let (writer, head) = Writer::open(config, Arc::clone(&healthy)).await?;
+        let (healthy, commits) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+        let (writer, head) = Writer::open(config, Arc::clone(&healthy), Arc::clone(&commits)).await?;
         let checkpoints = match &config.checkpoints {
             Some(checkpoints) => {
                 let now = head.borrow().clone();
@@ -124,6 +125,7 @@ impl AuditStore {
         tokio::spawn(writer.run(waiting));
         let shared = Shared {
             healthy,
+            commits,
             head: head.clone(),
             path: config.store.clone(),
             recorded: config.recorded.clone(),
@@ -167,6 +169,11 @@ impl AuditStore {
     pub fn is_healthy(&self) -> bool {
         let is_signed = self.checkpoints().is_none_or(|checkpoints| !checkpoints.is_failing());
         self.shared.healthy.load(Ordering::Relaxed) && is_signed
+    }
+
+    /// Transactions so far, each of one or more records, made durable with one fsync.
+    pub fn commits(&self) -> u64 {
+        self.shared.commits.load(Ordering::Relaxed)
     }
 
     /// Before the process ends: waits, not for long, until a checkpoint covers all that was written.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection};
@@ -29,6 +29,7 @@ pub(super) struct Writer {
     open: Option<Opened>,
     head: watch::Sender<Head>,
     healthy: Arc<AtomicBool>,
+    commits: Arc<AtomicU64>,
 }
 
 /// What a transaction came to.
@@ -42,6 +43,7 @@ impl Writer {
     pub async fn open(
         config: &AuditConfig,
         healthy: Arc<AtomicBool>,
+        commits: Arc<AtomicU64>,
     ) -> Result<(Self, watch::Receiver<Head>), AuditError> {
         let mut opened = segment::open_newest(&config.store, config.hash).await?;
         let (head, heads) = watch::channel(head_of(&mut opened).await?);
@@ -53,6 +55,7 @@ impl Writer {
             open: Some(opened),
             head,
             healthy,
+            commits,
         };
         Ok((writer, heads))
     }
@@ -94,6 +97,7 @@ impl Writer {
                 Committed::Done(receipts, head) => {
                     self.open = Some(opened);
                     self.head.send_replace(head);
+                    self.commits.fetch_add(1, Ordering::Relaxed);
                     return Ok(receipts);
                 }
                 Committed::Closed => {}
