@@ -51,22 +51,21 @@ impl Gateway {
         let possible: BTreeSet<usize> = active_grants(&inner.snapshot, &asking).into_iter().collect();
         let mut found: BTreeMap<RelationId, Standing> = BTreeMap::new();
         let mut record = AuditRecord::event(Kind::Admin, request_id, identity, "accessExplain");
-        for (at, grant) in counting.iter().filter_map(|at| Some((*at, access.grants.get(*at)?))) {
-            let on = access.relation(grant.relation).map(|relation| relation.on);
-            let handed_down = inner.snapshot.contract.entity(entity).via.is_some();
-            if on != Some(entity) && !handed_down {
-                found.insert(grant.relation, Standing::ElsewhereOnly);
-            } else if !possible.contains(&at) {
-                found.entry(grant.relation).or_insert(Standing::RuledOut);
-            } else if !found.contains_key(&grant.relation) {
-                let grants: Vec<usize> = possible
-                    .iter()
-                    .copied()
-                    .filter(|at| access.grants.get(*at).is_some_and(|other| other.relation == grant.relation))
-                    .collect();
-                let stands = inner.stands(&asking, identity, entity, key, grants, request_id, &mut record).await?;
-                found.insert(grant.relation, stands);
-            }
+        let handed_down = inner.snapshot.contract.entity(entity).via.is_some();
+        let relations: BTreeSet<RelationId> =
+            counting.iter().filter_map(|at| access.grants.get(*at)).map(|grant| grant.relation).collect();
+        for relation in relations {
+            let of_relation = |at: &&usize| access.grants.get(**at).is_some_and(|grant| grant.relation == relation);
+            let grants: Vec<usize> = possible.iter().filter(of_relation).copied().collect();
+            let on = access.relation(relation).map(|relation| relation.on);
+            let standing = if on != Some(entity) && !handed_down {
+                Standing::ElsewhereOnly
+            } else if grants.is_empty() {
+                Standing::RuledOut
+            } else {
+                inner.stands(&asking, identity, entity, key, grants, request_id, &mut record).await?
+            };
+            found.insert(relation, standing);
         }
         let name = |relation: &RelationId| access.relation(*relation).map(|relation| relation.name.to_string());
         let holds = found.iter().filter(|(_, standing)| **standing == Standing::Yes);
