@@ -207,3 +207,122 @@ async fn rules_do_not_read_what_is_withheld_unless_the_department_says_so() {
         BTreeMap::from([("given", (true, true, true)), ("kept", (false, false, false)), ("read", (true, false, true))]);
     assert_eq!(seen, expected);
 }
+
+fn states(answer: &Value) -> BTreeMap<&str, (&str, &str)> {
+    let items = answer["data"]["household"]["items"].as_array().into_iter().flatten();
+    items
+        .map(|item| {
+            (item["no"].as_str().unwrap(), (item["state"].as_str().unwrap(), item["code"].as_str().unwrap_or("")))
+        })
+        .collect()
+}
+
+const VEHICLES: &str = "query($id: ID!) { household(id: $id) { assets { vehicles { plate } } water { safe } items(no: [\"47\", \"43\"]) { no state code message } } }";
+
+fn village(world: &World, count: usize) -> Vec<String> {
+    world.departments.world().village_household_ids(VILLAGE).take(count).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_of_households_a_day_ends_one_source_and_nothing_else() {
+    let world = world().await;
+    let keys = "quota: [{role: supervisor, network: gov, per: principal, entities_per_day: 2}]";
+    let files = Files::copied("day").hand("police", keys);
+    let gateway = files.gateway(&world).await;
+    let ids = village(&world, 3);
+    for id in &ids[..2] {
+        let answer = ask(&gateway, &supervisor(), VEHICLES, json!({"id": id})).await;
+        assert_eq!(states(&answer)["47"].1, "", "{answer}");
+    }
+    world.departments.clear_logs();
+    let third = ask(&gateway, &supervisor(), VEHICLES, json!({"id": ids[2]})).await;
+    assert_eq!(states(&third)["47"], ("UNAVAILABLE", "QUOTA_EXCEEDED"), "{third}");
+    assert_eq!(states(&third)["43"].0, "ANSWERED", "{third}");
+    assert_eq!(third["data"]["household"]["assets"]["vehicles"], Value::Null, "{third}");
+    assert!(third["errors"][0]["message"].as_str().unwrap().contains("ask for less, or later"), "{third}");
+    assert!(world.departments.log("police").is_empty() && !called(&third).contains("police"), "{third}");
+    // One that is counted is asked for again; another person, and another source, have their own.
+    let again = ask(&gateway, &supervisor(), VEHICLES, json!({"id": ids[0]})).await;
+    assert_eq!(states(&again)["47"].1, "", "{again}");
+    let mut other = supervisor();
+    other.principal.as_mut().unwrap().id = "supervisor-2".to_owned();
+    let answer = ask(&gateway, &other, VEHICLES, json!({"id": ids[2]})).await;
+    assert_eq!(states(&answer)["47"].1, "", "{answer}");
+    // The record says so, without a call that was not made.
+    let records = audit_records(&files.0).await;
+    let refused: Vec<&Value> =
+        records.iter().filter(|record| record["errors"].to_string().contains("QUOTA_EXCEEDED")).collect();
+    assert_eq!(refused.len(), 1, "{records:?}");
+    let police = refused[0]["sources"].as_array().unwrap().iter().find(|call| call["source"] == "police").unwrap();
+    assert_eq!(police, &json!({"source": "police", "calls": 0, "outcomes": {"QUOTA_EXCEEDED": 1}}));
+}
+
+/// The records of a store, read beside the gateway.
+async fn audit_records(folder: &std::path::Path) -> Vec<Value> {
+    use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join("audit.sqlite")).read_only(true);
+    let mut connection = options.connect().await.unwrap();
+    let rows = sqlx::query("SELECT record FROM audit ORDER BY seq").fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows.iter().map(|row| serde_json::from_str(row.get::<&str, _>("record")).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_of_calls_a_minute_is_the_roles_and_counts_before_the_call() {
+    let world = world().await;
+    let files = Files::copied("minute").hand("water", "quota: [{role: supervisor, calls_per_minute: 2}]");
+    let gateway = files.gateway(&world).await;
+    let ids = village(&world, 3);
+    let mut seen = Vec::new();
+    world.departments.clear_logs();
+    for (at, id) in ids.iter().enumerate() {
+        let mut identity = supervisor();
+        identity.principal.as_mut().unwrap().id = format!("supervisor-{at}");
+        let answer = ask(&gateway, &identity, VEHICLES, json!({"id": id})).await;
+        seen.push(states(&answer)["43"].1.to_owned());
+    }
+    assert_eq!(seen, ["", "", "QUOTA_EXCEEDED"]);
+    assert_eq!(world.departments.log("water").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_role_gives_is_charged_to_that_role() {
+    let world = world().await;
+    let keys = "quota: [{role: supervisor, entities_per_day: 0}, {role: town-officer, network: elsewhere, entities_per_day: 0}]";
+    let files = Files::copied("roles")
+        .hand("water", keys)
+        .edit("config/gateway.yaml", |text| text.replace("networks:\n", "networks:\n  elsewhere: [192.0.2.0/24]\n"));
+    let gateway = files.gateway(&world).await;
+    let id = &village(&world, 1)[0];
+    let query = "query($id: ID!) { household(id: $id) { water { safe } items(no: \"43\") { no state code } } }";
+    let alone = ask(&gateway, &supervisor(), query, json!({"id": id})).await;
+    assert_eq!(states(&alone)["43"].1, "QUOTA_EXCEEDED", "{alone}");
+    let mut both = supervisor();
+    both.principal.as_mut().unwrap().roles.push("town-officer".to_owned());
+    both.purpose = Some("duty".to_owned());
+    let answer = ask(&gateway, &both, query, json!({"id": id})).await;
+    assert_eq!(states(&answer)["43"], ("ANSWERED", ""), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_counts_what_rules_read_and_what_listings_hold() {
+    let world = world().await;
+    let files = Files::copied("read").hand("police", "quota: [{role: town-officer, entities_per_day: 0}]");
+    let gateway = files.gateway(&world).await;
+    let mut officer = caller("town-officer", json!({"divisions": ["331122"]}));
+    officer.purpose = Some("duty".to_owned());
+    let id = &village(&world, 1)[0];
+    let derived =
+        ask(&gateway, &officer, "query($id: ID!) { household(id: $id) { assets { ownsCar } } }", json!({"id": id}))
+            .await;
+    assert_eq!(derived["data"]["household"]["assets"]["ownsCar"], Value::Null, "{derived}");
+    assert!(!called(&derived).contains("police"), "{derived}");
+    let files = Files::copied("held").hand("agriculture", "quota: [{role: town-officer, entities_per_day: 2}]");
+    let gateway = files.gateway(&world).await;
+    let query = "query($d: ID!) { households(division: $d, first: 3) { nodes { id registry { headName category } } } }";
+    let listed = ask(&gateway, &officer, query, json!({"d": VILLAGE})).await;
+    let nodes = listed["data"]["households"]["nodes"].as_array().unwrap();
+    let shown = nodes.iter().filter(|node| node["registry"]["category"].is_string()).count();
+    let named = nodes.iter().filter(|node| node["registry"]["headName"].is_string()).count();
+    assert_eq!((nodes.len(), shown, named), (3, 2, 2), "{listed}");
+}

@@ -130,6 +130,7 @@ impl Inner {
             deadline: tokio::time::Instant::now() + Duration::from_millis(limits.request_timeout_ms),
             calls: CallLog::new(limits.upstream_calls_max),
             cursors: &self.cursors,
+            quotas: &self.quotas,
         };
         let (related, undecided) = execution.standing(node, key).await;
         for (source, failed) in execution.calls.entries() {

@@ -25,6 +25,7 @@ use crate::base::code::ErrorCode;
 use crate::engine::authorize::{Asking, active_grants, authorize};
 use crate::engine::error::RequestError;
 use crate::engine::execute::cursor::CursorSeal;
+use crate::engine::execute::quota::Quotas;
 use crate::engine::execute::{CallLog, Connectors, ENTITIES_MAX, Execution};
 use crate::engine::frame::RootAnswer;
 use crate::engine::operation::{Document, DocumentLimits};
@@ -60,6 +61,7 @@ struct Inner {
     watch: Watch,
     subjects: SubjectKey,
     cursors: CursorSeal,
+    quotas: Quotas,
     caches: Caches,
     clock: Clock,
     /// Calls to departments within a minute, by who pays for them.
@@ -144,6 +146,7 @@ impl Gateway {
                 audit,
                 subjects,
                 cursors,
+                quotas: Quotas::default(),
                 caches: Caches::default(),
                 verifier: OnceLock::new(),
                 clock,
@@ -363,6 +366,7 @@ impl Inner {
             deadline: tokio::time::Instant::now() + Duration::from_millis(config.limits.request_timeout_ms),
             calls: CallLog::new(calls_max),
             cursors: &self.cursors,
+            quotas: &self.quotas,
         };
         let roots = execution.run().await;
         let log = execution.calls;

@@ -256,15 +256,17 @@ impl AuditRecord {
     /// Counts one call of a source; `failed` says how it ended.
     pub fn called(&mut self, source: &str, failed: Option<ErrorCode>) {
         let outcome = failed.map_or("OK", ErrorCode::as_str).to_owned();
+        // What a quota did not allow was not called.
+        let made = u32::from(failed != Some(ErrorCode::QuotaExceeded));
         match self.sources.iter_mut().find(|call| call.source == source) {
             Some(call) => {
-                call.calls = call.calls.saturating_add(1);
+                call.calls = call.calls.saturating_add(made);
                 let count = call.outcomes.entry(outcome).or_default();
                 *count = count.saturating_add(1);
             }
             None => {
                 let outcomes = BTreeMap::from([(outcome, 1)]);
-                self.sources.push(SourceCall { source: source.to_owned(), calls: 1, outcomes });
+                self.sources.push(SourceCall { source: source.to_owned(), calls: made, outcomes });
             }
         }
     }

@@ -38,6 +38,8 @@ pub enum ErrorCode {
     InputMissing,
     /// Two departments hold the fact and disagree.
     Conflict,
+    /// The department allows a role only so much, and that is used up for now.
+    QuotaExceeded,
     /// The request's own deadline came first.
     DeadlineExceeded,
     /// The audit record could not be written, so nothing is answered.
@@ -92,7 +94,7 @@ screaming!(ErrorCode,
     SourceTimeout => "SOURCE_TIMEOUT", SourceUnreachable => "SOURCE_UNREACHABLE", SourceError => "SOURCE_ERROR",
     SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceBusy => "SOURCE_BUSY", ValueInvalid => "VALUE_INVALID",
     OutsideTerritory => "OUTSIDE_TERRITORY", InputMissing => "INPUT_MISSING",
-    Conflict => "CONFLICT",
+    Conflict => "CONFLICT", QuotaExceeded => "QUOTA_EXCEEDED",
     DeadlineExceeded => "DEADLINE_EXCEEDED", AuditUnavailable => "AUDIT_UNAVAILABLE",
     AuthenticationUnavailable => "AUTHENTICATION_UNAVAILABLE", Internal => "INTERNAL",
 );

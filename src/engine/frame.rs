@@ -50,6 +50,8 @@ pub struct Row {
     pub on_behalf_of: Arc<[(EntityId, Arc<str>)]>,
     /// Why a relation could not be decided.
     pub undecided: Option<Failure>,
+    /// Sources of which the caller's roles have had, for now, as much as they may: nothing of theirs is shown of it.
+    pub over_quota: Vec<SourceId>,
     /// Rules of the node above read it, less this.
     pub read_from_above: Option<Arc<Unread>>,
 }
@@ -128,6 +130,11 @@ pub struct Failure {
 impl Failure {
     pub fn unavailable(code: ErrorCode, source: SourceId) -> Self {
         Self { state: ItemState::Unavailable, code, source: Some(source) }
+    }
+
+    /// The source allows the caller's roles no more for now.
+    pub fn over_quota(source: SourceId) -> Self {
+        Self::unavailable(ErrorCode::QuotaExceeded, source)
     }
 
     pub fn undetermined(code: ErrorCode, source: SourceId) -> Self {

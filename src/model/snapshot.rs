@@ -68,7 +68,7 @@ impl Snapshot {
         let partial = rules.partial || faults.len() > before;
         if let Some(access) = &mut access {
             let slots: Vec<SlotId> = filled.iter().map(|(slot, _)| *slot).collect();
-            access::hand::apply(access, &contract, &bindings, &slots, partial, faults);
+            access::hand::apply(access, &contract, &bindings, &slots, &names.access.networks, partial, faults);
         }
         if let (Some(access), Some(admin)) = (&access, config.as_ref().and_then(|config| config.admin.as_ref())) {
             admin.check(access, faults);

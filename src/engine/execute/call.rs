@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Execution;
+use super::quota::Charge;
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
 use crate::engine::frame::Failure;
@@ -22,6 +23,8 @@ pub(super) struct Call<'c> {
     pub inputs: &'c [(Arc<str>, String)],
     pub wanted: &'c [Pointer],
     pub page: Option<PageAt>,
+    /// What the call is counted against.
+    pub charges: &'c [Charge],
 }
 
 impl Execution<'_> {
@@ -30,6 +33,10 @@ impl Execution<'_> {
         let source = self.snapshot.bindings.source(call.source);
         if !self.calls.take() {
             return Err(Failure::unavailable(ErrorCode::LimitExceeded, call.source));
+        }
+        if !self.quotas.take_call(call.charges, std::time::Instant::now()) {
+            self.calls.note(call.source, Some(ErrorCode::QuotaExceeded));
+            return Err(Failure::over_quota(call.source));
         }
         let context = if source.authority == Authority::Caller { &self.caller_context } else { &self.context };
         let fetch = Fetch {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Execution;
 use super::call::Call;
+use super::quota::Charges;
 use crate::base::code::{ErrorCode, ItemState};
 use crate::base::pointer::Pointer;
 use crate::engine::frame::{Failure, Part, Row, RowAnswer};
@@ -58,6 +59,7 @@ impl Execution<'_> {
         rows: &[Row],
         answers: &[Option<&[RowAnswer]>],
         needed: impl Fn(usize) -> Need,
+        charges: &Charges,
     ) -> Vec<RowAnswer> {
         let endpoint = self.snapshot.bindings.endpoint(fetch.endpoint);
         let mut asked: Vec<Result<Asked, RowAnswer>> = Vec::with_capacity(rows.len());
@@ -75,7 +77,8 @@ impl Execution<'_> {
             }
         }
         let answered =
-            futures::future::join_all(groups.iter().map(|(key, group)| self.group(endpoint, key, group))).await;
+            futures::future::join_all(groups.iter().map(|(key, group)| self.group(endpoint, key, group, charges)))
+                .await;
         let answered: BTreeMap<&GroupKey, (&Group, GroupAnswer)> =
             groups.iter().zip(answered).map(|((key, group), answer)| (key, (group, answer))).collect();
         let one_by_one = self.snapshot.contract.slot(endpoint.key).subjects.is_some();
@@ -138,8 +141,11 @@ impl Execution<'_> {
     ) -> Vec<(Arc<str>, Arc<[SlotId]>)> {
         let gate = fetch.stage == Stage::Relation;
         let mut hidden = if need.inputs { fetch.hidden.inputs.clone() } else { SlotSet::new() };
-        hidden.union(&fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), endpoint.source));
-        let whole = if gate { SlotSet::new() } else { row.rights.of_source(&fetch.shown, endpoint.source) };
+        let over = row.over_quota.contains(&endpoint.source);
+        if !over {
+            hidden.union(&fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), endpoint.source));
+        }
+        let whole = if gate || over { SlotSet::new() } else { row.rights.of_source(&fetch.shown, endpoint.source) };
         let of = |mut wanted: SlotSet, rights: &RowRights| -> Option<Arc<[SlotId]>> {
             wanted.union(&hidden);
             if !(gate || fetch.establishes) && wanted.is_empty() {
@@ -151,7 +157,7 @@ impl Execution<'_> {
             self.with_codes(rights, row, &mut wanted);
             Some(wanted.iter().collect())
         };
-        let Some(subjects) = row.subjects_by(endpoint.key).filter(|_| !gate) else {
+        let Some(subjects) = row.subjects_by(endpoint.key).filter(|_| !gate && !over) else {
             let Some(wanted) = of(whole, &row.rights) else { return Vec::new() };
             return keys.iter().map(|key| (Arc::clone(key), Arc::clone(&wanted))).collect();
         };
@@ -192,7 +198,8 @@ impl Execution<'_> {
         }
     }
 
-    async fn group(&self, endpoint: &Endpoint, key: &GroupKey, group: &Group) -> GroupAnswer {
+    async fn group(&self, endpoint: &Endpoint, key: &GroupKey, group: &Group, charges: &Charges) -> GroupAnswer {
+        let charges = charges.get(&endpoint.source).map_or(&[][..], Vec::as_slice);
         let (inputs, wanted) = key;
         let inputs: &[(Arc<str>, String)] = inputs;
         let wanted: Vec<Pointer> = if endpoint.selects_fields {
@@ -206,7 +213,8 @@ impl Execution<'_> {
             let wanted = &wanted;
             async move {
                 let batches = group.keys.chunks(size).map(|keys| {
-                    self.call(Call { source: endpoint.source, connector, template, keys, inputs, wanted, page: None })
+                    let source = endpoint.source;
+                    self.call(Call { source, connector, template, keys, inputs, wanted, page: None, charges })
                 });
                 let mut answer = InstanceAnswer { instance, ..InstanceAnswer::default() };
                 for (batch, fetched) in futures::future::join_all(batches).await.into_iter().enumerate() {
@@ -319,7 +327,7 @@ impl InstanceAnswer {
 pub(super) fn needed(bindings: &Bindings, node: &Node, rows: &[Row]) -> Vec<Vec<Need>> {
     let of_row = |fetch: &FetchNode, row: &Row| {
         let source = bindings.endpoint(fetch.endpoint).source;
-        Need { own: wanted_for(fetch, source, row), inputs: false }
+        Need { own: !row.over_quota.contains(&source) && wanted_for(fetch, source, row), inputs: false }
     };
     let mut needed: Vec<Vec<Need>> =
         node.fetches.iter().map(|fetch| rows.iter().map(|row| of_row(fetch, row)).collect()).collect();

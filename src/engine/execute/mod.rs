@@ -9,6 +9,7 @@ pub mod cursor;
 mod fetch;
 mod listing;
 mod node;
+pub mod quota;
 mod root;
 mod rows;
 mod subjects;
@@ -46,6 +47,7 @@ pub struct Execution<'a> {
     pub deadline: Instant,
     pub calls: CallLog,
     pub cursors: &'a cursor::CursorSeal,
+    pub quotas: &'a quota::Quotas,
 }
 
 /// Entities of one request, at all places together: lists of entities inside one another multiply.
@@ -104,8 +106,12 @@ impl CallLog {
 
     /// Ids of the sources called, each once, in order.
     pub fn sources(&self, bindings: &Bindings) -> Vec<Arc<str>> {
-        let mut ids: Vec<Arc<str>> =
-            self.entries().iter().map(|(source, _)| Arc::clone(&bindings.source(*source).id)).collect();
+        let mut ids: Vec<Arc<str>> = self
+            .entries()
+            .iter()
+            .filter(|(_, failed)| *failed != Some(ErrorCode::QuotaExceeded))
+            .map(|(source, _)| Arc::clone(&bindings.source(*source).id))
+            .collect();
         ids.sort();
         ids.dedup();
         ids

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::Execution;
 use super::fetch::{Need, needed};
+use super::quota::Charges;
 use super::rows::{Seeds, nobody};
 use crate::base::code::ItemState;
 use crate::engine::frame::{ChildFrame, Failure, Frame, Row, RowAnswer};
@@ -116,14 +117,17 @@ impl Execution<'_> {
                 if ready.is_empty() {
                     break;
                 }
-                let fetched = futures::future::join_all(
-                    ready.iter().filter_map(|at| Some((*at, node.fetches.get(*at)?))).map(|(at, fetch)| {
-                        let known: Vec<Option<&[RowAnswer]>> = answers.iter().map(Option::as_deref).collect();
-                        let (rows, needed) = (&rows, &needed);
-                        async move { self.fetch(node, fetch, rows, &known, |row| needed(at, row)).await }
-                    }),
-                )
-                .await;
+                let fetched =
+                    futures::future::join_all(ready.iter().filter_map(|at| Some((*at, node.fetches.get(*at)?))).map(
+                        |(at, fetch)| {
+                            let known: Vec<Option<&[RowAnswer]>> = answers.iter().map(Option::as_deref).collect();
+                            let (rows, needed) = (&rows, &needed);
+                            async move {
+                                self.fetch(node, fetch, rows, &known, |row| needed(at, row), &Charges::new()).await
+                            }
+                        },
+                    ))
+                    .await;
                 for (at, rows) in ready.into_iter().zip(fetched) {
                     if let Some(answer) = answers.get_mut(at) {
                         *answer = Some(rows);
@@ -295,7 +299,8 @@ impl Execution<'_> {
     pub(super) fn complete(&self, related: Related) -> BoxFuture<'_, Frame> {
         Box::pin(async move {
             let node = self.plan.node(related.node);
-            let rows = related.rows;
+            let mut rows = related.rows;
+            let charges = self.charge(node, &mut rows);
             let needed = needed(&self.snapshot.bindings, node, &rows);
             let latches: Vec<Latch> = node.fetches.iter().map(|_| Latch::new()).collect();
             // What the gate asked only for some of the rows that need it is asked for the others.
@@ -312,6 +317,7 @@ impl Execution<'_> {
             };
             let fetches = node.fetches.iter().enumerate().map(|(at, fetch)| {
                 let (latches, answers, rows, needed, known) = (&latches, &answers, &rows, &needed, &known);
+                let charges = &charges;
                 let before = partly.get(at).and_then(Option::as_ref);
                 async move {
                     for earlier in &fetch.after {
@@ -326,7 +332,7 @@ impl Execution<'_> {
                     if answer.get().is_none() {
                         let asked = |row: usize| before.is_some_and(|before| is_asked(before.get(row)));
                         let needed = |row: usize| needed.get(row).copied().filter(|_| !asked(row)).unwrap_or_default();
-                        let mut fetched = self.fetch(node, fetch, rows, &known(), needed).await;
+                        let mut fetched = self.fetch(node, fetch, rows, &known(), needed, charges).await;
                         for (fetched, before) in fetched.iter_mut().zip(before.into_iter().flatten()) {
                             if is_asked(Some(before)) {
                                 *fetched = before.clone();

@@ -168,6 +168,7 @@ impl Execution<'_> {
                 ))
             })
             .collect();
+        let charges = self.charges_of_listing(selection, binding.source)?;
         let wanted = binding.mapping.wanted_pointers(&|_| true);
         let call = Call {
             source: binding.source,
@@ -177,6 +178,7 @@ impl Execution<'_> {
             inputs: &inputs,
             wanted: &wanted,
             page,
+            charges: &charges,
         };
         let (fetched, _) = self.call(call).await?;
         let key = self.snapshot.contract.entity(query.entity).key;

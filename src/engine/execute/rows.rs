@@ -30,6 +30,7 @@ pub(super) fn seed(key: Option<Arc<str>>, embedded: Option<Bytes>) -> Row {
         subjects: Arc::default(),
         on_behalf_of: Arc::default(),
         undecided: None,
+        over_quota: Vec::new(),
         read_from_above: None,
     }
 }

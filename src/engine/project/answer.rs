@@ -404,6 +404,9 @@ pub fn message(failure: Failure, title: &str) -> String {
                                 items to see what each says"
                 .to_owned()
         }
+        ErrorCode::QuotaExceeded => {
+            format!("{source} allows your role only so much of it, and that is used up for now; ask for less, or later")
+        }
         ErrorCode::LimitExceeded => {
             "the request needs more calls than one request may make; ask for less at once".to_owned()
         }

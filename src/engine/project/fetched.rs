@@ -10,7 +10,7 @@ use super::list;
 use super::pick::{Picked, pick, text_of};
 use super::read::RowView;
 use super::typed::Typed;
-use super::write::{Writer, Written};
+use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::combine::combine;
 use crate::engine::convert::convert;
@@ -19,9 +19,9 @@ use crate::engine::operation::Selection;
 use crate::engine::plan::FetchId;
 use crate::model::access::RowRights;
 use crate::model::access::hand::Clause;
-use crate::model::binding::Endpoint;
 use crate::model::binding::conversion::{Combine, Conversion};
 use crate::model::binding::mapping::{Entry, Mapping, Over, Read};
+use crate::model::binding::{Endpoint, SourceId};
 use crate::model::contract::Slot;
 
 /// A slot's reading, and the answer it is read from.
@@ -155,6 +155,9 @@ impl Writer<'_> {
         selection: &Selection,
     ) -> Written {
         let entry = fetched.entry;
+        if let Some(failure) = self.over_quota(view, fetched.endpoint.source) {
+            return self.failed(failure);
+        }
         let parts = match fetched.picked(view) {
             Ok(parts) => parts,
             Err(failure) => return self.failed(failure),
@@ -188,6 +191,12 @@ impl Writer<'_> {
                 Written::no_record()
             }
         }
+    }
+
+    /// Why nothing of a source is shown of an entity, where the caller's roles have had as much of it as they may.
+    pub(super) fn over_quota(&self, view: &RowView<'_>, source: SourceId) -> Option<Failure> {
+        let over = !matches!(self.mode, Mode::Gateway) && view.row.over_quota.contains(&source);
+        over.then(|| Failure::over_quota(source))
     }
 
     /// Null, and noted where it stands: an object above is told by its parts.

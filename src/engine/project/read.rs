@@ -198,8 +198,13 @@ impl<'a> RowView<'a> {
         };
         let key = self.snapshot.contract.entity(target).key;
         let mut found = Vec::new();
+        let over_quota = |source| match self.stage == Stage::Answer && self.row.over_quota.contains(&source) {
+            true => Err(Failure::over_quota(source)),
+            false => Ok(()),
+        };
         match self.filling(slot) {
             Filling::Embedded(mapping, entry, source) => {
+                over_quota(source)?;
                 if let Some(record) = &self.row.embedded {
                     let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, source);
                     record_entities(record, mapping, entry, key, &mut found).map_err(bad)?;
@@ -207,6 +212,7 @@ impl<'a> RowView<'a> {
             }
             Filling::Answer(fetched) => {
                 let Fetched { endpoint, entry, .. } = fetched;
+                over_quota(endpoint.source)?;
                 let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
                 for part in fetched.parts()? {
                     for record in part.outcome.as_deref().map_err(|failure| *failure)? {

@@ -292,6 +292,9 @@ impl<'a> Writer<'a> {
         match view.filling(slot.id) {
             Filling::Key => self.key(view, slot),
             Filling::Embedded(mapping, entry, source) => {
+                if let Some(failure) = self.over_quota(view, source) {
+                    return self.failed(failure);
+                }
                 let raw =
                     view.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or("null");
                 let wanted = mapping.wanted_terms(|wanted| wanted == slot.id);

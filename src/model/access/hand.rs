@@ -132,12 +132,13 @@ pub fn apply(
     contract: &Contract,
     bindings: &Bindings,
     derived: &[SlotId],
+    networks: &[String],
     partial: bool,
     faults: &mut Faults,
 ) {
     if !partial {
         for source in &bindings.sources {
-            names(&source.hand, access, faults);
+            names(&source.hand, access, networks, faults);
         }
     }
     // A relation that an approval narrows is, to the departments, the relation itself.
@@ -247,7 +248,7 @@ fn tidy(grant: &mut Grant, contract: &Contract) {
 }
 
 /// Roles, relations and networks that a binding names are declared.
-fn names(hand: &Hand, access: &Access, faults: &mut Faults) {
+fn names(hand: &Hand, access: &Access, networks: &[String], faults: &mut Faults) {
     let Some(text) = &hand.text else { return };
     let mut check = |named: &Named, what: &str, known: Vec<&str>, declared: &str| {
         if !known.contains(&&*named.name) {
@@ -263,6 +264,13 @@ fn names(hand: &Hand, access: &Access, faults: &mut Faults) {
         }
         for relation in &withheld.except_relations {
             check(relation, "relation", relations(), "relations are declared in rules/relations.yaml");
+        }
+    }
+    for quota in &hand.quotas {
+        check(&quota.role, "role", roles(), "roles are declared in roles.yaml");
+        if let Some(network) = &quota.network {
+            let known = networks.iter().map(String::as_str).collect();
+            check(network, "network", known, "networks are declared in gateway.yaml");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-pub use super::hand::format::Withhold;
+pub use super::hand::format::{Quota, Withhold};
 
 /// Keys in the order of the file are not needed: a `BTreeMap` keeps errors and prints stable.
 pub type Named<T> = BTreeMap<String, Spanned<T>>;
@@ -53,6 +53,9 @@ pub struct SourceFile {
     /// Roles that get nothing of this source.
     #[serde(default)]
     pub switched_off_for: Vec<Spanned<String>>,
+    /// How much roles may ask of it.
+    #[serde(default)]
+    pub quota: Vec<Spanned<Quota>>,
     #[serde(default)]
     pub endpoints: Named<Endpoint>,
     /// Root queries this source answers with the keys of entities.

@@ -12,13 +12,15 @@ use std::sync::Arc;
 use crate::base::fault::{Place, SourceText};
 use crate::model::contract::SlotId;
 use codes::Codes;
+use format::Per;
 
-/// What one source withholds.
+/// What one source withholds and limits.
 #[derive(Debug, Default)]
 pub struct Hand {
     /// The binding's text, for faults that show only once the roles are known.
     pub text: Option<Arc<SourceText>>,
     pub withheld: Vec<Withheld>,
+    pub quotas: Vec<Quota>,
 }
 
 /// One entry of `withhold`, or of `switched_off_for`.
@@ -42,6 +44,16 @@ pub struct Withheld {
 pub struct Named {
     pub name: Arc<str>,
     pub place: Place,
+}
+
+/// How much one role may ask.
+#[derive(Debug, Clone)]
+pub struct Quota {
+    pub role: Named,
+    pub network: Option<Named>,
+    pub per: Per,
+    pub entities_per_day: Option<u32>,
+    pub calls_per_minute: Option<u32>,
 }
 
 impl Withheld {

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use serde_saphyr::Spanned;
 
 use super::codes::Codes;
-use super::format::Withhold;
-use super::{Hand, Named, Withheld};
+use super::format::{Quota as QuotaFile, Withhold};
+use super::{Hand, Named, Quota, Withheld};
 use crate::base::fault::{self, Faults, Place, SourceText};
 use crate::model::binding::format::{Scalar, SourceFile};
 use crate::model::binding::mapping::{Mapping, Over, Read, Term};
 use crate::model::binding::{Bindings, SourceId};
 use crate::model::contract::{Contract, Shape, SlotId};
 use crate::model::yaml;
+
+/// Most entities that a quota can count: they are kept while the day lasts.
+const ENTITIES_MAX: u32 = 100_000;
 
 /// Compiles what one source's file says of roles. Its endpoints and queries are compiled already.
 pub fn compile(
@@ -35,7 +38,8 @@ pub fn compile(
             ..Withheld::default()
         });
     }
-    Hand { text: Some(Arc::clone(text)), withheld }
+    let quotas = file.quota.iter().filter_map(|quota| compiler.quota(quota)).collect();
+    Hand { text: Some(Arc::clone(text)), withheld, quotas }
 }
 
 fn named(name: &Spanned<String>) -> Named {
@@ -281,5 +285,25 @@ impl Compiler<'_, '_> {
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    fn quota(&mut self, quota: &Spanned<QuotaFile>) -> Option<Quota> {
+        let written = &quota.value;
+        let limits = [written.entities_per_day, written.calls_per_minute];
+        if limits == [None, None] {
+            self.fault(yaml::place(quota), "the quota limits nothing", "add `entities_per_day` or `calls_per_minute`");
+            return None;
+        }
+        if written.entities_per_day.is_some_and(|most| most > ENTITIES_MAX) {
+            let message = format!("`entities_per_day` is at most {ENTITIES_MAX}");
+            self.fault(yaml::place(quota), message, "leave it out where there is no limit");
+        }
+        Some(Quota {
+            role: named(&written.role),
+            network: written.network.as_ref().map(named),
+            per: written.per,
+            entities_per_day: written.entities_per_day,
+            calls_per_minute: written.calls_per_minute,
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! `withhold` of a binding, as they are written.
+//! `withhold` and `quota` of a binding, as they are written.
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -30,4 +30,29 @@ pub struct Withhold {
     /// The rules of derived fields may read it all the same.
     #[serde(default)]
     pub rules_may_read: bool,
+}
+
+/// How much a role may ask of the source.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    pub role: Spanned<String>,
+    /// A network of `gateway.yaml`: counts what is asked from there; absent: from anywhere.
+    pub network: Option<Spanned<String>>,
+    /// Counted for the role as a whole, or for each principal.
+    #[serde(default)]
+    pub per: Per,
+    /// Different entities in any 24 hours.
+    pub entities_per_day: Option<u32>,
+    /// Calls in any 60 seconds.
+    pub calls_per_minute: Option<u32>,
+}
+
+/// Who shares a quota.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    #[default]
+    Role,
+    Principal,
 }
