@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use huxiang::audit::{Entry, Kind, Reader, Search};
 use identity_support::issuer::{Key, clerk, now};
 use identity_support::{Files, Folder, World, client, has_name, load, serve_routes, world};
 use serde_json::{Value, json};
@@ -162,9 +163,13 @@ async fn start(portal: &Portal) -> World {
 }
 
 async fn start_at_rate(portal: &Portal, per_minute: u32) -> World {
+    start_with(portal, per_minute, "").await
+}
+
+async fn start_with(portal: &Portal, per_minute: u32, more: &str) -> World {
     let gateway = format!(
         "issuers:\n  - {{issuer: '{}', audience: huxiang, algorithms: [EdDSA], keys: ['${{PUBLIC}}'], {}}}\n\
-         rates: {{anonymous: {{requests_per_minute: {per_minute}}}}}\n",
+         rates: {{anonymous: {{requests_per_minute: {per_minute}}}}}\n{more}",
         portal.url,
         login(&portal.url)
     );
@@ -299,6 +304,33 @@ async fn logging_in_passes_the_same_door_as_asking() {
         statuses.push(send("application/json", "{}".to_owned()).await.unwrap().status().as_u16());
     }
     assert!(statuses.contains(&429), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn refused_logins_are_summed_up_with_other_refusals() {
+    let (portal, _task) = Portal::start().await;
+    let world = start_with(&portal, 1_000, "limits: {refusals_every_ms: 1000}\n").await;
+    let mut sent = with_code(&world, &portal).await;
+    sent["code"] = json!("guessed");
+    for _ in 0..3 {
+        assert_eq!(post(&world, "/login/portal/token", &sent).await.0, 403);
+    }
+    assert_eq!(post(&world, "/login/other/start", &json!({"redirectUri": BACK})).await.0, 404);
+    let reader = Reader::new(&world.snapshot.config.audit.store);
+    let search = Search { kinds: vec![Kind::Refusals], first: 10, ..Search::default() };
+    let told = |entries: &[Entry], status: &str| -> u64 {
+        entries.iter().filter_map(|entry| entry.record.details.get(status)?.as_u64()).sum()
+    };
+    let mut found = Vec::new();
+    for _ in 0..200 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        found = reader.search(&search).await.unwrap().entries;
+        if told(&found, "404") == 1 {
+            break;
+        }
+    }
+    assert_eq!((told(&found, "403"), told(&found, "404")), (3, 1), "{found:?}");
+    assert!(!format!("{found:?}").contains("guessed"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::door::{Refusal, admit, bad, read};
 use super::origin::{self, Site};
+use super::refusals::Refused;
 use super::{Answer, App, Gateway, RequestId};
 use crate::base::code::ErrorCode;
 use crate::identify::LoginError;
@@ -93,7 +94,6 @@ fn failed(error: &LoginError) -> Refusal {
 }
 
 fn refused(id: &str, refusal: Refusal) -> Response<Body> {
-    tracing::info!(request_id = %id, status = refusal.status.as_u16(), reason = %refusal.error.message, "login refused");
     let mut out = Response::new(Body::from(Answer::refused(&refusal.error, id).body));
     *out.status_mut() = refusal.status;
     out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -102,5 +102,6 @@ fn refused(id: &str, refusal: Refusal) -> Response<Body> {
     {
         out.headers_mut().insert(name, value);
     }
+    out.extensions_mut().insert(Refused { reason: refusal.error.message.clone() });
     out
 }
