@@ -118,6 +118,34 @@ async fn refusals_masks_failures_and_rejections_are_recorded_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_is_refused_wholly_says_of_whom_it_was() {
+    let world = world().await;
+    let query = "query($id: ID!) { household(id: $id) { registry { phone } water { safe } } }";
+    let who = caller("operator", json!({}));
+    let refused = ask(&world.gateway, &who, query, json!({ "id": HOUSEHOLD })).await;
+    let nobody = "331122101348999999";
+    assert_eq!(ask(&world.gateway, &who, query, json!({ "id": nobody })).await, refused, "present and absent are alike");
+    let both = "query($a: ID!, $b: ID!) { a: household(id: $a) { registry { phone } } \
+                b: household(id: $b) { registry { phone } } person(idNumber: \"331122198001011234\") { name } }";
+    ask(&world.gateway, &who, both, json!({ "a": HOUSEHOLD, "b": nobody })).await;
+    let records = records(&world.folder).await;
+    let subjects = SubjectKey::new(KEY.into());
+    let of = |id: &str| subjects.subject("Household", id);
+    for (record, id) in records.iter().zip([HOUSEHOLD, nobody]) {
+        let access = record["access"].as_array().unwrap();
+        assert_eq!((access.len(), &access[0]["subjects"]), (1, &json!([of(id)])), "{record}");
+        assert!(texts(&access[0]["refused"]).contains("4"), "{record}");
+        assert_eq!((&access[0]["relations"], &access[0]["read"]), (&json!([]), &json!([])));
+        assert_eq!(record["sources"], json!([]), "nobody is asked");
+    }
+    assert_eq!(records[0]["access"][0]["refused"], records[1]["access"][0]["refused"]);
+    let all: BTreeSet<&str> =
+        records[2]["access"].as_array().unwrap().iter().flat_map(|access| texts(&access["subjects"])).collect();
+    let person = subjects.subject("Person", "331122198001011234");
+    assert_eq!(all, BTreeSet::from([of(HOUSEHOLD).as_str(), of(nobody).as_str(), person.as_str()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_answered_is_not_recorded_as_read() {
     let world = world().await;
     let query = "query($id: ID!) { household(id: $id) { registry { phone } water { safe } } }";

@@ -125,6 +125,17 @@ async fn alerts(gateway: &Gateway, all: bool) -> Value {
     answer["data"]["accessAlerts"].clone()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_that_no_grant_gives_anything_of_count_as_outside_ones_relation() {
+    let world = watched("outside-relation", 2).await;
+    let operator = caller("operator", json!({}));
+    look(&world.gateway, &operator, HOUSEHOLD).await;
+    assert_eq!(alerts(&world.gateway, false).await, json!([]));
+    look(&world.gateway, &operator, OTHER).await;
+    let found = alerts(&world.gateway, false).await;
+    assert_eq!((&found[0]["rule"], &found[0]["count"]), (&json!("outside-relation"), &json!(2)), "{found}");
+}
+
 /// Another gateway over the same records.
 async fn restarted(world: &World) -> Gateway {
     support::gateway(support::repository(), world.departments.variables(), &world.folder).await

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{Asked, Executed, Inner, Planned};
 use crate::audit::{Access, AuditRecord, Outcome};
 use crate::engine::error::RequestError;
+use crate::engine::execute::key_of;
 use crate::engine::frame::{RootAnswer, RootRows, Row, RowAnswer};
 use crate::engine::plan::{Node, NodeId, Origin, Stage};
 use crate::engine::project::answer::{each_row, is_there};
@@ -104,6 +105,22 @@ impl Inner {
                 let subject = self.subjects.subject(&access.entity, key);
                 record.add(subject, access);
             });
+        }
+        self.refused_wholly(record, planned);
+    }
+
+    /// Looks of which no grant of the caller gives anything: nobody was asked, and of whom it was is recorded all the
+    /// same, whether they are there or not.
+    fn refused_wholly(&self, record: &mut AuditRecord, planned: &Planned) {
+        let contract = &self.snapshot.contract;
+        for (selection, node) in planned.plan.operation.roots.iter().zip(&planned.plan.roots) {
+            let Some(node) = node.map(|node| planned.plan.node(node)).filter(|node| node.gives_nothing()) else {
+                continue;
+            };
+            let Some(key) = key_of(contract, selection, &planned.variables) else { continue };
+            let entity = contract.entity(node.entity).name.to_string();
+            let refused = self.names(node.refused.iter().chain(node.shown.iter()));
+            record.add(self.subjects.subject(&entity, &key), Access { entity, refused, ..Access::default() });
         }
     }
 

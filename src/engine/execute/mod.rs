@@ -29,6 +29,8 @@ use crate::model::binding::{Bindings, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::source::{CallContext, Connector};
 
+pub use root::key_of;
+
 /// Connectors by source, and by instance of the source.
 pub type Connectors = Vec<Vec<Arc<Connector>>>;
 

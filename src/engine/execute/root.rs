@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Execution;
 use super::call::Call;
@@ -14,7 +14,7 @@ use crate::engine::operation::{Selection, What};
 use crate::engine::plan::NodeId;
 use crate::engine::project::read::{Named, named};
 use crate::model::binding::RootBinding;
-use crate::model::contract::{RootField, RootKind};
+use crate::model::contract::{Contract, RootField, RootKind};
 use crate::source::PageAt;
 
 impl Execution<'_> {
@@ -41,14 +41,7 @@ impl Execution<'_> {
 
     async fn by_keys(&self, selections: &[(usize, &Selection)], node: NodeId) -> Vec<(usize, RootAnswer)> {
         let row = |(_, selection): &(usize, &Selection)| {
-            let argument = match selection.what {
-                What::Query(at) => self.snapshot.contract.queries.get(at).map(|query| &query.kind),
-                _ => None,
-            };
-            let key = match argument {
-                Some(RootKind::ByKey { argument }) => text(selection.argument(argument, self.variables)),
-                _ => None,
-            };
+            let key = key_of(&self.snapshot.contract, selection, self.variables);
             seed(Some(key.unwrap_or_default().into()), None)
         };
         let frame = if self.plan.node(node).gives_nothing() {
@@ -191,6 +184,15 @@ impl Execution<'_> {
             }
         }
         Ok((found, fetched.next))
+    }
+}
+
+/// The key that a root selection names its entity by; `None`: it finds entities in another way.
+pub fn key_of(contract: &Contract, selection: &Selection, variables: &Map<String, Value>) -> Option<String> {
+    let What::Query(at) = selection.what else { return None };
+    match &contract.queries.get(at)?.kind {
+        RootKind::ByKey { argument } => text(selection.argument(argument, variables)),
+        RootKind::Lookup | RootKind::List | RootKind::Connection => None,
     }
 }
 
