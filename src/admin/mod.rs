@@ -35,8 +35,6 @@ pub use session::Session;
 /// Brackets open at once in a document; checked before the parser, which recurses.
 const NESTING_MAX: usize = 24;
 const TOKENS_MAX: usize = 2_000;
-/// Longest name of an operation that is recorded.
-const NAME_CHARS_MAX: usize = 128;
 
 /// Answers a request to the admin API. What was begun is finished and audited even if the caller goes away.
 pub async fn answer(gateway: Gateway, identity: Identity, request: GraphqlRequest, request_id: String) -> Answer {
@@ -61,7 +59,7 @@ async fn answer_to_end(gateway: Gateway, identity: Identity, request: GraphqlReq
     let mut record = AuditRecord::new(&request_id, &identity);
     record.kind = Kind::Admin;
     record.document = request.query.as_deref().map(|text| gateway.subjects().document(text));
-    record.operation = request.operation_name.as_deref().map(|name| name.chars().take(NAME_CHARS_MAX).collect());
+    record.operation = request.operation_name.as_deref().map(|name| gateway.subjects().name(name));
     let session = Arc::new(Session::new(gateway.clone(), identity, request_id.clone()));
     let answer = match execute(&session, request).await {
         Ok(response) => {

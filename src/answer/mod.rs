@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::approval::Approvals;
@@ -35,8 +36,8 @@ use crate::engine::plan::{self, Plan};
 use crate::engine::project::answer::{self as projection, Response};
 use crate::identify::rate::Meter;
 use crate::identify::{Identity, Revocation, RevocationError, RevocationOrder, Revocations, Verifier};
-use crate::model::access::{Approved, Presented, Rights};
-use crate::model::config::GatewayConfig;
+use crate::model::access::{Approved, Presented, Rights, Role};
+use crate::model::config::{AuditConfig, GatewayConfig};
 use crate::model::snapshot::Snapshot;
 use crate::source::{AccessLog, CallContext, Caller, Connector, Shared};
 use crate::watch::Watch;
@@ -116,7 +117,7 @@ impl Gateway {
 
     /// As [`Self::start`], at the time that a clock tells.
     pub async fn start_at(snapshot: Snapshot, clock: Clock) -> Result<Self, StartError> {
-        let audit = AuditStore::open(&snapshot.config.audit).await.map_err(|error| StartError(error.to_string()))?;
+        let audit = AuditStore::open(&recording(&snapshot)).await.map_err(|error| StartError(error.to_string()))?;
         let watch = Watch::start(snapshot.config.alerts.clone(), audit.clone());
         let subjects = SubjectKey::new(Arc::clone(&snapshot.config.audit.key));
         let cursors = CursorSeal::new(&snapshot.config.audit.key);
@@ -391,6 +392,20 @@ impl Inner {
         };
         Ok(Executed { roots, log, response, noted })
     }
+}
+
+/// The audit's settings, with what may stand in records of purposes and cases.
+fn recording(snapshot: &Snapshot) -> AuditConfig {
+    let access = &snapshot.access;
+    let forms = |role: &Role| -> Vec<(Arc<str>, Regex)> {
+        let grants = role.grants.iter().filter_map(|grant| access.grants.get(*grant));
+        grants.filter_map(|grant| Some((Arc::clone(&role.name), grant.conditions.case.clone()?))).collect()
+    };
+    let mut audit = snapshot.config.audit.clone();
+    let hidden = snapshot.config.access_log.hidden.iter().flat_map(|hidden| &hidden.purposes);
+    audit.recorded.purposes = snapshot.config.purposes.keys().chain(hidden).cloned().collect();
+    audit.recorded.cases = access.roles.iter().flat_map(forms).collect();
+    audit
 }
 
 fn document_limits(config: &GatewayConfig) -> DocumentLimits {

@@ -18,10 +18,6 @@ use crate::engine::project::read::{Filling, RowView};
 use crate::model::access::SlotSet;
 use crate::model::contract::SlotId;
 
-/// Longest name of an operation that is recorded.
-const NAME_CHARS_MAX: usize = 128;
-/// So many digits in a row may be an id, or the beginning of one.
-const ID_DIGITS_MIN: usize = 6;
 /// Variables of one operation that are recorded.
 const ARGUMENTS_MAX: usize = 64;
 
@@ -36,7 +32,7 @@ impl Inner {
     ) -> AuditRecord {
         let mut record = AuditRecord::new(asked.request_id, asked.identity);
         record.operation =
-            planned.and_then(|planned| planned.plan.operation.name.as_deref().map(|name| self.name(name)));
+            planned.and_then(|planned| planned.plan.operation.name.as_deref().map(|name| self.subjects.name(name)));
         record.document = asked.request.query.as_deref().map(|text| self.subjects.document(text));
         record.document_id.clone_from(&asked.request.document_id);
         record.arguments = planned.map(|planned| self.arguments(&planned.variables)).unwrap_or_default();
@@ -194,16 +190,7 @@ impl Inner {
     /// Digests of the variables.
     fn arguments(&self, variables: &Map<String, Value>) -> BTreeMap<String, String> {
         let first = variables.iter().take(ARGUMENTS_MAX);
-        first.map(|(name, value)| (self.name(name), self.subjects.argument(name, &value.to_string()))).collect()
-    }
-
-    /// A name that callers choose, no longer than it takes to recognise it, and not where it could be somebody's id.
-    fn name(&self, name: &str) -> String {
-        let is_digit = |c: char| c.is_ascii_digit();
-        if name.split(|c| !is_digit(c)).any(|digits| digits.len() >= ID_DIGITS_MIN) {
-            return self.subjects.argument("", name);
-        }
-        name.chars().take(NAME_CHARS_MAX).collect()
+        first.map(|(name, value)| (self.subjects.name(name), self.subjects.argument(name, &value.to_string()))).collect()
     }
 
     /// Item numbers where a slot is of an item, paths elsewhere; sections, which hold nothing of their own, left out.

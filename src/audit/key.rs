@@ -5,6 +5,13 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+/// What a digest begins with that stands where a text would.
+const DIGEST: &str = "hmac:";
+/// Longest name of an operation that is recorded.
+const NAME_CHARS_MAX: usize = 128;
+/// So many digits in a row may be an id, or the beginning of one.
+const ID_DIGITS_MIN: usize = 6;
+
 /// The key that stands between the records and what they are about. Whoever has it can ask "who read this household?"
 /// or "was this the answer?"; whoever has only the records cannot.
 #[derive(Clone)]
@@ -42,6 +49,21 @@ impl SubjectKey {
         self.digest(&[b"\0argument\0", name.as_bytes(), b"\0", json.as_bytes()])
     }
 
+    /// A name that callers choose, no longer than it takes to recognise it, and not where it could be somebody's id.
+    pub fn name(&self, name: &str) -> String {
+        let is_digit = |c: char| c.is_ascii_digit();
+        if name.split(|c| !is_digit(c)).any(|digits| digits.len() >= ID_DIGITS_MIN) {
+            return self.argument("", name);
+        }
+        name.chars().take(NAME_CHARS_MAX).collect()
+    }
+
+    /// What stands in place of a text that nobody here agreed on: it may be anything. Told from texts by
+    /// [`is_digest`].
+    pub fn stranger(&self, what: &str, text: &str) -> String {
+        format!("{DIGEST}{}", self.argument(what, text))
+    }
+
     /// Names of entities do not begin with a zero byte, so the kinds of digest do not meet.
     fn digest(&self, parts: &[&[u8]]) -> String {
         // An HMAC takes a key of any length; without one the digest would be guessable, so it is left empty.
@@ -51,6 +73,11 @@ impl SubjectKey {
         }
         hex(&mac.finalize().into_bytes())
     }
+}
+
+/// Whether a recorded text is a digest, in place of one that is not recorded.
+pub fn is_digest(recorded: &str) -> bool {
+    recorded.starts_with(DIGEST)
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

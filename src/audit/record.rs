@@ -7,6 +7,7 @@ use jiff::tz::{Offset, TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::key::SubjectKey;
 use crate::base::code::ErrorCode;
 use crate::identify::Identity;
 use crate::model::config::watch::Recorded;
@@ -82,7 +83,9 @@ pub struct AuditRecord {
     pub roles: Vec<String>,
     pub networks: Vec<String>,
     pub address: String,
+    /// One that is not declared here stands as a keyed digest.
     pub purpose: Option<String>,
+    /// One that is not of a form which a grant of the roles asks for stands as a keyed digest.
     pub case: Option<String>,
     /// The operation's name in the document, if it has one.
     pub operation: Option<String>,
@@ -224,6 +227,21 @@ impl AuditRecord {
         who.organisation = claim(&recorded.organisation).and_then(Value::as_str).map(str::to_owned);
         let divisions = claim(&recorded.divisions).and_then(Value::as_array);
         who.divisions = divisions.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    }
+
+    /// Keeps of purpose and case only what has been agreed on here: a declared purpose, and a case number in the form
+    /// that a grant of the caller's roles asks for. Of others a digest stays.
+    pub(super) fn record_declared(&mut self, recorded: &Recorded, subjects: &SubjectKey) {
+        if let Some(purpose) = self.purpose.as_mut().filter(|purpose| !recorded.purposes.contains(purpose.as_str())) {
+            *purpose = subjects.stranger("purpose", purpose);
+        }
+        let roles = &self.roles;
+        let is_agreed = |case: &str| {
+            recorded.cases.iter().any(|(role, form)| roles.iter().any(|name| **name == **role) && form.is_match(case))
+        };
+        if let Some(case) = self.case.as_mut().filter(|case| !is_agreed(case)) {
+            *case = subjects.stranger("case", case);
+        }
     }
 
     /// A record of something done that is no query: an approval, a revocation, a look into the records.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::checkpointer::Checkpointer;
-use super::key::hex;
+use super::key::{SubjectKey, hex};
 use super::reader::Reader;
 use super::record::AuditRecord;
 use super::retention;
@@ -98,6 +98,7 @@ struct Shared {
     head: watch::Receiver<Head>,
     path: PathBuf,
     recorded: Recorded,
+    subjects: SubjectKey,
     checkpoints: Option<Arc<Checkpointer>>,
     retention_months: u32,
 }
@@ -129,6 +130,7 @@ impl AuditStore {
             head: head.clone(),
             path: config.store.clone(),
             recorded: config.recorded.clone(),
+            subjects: SubjectKey::new(Arc::clone(&config.key)),
             checkpoints,
             retention_months: config.retention_months,
         };
@@ -146,6 +148,7 @@ impl AuditStore {
             checkpoints.allows()?;
         }
         record.record_claims(&self.shared.recorded);
+        record.record_declared(&self.shared.recorded, &self.shared.subjects);
         let json = serde_json::to_string(&record).map_err(|e| AuditError(e.to_string()))?;
         let subjects: Vec<&String> = record.access.iter().flat_map(|access| &access.subjects).collect();
         let subjects = match subjects.as_slice() {

@@ -157,8 +157,8 @@ impl AccessLog {
             roles: record.roles.iter().map(|role| title(&self.roles, role)).collect(),
             organisation: who.and_then(|who| who.organisation.as_deref()).map(|id| title(&self.organisations, id)),
             principal: who.map(|who| who.id.as_str()).filter(|_| self.config.show_principal),
-            purpose: record.purpose.as_deref(),
-            case: record.case.as_deref(),
+            purpose: record.purpose.as_deref().filter(|purpose| !audit::is_digest(purpose)),
+            case: record.case.as_deref().filter(|case| !audit::is_digest(case)),
             fields,
         }
     }

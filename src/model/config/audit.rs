@@ -26,7 +26,7 @@ pub struct AuditConfig {
     pub rotate_mb: u32,
     /// …and with each month.
     pub rotate_monthly: bool,
-    /// What of a principal's claims is recorded.
+    /// What is recorded of who asked and what for.
     pub recorded: Recorded,
     /// Segments are kept for so long; they are removed only where there are checkpoints.
     pub retention_months: u32,

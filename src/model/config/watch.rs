@@ -1,10 +1,11 @@
 //! What is recorded of a principal, what those whose data was read are shown of it, and what counts as unusual reading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Span;
 use jiff::civil::Time;
+use regex::Regex;
 use serde_saphyr::Spanned;
 
 use super::ClaimType;
@@ -20,11 +21,17 @@ const COUNT_MAX: usize = 10_000;
 /// Longest time that a rule looks back, in minutes: a day.
 const WITHIN_MAX: u32 = 24 * 60;
 
-/// The claims that are recorded with who asked. Others may name a household, and are not.
+/// What is recorded of who asked and what for. Other texts of callers may name a household, and are not.
 #[derive(Debug, Clone, Default)]
 pub struct Recorded {
+    /// A claim.
     pub organisation: Option<String>,
+    /// A claim.
     pub divisions: Option<String>,
+    /// Purposes that are declared here.
+    pub purposes: BTreeSet<String>,
+    /// Forms of case numbers, each with a role that has a grant which asks for it.
+    pub cases: Vec<(Arc<str>, Regex)>,
 }
 
 impl Recorded {
@@ -53,6 +60,7 @@ impl Recorded {
         Self {
             organisation: claim(&entry.organisation, ClaimType::Text, "string"),
             divisions: claim(&entry.divisions, ClaimType::Texts, "[string]"),
+            ..Self::default()
         }
     }
 }
