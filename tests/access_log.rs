@@ -164,6 +164,21 @@ async fn hidden_looks_leave_no_trace_and_others_appear_late() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_does_not_count_from_here_hides_no_look_and_is_not_shown() {
+    let world = with(|config| {
+        let hidden = config.hidden.first_mut().unwrap();
+        (hidden.roles, hidden.purposes, hidden.until_days) = (vec!["household".to_owned()], Vec::new(), None);
+    })
+    .await;
+    let mut both = officer();
+    both.principal.as_mut().unwrap().roles.push("household".to_owned());
+    look(&world, &both, "water { safe }").await;
+    let entries = entries(&world, &household(&world)).await;
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert_eq!(entries[0]["roles"], json!(["部门干部"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_concerns_one_member_stands_with_that_member() {
     let world = world().await;
     let known = world.departments.world().household(HOUSEHOLD).unwrap();

@@ -136,6 +136,26 @@ async fn looks_that_no_grant_gives_anything_of_count_as_outside_ones_relation() 
     assert_eq!((&found[0]["rule"], &found[0]["count"]), (&json!("outside-relation"), &json!(2)), "{found}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_does_not_count_from_here_excepts_nobody_from_an_alert() {
+    let options = Options { latency: false, ..Options::default() };
+    let world = world_edited(options, |snapshot| {
+        let rules = &mut snapshot.config.alerts.rules;
+        rules.retain(|known| &*known.name == "outside-relation");
+        rules.iter_mut().for_each(|rule| (rule.count, rule.except_roles) = (2, vec!["household".to_owned()]));
+    })
+    .await;
+    let mut far = officer("far", "330109");
+    far.principal.as_mut().unwrap().roles.push("household".to_owned());
+    look(&world.gateway, &far, HOUSEHOLD).await;
+    look(&world.gateway, &far, OTHER).await;
+    let found = alerts(&world.gateway, false).await;
+    assert_eq!((&found[0]["rule"], &found[0]["principal"]), (&json!("outside-relation"), &json!("far")), "{found}");
+    let record = &records(&world.folder).await[0];
+    assert_eq!(record["roles"], json!(["department-officer", "household"]));
+    assert_eq!(record["counting"], json!(["department-officer"]), "{record}");
+}
+
 /// Another gateway over the same records.
 async fn restarted(world: &World) -> Gateway {
     support::gateway(support::repository(), world.departments.variables(), &world.folder).await

@@ -74,6 +74,7 @@ async fn answer_to_end(gateway: Gateway, identity: Identity, request: GraphqlReq
         }
     };
     record.access = session.asked();
+    record.counting = Some(session.roles.clone());
     for (name, value) in session.details() {
         record = record.with(&name, value);
     }

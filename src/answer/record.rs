@@ -1,5 +1,6 @@
 //! What the audit record says of an answer: who saw which items of whom, and what was used unseen. No values.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Asked, Executed, Inner, Planned};
 use crate::audit::{Access, AuditRecord, Outcome};
+use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
 use crate::engine::execute::key_of;
 use crate::engine::frame::{RootAnswer, RootRows, Row, RowAnswer};
@@ -31,6 +33,12 @@ impl Inner {
         began: Instant,
     ) -> AuditRecord {
         let mut record = AuditRecord::new(asked.request_id, asked.identity);
+        let asking = planned.map_or_else(
+            || Cow::Owned(Asking::new(asked.identity, self.clock.now())),
+            |planned| Cow::Borrowed(&planned.asking),
+        );
+        let counting = self.snapshot.access.counting(asking.presented());
+        record.counting = Some(counting.map(|role| role.name.to_string()).collect());
         record.operation =
             planned.and_then(|planned| planned.plan.operation.name.as_deref().map(|name| self.subjects.name(name)));
         record.document = asked.request.query.as_deref().map(|text| self.subjects.document(text));

@@ -80,7 +80,11 @@ pub struct AuditRecord {
     pub request_id: String,
     /// `None`: no token was shown.
     pub who: Option<Who>,
+    /// All of the token's.
     pub roles: Vec<String>,
+    /// Of the roles those that counted for this request; `None`: the record does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counting: Option<Vec<String>>,
     pub networks: Vec<String>,
     pub address: String,
     /// One that is not declared here stands as a keyed digest.
@@ -191,6 +195,12 @@ impl AuditRecord {
         }
     }
 
+    /// The roles in which the request was made: those that counted, or all of the token's where the record does not
+    /// say which did.
+    pub fn acting(&self) -> &[String] {
+        self.counting.as_deref().unwrap_or(&self.roles)
+    }
+
     /// A record of what the gateway did by itself, asked by nobody, from nowhere.
     pub fn gateway(kind: Kind, request_id: &str) -> Self {
         Self {
@@ -201,6 +211,7 @@ impl AuditRecord {
             request_id: request_id.to_owned(),
             who: None,
             roles: Vec::new(),
+            counting: None,
             networks: Vec::new(),
             address: String::new(),
             purpose: None,

@@ -121,7 +121,7 @@ impl AccessLog {
         let age = now.duration_since(at);
         let young = age < SignedDuration::from_hours(i64::from(self.config.delay_hours));
         let hides = |hidden: &&Hidden| {
-            let by_role = hidden.roles.is_empty() || record.roles.iter().any(|role| hidden.roles.contains(role));
+            let by_role = hidden.roles.is_empty() || record.acting().iter().any(|role| hidden.roles.contains(role));
             let by_purpose = hidden.purposes.is_empty()
                 || record.purpose.as_ref().is_some_and(|purpose| hidden.purposes.contains(purpose));
             let still = |days: u32| age < SignedDuration::from_hours(i64::from(days).saturating_mul(24));
@@ -154,7 +154,7 @@ impl AccessLog {
         fields.dedup_by(|a, b| a.name == b.name && a.masked == b.masked);
         Look {
             at: &record.time,
-            roles: record.roles.iter().map(|role| title(&self.roles, role)).collect(),
+            roles: record.acting().iter().map(|role| title(&self.roles, role)).collect(),
             organisation: who.and_then(|who| who.organisation.as_deref()).map(|id| title(&self.organisations, id)),
             principal: who.map(|who| who.id.as_str()).filter(|_| self.config.show_principal),
             purpose: record.purpose.as_deref().filter(|purpose| !audit::is_digest(purpose)),

@@ -74,7 +74,7 @@ impl Counting {
         let Some(look) = Look::of(record, &config) else { return Vec::new() };
         let mut found = Vec::new();
         for (at, rule) in config.rules.iter().enumerate() {
-            if record.roles.iter().any(|role| rule.except_roles.contains(role)) {
+            if record.acting().iter().any(|role| rule.except_roles.contains(role)) {
                 continue;
             }
             if let Some(count) = self.count(at, rule, seq, &look) {
