@@ -124,7 +124,11 @@ async fn a_look_that_is_refused_wholly_says_of_whom_it_was() {
     let who = caller("operator", json!({}));
     let refused = ask(&world.gateway, &who, query, json!({ "id": HOUSEHOLD })).await;
     let nobody = "331122101348999999";
-    assert_eq!(ask(&world.gateway, &who, query, json!({ "id": nobody })).await, refused, "present and absent are alike");
+    assert_eq!(
+        ask(&world.gateway, &who, query, json!({ "id": nobody })).await,
+        refused,
+        "present and absent are alike"
+    );
     let both = "query($a: ID!, $b: ID!) { a: household(id: $a) { registry { phone } } \
                 b: household(id: $b) { registry { phone } } }";
     ask(&world.gateway, &who, both, json!({ "a": HOUSEHOLD, "b": nobody })).await;

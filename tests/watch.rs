@@ -137,6 +137,36 @@ async fn looks_that_no_grant_gives_anything_of_count_as_outside_ones_relation() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_that_an_auditor_searched_for_in_one_request_is_recorded_as_digests() {
+    let world = world().await;
+    let query = format!(
+        "{{ a: auditRecords(filter: {{ subject: {{ entity: \"Household\", key: \"{HOUSEHOLD}\" }} }}) {{ next }} \
+         b: auditRecords(filter: {{ subject: {{ entity: \"Household\", key: \"{OTHER}\" }}, kinds: [\"ALERT\"] }}) {{ next }} \
+         c: auditRecords(filter: {{ principal: \"li\", case: \"JD-2026-0001\", purpose: \"help\", requestId: \"r-1\", \
+         from: \"2026-01-01\", to: \"2026-02-01\" }}) {{ next }} }}"
+    );
+    let answer = admin(&world.gateway, &caller("auditor", json!({})), &query, json!({})).await;
+    assert!(answer.get("errors").is_none(), "{answer}");
+    let record = records(&world.folder).await.pop().unwrap();
+    let (details, subjects) = (&record["details"], world.gateway.subjects());
+    let mut both = [HOUSEHOLD, OTHER].map(|id| subjects.subject("Household", id));
+    both.sort();
+    assert_eq!(details["subject"], json!(both), "one does not hide the other: {record}");
+    assert_eq!(details["kinds"], "ALERT");
+    for (name, text) in [
+        ("principal", "li"),
+        ("case", "JD-2026-0001"),
+        ("purpose", "help"),
+        ("requestId", "r-1"),
+        ("from", "2026-01-01"),
+        ("to", "2026-02-01"),
+    ] {
+        assert_eq!(details[name], json!(subjects.argument(name, text)), "{record}");
+    }
+    assert!(!record.to_string().contains("JD-2026") && !record.to_string().contains(HOUSEHOLD), "{record}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_does_not_count_from_here_excepts_nobody_from_an_alert() {
     let options = Options { latency: false, ..Options::default() };
     let world = world_edited(options, |snapshot| {

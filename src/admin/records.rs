@@ -5,7 +5,7 @@ use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
 use serde_json::Value;
 
 use super::inputs::{bad, first, from, to};
-use super::session::{Only, auditor, refused, session};
+use super::session::{Only, Session, auditor, refused, session};
 use crate::audit::{Entry, Kind, PAGE_MAX, ReadError, Search, SubjectKey};
 use crate::base::code::ErrorCode;
 use crate::model::config::admin::Part;
@@ -93,9 +93,12 @@ impl RecordQuery {
         if let Some(subject) = &subject {
             session.detail("subject", subject.as_str());
         }
+        filter.note(session);
+        let kinds = kinds(&filter)?;
+        kinds.iter().for_each(|kind| session.detail("kinds", kind.as_str()));
         let mut search = Search {
             subject,
-            kinds: kinds(&filter)?,
+            kinds,
             from: filter.from.as_deref().map(from).transpose()?,
             to: filter.to.as_deref().map(to).transpose()?,
             before,
@@ -139,6 +142,24 @@ impl RecordQuery {
 }
 
 impl RecordFilter {
+    /// Notes for the audit what is asked for; the subject, which has a digest of its own, has been noted.
+    fn note(&self, session: &Session) {
+        let subjects = session.gateway.subjects();
+        let texts = [
+            ("from", &self.from),
+            ("to", &self.to),
+            ("principal", &self.principal),
+            ("purpose", &self.purpose),
+            ("case", &self.case),
+            ("requestId", &self.request_id),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                session.detail(name, &subjects.argument(name, text));
+            }
+        }
+    }
+
     /// Whether it asks for what the store has no index of.
     fn is_by_text(&self) -> bool {
         self.principal.is_some() || self.purpose.is_some() || self.case.is_some() || self.request_id.is_some()

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::{Context, Error, ErrorExtensions, Guard, Result};
+use serde_json::Value;
 
 use crate::answer::Gateway;
 use crate::audit::Access;
@@ -29,7 +30,7 @@ pub struct Session {
     holds_two: bool,
     allowed: Mutex<BTreeSet<String>>,
     refused: Mutex<BTreeSet<String>>,
-    details: Mutex<BTreeMap<String, String>>,
+    details: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
 impl Session {
@@ -91,11 +92,17 @@ impl Session {
     /// Notes for the audit what a field was asked about: a name or a keyed digest, never an id.
     pub fn detail(&self, name: &str, value: &str) {
         let mut details = self.details.lock().unwrap_or_else(PoisonError::into_inner);
-        details.insert(name.to_owned(), value.to_owned());
+        details.entry(name.to_owned()).or_default().insert(value.to_owned());
     }
 
-    pub fn details(&self) -> BTreeMap<String, String> {
-        std::mem::take(&mut *self.details.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What was noted, by name; several as a list: one request may ask one field several times.
+    pub fn details(&self) -> BTreeMap<String, Value> {
+        let details = std::mem::take(&mut *self.details.lock().unwrap_or_else(PoisonError::into_inner));
+        let told = |values: BTreeSet<String>| match values.len() {
+            1 => values.into_iter().next().map_or(Value::Null, Value::String),
+            _ => values.into_iter().collect(),
+        };
+        details.into_iter().map(|(name, values)| (name, told(values))).collect()
     }
 
     /// Notes a field for the audit and says whether one of the parts may ask it.

@@ -198,7 +198,9 @@ impl Inner {
     /// Digests of the variables.
     fn arguments(&self, variables: &Map<String, Value>) -> BTreeMap<String, String> {
         let first = variables.iter().take(ARGUMENTS_MAX);
-        first.map(|(name, value)| (self.subjects.name(name), self.subjects.argument(name, &value.to_string()))).collect()
+        first
+            .map(|(name, value)| (self.subjects.name(name), self.subjects.argument(name, &value.to_string())))
+            .collect()
     }
 
     /// Item numbers where a slot is of an item, paths elsewhere; sections, which hold nothing of their own, left out.
