@@ -185,7 +185,7 @@ fn a_deployment_is_asked_by_its_url() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let own = Stage::own(1_000, 1, 0).await;
-        let outside = own.from_outside();
+        let outside = own.outside();
         let drawn = drawn(outside.get, outside.batch);
         let bench = Bench::new(outside, drawn.clone());
         for at in 0..24 {

@@ -120,12 +120,14 @@ impl Stage {
     }
 
     /// The same gateways, as a deployment that cannot be looked into.
-    pub fn from_outside(&self) -> Self {
+    pub fn outside(&self) -> Self {
         Self::deployed(self.gates[0].url.clone(), &self.folder.join("0"), self.pem.as_bytes())
     }
 
     pub async fn own(worker: usize, seed: u64, variants: usize) -> Self {
-        let options = Options { latency: false, rates: false, ..Options::default() };
+        let mut options = Options { latency: false, rates: false, ..Options::default() };
+        // The department that is a database holds the village of the other county too.
+        options.villages.push("330109102001".to_owned());
         let departments = departments::start(options).await.expect("the departments start");
         let temporary = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
         let place = temporary.iter().find(|path| path.is_dir()).expect("a folder for files of the test");
