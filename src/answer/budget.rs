@@ -27,12 +27,14 @@ impl Inner {
         if estimate > calls_max {
             return Err(self.too_costly(planned, assumed, estimate, calls_max));
         }
+        // Before anything is noted: what is refused here uses up no approval and declares no emergency.
+        let ready = self.ready(asked, planned)?;
         let paid = self
             .calls
             .take(asked.identity, u64::try_from(estimate).unwrap_or(u64::MAX))
             .map_err(|busy| RequestError::rate_limited("calls to departments", busy.retry_after_s))?;
         let executed = match self.note(asked, planned).await {
-            Ok(noted) => self.execute(asked, planned, noted, calls_max).await,
+            Ok(noted) => Ok(self.execute(asked, planned, ready, noted, calls_max).await),
             Err(error) => Err(error),
         };
         let made = executed.as_ref().map_or(0, |executed| executed.log.entries().len());

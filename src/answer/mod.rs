@@ -39,7 +39,7 @@ use crate::identify::{Identity, Revocation, RevocationError, RevocationOrder, Re
 use crate::model::access::{Approved, Presented, Rights, Role};
 use crate::model::config::{AuditConfig, GatewayConfig};
 use crate::model::snapshot::Snapshot;
-use crate::source::{AccessLog, CallContext, Caller, Connector, Shared};
+use crate::source::{AccessLog, CallContext, Caller, Connector, Period, Shared};
 use crate::watch::Watch;
 
 pub use budget::estimates_of;
@@ -99,6 +99,12 @@ struct Planned {
     variables: Map<String, Value>,
     rights: Arc<Rights>,
     plan: Arc<Plan>,
+}
+
+/// What is there before any department is asked.
+struct Ready {
+    introspection: Map<String, Value>,
+    periods: Arc<[Period]>,
 }
 
 /// What execution and projection came to.
@@ -330,25 +336,31 @@ impl Inner {
         }
     }
 
-    async fn execute(
-        &self,
-        asked: &Asked<'_>,
-        planned: &Planned,
-        noted: Noted,
-        calls_max: usize,
-    ) -> Result<Executed, RequestError> {
-        let config = &self.snapshot.config;
-        // First: where it is refused, nobody is asked.
+    /// What needs no department and may be refused.
+    fn ready(&self, asked: &Asked<'_>, planned: &Planned) -> Result<Ready, RequestError> {
         let introspection = if planned.plan.operation.introspects {
             introspect::answer(&self.snapshot, &self.caches, planned, asked.request.operation_name.as_deref())?
         } else {
             Map::new()
         };
+        Ok(Ready { introspection, periods: periods(&self.snapshot, &planned.plan.operation, &planned.variables)? })
+    }
+
+    async fn execute(
+        &self,
+        asked: &Asked<'_>,
+        planned: &Planned,
+        ready: Ready,
+        noted: Noted,
+        calls_max: usize,
+    ) -> Executed {
+        let config = &self.snapshot.config;
+        let Ready { introspection, periods } = ready;
         let context = CallContext {
             traceparent: asked.traceparent.map(str::to_owned),
             request_id: asked.request_id.to_owned(),
             caller: None,
-            periods: periods(&self.snapshot, &planned.plan.operation, &planned.variables)?,
+            periods,
         };
         let caller = Caller {
             principal: asked.identity.principal.as_ref().map_or_else(String::new, |principal| principal.id.clone()),
@@ -390,7 +402,7 @@ impl Inner {
         } else {
             projection::write(&parts)
         };
-        Ok(Executed { roots, log, response, noted })
+        Executed { roots, log, response, noted }
     }
 }
 
