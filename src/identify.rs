@@ -31,7 +31,7 @@ pub use crate::model::access::ClientCertificate;
 pub const PUBLIC_ROLE: &str = "public";
 
 /// Longest purpose, case or approval id, in characters.
-const DECLARED_CHARS_MAX: usize = 128;
+pub const DECLARED_CHARS_MAX: usize = 128;
 /// Characters of a reason, and digits in a row in it: a year is none of the numbers that name somebody.
 const REASON_CHARS_MIN: usize = 4;
 const REASON_CHARS_MAX: usize = 400;

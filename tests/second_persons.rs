@@ -281,6 +281,102 @@ async fn an_approval_outlives_the_gateway_and_its_files_may_only_become_narrower
     assert_ne!(state(&deposits(&second, &identity, HOUSEHOLD).await), "REFUSED");
 }
 
+/// Looks like an id number that a caller writes where a name is asked for.
+const WRITTEN: &str = "331122199001011237";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_declared_is_refused_and_stands_in_no_record_of_an_approval() {
+    let (world, _) = demo().await;
+    let approvals = world.gateway.approvals();
+    let long = "x".repeat(129);
+    let role = |role: &str| Wanted { role: role.to_owned(), ..wanted(HOUSEHOLD) };
+    let purpose = |purpose: &str| Wanted { purpose: Some(purpose.to_owned()), ..wanted(HOUSEHOLD) };
+    let case = |case: &str| Wanted { case: Some(case.to_owned()), ..wanted(HOUSEHOLD) };
+    let request = async |wanted: Wanted| approvals.request(&act(&world, &verifier()), &wanted).await;
+    not_permitted(request(role(WRITTEN)).await, "no role of yours");
+    not_permitted(request(purpose(WRITTEN)).await, "no such purpose");
+    not_permitted(request(purpose(&long)).await, "at most 128 characters");
+    not_permitted(request(case(WRITTEN)).await, "needs an approval for this purpose and case");
+    not_permitted(request(case(&long)).await, "at most 128 characters");
+    let person = |id: &str, issuer: &str| Person { id: id.to_owned(), issuer: issuer.to_owned() };
+    let give =
+        async |person: Person, wanted: Wanted| approvals.give(&act(&world, &supervisor()), person, &wanted).await;
+    not_permitted(give(person("verifier-1", "test"), role(WRITTEN)).await, "no such role");
+    not_permitted(give(person("verifier-1", WRITTEN), wanted(HOUSEHOLD)).await, "no such issuer");
+    not_permitted(give(person(&long, "test"), wanted(HOUSEHOLD)).await, "at most 128 characters");
+    // Whom the approver names may be anybody: the record has a digest, which is the same for the same id.
+    give(person(WRITTEN, "test"), wanted(HOUSEHOLD)).await.unwrap();
+    let records = records(&world.folder).await;
+    let tried = records.iter().filter(|one| one["kind"] == "APPROVAL").collect::<Vec<_>>();
+    assert_eq!(tried.len(), 9, "{tried:#?}");
+    for record in &records {
+        let text = record.to_string();
+        assert!(!text.contains(WRITTEN) && !text.contains(&long), "{text}");
+    }
+    let last = tried[8];
+    assert_eq!((&last["details"]["role"], &last["purpose"]), (&json!("verifier"), &json!("recognition")), "{last}");
+    assert_eq!(
+        (&last["case"], &last["details"]["requesterIssuer"]),
+        (&json!("HD-2026-0001"), &json!("test")),
+        "{last}"
+    );
+    assert_eq!(last["details"]["requester"].as_str().map(str::len), Some(64), "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_holds_the_role_where_it_counts_asks_for_its_approval() {
+    let (world, _) = demo().await;
+    let request =
+        async |identity: &Identity| world.gateway.approvals().request(&act(&world, identity), &wanted(HOUSEHOLD)).await;
+    not_permitted(request(&caller("town-officer", json!({}))).await, "no role of yours");
+    let outside = Identity { networks: vec!["public-proxy".to_owned()], ..verifier() };
+    not_permitted(request(&outside).await, "no role of yours");
+    request(&verifier()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_and_withdrawn_again_counts_for_a_day() {
+    let (world, hand) = demo().await;
+    for _ in 0..100 {
+        let asked = asked_for(&world, &wanted(HOUSEHOLD)).await;
+        world.gateway.approvals().withdraw(&act(&world, &verifier()), &asked.id).await.unwrap();
+    }
+    let more = async || world.gateway.approvals().request(&act(&world, &verifier()), &wanted(HOUSEHOLD)).await;
+    not_permitted(more().await, "100 approvals");
+    hand.set("2026-06-02T09:01");
+    more().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_others_hides_nothing_that_waits_for_the_caller() {
+    let (world, _) = demo().await;
+    let asked = asked_for(&world, &wanted(HOUSEHOLD)).await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(world.folder.join("approvals.sqlite"));
+    let mut store = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    // Newer ones: of another role, and of this role but decided.
+    let others = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10001) \
+                  INSERT INTO approval SELECT 'x' || i, CASE i % 2 WHEN 0 THEN 'ASKED' ELSE 'REFUSED' END, entity, subject, \
+                  'other', requester_issuer, CASE i % 2 WHEN 0 THEN 'cadre' ELSE role END, purpose, case_number, reason, \
+                  asked_at + i, minutes, uses, used, NULL, NULL, NULL, NULL, ends_at FROM approval, n";
+    sqlx::Executor::execute(&mut store, others).await.unwrap();
+    for identity in [verifier(), supervisor()] {
+        let seen = world.gateway.approvals().list(&act(&world, &identity)).await.unwrap();
+        assert_eq!(seen.iter().map(|one| &one.id).collect::<Vec<_>>(), [&asked.id]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_refused_as_a_whole_uses_up_no_approval() {
+    let roles =
+        config("roles.yaml").replace("    title: 核对人员\n", "    title: 核对人员\n    introspection: false\n");
+    let world = world_at(Hand::at("2026-06-01T09:00").clock(), &[("roles.yaml", roles)]).await;
+    let approval = given(&world, &wanted(HOUSEHOLD)).await;
+    let identity = relying_on(verifier(), &approval.id);
+    let with = DEPOSITS.replace("{ household", "{ __schema { queryType { name } } household");
+    refused(&ask(&world.gateway, &identity, &with, json!({ "id": HOUSEHOLD })).await, "introspection");
+    assert_ne!(state(&deposits(&world, &identity, HOUSEHOLD).await), "REFUSED");
+}
+
 async fn chain_holds(world: &World) {
     let report = verify(&world.folder.join("audit.sqlite"), None, &mut |_| {}).await.unwrap();
     assert!(report.faults.is_empty(), "{:?}", report.faults);
@@ -353,6 +449,74 @@ async fn an_emergency_is_reviewed_by_somebody_else_and_unreviewed_there_is_no_ot
     let records = records(&world.folder).await;
     assert!(records.iter().any(|one| one["kind"] == "BREAK_GLASS_REVIEW" && one["outcome"] == "ANSWERED"));
     chain_holds(&world).await;
+}
+
+/// The demo with other grants for the officer on duty.
+async fn duty(grants: &str) -> (World, Hand) {
+    let hand = Hand::at("2026-06-01T09:00");
+    let roles = config("roles.yaml");
+    let (before, rest) = roles.split_once("    title: 应急值班员\n    networks: [gov]\n    grants:\n").unwrap();
+    let (_, after) = rest.split_once("review_hours_max: 72}\n").unwrap();
+    let roles = format!("{before}    title: 应急值班员\n    networks: [gov]\n    grants:\n{grants}{after}");
+    (world_at(hand.clock(), &[("roles.yaml", roles)]).await, hand)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_lets_a_record_be_found_is_an_emergency_too() {
+    let (world, hand) = duty(
+        "      - {relation: jurisdiction, purposes: [emergency], fields: [id, registry.category]}\n\
+         \x20     - relation: jurisdiction\n        purposes: [emergency]\n        fields: [registry.agriCode]\n\
+         \x20       break_glass: {review_by: [security-officer], review_hours_max: 72}\n",
+    )
+    .await;
+    let portrait = departments::expected::portrait(world.departments.world(), HOUSEHOLD).unwrap();
+    let code = departments::expected::at(&portrait, "registry.agriCode").clone();
+    let query = "query($code: String!) { householdByCode(code: $code) { registry { category } } }";
+    let found =
+        async |reason: Option<&str>| ask(&world.gateway, &on_duty(reason), query, json!({ "code": code })).await;
+    assert!(found(None).await["data"]["householdByCode"].is_null());
+    let answer = found(Some("台风来袭，连夜转移")).await;
+    assert!(answer["data"]["householdByCode"].is_object(), "{answer}");
+    assert!(answer["extensions"]["breakGlass"]["id"].is_string(), "{answer}");
+    // What no such grant has a part in declares none.
+    let plain = "query($id: ID!) { household(id: $id) { registry { category } } }";
+    let answer = ask(&world.gateway, &on_duty(Some("台风来袭，连夜转移")), plain, json!({ "id": HOUSEHOLD })).await;
+    assert!(answer["extensions"].get("breakGlass").is_none(), "{answer}");
+    hand.set("2026-06-04T09:01");
+    refused(&found(Some("再次转移群众")).await, "was not reviewed in time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_rule_of_review_has_its_own_review() {
+    let (world, _) = duty(
+        "      - relation: jurisdiction\n        purposes: [emergency]\n        fields: [registry.phone]\n\
+         \x20       break_glass: {review_by: [security-officer], review_hours_max: 72}\n\
+         \x20     - relation: jurisdiction\n        purposes: [emergency]\n        fields: [registry.address]\n\
+         \x20       break_glass: {review_by: [supervisor], review_hours_max: 24}\n",
+    )
+    .await;
+    let reason = "台风来袭，连夜转移";
+    let phone = "query($id: ID!) { household(id: $id) { registry { phone } } }";
+    let first = ask(&world.gateway, &on_duty(Some(reason)), phone, json!({ "id": HOUSEHOLD })).await;
+    let of_phone = first["extensions"]["breakGlass"].clone();
+    assert_eq!(of_phone["reviewBefore"], "2026-06-04T09:00:00.000+08:00", "{first}");
+    let seen = async |identity: &Identity| {
+        let listed = world.gateway.approvals().emergencies(&act(&world, identity)).await.unwrap();
+        listed.iter().map(|one| (json!(one.id), one.looks)).collect::<Vec<_>>()
+    };
+    let officer = caller("security-officer", json!({}));
+    assert!(seen(&supervisor()).await.is_empty());
+    // The same reason: what another reviews, sooner, is not hidden behind the first.
+    let both = at_night(&world, reason).await;
+    let told = &both["extensions"]["breakGlass"];
+    assert_eq!(told["reviewBefore"], "2026-06-02T09:00:00.000+08:00", "{both}");
+    assert_eq!(told["also"], json!([of_phone]), "{both}");
+    assert_eq!(seen(&officer).await, [(of_phone["id"].clone(), 2)]);
+    assert_eq!(seen(&supervisor()).await, [(told["id"].clone(), 1)]);
+    let records = records(&world.folder).await;
+    let look = records.iter().rfind(|one| one["kind"] == "REQUEST").unwrap();
+    assert_eq!(look["details"]["breakGlass"], told["id"], "{look}");
+    assert_eq!(look["details"]["breakGlassAlso"], json!([of_phone["id"]]), "{look}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -127,8 +127,7 @@ impl Gateway {
         let watch = Watch::start(snapshot.config.alerts.clone(), audit.clone());
         let subjects = SubjectKey::new(Arc::clone(&snapshot.config.audit.key));
         let cursors = CursorSeal::new(&snapshot.config.audit.key);
-        let path = snapshot.config.approvals_store();
-        let approvals = Approvals::new(path, subjects.clone(), audit.clone(), clock.clone());
+        let approvals = Approvals::new(&snapshot.config, subjects.clone(), audit.clone(), clock.clone());
         if snapshot.access.needs_second_persons() {
             approvals.open().await.map_err(StartError)?;
         }

@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::given::time;
+use super::rows::time;
 use super::store::{Work, new_id};
 use super::{Act, Approvals, Person, malformed, refused};
 use crate::audit::Kind;
 use crate::engine::error::RequestError;
 use crate::identify::check_reason;
 
-/// Requests for one reason within this time are one emergency.
+/// Requests for one reason, reviewed by one rule, within this time are one emergency.
 const SAME_MS_MAX: i64 = 3_600_000;
 /// Emergencies of one person that wait for their review.
 const OPEN_MAX: usize = 20;
@@ -127,9 +127,13 @@ impl Approvals {
             return Err(refused(message));
         }
         let Act { identity, request_id, .. } = act;
+        let review_ms_max = i64::from(review_hours_max) * 3_600_000;
         let same = open.iter().find(|one| {
+            // Reviewed by others, or later, it is another.
+            let due_ms = one.due_at.as_millisecond().saturating_sub(one.opened_at.as_millisecond());
+            let rule = due_ms == review_ms_max && one.review_by.iter().map(|by| &**by).eq(review_by.iter().copied());
             let declared = (&one.reason[..], &one.purpose, &one.case) == (reason, &identity.purpose, &identity.case);
-            declared && now.saturating_sub(one.opened_at.as_millisecond()) < SAME_MS_MAX
+            rule && declared && now.saturating_sub(one.opened_at.as_millisecond()) < SAME_MS_MAX
         });
         if let Some(same) = same {
             let update = "UPDATE emergency SET looks = looks + 1, last_at = ? WHERE id = ?";
@@ -141,7 +145,7 @@ impl Approvals {
                 "{OPEN_MAX} emergencies of yours wait for a review: have them reviewed first"
             )));
         }
-        let (id, due) = (new_id()?, now.saturating_add(i64::from(review_hours_max) * 3_600_000));
+        let (id, due) = (new_id()?, now.saturating_add(review_ms_max));
         let roles = review_by.iter().copied().collect::<Vec<_>>().join("\n");
         sqlx::query("DELETE FROM emergency WHERE verdict IS NOT NULL AND reviewed_at < ?")
             .bind(now.saturating_sub(KEPT_MS))

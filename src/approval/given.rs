@@ -1,25 +1,21 @@
 //! Approvals: asked for, given or refused by a second person, used before anything is fetched.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
+use super::rows::{OPEN_MAX, insert, read, time};
 use super::store::{Work, new_id};
 use super::{Act, Approvals, Person, malformed, refused};
-use crate::audit::Kind;
+use crate::audit::{AuditRecord, Kind};
 use crate::engine::error::RequestError;
-use crate::identify::{Identity, check_reason};
+use crate::identify::{DECLARED_CHARS_MAX, Identity, check_reason};
 use crate::model::access::condition;
 use crate::model::access::{Access, Approved, Grant};
 
-/// Approvals of one requester that are open or still good.
-const OPEN_MAX: i64 = 100;
 /// How long one may wait to be decided.
 const UNDECIDED_MS_MAX: i64 = 7 * 24 * 3_600_000;
-/// How long it is kept after its end; what was done is in the audit chain for longer.
-const KEPT_MS: i64 = 30 * 24 * 3_600_000;
 const LISTED_MAX: i64 = 200;
 const KEY_CHARS_MAX: usize = 256;
 
@@ -57,7 +53,7 @@ impl State {
     }
 
     /// What is not known is as good as withdrawn.
-    fn of(text: &str) -> Self {
+    pub(super) fn of(text: &str) -> Self {
         let all = [Self::Asked, Self::Given, Self::Refused];
         all.into_iter().find(|state| state.as_str() == text).unwrap_or(Self::Withdrawn)
     }
@@ -81,8 +77,8 @@ pub struct Approval {
     pub decider: Option<(Person, String)>,
     /// Until when it must be decided; or, given, until when it counts.
     pub ends_at: Timestamp,
-    subject: String,
-    decided_at: Option<Timestamp>,
+    pub(super) subject: String,
+    pub(super) decided_at: Option<Timestamp>,
 }
 
 /// The grants that an approval would open: those of the role that need one, for this purpose and case.
@@ -109,22 +105,31 @@ impl Approvals {
     /// Asks for an approval.
     pub async fn request(&self, act: &Act<'_>, wanted: &Wanted) -> Result<Approval, RequestError> {
         let mut work = self.begin().await?;
-        let done = self.requested(&mut work, act, Person::of(act.identity), wanted).await;
-        let record = act.event(Kind::Approval, "request").with("role", wanted.role.as_str());
-        self.settle(work, self.told(record, wanted, done.as_ref().ok()), done).await
+        let done = match own(act, wanted, self.clock.now()) {
+            Ok(requester) => self.requested(&mut work, act, requester, wanted).await,
+            Err(error) => Err(error),
+        };
+        let record = act.event(Kind::Approval, "request");
+        self.settle(work, self.told(record, act, wanted, done.as_ref().ok()), done).await
     }
 
     /// Approves something for somebody who did not ask first.
     pub async fn give(&self, act: &Act<'_>, requester: Person, wanted: &Wanted) -> Result<Approval, RequestError> {
         let mut work = self.begin().await?;
-        let record = act.event(Kind::Approval, "give").with("role", wanted.role.as_str());
-        let record = record.with("requester", requester.id.as_str()).with("requesterIssuer", requester.issuer.as_str());
-        let asked = self.requested(&mut work, act, Ok(requester), wanted).await;
+        // Whom the approver names is the approver's text, as any other.
+        let record = act
+            .event(Kind::Approval, "give")
+            .with("requester", self.subjects.argument("requester", &requester.id))
+            .with("requesterIssuer", self.known("issuer", &requester.issuer, self.knows(act, &requester.issuer)));
+        let asked = match self.nameable(act, &requester) {
+            Ok(()) => self.requested(&mut work, act, requester, wanted).await,
+            Err(error) => Err(error),
+        };
         let done = match asked {
             Ok(asked) => self.decided(&mut work, act, asked, &wanted.key, true).await,
             Err(error) => Err(error),
         };
-        self.settle(work, self.told(record, wanted, done.as_ref().ok()), done).await
+        self.settle(work, self.told(record, act, wanted, done.as_ref().ok()), done).await
     }
 
     /// Gives or refuses what was asked for. Whoever decides names the record too.
@@ -157,8 +162,15 @@ impl Approvals {
         let person = Person::of(act.identity)?;
         let roles = act.roles(now);
         let mut work = self.begin().await?;
-        let all = sqlx::query("SELECT * FROM approval WHERE ends_at > ? ORDER BY asked_at DESC LIMIT 10000")
+        let decides = "SELECT * FROM approval WHERE ends_at > ? AND (requester = ? AND requester_issuer = ? \
+                       OR state = 'ASKED' AND requester <> ? AND role IN (SELECT value FROM json_each(?))) \
+                       ORDER BY asked_at DESC LIMIT 10000";
+        let all = sqlx::query(decides)
             .bind(now.as_millisecond())
+            .bind(&person.id)
+            .bind(&person.issuer)
+            .bind(&person.id)
+            .bind(serde_json::json!(decided_by(act.access, &roles)).to_string())
             .fetch_all(work.db())
             .await;
         work.undo().await;
@@ -210,15 +222,20 @@ impl Approvals {
         self.settle(work, record, done.map(drop)).await
     }
 
-    fn told(
-        &self,
-        record: crate::audit::AuditRecord,
-        wanted: &Wanted,
-        done: Option<&Approval>,
-    ) -> crate::audit::AuditRecord {
-        let mut record = record.with("subject", self.subjects.subject(&wanted.entity, &wanted.key));
-        record.purpose.clone_from(&wanted.purpose);
-        record.case.clone_from(&wanted.case);
+    /// What was asked for, in the record: names that are declared here stand as they are, anything else only as a keyed
+    /// digest, since whoever writes it decides what is in it.
+    fn told(&self, record: AuditRecord, act: &Act<'_>, wanted: &Wanted, done: Option<&Approval>) -> AuditRecord {
+        let Wanted { role, purpose, case, .. } = wanted;
+        let mut record = record
+            .with("role", self.known("role", role, act.access.role(role).is_some()))
+            .with("subject", self.subjects.subject(&wanted.entity, &wanted.key));
+        record.purpose = purpose.clone().filter(|purpose| self.purposes.contains(purpose));
+        record.case = case.clone().filter(|case| is_case(act.access, role, case));
+        for (name, written, kept) in [("purpose", purpose, &record.purpose), ("case", case, &record.case)] {
+            if let Some(written) = written.as_ref().filter(|_| kept.is_none()) {
+                record.details.insert(name.to_owned(), self.subjects.argument(name, written).into());
+            }
+        }
         match done {
             Some(done) => {
                 record.with("approval", done.id.as_str()).with("uses", done.uses).with("minutes", done.minutes)
@@ -227,19 +244,49 @@ impl Approvals {
         }
     }
 
+    fn known(&self, name: &str, written: &str, is_known: bool) -> String {
+        if is_known { written.to_owned() } else { self.subjects.argument(name, written) }
+    }
+
+    /// Whether tokens of this issuer are accepted here.
+    fn knows(&self, act: &Act<'_>, issuer: &str) -> bool {
+        let own = act.identity.principal.as_ref().is_some_and(|principal| principal.issuer == *issuer);
+        own || self.issuers.contains(issuer)
+    }
+
+    /// Whom an approver may name.
+    fn nameable(&self, act: &Act<'_>, requester: &Person) -> Result<(), RequestError> {
+        if requester.id.is_empty() || is_long(&requester.id) {
+            let message = format!("name who is to look at it: an id of at most {DECLARED_CHARS_MAX} characters");
+            return Err(malformed(message));
+        }
+        if !self.knows(act, &requester.issuer) {
+            return Err(malformed("there is no such issuer; name the one whose tokens the requester shows"));
+        }
+        Ok(())
+    }
+
     async fn requested(
         &self,
         work: &mut Work<'_>,
         act: &Act<'_>,
-        requester: Result<Person, RequestError>,
+        requester: Person,
         wanted: &Wanted,
     ) -> Result<Approval, RequestError> {
-        let requester = requester?;
         check_reason(&wanted.reason).map_err(malformed)?;
-        if wanted.key.is_empty() || wanted.key.chars().count() > KEY_CHARS_MAX || requester.id.is_empty() {
-            return Err(malformed("name the record, and who is to look at it"));
+        if wanted.key.is_empty() || wanted.key.chars().count() > KEY_CHARS_MAX {
+            return Err(malformed("name the record, by its type and key"));
         }
         let Wanted { role, purpose, case, entity, .. } = wanted;
+        if [Some(role), purpose.as_ref(), case.as_ref()].into_iter().flatten().any(|name| is_long(name)) {
+            return Err(malformed(format!("role, purpose and case have at most {DECLARED_CHARS_MAX} characters each")));
+        }
+        if act.access.role(role).is_none() {
+            return Err(malformed("there is no such role; name the requester's role whose grant needs the approval"));
+        }
+        if purpose.as_ref().is_some_and(|purpose| !self.purposes.contains(purpose)) {
+            return Err(malformed("there is no such purpose; name the one that the look is to declare, or none"));
+        }
         let needed: Vec<&condition::Approval> =
             opened(act.access, role, purpose.as_deref(), case.as_deref(), entity).map(|(_, needed)| needed).collect();
         let (Some(minutes_max), Some(uses_max)) =
@@ -267,11 +314,10 @@ impl Approvals {
             subject: self.subjects.subject(entity, &wanted.key),
             decided_at: None,
         };
-        insert(work.db(), &asked, now)
-            .await
-            .map_err(|error| self.failed(&error))?
-            .then_some(asked)
-            .ok_or_else(|| refused(format!("there are {OPEN_MAX} approvals of this person already; withdraw some")))
+        insert(work.db(), &asked, now).await.map_err(|error| self.failed(&error))?.then_some(asked).ok_or_else(|| {
+            let message = "approvals of this person are open or were taken back within a day; use them, or wait";
+            refused(format!("{OPEN_MAX} {message}"))
+        })
     }
 
     async fn decided(
@@ -352,6 +398,39 @@ impl Approvals {
     }
 }
 
+/// The requester of one's own approval: whoever holds the role, from where it counts.
+fn own(act: &Act<'_>, wanted: &Wanted, now: Timestamp) -> Result<Person, RequestError> {
+    let requester = Person::of(act.identity)?;
+    if !act.roles(now).contains(&wanted.role) {
+        return Err(refused("this is no role of yours that counts from here; ask with the one that is to look"));
+    }
+    Ok(requester)
+}
+
+fn is_long(name: &str) -> bool {
+    name.chars().count() > DECLARED_CHARS_MAX
+}
+
+/// Whether some grant of the role asks for case numbers of this form.
+fn is_case(access: &Access, role: &str, case: &str) -> bool {
+    let grants = access.role(role).into_iter().flat_map(|role| &role.grants).filter_map(|at| access.grants.get(*at));
+    let mut forms = grants.filter_map(|grant| grant.conditions.case.as_ref());
+    !is_long(case) && forms.any(|form| form.is_match(case))
+}
+
+/// The names of the roles of whose approvals some may be decided by these.
+fn decided_by<'a>(access: &'a Access, roles: &[String]) -> Vec<&'a str> {
+    let by = |grant: &Grant| {
+        grant
+            .conditions
+            .approval
+            .as_ref()
+            .is_some_and(|needed| needed.by.iter().any(|by| roles.iter().any(|role| **role == **by)))
+    };
+    let decided = access.grants.iter().filter(|grant| by(grant)).map(|grant| &*grant.role);
+    decided.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// Of the deciding person's roles, one that may approve this.
 fn decider_role(access: &Access, asked: &Approval, roles: &[String]) -> Option<String> {
     let purpose = asked.purpose.as_deref();
@@ -388,68 +467,6 @@ fn usable(approval: &Approval, identity: &Identity, now: Timestamp) -> Result<(P
 /// Another's approval looks like one that is not there.
 fn nothing() -> RequestError {
     refused("there is no such approval of yours")
-}
-
-/// False where the person has too many.
-async fn insert(db: &mut SqliteConnection, asked: &Approval, now: i64) -> Result<bool, sqlx::Error> {
-    sqlx::query("DELETE FROM approval WHERE ends_at < ?").bind(now.saturating_sub(KEPT_MS)).execute(&mut *db).await?;
-    let open = "SELECT COUNT(*) FROM approval WHERE requester = ? AND state IN ('ASKED', 'GIVEN') AND ends_at > ?";
-    let open = sqlx::query(open).bind(&asked.requester.id).bind(now).fetch_one(&mut *db).await?;
-    if open.try_get::<i64, _>(0)? >= OPEN_MAX {
-        return Ok(false);
-    }
-    let insert = "INSERT INTO approval (id, state, entity, subject, requester, requester_issuer, role, purpose, \
-                  case_number, reason, asked_at, minutes, uses, used, ends_at) \
-                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)";
-    sqlx::query(insert)
-        .bind(&asked.id)
-        .bind(asked.state.as_str())
-        .bind(&asked.entity)
-        .bind(&asked.subject)
-        .bind(&asked.requester.id)
-        .bind(&asked.requester.issuer)
-        .bind(&asked.role)
-        .bind(&asked.purpose)
-        .bind(&asked.case)
-        .bind(&asked.reason)
-        .bind(asked.asked_at.as_millisecond())
-        .bind(i64::from(asked.minutes))
-        .bind(i64::from(asked.uses))
-        .bind(asked.ends_at.as_millisecond())
-        .execute(db)
-        .await?;
-    Ok(true)
-}
-
-fn read(row: &SqliteRow) -> Result<Approval, sqlx::Error> {
-    let number = |name: &str| row.try_get::<i64, _>(name).map(|value| u32::try_from(value).unwrap_or(0));
-    let decider: Option<String> = row.try_get("decider")?;
-    let issuer: Option<String> = row.try_get("decider_issuer")?;
-    let role: Option<String> = row.try_get("decider_role")?;
-    let decided: Option<i64> = row.try_get("decided_at")?;
-    Ok(Approval {
-        id: row.try_get("id")?,
-        state: State::of(row.try_get("state")?),
-        requester: Person { id: row.try_get("requester")?, issuer: row.try_get("requester_issuer")? },
-        role: row.try_get("role")?,
-        purpose: row.try_get("purpose")?,
-        case: row.try_get("case_number")?,
-        entity: row.try_get("entity")?,
-        reason: row.try_get("reason")?,
-        asked_at: time(row.try_get("asked_at")?),
-        minutes: number("minutes")?,
-        uses: number("uses")?,
-        // What cannot be read counts as used up.
-        used: u32::try_from(row.try_get::<i64, _>("used")?).unwrap_or(u32::MAX),
-        decider: decider.zip(issuer).zip(role).map(|((id, issuer), role)| (Person { id, issuer }, role)),
-        ends_at: time(row.try_get("ends_at")?),
-        subject: row.try_get("subject")?,
-        decided_at: decided.map(time),
-    })
-}
-
-pub(super) fn time(ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MIN)
 }
 
 /// What callers name, no longer than an id is.

@@ -10,8 +10,10 @@
 
 mod emergency;
 mod given;
+mod rows;
 mod store;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -26,6 +28,7 @@ use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
 use crate::identify::Identity;
 use crate::model::access::Access;
+use crate::model::config::GatewayConfig;
 
 pub use emergency::{Emergency, Opened, Review};
 pub use given::{Approval, State, Wanted};
@@ -36,6 +39,9 @@ pub struct Approvals {
     subjects: SubjectKey,
     audit: AuditStore,
     clock: Clock,
+    /// The purposes and the tokens' issuers that are declared: what callers write is held against them.
+    purposes: BTreeSet<String>,
+    issuers: BTreeSet<String>,
     /// Taken out while it is used: work that is dropped half-way closes it, and so undoes what it began.
     connection: Mutex<Option<SqliteConnection>>,
 }
@@ -89,8 +95,12 @@ impl Act<'_> {
 }
 
 impl Approvals {
-    pub fn new(path: PathBuf, subjects: SubjectKey, audit: AuditStore, clock: Clock) -> Self {
-        Self { path, subjects, audit, clock, connection: Mutex::new(None) }
+    /// The store that a gateway with this configuration has; nothing is opened yet.
+    pub fn new(config: &GatewayConfig, subjects: SubjectKey, audit: AuditStore, clock: Clock) -> Self {
+        let purposes = config.purposes.keys().cloned().collect();
+        let issuers = config.issuers.iter().map(|issuer| issuer.issuer.clone()).collect();
+        let path = config.approvals_store();
+        Self { path, subjects, audit, clock, purposes, issuers, connection: Mutex::new(None) }
     }
 
     /// Opens or makes the file, so that what is wrong with it is told at the start. The text is for operators.
