@@ -2,17 +2,20 @@
 //!
 //! Both are noted durably before anything is fetched, and only where the plan relies on them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Inner, Planned};
-use crate::approval::Act;
+use crate::approval::{Act, Opened};
 use crate::audit::timestamp;
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
+use crate::engine::operation::{Selection, What};
+use crate::engine::plan::{Origin, Plan};
 use crate::model::access::condition::BreakGlass;
-use crate::model::access::{Approved, Grant};
+use crate::model::access::{Approved, Grant, SlotSet};
+use crate::model::snapshot::Snapshot;
 
 /// What was noted of a request, for its answer and its record.
 #[derive(Debug, Clone, Default)]
@@ -64,24 +67,89 @@ impl Inner {
             let message = "no role of yours that counts here gives anything in an emergency; leave the reason out";
             return Err(RequestError::new(ErrorCode::Forbidden, message.to_owned()));
         }
-        let relied: Vec<&(&Grant, &BreakGlass)> = broken
-            .iter()
-            .filter(|(grant, _)| planned.plan.nodes.iter().any(|node| node.shown.intersects(&grant.slots)))
-            .collect();
-        let Some(hours) = relied.iter().map(|(_, rule)| rule.review_hours_max).min() else { return Ok(()) };
-        let review_by: BTreeSet<&str> =
-            relied.iter().flat_map(|(_, rule)| rule.review_by.iter().map(|role| &**role)).collect();
-        let opened = self.approvals.break_glass(act, reason, &review_by, hours).await?;
-        let roles: BTreeSet<&str> = relied.iter().map(|(grant, _)| &*grant.role).collect();
-        tracing::warn!(
-            request_id = act.request_id,
-            emergency = opened.id,
-            ?roles,
-            "break-glass access: it waits for a review"
-        );
-        let due = timestamp(opened.due_at);
-        noted.extensions.insert("breakGlass".to_owned(), json!({ "id": opened.id, "reviewBefore": due }));
-        noted.details.push(("breakGlass".to_owned(), json!(opened.id)));
+        // Each rule has its own review: who reviews by one says nothing for another.
+        let mut rules: BTreeMap<(BTreeSet<&str>, u32), BTreeSet<&str>> = BTreeMap::new();
+        for (grant, rule) in self.relied_on(planned, broken) {
+            let review_by = rule.review_by.iter().map(|role| &**role).collect();
+            rules.entry((review_by, rule.review_hours_max)).or_default().insert(&*grant.role);
+        }
+        let mut opened = Vec::with_capacity(rules.len());
+        for ((review_by, hours), roles) in &rules {
+            let one = self.approvals.break_glass(act, reason, review_by, *hours).await?;
+            tracing::warn!(
+                request_id = act.request_id,
+                emergency = one.id,
+                ?roles,
+                "break-glass access: it waits for a review"
+            );
+            opened.push(one);
+        }
+        opened.sort_by_key(|one| one.due_at);
+        let told = |one: &Opened| json!({ "id": one.id, "reviewBefore": timestamp(one.due_at) });
+        let Some((first, others)) = opened.split_first() else { return Ok(()) };
+        let mut told_first = told(first);
+        noted.details.push(("breakGlass".to_owned(), json!(first.id)));
+        if !others.is_empty() {
+            if let Some(told_first) = told_first.as_object_mut() {
+                told_first.insert("also".to_owned(), others.iter().map(told).collect());
+            }
+            let ids: Vec<&str> = others.iter().map(|one| &*one.id).collect();
+            noted.details.push(("breakGlassAlso".to_owned(), json!(ids)));
+        }
+        noted.extensions.insert("breakGlass".to_owned(), told_first);
         Ok(())
     }
+
+    /// Of the grants for an emergency, those that make a difference to this plan. A section (what has no class) comes with
+    /// what is in it: a grant gives it to nobody who has it by another grant of the same relation.
+    fn relied_on<'g>(
+        &'g self,
+        planned: &Planned,
+        broken: Vec<(&'g Grant, &'g BreakGlass)>,
+    ) -> Vec<(&'g Grant, &'g BreakGlass)> {
+        let touched = touched(&self.snapshot, &planned.plan);
+        let (mut valued, mut sections) = (SlotSet::new(), SlotSet::new());
+        for slot in touched.iter() {
+            let of = if self.snapshot.contract.slot(slot).class.is_some() { &mut valued } else { &mut sections };
+            of.insert(slot);
+        }
+        let by_value = |grant: &Grant| grant.slots.intersects(&valued);
+        let active: Vec<&Grant> =
+            planned.rights.key.iter().filter_map(|at| self.snapshot.access.grants.get(*at)).collect();
+        let counts = |grant: &&&Grant| grant.conditions.break_glass.is_none() || by_value(grant);
+        let has_otherwise = |grant: &Grant, slot| {
+            active.iter().filter(counts).any(|other| other.relation == grant.relation && other.slots.contains(slot))
+        };
+        let alone = |grant: &Grant| grant.slots.intersection(&sections).iter().any(|slot| !has_otherwise(grant, slot));
+        broken.into_iter().filter(|(grant, _)| by_value(grant) || alone(grant)).collect()
+    }
+}
+
+/// The slots whose grants decide what a plan finds, reads and tells: those shown; what its roots are found by; the dates
+/// that shown lists are cut by; what the rules of shown derived fields read, which is told where it is given.
+fn touched(snapshot: &Snapshot, plan: &Plan) -> SlotSet {
+    let contract = &snapshot.contract;
+    let mut touched = SlotSet::new();
+    for node in &plan.nodes {
+        touched.union(&node.shown);
+        if let Origin::Query(at) = node.origin {
+            let finds = contract.queries.get(at).into_iter().flat_map(|query| &query.finds_by);
+            finds.flat_map(|finds| &finds.slots).for_each(|slot| touched.insert(*slot));
+        }
+        for slot in node.shown.iter() {
+            let slot = contract.slot(slot);
+            let Some(date) = slot.list.as_ref().and_then(|list| list.date.as_ref()) else { continue };
+            // Of an interface or a union, each type has its own.
+            let below = slot.children.iter().flat_map(|child| contract.slot(*child).children.iter().chain([child]));
+            below.filter(|below| contract.slot(**below).name == *date).for_each(|below| touched.insert(*below));
+        }
+        let mut reads: Vec<&Selection> = node.derived.iter().flat_map(|need| &need.reads).collect();
+        while let Some(read) = reads.pop() {
+            reads.extend(&read.children);
+            if let What::Slot(slot) = read.what {
+                touched.insert(slot);
+            }
+        }
+    }
+    touched
 }
