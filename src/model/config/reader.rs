@@ -73,7 +73,8 @@ impl Reader<'_> {
         let path = self.base.join(&text);
         if !text.is_empty() && !path.is_file() {
             let hint = "give a PEM file's path (from the folder that holds config/), or a variable with the PEM text";
-            self.fault(at, format!("there is no file `{text}`"), hint);
+            // As written: what a variable holds may be a secret that is no PEM.
+            self.fault(at, format!("there is no file `{}`", at.value), hint);
         }
         Pem::File(path)
     }
