@@ -137,17 +137,33 @@ impl FileIdentity {
 /// Opens the segment that is written to: the newest, or a new one where the newest was closed, is hashed by another
 /// algorithm, or is not there at all.
 pub(super) async fn open_newest(store: &Path, algorithm: ChainHash) -> Result<Opened, AuditError> {
+    match newest(store).await? {
+        Some(newest) => open_segment(store, newest, algorithm).await,
+        None => begin(store, About::first(new_store_id()?, algorithm)).await,
+    }
+}
+
+/// As [`open_newest`] for a store that was open before: where no file of it is there, none is made. It may be put back
+/// at any moment, and SQLite, closing a file in its place, would take the log of the one that came back with it.
+pub(super) async fn open_again(store: &Path, algorithm: ChainHash) -> Result<Opened, AuditError> {
+    match newest(store).await? {
+        Some(newest) => open_segment(store, newest, algorithm).await,
+        None => Err(AuditError(format!("{} is not there any more; put it back", store.display()))),
+    }
+}
+
+/// The newest file in which a segment was begun; a crash may have left a later one in which none was.
+async fn newest(store: &Path) -> Result<Option<Segment>, AuditError> {
     let mut found = segments(store).map_err(|error| AuditError(format!("{}: {error}", store.display())))?;
-    // A crash may have left a file in which no segment was begun yet.
     if let Some(newest) = found.last()
         && is_empty(&newest.path).await?
     {
         found.pop();
     }
-    let Some(newest) = found.last() else {
-        let id = new_store_id()?;
-        return begin(store, About::first(id, algorithm)).await;
-    };
+    Ok(found.pop())
+}
+
+async fn open_segment(store: &Path, newest: Segment, algorithm: ChainHash) -> Result<Opened, AuditError> {
     let mut opened = connect(&newest.path).await?;
     if opened.about.number != newest.number {
         return Err(AuditError(format!(

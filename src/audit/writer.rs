@@ -89,7 +89,13 @@ impl Writer {
     async fn write(&mut self, group: &[Waiting]) -> Result<Vec<Receipt>, AuditError> {
         for _ in 0..CLOSED_TRIES_MAX {
             let mut opened = self.opened().await?;
-            let committed = commit(&mut opened, group).await?;
+            let committed = match commit(&mut opened, group).await {
+                Ok(committed) => committed,
+                Err(error) => {
+                    let _ = opened.connection.close().await;
+                    return Err(error);
+                }
+            };
             if !opened.is_in_place() {
                 return Err(opened.moved().await);
             }
@@ -112,8 +118,11 @@ impl Writer {
             Some(opened) if opened.is_in_place() => opened,
             Some(opened) => return Err(opened.moved().await),
             None => {
-                let opened = segment::open_newest(&self.store, self.algorithm).await?;
-                self.is_the_same_store(&opened).await?;
+                let opened = segment::open_again(&self.store, self.algorithm).await?;
+                if let Err(lost) = self.is_the_same_store(&opened).await {
+                    let _ = opened.connection.close().await;
+                    return Err(lost);
+                }
                 opened
             }
         };
