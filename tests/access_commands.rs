@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use departments::{Options, Running};
+use huxiang::approval::{Act, Wanted};
 use huxiang::audit::SubjectKey;
+use huxiang::identify::Identity;
 use serde_json::{Value, json};
 use support::{HOUSEHOLD, config, records, repository};
 
@@ -187,7 +189,10 @@ impl Bench {
     async fn explain(&self, token: &str, arguments: &[&str]) -> (Output, Vec<String>) {
         self.departments.clear_logs();
         let mut command = self.command();
-        command.args(["access", "explain", "--token", token, "--root"]).arg(repository()).args(arguments);
+        command.args(["access", "explain", "--token", token]).args(arguments);
+        if !arguments.contains(&"--root") {
+            command.arg("--root").arg(repository());
+        }
         let output = tokio::task::block_in_place(|| command.output().unwrap());
         let asked = self.departments.sources().into_iter().filter(|source| !self.departments.log(source).is_empty());
         (output, asked.collect())
@@ -263,6 +268,9 @@ async fn with_an_entity_relations_are_looked_at_live_and_nothing_else_is_asked_f
     let subject = SubjectKey::new(AUDIT_KEY.as_bytes().into()).subject("Household", HOUSEHOLD);
     assert_eq!(look["access"][0]["subjects"], json!([subject]), "{look}");
     assert_eq!(look["sources"][0]["source"], "agriculture", "{look}");
+    assert_eq!(look["access"][0]["relations"], json!(["jurisdiction"]), "{look}");
+    assert_eq!(look["access"][0]["used"], json!(["6"]), "what the relation reads: {look}");
+    assert_eq!(look["counting"], json!(["verifier"]), "{look}");
     assert!(!look.to_string().contains(HOUSEHOLD));
 
     let (report, _) = bench.report(&token, &[&CHECK[..], &["--entity", &format!("Household={ABROAD}")]].concat()).await;
@@ -297,4 +305,117 @@ async fn relations_of_a_person_and_of_its_household_are_told_apart() {
     let text = bench.explain(&token, &[&from[..], &["--person", &own], &fields].concat()).await.0.stdout;
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("self-person") && !text.contains(&own), "{text}");
+}
+
+/// What the gateway records as used for a look, and what the command does for the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_relations_read_is_recorded_as_the_gateway_records_it() {
+    let bench = Bench::start("used").await;
+    let known = bench.departments.world().household(HOUSEHOLD).unwrap();
+    let own = known.members[0].id_number.clone();
+    let token = bench.token("household", &[&format!("household={HOUSEHOLD}"), &format!("person={own}")]).await;
+    bench.report(&token, &["--network", "public-proxy", "--person", &own]).await;
+    let mut identity = support::caller("household", json!({ "household": HOUSEHOLD, "person": own }));
+    identity.principal.as_mut().unwrap().id = "household-1".to_owned();
+    let gateway = support::gateway(repository(), bench.departments.variables(), &bench.folder).await;
+    let query = "query($id: ID!) { person(idNumber: $id) { name } }";
+    support::ask(&gateway, &identity, query, json!({ "id": own })).await;
+    let records = records(&bench.folder).await;
+    let used = |kind: &str| {
+        let record = records.iter().rfind(|one| one["kind"] == kind).unwrap();
+        let used = record["access"].as_array().unwrap().iter().filter(|one| one["used"] != json!([]));
+        let mut used: Vec<Value> = used.map(|one| json!([one["entity"], one["subjects"], one["used"]])).collect();
+        used.sort_by_key(Value::to_string);
+        used
+    };
+    assert!(!used("ADMIN").is_empty(), "{records:#?}");
+    for read in used("REQUEST") {
+        assert!(used("ADMIN").contains(&read), "{read}: {records:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_ends_in_an_error_or_assumes_an_emergency_is_on_record_too() {
+    let bench = Bench::start("noted").await;
+    let token = bench.token("duty-officer", &["divisions=331122"]).await;
+    let declared = ["--purpose", "emergency", "--household", HOUSEHOLD, "--field", "registry.phone"];
+    let (report, _) = bench.report(&token, &declared).await;
+    assert!(field(&report, "registry.phone")["given"].is_null(), "{report:#}");
+    let reason = ["--break-glass", "typhoon, the dyke has given way"];
+    let (report, _) = bench.report(&token, &[&declared[..], &reason].concat()).await;
+    assert_eq!(field(&report, "registry.phone")["given"], "full", "{report:#}");
+    let (output, _) = bench.explain(&token, &[&declared[..], &["--break-glass", "331122101348000001"]].concat()).await;
+    assert_eq!(output.status.code(), Some(2), "a reason that the gateway would not take");
+    let (output, asked) = bench.explain(&token, &[&declared[..], &["--approval", "none"]].concat()).await;
+    assert_eq!((output.status.code(), asked.len()), (Some(1), 0), "{}", String::from_utf8_lossy(&output.stderr));
+    let looks: Vec<Value> = records(&bench.folder).await.into_iter().filter(|one| one["kind"] == "ADMIN").collect();
+    let [plain, assumed, failed] = &looks[..] else { panic!("{looks:#?}") };
+    assert!(plain.get("details").is_none(), "{plain}");
+    let digest = assumed["details"]["assumedBreakGlass"].as_str().unwrap_or_else(|| panic!("{assumed}"));
+    assert!(!digest.contains("typhoon"), "{digest}");
+    assert_eq!((&failed["outcome"], &failed["errors"]), (&json!("REJECTED"), &json!(["FORBIDDEN"])), "{failed}");
+    let subject = SubjectKey::new(AUDIT_KEY.as_bytes().into()).subject("Household", HOUSEHOLD);
+    assert_eq!(failed["access"][0]["subjects"], json!([subject]), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_is_explained_and_not_used_up() {
+    let bench = Bench::start("approval").await;
+    let gateway = support::gateway(repository(), bench.departments.variables(), &bench.folder).await;
+    let issuer = gateway.snapshot().config.issuers.iter().find(|issuer| issuer.demo).unwrap().issuer.clone();
+    let of_issuer = |mut identity: Identity| {
+        identity.principal.as_mut().unwrap().issuer = issuer.clone();
+        identity
+    };
+    let mut verifier = of_issuer(support::caller("verifier", json!({ "divisions": ["331122"] })));
+    (verifier.purpose, verifier.case) = (Some("recognition".to_owned()), Some("HD-2026-0001".to_owned()));
+    let wanted = Wanted {
+        role: "verifier".to_owned(),
+        purpose: verifier.purpose.clone(),
+        case: verifier.case.clone(),
+        entity: "Household".to_owned(),
+        key: HOUSEHOLD.to_owned(),
+        reason: "deposits do not fit what was declared".to_owned(),
+        minutes: None,
+        uses: None,
+    };
+    let access = &gateway.snapshot().access;
+    let act = |identity| Act { access, identity, request_id: "second-person" };
+    let asked = gateway.approvals().request(&act(&verifier), &wanted).await.unwrap();
+    let decider = of_issuer(support::supervisor());
+    gateway.approvals().decide(&act(&decider), &asked.id, HOUSEHOLD, true).await.unwrap();
+
+    let token = bench.token("verifier", &["divisions=331122"]).await;
+    let relying = [&CHECK[..], &["--approval", &asked.id, "--field", "assets.deposits"]].concat();
+    for _ in 0..2 {
+        let (report, _) = bench.report(&token, &[&relying[..], &["--household", HOUSEHOLD]].concat()).await;
+        assert_eq!(holds(&report, "jurisdiction:approved"), "yes", "{report:#}");
+        assert_ne!(field(&report, "assets.deposits")["given"], Value::Null, "{report:#}");
+    }
+    let (report, _) = bench.report(&token, &[&relying[..], &["--household", "331122101348000009"]].concat()).await;
+    assert_eq!(holds(&report, "jurisdiction:approved"), "no", "it is for another record: {report:#}");
+    let tomorrow = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string();
+    let late = [&relying[..], &["--household", HOUSEHOLD, "--at", &tomorrow]].concat();
+    let (output, _) = bench.explain(&token, &late).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("has ended"), "{said}");
+    let records = records(&bench.folder).await;
+    assert!(!records.iter().any(|one| one["operation"] == "use"), "{records:#?}");
+    assert!(records.last().unwrap()["details"]["assumedTime"].is_string(), "{records:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_time_is_judged_by_its_own_hours() {
+    let bench = Bench::start("at").await;
+    let hours = "purposes: [grid-watch]\n        hours: [\"08:00-18:00\"]";
+    let files = Copied::new("hours", &[("roles.yaml", "purposes: [grid-watch]", hours)]);
+    let root = files.0.to_str().unwrap();
+    let token = bench.token("grid-worker", &["grids=G1"]).await;
+    for (at, given) in [("2026-06-01T09:00", true), ("2026-06-01T19:00", false), ("2026-06-01", false)] {
+        let arguments = ["--root", root, "--purpose", "grid-watch", "--field", "registry.headName", "--at", at];
+        let (report, _) = bench.report(&token, &arguments).await;
+        assert_eq!(!report["fields"][0]["given"].is_null(), given, "{at}: {report:#}");
+    }
+    let (output, _) = bench.explain(&token, &["--at", "soon"]).await;
+    assert!(String::from_utf8(output.stderr).unwrap().contains("2026-06-01T09:00"));
 }

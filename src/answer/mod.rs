@@ -44,7 +44,7 @@ use crate::watch::Watch;
 
 pub use budget::estimates_of;
 use cache::Caches;
-pub use explain::Standing;
+pub use explain::{Looked, Standing};
 pub use introspect::RoleSchema;
 pub use request::{Answer, GraphqlRequest, Outcome};
 use second::Noted;

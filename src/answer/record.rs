@@ -204,7 +204,7 @@ impl Inner {
     }
 
     /// Item numbers where a slot is of an item, paths elsewhere; sections, which hold nothing of their own, left out.
-    fn names(&self, slots: impl Iterator<Item = SlotId>) -> BTreeSet<String> {
+    pub(super) fn names(&self, slots: impl Iterator<Item = SlotId>) -> BTreeSet<String> {
         let contract = &self.snapshot.contract;
         slots
             .map(|slot| contract.slot(slot))

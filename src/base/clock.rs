@@ -32,6 +32,15 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// A date, or date and time, at +08:00 (or with an offset of its own), as people write it. The error says how.
+pub fn parse(text: &str) -> Result<Timestamp, String> {
+    let own = || text.parse::<Timestamp>();
+    let zone = TimeZone::fixed(Offset::constant(8));
+    own()
+        .or_else(|_| text.parse::<DateTime>()?.to_zoned(zone).map(|at| at.timestamp()))
+        .map_err(|_| "write a date or a time as 2026-06-01 or 2026-06-01T09:00".to_owned())
+}
+
 /// Date and time at +08:00, the only offset of the gateway's times.
 pub fn local(at: Timestamp) -> DateTime {
     at.to_zoned(TimeZone::fixed(Offset::constant(8))).datetime()

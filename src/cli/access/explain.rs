@@ -8,12 +8,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Given, cell, conditions, parts};
-use crate::answer::{Gateway, Standing};
+use crate::answer::{Gateway, Looked, Standing};
+use crate::base::clock::{self, Clock};
+use crate::base::code::ErrorCode;
 use crate::base::fault::did_you_mean;
 use crate::cli::holder::HolderArgs;
 use crate::cli::{Done, RootArgs, Stop, load, runtime, text};
 use crate::engine::authorize::Asking;
-use crate::identify::{Declared, Identity, Verifier};
+use crate::identify::{Declared, Identity, Verifier, check_reason};
 use crate::model::access::{Grant, RelationId, Role};
 use crate::model::contract::{EntityId, SlotId};
 use crate::model::snapshot::Snapshot;
@@ -39,6 +41,13 @@ pub struct ExplainArgs {
     /// An emergency that the caller declares; nothing is noted for a review
     #[arg(long, value_name = "REASON")]
     break_glass: Option<String>,
+    /// An approval that the caller relies on, for the entity that is named; it is not used up
+    #[arg(long, value_name = "ID", requires = "entity")]
+    approval: Option<String>,
+    /// As of when days, hours, ends and approvals are judged: 2026-06-01, or 2026-06-01T09:00, at +08:00. The token must
+    /// be good now
+    #[arg(long, value_name = "TIME", value_parser = clock::parse)]
+    at: Option<Timestamp>,
     /// The network the caller comes from
     #[arg(long, conflicts_with = "address")]
     network: Option<String>,
@@ -88,13 +97,20 @@ pub fn run(args: &ExplainArgs) -> Done {
     runtime()?.block_on(async {
         let identity = identity(&snapshot, args).await?;
         let failed = |error: String| Stop::failed(format!("error: {error}"));
-        let Some(named) = &args.entity else { return told(&snapshot, args, &identity, &fields, None) };
+        let clock = args.at.map_or_else(Clock::system, |at| Clock::new(move || at));
+        let Some(named) = &args.entity else {
+            let asking = Asking { trusted: true, ..Asking::new(&identity, clock.now()) };
+            return told(&snapshot, args, &identity, &fields, &asking, None);
+        };
         let (entity, key) = entity(&snapshot, named)?;
-        let gateway = Gateway::start(snapshot).await.map_err(|error| failed(error.to_string()))?;
+        let gateway = Gateway::start_at(snapshot, clock).await.map_err(|error| failed(error.to_string()))?;
         let request_id = format!("explain-{:x}", Timestamp::now().as_nanosecond());
-        let standing = gateway.standing(&identity, entity, key, &request_id).await;
-        let standing = standing.map_err(|error| failed(error.message))?;
-        told(gateway.snapshot(), args, &identity, &fields, Some((entity, &standing)))
+        let looked = gateway.standing(&identity, entity, key, &request_id).await;
+        let Looked { asking, standing } = looked.map_err(|error| match error.code {
+            ErrorCode::Forbidden => Stop::refused(format!("error: {}", error.message)),
+            _ => failed(error.message),
+        })?;
+        told(gateway.snapshot(), args, &identity, &fields, &asking, Some(&standing))
     })
 }
 
@@ -127,7 +143,10 @@ async fn identity(snapshot: &Snapshot, args: &ExplainArgs) -> Result<Identity, S
         return Err(Stop::failed(format!("error: there is no purpose `{purpose}`; {hint}")));
     }
     let (purpose, case, break_glass) = (args.purpose.clone(), args.case.clone(), args.break_glass.clone());
-    let declared = Declared { purpose, case, break_glass, approval: None };
+    if let Some(reason) = &break_glass {
+        check_reason(reason).map_err(|error| Stop::failed(format!("error: {error}")))?;
+    }
+    let declared = Declared { purpose, case, break_glass, approval: args.approval.clone() };
     Ok(Identity::new(principal, args.address, networks, declared))
 }
 
@@ -174,11 +193,11 @@ fn told(
     args: &ExplainArgs,
     identity: &Identity,
     fields: &[SlotId],
-    standing: Option<(EntityId, &Standings)>,
+    asking: &Asking,
+    standing: Option<&Standings>,
 ) -> Done {
-    let asking = Asking { trusted: true, ..Asking::new(identity, Timestamp::now()) };
-    let lines: Vec<Line> = fields.iter().map(|slot| line(snapshot, &asking, *slot, standing)).collect();
-    let relations = standing.map(|(_, standing)| relations(snapshot, standing)).unwrap_or_default();
+    let lines: Vec<Line> = fields.iter().map(|slot| line(snapshot, asking, *slot, standing)).collect();
+    let relations = standing.map(|standing| relations(snapshot, standing)).unwrap_or_default();
     if args.json {
         let relations: Vec<Value> = relations
             .iter()
@@ -192,7 +211,7 @@ fn told(
     Ok(0)
 }
 
-fn line(snapshot: &Snapshot, asking: &Asking, slot: SlotId, standing: Option<(EntityId, &Standings)>) -> Line {
+fn line(snapshot: &Snapshot, asking: &Asking, slot: SlotId, standing: Option<&Standings>) -> Line {
     let contract = &snapshot.contract;
     let item = contract.items.iter().find(|item| item.slot == slot);
     let parts = match item {
@@ -205,7 +224,7 @@ fn line(snapshot: &Snapshot, asking: &Asking, slot: SlotId, standing: Option<(En
     for role in snapshot.access.counting(presented) {
         let grants = role.grants.iter().filter_map(|at| snapshot.access.grants.get(*at));
         for grant in grants.filter(|grant| grant.slots.contains(slot) && grant.missing(presented).is_none()) {
-            match standing.map(|(_, standing)| standing.get(&grant.relation).unwrap_or(&Standing::No)) {
+            match standing.map(|standing| standing.get(&grant.relation).unwrap_or(&Standing::No)) {
                 None => by.push(giving(snapshot, role, grant, &parts, true)),
                 Some(Standing::Yes) => by.push(giving(snapshot, role, grant, &parts, false)),
                 Some(other) => unrelated.push(miss(snapshot, role, grant, other)),

@@ -47,7 +47,7 @@ fn forbid(row: &mut Row) {
     (row.rights, row.subjects) = (Arc::default(), Arc::default());
 }
 
-fn is_asked(answer: Option<&RowAnswer>) -> bool {
+pub(super) fn is_asked(answer: Option<&RowAnswer>) -> bool {
     answer.is_some_and(|answer| !matches!(answer, RowAnswer::NotAsked))
 }
 

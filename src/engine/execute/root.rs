@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::Execution;
 use super::call::Call;
 use super::listing::only_related;
+use super::node::{Related, is_asked};
 use super::rows::{Seeds, nobody, seed};
 use crate::base::code::ErrorCode;
 use crate::engine::frame::{Failure, Frame, RootAnswer, RootRows, Row};
@@ -14,8 +15,21 @@ use crate::engine::operation::{Selection, What};
 use crate::engine::plan::NodeId;
 use crate::engine::project::read::{Named, named};
 use crate::model::binding::RootBinding;
-use crate::model::contract::{Contract, RootField, RootKind};
+use crate::model::access::SlotSet;
+use crate::model::contract::{Contract, EntityId, RootField, RootKind};
 use crate::source::PageAt;
+
+/// How a caller stands to one entity, and what was read to find out.
+#[derive(Default)]
+pub struct Stood {
+    pub holds: bool,
+    /// Where it does not hold: what could not be had.
+    pub undecided: Option<Failure>,
+    /// For whom the caller would act.
+    pub on_behalf_of: Vec<(EntityId, Arc<str>)>,
+    /// What was read unseen, of whom.
+    pub used: Vec<(EntityId, Arc<str>, SlotSet)>,
+}
 
 impl Execution<'_> {
     /// The root selections of one node, by their place in the operation: several only where each names an entity by
@@ -31,12 +45,37 @@ impl Execution<'_> {
         }
     }
 
-    /// Whether the caller stands in any of the relations that the rights know, to one entity; where not, what could not
-    /// be had. Fetches what relations read and nothing else.
-    pub async fn standing(&self, node: NodeId, key: &str) -> (bool, Option<Failure>) {
+    /// Whether the caller stands in any of the relations that the rights know, to one entity. Fetches what relations
+    /// read and nothing else.
+    pub async fn standing(&self, node: NodeId, key: &str) -> Stood {
         let related = self.relate(node, Seeds { rows: vec![seed(Some(key.into()), None)], inherited: None }).await;
-        let row = related.rows.first();
-        row.map_or((false, None), |row| (!row.rights.relations.is_empty(), row.undecided))
+        let mut stood = Stood::default();
+        if let Some(row) = related.rows.first() {
+            stood.holds = !row.rights.relations.is_empty();
+            stood.undecided = row.undecided;
+            stood.on_behalf_of.extend(row.on_behalf_of.iter().cloned());
+        }
+        self.used(&related, &mut stood.used);
+        stood
+    }
+
+    /// What was read at the gate, by entity.
+    fn used(&self, related: &Related, into: &mut Vec<(EntityId, Arc<str>, SlotSet)>) {
+        let node = self.plan.node(related.node);
+        for (at, row) in related.rows.iter().enumerate() {
+            let Some(key) = &row.key else { continue };
+            let mut used = SlotSet::new();
+            for (fetch, answers) in node.fetches.iter().zip(&related.answers) {
+                if is_asked(answers.as_ref().and_then(|answers| answers.get(at))) {
+                    used.union(&fetch.hidden.inputs);
+                }
+            }
+            if used.iter().next().is_some() {
+                into.push((node.entity, Arc::clone(key), used));
+            }
+        }
+        let via = related.via.iter().map(|(_, via)| &*via.related);
+        via.chain(&related.subjects).for_each(|below| self.used(below, into));
     }
 
     async fn by_keys(&self, selections: &[(usize, &Selection)], node: NodeId) -> Vec<(usize, RootAnswer)> {
