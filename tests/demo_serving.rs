@@ -27,8 +27,8 @@ impl Demo {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let (mut url, mut tokens, mut role) = (String::new(), BTreeMap::new(), String::new());
-        while tokens.len() < 12 {
-            let line = lines.next().expect("the demo prints an endpoint and twelve tokens");
+        while tokens.len() < 13 {
+            let line = lines.next().expect("the demo prints an endpoint and thirteen tokens");
             if let Some(found) = line.trim().strip_prefix("GraphQL ") {
                 found.trim().clone_into(&mut url);
             } else if line.starts_with("eyJ") {
@@ -132,6 +132,20 @@ async fn the_household_sees_who_looked_at_its_portrait() {
     assert_eq!(of("结对干部")["purpose"], "help");
     assert!(of("督查干部")["items"].as_array().unwrap().len() > of("网格员")["items"].as_array().unwrap().len());
     assert!(looks.iter().all(|look| look["roles"] != json!(["企业"]) && look["roles"] != json!(["公众"])), "{answer}");
+}
+
+#[tokio::test]
+async fn the_duty_officer_counts_in_a_declared_emergency_alone() {
+    let demo = Demo::start();
+    let own = "331122101348000001";
+    let declared = [("x-purpose", "emergency"), ("x-break-glass", "typhoon warning, people to be brought to safety")];
+    let query = "query($id: ID!) { household(id: $id) { registry { phone } } }";
+    let answer = demo.query("duty-officer", query, own, &declared).await;
+    assert!(answer["data"]["household"]["registry"]["phone"].is_string(), "{answer}");
+    assert!(answer["extensions"]["breakGlass"]["reviewBefore"].is_string(), "{answer}");
+    let answer = demo.query("duty-officer", query, own, &declared[..1]).await;
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");
+    assert!(answer["data"]["household"].is_null(), "{answer}");
 }
 
 #[cfg(unix)]

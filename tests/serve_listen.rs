@@ -40,7 +40,8 @@ async fn a_stop_is_bounded_and_idle_connections_do_not_hold_it_up() {
 #[tokio::test]
 async fn clients_that_send_too_slowly_are_dropped() {
     let running = Running::start(Options { read_timeout_ms: 300, ..Options::default() }).await;
-    let head = "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n";
+    let head =
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n";
     for (sent, expected) in [("", 0), ("POST /graphql HT", 0), (head, 408)] {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
@@ -53,7 +54,7 @@ async fn clients_that_send_too_slowly_are_dropped() {
 #[tokio::test]
 async fn above_the_cap_connections_wait() {
     let running = Running::start(Options { connections_max: 1, ..Options::default() }).await;
-    let request = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let mut first = TcpStream::connect(running.address).await.unwrap();
     first.write_all(request).await.unwrap();
     assert_eq!(status(&mut first).await, 200);
@@ -80,7 +81,7 @@ async fn tls_serves_http_1_1_and_a_client_that_never_shakes_hands_holds_nobody_u
     let answer = client.get(url).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_11));
     let mut plain = TcpStream::connect(running.address).await.unwrap();
-    plain.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    plain.write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut out = Vec::new();
     let _ = plain.read_to_end(&mut out).await;
     assert!(!out.starts_with(b"HTTP/"), "nothing is served in the clear");
@@ -91,12 +92,12 @@ async fn a_client_that_never_reads_its_answer_is_dropped() {
     let running = Running::start(Options { connections_max: 1, read_timeout_ms: 300, ..Options::default() }).await;
     let mut deaf = TcpStream::connect(running.address).await.unwrap();
     let body = r#"{"query":"BIG 64000000"}"#;
-    let head = "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ";
+    let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ";
     deaf.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
     while running.seen().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let mut next = TcpStream::connect(running.address).await.unwrap();
-    next.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    next.write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     assert_eq!(tokio::time::timeout(Duration::from_secs(5), status(&mut next)).await.unwrap(), 200);
 }

@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 const BODY: &str = r#"{"query":"{a}"}"#;
-const POST: &str = "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+const POST: &str = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
 const SHORT: Duration = Duration::from_secs(5);
 
 /// Sends, and gives everything that comes until the gateway closes; empty where it does not close in time.
@@ -92,10 +92,10 @@ async fn chunked_bodies_are_taken_whole_and_end_their_connection_and_broken_ones
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_their_order() {
     let running = Running::start(Options::default()).await;
-    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let slow = r#"{"query":"SLEEP 200"}"#;
     let text = format!(
-        "{POST}content-length: {}\r\n\r\n{slow}{}{}GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        "{POST}content-length: {}\r\n\r\n{slow}{}{}GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
         slow.len(),
         get("/nothing"),
         get("/health/ready")
@@ -108,13 +108,14 @@ async fn pipelined_requests_are_answered_in_their_order() {
 async fn heads_and_urls_that_are_too_much_are_refused_with_their_status() {
     let running = Running::start(Options { get_queries: true, ..Options::default() }).await;
     let url = |bytes: usize| {
-        format!("GET /graphql?query={} HTTP/1.1\r\nhost: x\r\nx-requested-with: x\r\n\r\n", "a".repeat(bytes))
+        format!("GET /graphql?query={} HTTP/1.1\r\nhost: localhost\r\nx-requested-with: x\r\n\r\n", "a".repeat(bytes))
     };
     let many = |count: usize| {
         let headers: String = (0..count).map(|n| format!("x-{n}: 1\r\n")).collect();
-        format!("GET /health/live HTTP/1.1\r\nhost: x\r\n{headers}\r\n")
+        format!("GET /health/live HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n")
     };
-    let long = |bytes: usize| format!("GET /health/live HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "a".repeat(bytes));
+    let long =
+        |bytes: usize| format!("GET /health/live HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n", "a".repeat(bytes));
     for (what, text, expected) in [
         ("a URL", url(8_000), 200),
         ("a long URL", url(8_300), 414),
@@ -132,7 +133,7 @@ async fn heads_and_urls_that_are_too_much_are_refused_with_their_status() {
     }
     assert_eq!(running.seen().len(), 1);
     for text in [
-        "GET /health/live HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n",
+        "GET /health/live HTTP/1.1\r\nhost: localhost\r\nbad header\r\n\r\n",
         "NONSENSE\r\n\r\n",
         "GET / HTTP/9.9\r\n\r\n",
         "\u{0}\u{1}\r\n\r\n",
@@ -163,7 +164,7 @@ async fn a_head_or_a_body_byte_by_byte_ends_at_its_time() {
 async fn a_connection_that_asks_nothing_more_is_closed() {
     let running = Running::start(Options { read_timeout_ms: 300, ..Options::default() }).await;
     let mut stream = TcpStream::connect(running.address).await.unwrap();
-    stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let since = Instant::now();
     let mut out = Vec::new();
     timeout(SHORT, stream.read_to_end(&mut out)).await.unwrap().unwrap();
@@ -192,7 +193,7 @@ async fn a_client_that_takes_its_answer_by_drops_is_dropped() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let mut next = TcpStream::connect(running.address).await.unwrap();
-    next.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    next.write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     assert_eq!(timeout(SHORT, status(&mut next)).await.unwrap(), 200, "the only connection is free again");
     drops.abort();
 }
@@ -217,7 +218,7 @@ async fn a_client_that_takes_a_large_answer_in_its_time_gets_it_whole() {
 
 #[tokio::test]
 async fn one_address_has_so_many_connections_and_a_listed_proxy_as_many_as_there_are() {
-    let get = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    let get = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let options = || Options { connections_per_address_max: 2, no_proxies: true, ..Options::default() };
     let running = Running::start(options()).await;
     let mut open = Vec::new();

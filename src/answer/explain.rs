@@ -75,7 +75,8 @@ impl Gateway {
         let inner = &self.inner;
         let began = Instant::now();
         let asking = Asking { trusted: true, ..Asking::new(identity, inner.clock.now()) };
-        let mut record = inner.assumed(AuditRecord::event(Kind::Admin, request_id, identity, "accessExplain"), identity);
+        let mut record =
+            inner.assumed(AuditRecord::event(Kind::Admin, request_id, identity, "accessExplain"), identity);
         let mut look = Look { identity, asking, entity, key, request_id };
         let found = inner.look(&mut look, &mut record).await;
         let counting = inner.snapshot.access.counting(look.asking.presented());

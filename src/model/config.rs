@@ -5,6 +5,7 @@ mod audit;
 pub mod cors;
 pub mod egress;
 mod format;
+pub mod hosts;
 pub mod login;
 pub mod rates;
 mod reader;
@@ -36,6 +37,8 @@ pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
     pub listen: SocketAddr,
+    /// The names it answers to.
+    pub hosts: hosts::Hosts,
     pub tls: Option<TlsConfig>,
     pub forwarded_certificate: Option<ForwardedCertificate>,
     pub issuers: Vec<Issuer>,

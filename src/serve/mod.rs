@@ -7,6 +7,7 @@ mod framing;
 mod gateway;
 mod graphiql;
 mod graphql;
+mod host;
 mod ids;
 mod kind;
 mod listen;
@@ -34,6 +35,7 @@ pub use listen::{acceptor, run, stop_signal};
 use crate::identify::rate::Meter;
 use crate::identify::{ClientCertificate, ForwardedCertificates, Identity, Verifier};
 use crate::model::config::cors::Cors;
+use crate::model::config::hosts::Hosts;
 use crate::model::config::{GatewayConfig, Limits, Networks};
 use refusals::{Refusals, Refused};
 
@@ -121,6 +123,7 @@ struct App<G> {
     requests: Meter,
     refusals: Refusals,
     cors: Cors,
+    hosts: Hosts,
     /// The listener ends TLS itself.
     is_tls: bool,
     get_queries: bool,
@@ -139,6 +142,7 @@ pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway:
         requests: Meter::of_requests(&config.rates),
         refusals: Refusals::default(),
         cors: config.cors.clone(),
+        hosts: host::names(config)?,
         is_tls: config.tls.is_some(),
         get_queries: config.graphql.get_queries,
         batch_max: config.graphql.batch_max,
@@ -180,7 +184,8 @@ async fn around<G: Gateway>(
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let address = door::address(&app, request.headers(), request.extensions().get::<Peer>());
-    let mut response = match door::shape(&request, &app.limits) {
+    let checked = door::shape(&request, &app.limits).and_then(|()| host::check(&request, &app.hosts));
+    let mut response = match checked {
         Ok(()) => next.run(request).await,
         Err(refusal) => graphql::refused(&id, request.headers(), refusal),
     };

@@ -110,6 +110,8 @@ pub struct Options {
     pub origins: Vec<&'static str>,
     pub credentials: bool,
     pub batch_max: usize,
+    /// Lines of gateway.yaml besides.
+    pub more: &'static str,
 }
 
 impl Default for Options {
@@ -133,6 +135,7 @@ impl Default for Options {
             origins: Vec::new(),
             credentials: false,
             batch_max: 0,
+            more: "",
         }
     }
 }
@@ -147,7 +150,7 @@ pub struct Running {
 
 impl Running {
     pub async fn start(options: Options) -> Self {
-        let mut config = config();
+        let mut config = config_with(options.more);
         config.graphql.get_queries = options.get_queries;
         config.graphql.graphiql = options.graphiql;
         if options.no_proxies {
@@ -171,6 +174,11 @@ impl Running {
             let header = "client-cert".parse().unwrap();
             ForwardedCertificate { header, ca: Pem::Text(ca.into()) }
         });
+        config.tls = options.tls.map(|(cert, key)| {
+            let client_ca = options.client_ca.map(|ca| Pem::Text(ca.into()));
+            let (cert, key) = (Pem::Text(cert.into()), Pem::Text(key.into()));
+            TlsConfig { cert, key, client_ca, client_certificates: options.client_certificates }
+        });
         let gateway = Arc::new(Recorder {
             seen: Mutex::default(),
             ready: AtomicBool::new(true),
@@ -179,12 +187,7 @@ impl Running {
         });
         let verifier = Arc::new(Verifier::load(&config).unwrap());
         let app = serve::app(&config, verifier, Arc::clone(&gateway)).unwrap();
-        let tls = options.tls.map(|(cert, key)| {
-            let client_ca = options.client_ca.map(|ca| Pem::Text(ca.into()));
-            let (cert, key) = (Pem::Text(cert.into()), Pem::Text(key.into()));
-            let client_certificates = options.client_certificates;
-            serve::acceptor(&TlsConfig { cert, key, client_ca, client_certificates }).unwrap()
-        });
+        let tls = config.tls.as_ref().map(|tls| serve::acceptor(tls).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -211,8 +214,7 @@ impl Running {
     /// Posts the body in chunks, without saying its length, and gives the status.
     pub async fn raw_chunked(&self, body: &str) -> u16 {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let head =
-            "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+        let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
         for chunk in body.as_bytes().chunks(8_192) {
             let head = format!("{:x}\r\n", chunk.len());
@@ -246,11 +248,17 @@ pub async fn status(stream: &mut TcpStream) -> u16 {
 }
 
 fn config() -> GatewayConfig {
+    config_with("")
+}
+
+fn config_with(more: &str) -> GatewayConfig {
     let text = "listen: 127.0.0.1:0\n\
         issuers:\n  - {issuer: 'https://id', audience: huxiang, algorithms: [EdDSA], keys: ['${PUBLIC}'], \
         demo: true, signing_key: '${PRIVATE}'}\n\
         networks: {local: [127.0.0.0/8], outside: [203.0.113.0/24]}\nproxies: [127.0.0.1]\n\
-        audit: {store: unused.sqlite, key: 0123456789abcdef0123456789abcdef}\n";
+        audit: {store: unused.sqlite, key: 0123456789abcdef0123456789abcdef}\n"
+        .to_owned()
+        + more;
     let variables = |name: &str| match name {
         "PUBLIC" => Some(KEY.public_key_pem()),
         "PRIVATE" => Some(KEY.serialize_pem()),

@@ -112,6 +112,7 @@ pub fn headers(role: &DemoRole) -> Vec<(&'static str, String)> {
     let mut headers = Vec::new();
     headers.extend(role.purpose.map(|purpose| ("X-Purpose", purpose.to_owned())));
     headers.extend(role.case.map(|case| ("X-Case", case.to_owned())));
+    headers.extend(role.break_glass.map(|reason| ("X-Break-Glass", reason.to_owned())));
     headers.extend(role.forwarded.map(|address| ("X-Forwarded-For", address.to_string())));
     headers
 }

@@ -41,6 +41,7 @@ fn title(role: &DemoRole, view: &View, paint: Paint) -> String {
     let mut facts = vec![role.who.clone(), format!("network {}", role.network)];
     facts.extend(role.purpose.map(|purpose| format!("purpose {purpose}")));
     facts.extend(role.case.map(|case| format!("case {case}")));
+    facts.extend(role.break_glass.map(|reason| format!("emergency “{reason}”")));
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for item in &view.items {
         *counts.entry(&item.state).or_default() += 1;

@@ -24,9 +24,14 @@ pub struct DemoRole {
     pub forwarded: Option<IpAddr>,
     pub purpose: Option<&'static str>,
     pub case: Option<&'static str>,
+    /// The emergency that the role declares, where it counts only in one.
+    pub break_glass: Option<&'static str>,
     /// Who it is, for the reader.
     pub who: String,
 }
+
+/// Why the demo's duty officer breaks the glass.
+const EMERGENCY: &str = "typhoon warning: the household must be brought to safety";
 
 /// A caller before it has a token.
 struct Caller {
@@ -68,10 +73,17 @@ pub fn all(household: &Household, snapshot: &Snapshot, valid: Duration) -> Resul
             forwarded,
             purpose: caller.purpose,
             case: caller.case,
+            // A reason is refused where no grant asks for one.
+            break_glass: needs_emergency(role, snapshot).then_some(EMERGENCY),
             who: caller.who,
         });
     }
     Ok(all)
+}
+
+fn needs_emergency(role: &Role, snapshot: &Snapshot) -> bool {
+    let grants = role.grants.iter().filter_map(|at| snapshot.access.grants.get(*at));
+    grants.map(|grant| &grant.conditions).any(|conditions| conditions.break_glass.is_some())
 }
 
 /// Loopback itself where the role counts from there; else an address of the role's first network.
@@ -147,6 +159,13 @@ fn callers(household: &Household) -> Vec<Caller> {
             json!({"divisions": [county]}),
             (Some("recognition"), Some("HD-2026-0001")),
             format!("for the county {county}"),
+        ),
+        caller(
+            "duty-officer",
+            "demo-duty-officer",
+            json!({"divisions": [county]}),
+            (Some("emergency"), None),
+            format!("on duty for the county {county}; reviewed by the security officer"),
         ),
         caller(
             "enterprise",

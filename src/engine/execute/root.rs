@@ -14,8 +14,8 @@ use crate::engine::frame::{Failure, Frame, RootAnswer, RootRows, Row};
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::NodeId;
 use crate::engine::project::read::{Named, named};
-use crate::model::binding::RootBinding;
 use crate::model::access::SlotSet;
+use crate::model::binding::RootBinding;
 use crate::model::contract::{Contract, EntityId, RootField, RootKind};
 use crate::source::PageAt;
 

@@ -10,6 +10,8 @@ use serde_saphyr::Spanned;
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
     pub listen: Spanned<String>,
+    #[serde(default)]
+    pub hosts: Vec<Spanned<String>>,
     pub tls: Option<TlsFiles>,
     pub forwarded_certificate: Option<ForwardedCertificateEntry>,
     #[serde(default)]

@@ -13,6 +13,7 @@ use serde_saphyr::Spanned;
 use super::admin::AdminConfig;
 use super::cors::Cors;
 use super::egress::{EgressConfig, Host};
+use super::hosts::Hosts;
 use super::rates::Rates;
 use super::watch::{AccessLogConfig, AlertsConfig};
 use super::{
@@ -115,6 +116,7 @@ impl Reader<'_> {
         let known = file.networks.keys().map(String::as_str);
         let rates = Rates::read(&file.rates, known, self.text, self.faults);
         Some(GatewayConfig {
+            hosts: Hosts::read(&file.hosts, self),
             listen: listen?,
             tls,
             forwarded_certificate,
