@@ -651,7 +651,7 @@ async fn only_a_token_that_is_good_in_every_respect_counts() {
     let pem = issuer.signing_key.as_ref().unwrap().read().unwrap();
     let key = EncodingKey::from_ed_pem(&pem).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let good = json!({"iss": issuer.issuer, "aud": issuer.audience, "sub": "s1", "exp": now + 60, "roles": ["supervisor"], "divisions": ["331122"]});
+    let good = json!({"iss": issuer.issuer, "aud": issuer.audience, "sub": "s1", "iat": now, "exp": now + 60, "roles": ["supervisor"], "divisions": ["331122"]});
     let changed = |name: &str, value: Value| {
         let mut claims = good.clone();
         claims[name] = value;
@@ -675,6 +675,7 @@ async fn only_a_token_that_is_good_in_every_respect_counts() {
     let bad = [
         ("expired", signed(&changed("exp", json!(now - 120)))),
         ("without expiry", signed(&changed("exp", Value::Null))),
+        ("without the time of its issue", signed(&changed("iat", Value::Null))),
         ("for another audience", signed(&changed("aud", json!("other")))),
         ("of another issuer", signed(&changed("iss", json!("https://elsewhere")))),
         ("not valid yet", signed(&changed("nbf", json!(now + 600)))),

@@ -118,7 +118,7 @@ pub(super) struct Facts<'a> {
     pub issuer: &'a str,
     pub token_id: Option<&'a str>,
     pub principal: &'a str,
-    pub issued: Option<u64>,
+    pub issued: u64,
     pub key_id: Option<&'a str>,
 }
 
@@ -149,8 +149,7 @@ impl Table {
         let Some(known) = self.issuers.get(token.issuer) else { return false };
         token.token_id.is_some_and(|id| known.tokens.contains(id))
             || token.key_id.is_some_and(|id| known.keys.contains(id))
-            // A token that does not say when it was issued may have been issued before.
-            || known.principals.get(token.principal).is_some_and(|before| token.issued.is_none_or(|at| at <= *before))
+            || known.principals.get(token.principal).is_some_and(|before| token.issued <= *before)
     }
 }
 

@@ -48,7 +48,7 @@ fn now() -> u64 {
 }
 
 fn claims() -> Value {
-    json!({"iss": "https://id", "aud": "huxiang", "sub": "zhang", "exp": now() + 60, "roles": ["cadre"],
+    json!({"iss": "https://id", "aud": "huxiang", "sub": "zhang", "iat": now(), "exp": now() + 60, "roles": ["cadre"],
            "divisions": ["331122"], "about": {"hh": "3311"}, "secret": "not declared"})
 }
 
@@ -141,6 +141,9 @@ async fn wrong_claims_are_refused_each_with_its_reason() {
         (json!({"aud": "other"}), AuthError::Audience),
         (json!({"iss": "https://other"}), AuthError::Issuer),
         (json!({"exp": null}), claim("exp")),
+        (json!({"iat": null}), claim("iat")),
+        (json!({"iat": -1}), claim("iat")),
+        (json!({"iat": now() + 40}), AuthError::NotYetValid),
         (json!({"aud": null}), claim("aud")),
         (json!({"sub": null}), claim("sub")),
         (json!({"sub": ""}), claim("sub")),

@@ -1,5 +1,8 @@
 //! Checking bearer tokens (JWT, RFC 7519, RFC 8725).
 
+mod claims;
+mod revoke;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,9 +14,11 @@ use super::Principal;
 use super::binding::Binding;
 use super::keys::{KEY_ID_BYTES_MAX, Key, KeyRing, Stale, accepted, http};
 use super::login::Login;
-use super::revocation::{Facts, Revocation, RevocationError, Revocations, RevokedKind};
+use super::revocation::Revocations;
 use crate::model::access::ClientCertificate;
 use crate::model::config::{ClaimType, GatewayConfig, Issuer, TokenAlgorithm};
+use claims::{fits, pointer, roles, seconds, without_empty};
+pub use revoke::{RevocationOrder, Revoked};
 
 /// Bytes of one token; a longer one is refused unread.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
@@ -27,7 +32,6 @@ const LEEWAY_SECONDS: u64 = 30;
 const RETRY_EVERY: Duration = Duration::from_secs(15);
 /// Bytes of a token's `jti`.
 const TOKEN_ID_BYTES_MAX: usize = 256;
-const ROLES_MAX: usize = 64;
 
 /// Why a token is not accepted. The text is for the caller and names nothing the token does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,33 +144,11 @@ struct Checked {
     binding: Binding,
     token_id: Option<String>,
     /// Seconds since 1970, as `expires`.
-    issued: Option<u64>,
+    issued: u64,
     expires: u64,
     /// Which of the issuers, and which of its keys: both are looked at anew for each request.
     issuer: usize,
     key: Arc<Key>,
-}
-
-/// What is to be revoked. Times are seconds since 1970.
-#[derive(Debug, Clone)]
-pub enum Revoked {
-    /// One token, by its `jti`; where it is not known when it expires, the longest life of the issuer's tokens is taken.
-    Token { id: String, expires: Option<u64> },
-    /// Every token of a principal issued until then (`None`: until now), also of those that do not say when.
-    Principal { id: String, before: Option<u64> },
-    /// Every token signed by the issuer's key of that id, for good.
-    Key { id: String },
-}
-
-/// Who revokes what, and why.
-#[derive(Debug, Clone)]
-pub struct RevocationOrder {
-    pub issuer: String,
-    pub what: Revoked,
-    /// Issuer and id of who revokes.
-    pub by: (String, String),
-    /// No household's value.
-    pub reason: String,
 }
 
 /// A signature that fits, and what it stands under.
@@ -234,40 +216,6 @@ impl Verifier {
         futures::future::join(keys, revocations).await;
     }
 
-    /// Revokes what `order` names; it counts from now on here, and within a second in other processes on the same list.
-    /// The caller has made sure that who asks may, and has the record of it on disk.
-    pub async fn revoke(&self, order: RevocationOrder) -> Result<Revocation, RevocationError> {
-        let issuer = self.issuers.iter().find(|known| known.config.issuer == order.issuer);
-        let issuer = issuer.ok_or(RevocationError::Issuer)?;
-        let list = self.revocations()?;
-        let now = now();
-        let life_max = issuer.config.token_minutes_max.saturating_mul(60).saturating_add(2 * LEEWAY_SECONDS);
-        let (kind, value, before, until) = match order.what {
-            Revoked::Token { id, expires } => {
-                let until = expires.map_or(now.saturating_add(life_max), |at| at.saturating_add(LEEWAY_SECONDS));
-                (RevokedKind::Token, id, now, Some(until))
-            }
-            Revoked::Principal { id, before } => {
-                let before = before.unwrap_or(now);
-                if before > now {
-                    return Err(RevocationError::Future);
-                }
-                (RevokedKind::Principal, id, before, Some(now.saturating_add(life_max)))
-            }
-            Revoked::Key { id } => (RevokedKind::Key, id, now, None),
-        };
-        let (by_issuer, by_id) = order.by;
-        let reason = order.reason;
-        let entry = Revocation { kind, issuer: order.issuer, value, before, until, at: now, by_issuer, by_id, reason };
-        list.add(&entry).await?;
-        Ok(entry)
-    }
-
-    /// The revocation list; an error where this verifier was made without one.
-    pub fn revocations(&self) -> Result<&Revocations, RevocationError> {
-        self.revocations.as_ref().ok_or_else(|| RevocationError::Store("it was not opened".to_owned()))
-    }
-
     /// The principal behind an `Authorization` header; `None` where there is no header. A token that is bound to a
     /// certificate counts only with that one.
     pub async fn authenticate(
@@ -317,22 +265,6 @@ impl Verifier {
     /// Whether the key that signed a checked token still counts.
     fn is_current(&self, checked: &Checked) -> bool {
         self.issuers.get(checked.issuer).is_some_and(|issuer| issuer.keys.holds(&checked.key.print))
-    }
-
-    fn not_revoked(&self, checked: &Checked) -> Result<(), AuthError> {
-        let Some(list) = &self.revocations else { return Ok(()) };
-        let facts = Facts {
-            issuer: &checked.principal.issuer,
-            token_id: checked.token_id.as_deref(),
-            principal: &checked.principal.id,
-            issued: checked.issued,
-            key_id: checked.key.id.as_deref(),
-        };
-        match list.is_revoked(&facts) {
-            Ok(false) => Ok(()),
-            Ok(true) => Err(AuthError::Revoked),
-            Err(_) => Err(AuthError::Unavailable),
-        }
     }
 
     async fn verify(&self, token: &str) -> Result<Verified, AuthError> {
@@ -422,12 +354,12 @@ impl Verifier {
             }
         }
         let expires = token.get("exp").and_then(seconds).ok_or_else(|| wrong("exp"))?;
-        let issued = token.get("iat").map(|at| seconds(at).ok_or_else(|| wrong("iat"))).transpose()?;
-        if issued.is_some_and(|at| at > now.saturating_add(LEEWAY_SECONDS)) {
+        // Without it nobody knows how long it lives, nor for how long its revocation has to be kept.
+        let issued = token.get("iat").and_then(seconds).ok_or_else(|| wrong("iat"))?;
+        if issued > now.saturating_add(LEEWAY_SECONDS) {
             return Err(AuthError::NotYetValid);
         }
-        let life = expires.saturating_sub(issued.unwrap_or(now));
-        if life > issuer.token_minutes_max.saturating_mul(60).saturating_add(LEEWAY_SECONDS) {
+        if expires.saturating_sub(issued) > life_seconds_max(issuer) {
             return Err(AuthError::TooLong);
         }
         let token_id = match token.get("jti") {
@@ -438,6 +370,11 @@ impl Verifier {
         let principal = Principal { id: id.to_owned(), issuer: issuer.issuer.clone(), roles, claims };
         Ok(Checked { principal, binding: Binding::of(token)?, token_id, issued, expires, issuer: at, key })
     }
+}
+
+/// From its `iat` to its `exp`.
+fn life_seconds_max(issuer: &Issuer) -> u64 {
+    issuer.token_minutes_max.saturating_mul(60).saturating_add(LEEWAY_SECONDS)
 }
 
 fn validation(algorithm: TokenAlgorithm, issuer: &str, audience: &str) -> Validation {
@@ -469,47 +406,6 @@ fn explain(error: &jsonwebtoken::errors::Error) -> AuthError {
         }
         _ => AuthError::Signature,
     }
-}
-
-/// A list of texts, or one text with roles between blanks (as OAuth scopes are written). No claim: no roles.
-fn roles(value: Option<&Value>) -> Option<Vec<String>> {
-    let roles: Vec<String> = match value {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::String(text)) => text.split_whitespace().map(str::to_owned).collect(),
-        Some(Value::Array(list)) => list.iter().map(|v| v.as_str().map(str::to_owned)).collect::<Option<_>>()?,
-        Some(_) => return None,
-    };
-    (roles.len() <= ROLES_MAX).then_some(roles)
-}
-
-fn fits(value: &Value, kind: ClaimType) -> bool {
-    match kind {
-        ClaimType::Text => value.is_string(),
-        ClaimType::Int => value.is_i64(),
-        ClaimType::Bool => value.is_boolean(),
-        ClaimType::Texts => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
-    }
-}
-
-/// An empty text claims nothing: as the prefix of a division it would stand for all of them, and as an id it would be
-/// equal to another that is empty.
-fn without_empty(value: &Value) -> Option<Value> {
-    let empty = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
-    match value {
-        Value::Array(list) => Some(Value::Array(list.iter().filter(|value| !empty(value)).cloned().collect())),
-        value => (!empty(value)).then(|| value.clone()),
-    }
-}
-
-fn pointer<'a>(token: &'a Map<String, Value>, pointer: &str) -> Option<&'a Value> {
-    let parsed = crate::base::pointer::Pointer::parse(pointer).ok()?;
-    let (first, rest) = parsed.segments().split_first()?;
-    rest.iter().try_fold(token.get(first.as_ref())?, |value, segment| value.get(segment.as_ref()))
-}
-
-/// NumericDate (RFC 7519), fractions cut.
-fn seconds(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_f64().filter(|n| *n >= 0.0 && *n < 1e15).map(|n| n as u64))
 }
 
 pub(super) fn now() -> u64 {
