@@ -259,6 +259,30 @@ async fn a_look_that_succeeds_after_refusals_is_an_alert_and_the_log_names_nobod
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_is_allowed_between_refusals_hides_none_of_them() {
+    let world = watched("after-refusals", 2).await;
+    let who = officer("tries", "331122101");
+    for id in ["331122101348000098", HOUSEHOLD, "331122101348000099", HOUSEHOLD] {
+        look(&world.gateway, &who, id).await;
+    }
+    let found = alerts(&world.gateway, false).await;
+    assert_eq!((&found[0]["rule"], &found[0]["count"]), (&json!("after-refusals"), &json!(2)), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_by_role_count_the_roles_that_acted() {
+    let world = world().await;
+    let mut near = officer("near", "331122101");
+    // From this network the role of households does not count.
+    near.principal.as_mut().unwrap().roles.push("household".to_owned());
+    look(&world.gateway, &near, HOUSEHOLD).await;
+    let answer = statistics(&world, &caller("auditor", json!({})), "ROLE").await;
+    let rows = answer["data"]["now"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    let keys: Vec<&Value> = rows.iter().map(|row| &row["key"]).collect();
+    assert_eq!(keys, [&json!("department-officer")], "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn auditors_find_records_by_who_what_and_whose_and_page_through_them() {
     let world = world().await;
     for id in [HOUSEHOLD, OTHER, HOUSEHOLD] {

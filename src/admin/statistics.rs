@@ -26,7 +26,7 @@ enum StatisticsBy {
     Organisation,
     /// Their divisions.
     Division,
-    /// Their roles.
+    /// The roles in which they looked: of the token's, those that counted.
     Role,
     /// The days on which they looked.
     Day,

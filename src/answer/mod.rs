@@ -5,6 +5,7 @@
 mod budget;
 mod cache;
 mod declared;
+mod ending;
 mod explain;
 mod introspect;
 mod record;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use regex::Regex;
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
 
 use crate::approval::Approvals;
 use crate::audit::{self, AuditRecord, AuditStore, RevokeError, SubjectKey};
@@ -44,6 +46,7 @@ use crate::watch::Watch;
 
 pub use budget::estimates_of;
 use cache::Caches;
+use ending::{Ending, GRACE};
 pub use explain::{Looked, Standing};
 pub use introspect::RoleSchema;
 pub use request::{Answer, GraphqlRequest, Outcome};
@@ -228,7 +231,7 @@ impl Gateway {
 
     /// The answer, once its record is durable; without it, nothing is answered.
     pub async fn audited(&self, record: AuditRecord, answer: Answer, request_id: &str) -> Answer {
-        self.inner.audited(record, answer, request_id).await
+        self.inner.audited(record, answer, request_id, None).await
     }
 
     /// Answers a request. What was begun is finished and audited even if the caller goes away.
@@ -241,26 +244,37 @@ impl Gateway {
     ) -> Answer {
         let inner = Arc::clone(&self.inner);
         let mut failed = AuditRecord::new(&request_id, &identity);
+        failed.document = request.query.as_deref().map(|text| inner.subjects.document(text));
         let id = request_id.clone();
-        let flow = tokio::spawn(async move {
+        let (ending, told) = Ending::new();
+        let ending = Arc::new(ending);
+        let of_flow = Arc::clone(&ending);
+        let mut flow = tokio::spawn(async move {
             let asked = Asked {
                 identity: &identity,
                 request: &request,
                 request_id: &request_id,
                 traceparent: traceparent.as_deref(),
             };
-            inner.answer(&asked).await
+            inner.answer(&asked, &of_flow).await
         });
-        match flow.await {
+        let limit = Duration::from_millis(self.inner.snapshot.config.limits.request_timeout_ms).saturating_add(GRACE);
+        let ended = match tokio::time::timeout(limit, &mut flow).await {
+            Ok(ended) => ended,
+            Err(_) if ending.decide() => {
+                let message = "the request took too long; ask for less".to_owned();
+                let late = RequestError::new(ErrorCode::DeadlineExceeded, message);
+                return self.inner.failed(failed, &late, &id, Some(told)).await;
+            }
+            // Its record is being written, which does not take for ever.
+            Err(_) => flow.await,
+        };
+        match ended {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::error!(request = %id, %error, "the flow of a request failed");
-                failed.outcome = audit::Outcome::Rejected;
-                failed.errors.insert(ErrorCode::Internal);
                 let message = "the gateway failed; tell the operator the request id".to_owned();
-                self.inner
-                    .audited(failed, Answer::refused(&RequestError::new(ErrorCode::Internal, message), &id), &id)
-                    .await
+                self.inner.failed(failed, &RequestError::new(ErrorCode::Internal, message), &id, None).await
             }
         }
     }
@@ -301,7 +315,7 @@ fn plan_text(
 }
 
 impl Inner {
-    async fn answer(&self, asked: &Asked<'_>) -> Answer {
+    async fn answer(&self, asked: &Asked<'_>, ending: &Ending) -> Answer {
         let began = Instant::now();
         let planned = match self.approved(asked).await {
             Ok(approved) => plan_of(&self.snapshot, &self.caches, asked, self.clock.now(), approved),
@@ -319,14 +333,43 @@ impl Inner {
             Ok(executed) => Answer { status: Outcome::Ok, body: Bytes::from(executed.response.body) },
             Err(error) => Answer::refused(&error, asked.request_id),
         };
-        self.audited(record, answer, asked.request_id).await
+        if !ending.decide() {
+            if let Err(error) = self.audit.append(ending.unsent(record).await).await {
+                tracing::error!(request = asked.request_id, %error, "what came too late could not be recorded");
+            }
+            return answer;
+        }
+        self.audited(record, answer, asked.request_id, None).await
     }
 
-    /// The answer, once its record is durable; without it, nothing is answered.
-    async fn audited(&self, mut record: AuditRecord, answer: Answer, request_id: &str) -> Answer {
+    /// The answer to a request that failed as a whole, once its record is durable.
+    async fn failed(
+        &self,
+        mut record: AuditRecord,
+        error: &RequestError,
+        request_id: &str,
+        told: Option<oneshot::Sender<i64>>,
+    ) -> Answer {
+        record.outcome = audit::Outcome::Rejected;
+        record.errors.insert(error.code);
+        self.audited(record, Answer::refused(error, request_id), request_id, told).await
+    }
+
+    /// The answer, once its record is durable; without it, nothing is answered. The record's number is told.
+    async fn audited(
+        &self,
+        mut record: AuditRecord,
+        answer: Answer,
+        request_id: &str,
+        told: Option<oneshot::Sender<i64>>,
+    ) -> Answer {
         record.answer = Some(self.subjects.answer(&answer.body));
         match self.audit.append(record).await {
-            Ok(_) => answer,
+            Ok(receipt) => {
+                // Nobody may be waiting for it.
+                told.and_then(|told| told.send(receipt.seq).err());
+                answer
+            }
             Err(error) => {
                 tracing::error!(request = request_id, %error, "the audit record could not be written: nothing is answered");
                 let message = "the audit record could not be written, so nothing is answered; try again later";

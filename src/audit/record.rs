@@ -21,7 +21,8 @@ pub enum Kind {
     Request,
     /// A write, before it is forwarded.
     Intent,
-    /// How the write ended whose intent is `of`.
+    /// How the write ended whose intent is `of`; or that what the request's record `of` tells of was not sent, or went on
+    /// after its caller was told that it took too long.
     Outcome,
     /// One frame of a stream that `of` opened.
     Frame,
@@ -72,7 +73,7 @@ pub struct AuditRecord {
     /// Version of this shape.
     pub v: u32,
     pub kind: Kind,
-    /// The record that this one goes on from: a write's intent, a stream's opening.
+    /// The record that this one goes on from: a write's intent, a stream's opening, a request that was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<i64>,
     /// When the request came, +08:00, milliseconds.

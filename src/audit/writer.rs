@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chain::chain;
 use super::reader::Reader;
-use super::record::timestamp;
+use super::record::{AuditRecord, Kind, Outcome, timestamp};
 use super::segment::{self, Opened};
 use super::store::{AuditError, Head, Receipt, Waiting};
+use crate::base::code::ErrorCode;
 use crate::model::config::{AuditConfig, ChainHash};
 
 /// Records in one transaction.
@@ -68,9 +69,14 @@ impl Writer {
             self.healthy.store(result.is_ok(), Ordering::Relaxed);
             match result {
                 Ok(receipts) => {
+                    let mut unsent = Vec::new();
                     for (waiting, receipt) in group.drain(..).zip(receipts) {
-                        let _ = waiting.ack.send(Ok(receipt));
+                        let (of, request_id) = (receipt.seq, waiting.request_id);
+                        if waiting.ack.send(Ok(receipt)).is_err() {
+                            unsent.push((of, request_id));
+                        }
                     }
+                    self.withdraw(unsent).await;
                 }
                 Err(error) => {
                     tracing::error!(%error, records = group.len(), "requests are refused");
@@ -83,6 +89,27 @@ impl Writer {
         }
         if let Some(opened) = self.open {
             let _ = opened.connection.close().await;
+        }
+    }
+
+    /// Says of records that came to disk after nobody waited for them any more that what they tell of was not sent.
+    async fn withdraw(&mut self, unsent: Vec<(i64, String)>) {
+        let withdrawn = |(of, request_id): (i64, String)| {
+            let mut record = AuditRecord::gateway(Kind::Outcome, &request_id).with("unsent", true);
+            (record.of, record.outcome) = (Some(of), Outcome::Rejected);
+            record.errors.insert(ErrorCode::AuditUnavailable);
+            let json = serde_json::to_string(&record).ok()?;
+            let kind = record.kind.as_str();
+            // Nobody waits for this one, and nothing is sent of it.
+            Some(Waiting { time: record.time, kind, request_id, json, subjects: None, ack: oneshot::channel().0 })
+        };
+        let group: Vec<Waiting> = unsent.into_iter().filter_map(withdrawn).collect();
+        if group.is_empty() {
+            return;
+        }
+        if let Err(error) = self.write(&group).await {
+            tracing::error!(%error, records = group.len(), "records stand as sent whose answers were not");
+            self.open = None;
         }
     }
 

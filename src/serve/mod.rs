@@ -213,5 +213,6 @@ async fn around<G: Gateway>(
     response
 }
 
-/// How long the engine may take beyond its own deadline before the gateway gives up on it.
-const ENGINE_GRACE: Duration = Duration::from_secs(5);
+/// How long what answers may take beyond a request's deadline before nothing more is expected of it. The gateway's own
+/// engine gives up earlier, and records that it did: this is for what does not come back at all.
+const ENGINE_GRACE: Duration = Duration::from_secs(15);

@@ -20,6 +20,8 @@ pub struct Look<'r> {
     pub unrelated: Vec<u64>,
     /// Something was refused.
     pub refused: bool,
+    /// Something was asked for in vain: an entity of somebody else's, or, where nothing was shown, whatever was refused.
+    pub was_tried: bool,
 }
 
 impl<'r> Look<'r> {
@@ -38,6 +40,7 @@ impl<'r> Look<'r> {
             seen: Vec::new(),
             unrelated: Vec::new(),
             refused: record.errors.contains(&ErrorCode::Forbidden),
+            was_tried: false,
         };
         for access in &record.access {
             look.refused |= !access.refused.is_empty() || access.relations.is_empty();
@@ -51,6 +54,7 @@ impl<'r> Look<'r> {
                 look.unrelated.extend(subjects);
             }
         }
+        look.was_tried = !look.unrelated.is_empty() || (look.seen.is_empty() && look.refused);
         Some(look)
     }
 }

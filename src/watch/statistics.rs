@@ -21,6 +21,7 @@ pub enum By {
     Organisation,
     /// Of the one who looked.
     Division,
+    /// In which the look was made: of the token's, those that counted.
     Role,
     Day,
 }
@@ -145,7 +146,7 @@ fn keys(record: &AuditRecord, look: &Look<'_>, by: By) -> Vec<Option<String>> {
         By::Organisation => vec![who.organisation.clone()],
         By::Division if who.divisions.is_empty() => vec![None],
         By::Division => who.divisions.iter().cloned().map(Some).collect(),
-        By::Role => record.roles.iter().cloned().map(Some).collect(),
+        By::Role => record.acting().iter().cloned().map(Some).collect(),
         By::Day => vec![record.time.get(..10).map(str::to_owned)],
     }
 }

@@ -142,20 +142,19 @@ impl Counted {
             When::Night if look.at_night => self.add(look.at, &look.seen),
             When::Night => {}
             When::Unrelated => self.add(look.at, &look.unrelated),
-            When::AfterRefusals if look.seen.is_empty() && look.refused => {
+            When::AfterRefusals => {
                 // Refusals are told apart by their records' numbers.
-                if self.what.len() < rule.count {
+                if look.was_tried {
                     self.add(look.at, &[seq.unsigned_abs()]);
+                    self.keep_newest(rule.count);
                 }
-                return None;
+                // A look that shows something takes none of them back: else one's own household in between would.
+                if look.seen.is_empty() {
+                    return None;
+                }
             }
-            When::AfterRefusals if look.seen.is_empty() => return None,
-            When::AfterRefusals => {}
         }
         let count = self.what.len();
-        if rule.when == When::AfterRefusals && count < rule.count {
-            self.clear();
-        }
         if count < rule.count {
             return None;
         }
@@ -168,6 +167,14 @@ impl Counted {
         for one in what.iter().filter(|one| !self.what.contains(*one)).collect::<HashSet<_>>() {
             self.what.insert(*one);
             self.order.push_back((at, *one));
+        }
+    }
+
+    /// More than hold a rule need not be counted.
+    fn keep_newest(&mut self, most: usize) {
+        while self.order.len() > most {
+            let Some((_, what)) = self.order.pop_front() else { return };
+            self.what.remove(&what);
         }
     }
 

@@ -81,21 +81,43 @@ fn night_and_unrelated_count_only_what_they_say() {
 }
 
 #[test]
-fn a_look_that_succeeds_after_so_many_refusals_is_told_and_one_after_fewer_begins_anew() {
+fn a_look_that_succeeds_after_so_many_refusals_is_told_whatever_was_shown_between_them() {
     let mut rule = counting("tries: {when: after-refusals, count: 3, within_minutes: 30}");
     let no = |time: &str| refused("a", time);
     let looks = [
         no("09:00"),
-        no("09:01"),
-        look("a", "09:02", &[1], true),
-        no("09:03"),
-        look("a", "09:04", &[9], false), // an unrelated one is refused too
-        no("09:05"),
-        no("09:06"),
+        look("a", "09:01", &[1], true),
+        no("09:02"),
+        look("a", "09:03", &[1], true),
         look("b", "09:07", &[1], true),
+        look("a", "09:04", &[9], false), // an unrelated one is refused too
         look("a", "09:08", &[1], true),
+        no("09:09"), // not again so soon
+        look("a", "09:10", &[1], true),
     ];
-    assert_eq!(rules(&mut rule, &looks), [(8, "tries".to_owned(), 3)]);
+    assert_eq!(rules(&mut rule, &looks), [(6, "tries".to_owned(), 3)]);
+}
+
+#[test]
+fn what_was_asked_for_in_vain_counts_also_beside_what_was_shown() {
+    let mut rule = counting("tries: {when: after-refusals, count: 2, within_minutes: 30}");
+    let both = |time: &str| {
+        let mut record = look("a", time, &[1], true);
+        record.access.extend(look("a", time, &[9], false).access);
+        record
+    };
+    assert_eq!(rules(&mut rule, &[both("09:00"), both("09:01")]), [(1, "tries".to_owned(), 2)]);
+}
+
+#[test]
+fn of_many_refusals_the_newest_count() {
+    let mut rule = counting("tries: {when: after-refusals, count: 2, within_minutes: 30}");
+    let no = |time: &str| refused("a", time);
+    let looks = [no("09:00"), no("09:01"), no("09:20"), no("09:25"), look("a", "09:40", &[1], true)];
+    assert_eq!(rules(&mut rule, &looks), [(4, "tries".to_owned(), 2)]);
+    let mut rule = counting("tries: {when: after-refusals, count: 2, within_minutes: 30}");
+    let looks = [no("09:00"), no("09:20"), look("a", "09:40", &[1], true), look("b", "09:41", &[1], true)];
+    assert_eq!(rules(&mut rule, &looks), [], "within the time only");
 }
 
 #[test]
