@@ -3,11 +3,16 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use departments::Options;
+use huxiang::base::clock::Clock;
 use huxiang::identify::Identity;
 use huxiang::model::config::watch::AccessLogConfig;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use support::{HOUSEHOLD, World, ask, caller, records, supervisor, world, world_edited};
+use support::{HOUSEHOLD, World, ask, caller, config, records, supervisor, world, world_at, world_edited};
 
 const LOG: &str = "query Log($id: ID!, $from: Date, $to: Date, $first: Int) { household(id: $id) { \
                    accessLog(from: $from, to: $to, first: $first) { at roles organisation principal purpose case \
@@ -124,40 +129,58 @@ async fn with(edit: impl FnOnce(&mut AccessLogConfig)) -> World {
     world_edited(options, |snapshot| edit(&mut snapshot.config.access_log)).await
 }
 
+/// A world whose clock is as many hours ahead as is set; with a change to what the repository's file says.
+async fn hours_from_now(from: &str, to: &str) -> (World, Arc<AtomicI64>) {
+    let hours = Arc::new(AtomicI64::new(0));
+    let told = Arc::clone(&hours);
+    let clock = Clock::new(move || Timestamp::now() + SignedDuration::from_hours(told.load(Ordering::SeqCst)));
+    let file = config("gateway.yaml");
+    assert!(file.contains(from), "{from}");
+    (world_at(clock, &[("gateway.yaml", file.replace(from, to))]).await, hours)
+}
+
+fn verifier() -> Identity {
+    let mut identity = caller("verifier", json!({ "divisions": ["331122"] }));
+    (identity.purpose, identity.case) = (Some("recognition".to_owned()), Some("HD-2026-0001".to_owned()));
+    identity
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn hidden_looks_leave_no_trace_and_others_appear_late() {
-    // As configured: a supervisor's look for `discipline` appears after 180 days.
-    let world = world().await;
-    let mut discipline = supervisor();
-    discipline.purpose = Some("discipline".to_owned());
-    let mut record = huxiang::audit::AuditRecord::new("hidden", &discipline);
-    let subject = world.gateway.subjects().subject("Household", HOUSEHOLD);
-    let read = huxiang::audit::Access {
-        entity: "Household".to_owned(),
-        relations: ["jurisdiction".to_owned()].into(),
-        read: ["16".to_owned()].into(),
-        ..Default::default()
+async fn hidden_looks_leave_no_trace_until_their_days_have_passed() {
+    // As configured: a verifier's look appears after 30 days.
+    let (world, hours) = hours_from_now("", "").await;
+    look(&world, &verifier(), "assistance { dibaoStatus }").await;
+    let recorded = &records(&world.folder).await[0];
+    assert_eq!((&recorded["outcome"], &recorded["access"][0]["read"]), (&json!("ANSWERED"), &json!(["16"])));
+    let who = household(&world);
+    let of_verifiers = async || {
+        let mut found = entries(&world, &who).await;
+        found.retain(|entry| entry["roles"] != json!(["农户"]));
+        found
     };
-    record.add(subject.clone(), read);
-    let old = |days: i64| {
-        let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
-        huxiang::audit::timestamp(at)
-    };
-    world.gateway.audit().append(record.clone()).await.unwrap();
-    assert_eq!(entries(&world, &household(&world)).await, Vec::<Value>::new());
-    let mut appears = record.clone();
-    appears.time = old(181);
-    world.gateway.audit().append(appears).await.unwrap();
-    assert_eq!(entries(&world, &household(&world)).await.len(), 2, "the old one, and the look before");
-    // A delay for all, even for what is not hidden.
-    let world = with(|config| config.delay_hours = 48).await;
+    assert_eq!(entries(&world, &who).await, Vec::<Value>::new());
+    hours.store(30 * 24 - 1, Ordering::SeqCst);
+    assert_eq!(of_verifiers().await, Vec::<Value>::new());
+    hours.store(30 * 24 + 1, Ordering::SeqCst);
+    let found = of_verifiers().await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((&found[0]["purpose"], &found[0]["items"][0]["no"]), (&json!("recognition"), &json!("16")), "{found:?}");
+    // Another purpose or role is not hidden.
+    hours.store(0, Ordering::SeqCst);
+    look(&world, &officer(), "water { safe }").await;
+    assert_eq!(of_verifiers().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_appear_late_where_that_is_configured_and_with_their_ids_where_that_is() {
+    let (world, hours) = hours_from_now("delay_hours: 0", "delay_hours: 48").await;
     look(&world, &officer(), "water { safe }").await;
     assert_eq!(entries(&world, &household(&world)).await, Vec::<Value>::new());
-    let mut seen = record.clone();
-    (seen.purpose, seen.time) = (Some("supervision".to_owned()), old(3));
-    world.gateway.audit().append(seen).await.unwrap();
-    assert_eq!(entries(&world, &household(&world)).await.len(), 1);
-    // Where it is configured, the id is shown.
+    hours.store(47, Ordering::SeqCst);
+    assert_eq!(entries(&world, &household(&world)).await, Vec::<Value>::new());
+    hours.store(49, Ordering::SeqCst);
+    let found = entries(&world, &household(&world)).await;
+    assert_eq!(found.last().map(|look| &look["purpose"]), Some(&json!("duty")), "{found:?}");
     let world = with(|config| config.show_principal = true).await;
     look(&world, &officer(), "water { safe }").await;
     assert_eq!(entries(&world, &household(&world)).await[0]["principal"], "department-officer-1");

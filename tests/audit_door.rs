@@ -118,6 +118,43 @@ async fn refusals_masks_failures_and_rejections_are_recorded_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lookup_that_is_refused_or_finds_nobody_says_by_what_it_looked() {
+    let world = world().await;
+    let query = "query($c: String!) { householdByCode(code: $c) { registry { phone } } }";
+    let code = &world.departments.world().household(HOUSEHOLD).unwrap().agri_code;
+    let operator = caller("operator", json!({}));
+    for (who, code) in [(&operator, &**code), (&operator, "NOBODY-1"), (&supervisor(), "NOBODY-1")] {
+        let answer = ask(&world.gateway, who, query, json!({ "c": code })).await;
+        assert_eq!(answer["data"]["householdByCode"], Value::Null, "{answer}");
+    }
+    // Written into the document it is the same, and several are each there.
+    let both = "{ a: householdByCode(code: \"NOBODY-1\") { registry { phone } } \
+                b: householdByCode(code: \"NOBODY-2\") { registry { phone } } }";
+    ask(&world.gateway, &operator, both, json!({})).await;
+    let found = ask(&world.gateway, &supervisor(), query, json!({ "c": code })).await;
+    assert!(found["data"]["householdByCode"]["registry"]["phone"].is_string(), "{found}");
+    let records = records(&world.folder).await;
+    let subjects = SubjectKey::new(KEY.into());
+    let by = |code: &str| subjects.subject("Household?code", code);
+    for (record, code) in records.iter().zip([code, "NOBODY-1", "NOBODY-1"]) {
+        let access = record["access"].as_array().unwrap();
+        assert_eq!((access.len(), &access[0]["subjects"]), (1, &json!([by(code)])), "{record}");
+        assert_eq!((&access[0]["entity"], &access[0]["relations"]), (&json!("Household"), &json!([])), "{record}");
+        assert!(texts(&access[0]["refused"]).contains("4") && access[0]["read"] == json!([]), "{record}");
+        assert!(!record.to_string().contains(code), "{record}");
+    }
+    let all: BTreeSet<&str> =
+        records[3]["access"].as_array().unwrap().iter().flat_map(|access| texts(&access["subjects"])).collect();
+    assert_eq!(all, BTreeSet::from([by("NOBODY-1").as_str(), by("NOBODY-2").as_str()]));
+    let looked = &records[4]["access"];
+    assert_eq!(looked[0]["subjects"], json!([subjects.subject("Household", HOUSEHOLD)]), "{looked}");
+    // The auditor finds them by the same.
+    let query = "{ auditRecords(filter: { subject: { entity: \"Household?code\", key: \"NOBODY-1\" } }) { records { seq } } }";
+    let answer = admin(&world.gateway, &caller("auditor", json!({})), query, json!({})).await;
+    assert_eq!(answer["data"]["auditRecords"]["records"].as_array().map(Vec::len), Some(3), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_look_that_is_refused_wholly_says_of_whom_it_was() {
     let world = world().await;
     let query = "query($id: ID!) { household(id: $id) { registry { phone } water { safe } } }";

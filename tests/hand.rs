@@ -208,6 +208,37 @@ async fn rules_do_not_read_what_is_withheld_unless_the_department_says_so() {
     assert_eq!(seen, expected);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rules_may_not_read_is_not_recorded_as_used() {
+    let world = world().await;
+    let grid = world.departments.world().household(HOUSEHOLD).unwrap().grid.clone();
+    let mut identity = caller("grid-worker", json!({"grids": [grid]}));
+    identity.purpose = Some("grid-watch".to_owned());
+    // The same endpoint is asked in any case, for the floor's area.
+    let query = "query($id: ID!) { household(id: $id) { housing { floorArea } risk { warning { level } } } }";
+    let mut used = BTreeMap::new();
+    for (name, keys) in [
+        ("given", ""),
+        ("kept", "withhold: [{roles: [grid-worker], fields: [housing.safetyGrade, housing.safetyGradeCode]}]"),
+        (
+            "read",
+            "withhold: [{roles: [grid-worker], fields: [housing.safetyGrade, housing.safetyGradeCode], rules_may_read: true}]",
+        ),
+    ] {
+        let files = Files::copied(&format!("used-{name}")).hand("housing", keys);
+        let gateway = files.gateway(&world).await;
+        let answer = ask(&gateway, &identity, query, json!({"id": HOUSEHOLD})).await;
+        assert!(called(&answer).contains("housing"), "{name}: {answer}");
+        let record = audit_records(&files.0).await.pop().unwrap();
+        let household = record["access"].as_array().unwrap().iter().find(|one| one["entity"] == "Household").unwrap();
+        let all: BTreeSet<&str> = household["used"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        // What a department was asked with is used in any case.
+        assert!(all.contains("registry.personIds"), "{name}: {record}");
+        used.insert(name, all.contains("39"));
+    }
+    assert_eq!(used, BTreeMap::from([("given", true), ("kept", false), ("read", true)]));
+}
+
 fn states(answer: &Value) -> BTreeMap<&str, (&str, &str)> {
     let items = answer["data"]["household"]["items"].as_array().into_iter().flatten();
     items

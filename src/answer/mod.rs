@@ -134,7 +134,7 @@ impl Gateway {
         if snapshot.access.needs_second_persons() {
             approvals.open().await.map_err(StartError)?;
         }
-        let shared = Shared::new(snapshot.config.egress.clone(), Some(Arc::new(AccessLog::new(&snapshot))));
+        let shared = Shared::new(snapshot.config.egress.clone(), Some(Arc::new(AccessLog::new(&snapshot, clock.clone()))));
         let mut connectors: Connectors = Vec::with_capacity(snapshot.bindings.sources.len());
         for source in &snapshot.bindings.sources {
             let connect = |connection: &Arc<crate::model::binding::connection::Connection>| {
@@ -456,8 +456,7 @@ fn recording(snapshot: &Snapshot) -> AuditConfig {
         grants.filter_map(|grant| Some((Arc::clone(&role.name), grant.conditions.case.clone()?))).collect()
     };
     let mut audit = snapshot.config.audit.clone();
-    let hidden = snapshot.config.access_log.hidden.iter().flat_map(|hidden| &hidden.purposes);
-    audit.recorded.purposes = snapshot.config.purposes.keys().chain(hidden).cloned().collect();
+    audit.recorded.purposes = snapshot.config.purposes.keys().cloned().collect();
     audit.recorded.cases = access.roles.iter().flat_map(forms).collect();
     audit
 }

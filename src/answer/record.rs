@@ -11,13 +11,14 @@ use super::{Asked, Executed, Inner, Planned};
 use crate::audit::{Access, AuditRecord, Outcome};
 use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
-use crate::engine::execute::key_of;
+use crate::engine::execute::{key_of, looked_for};
 use crate::engine::frame::{RootAnswer, RootRows, Row, RowAnswer};
-use crate::engine::plan::{Node, NodeId, Origin, Stage};
+use crate::engine::plan::{FetchNode, Node, NodeId, Origin, Stage};
 use crate::engine::project::answer::{each_row, is_there};
 use crate::engine::project::fetched::Fetched;
 use crate::engine::project::read::{Filling, RowView};
 use crate::model::access::SlotSet;
+use crate::model::binding::Bindings;
 use crate::model::contract::SlotId;
 
 /// Variables of one operation that are recorded.
@@ -85,8 +86,11 @@ impl Inner {
                     frame.answers.iter().map(|rows| Some(rows.as_slice())).collect();
                 let node = planned.plan.node(frame.node);
                 let view = RowView::new(&self.snapshot, &planned.plan, node, row, at, &answers, Stage::Answer);
+                let fetches: Vec<FetchFate> =
+                    (0..frame.answers.len()).map(|fetch| FetchFate::of(frame.answer(fetch, at))).collect();
                 let fate = RowFate {
-                    fetches: (0..frame.answers.len()).map(|fetch| FetchFate::of(frame.answer(fetch, at))).collect(),
+                    used: used(&self.snapshot.bindings, node, row, &fetches),
+                    fetches,
                     is_embedded: row.embedded.is_some(),
                     is_there: !(is_single && matches!(node.origin, Origin::Query(_))) || is_there(frame, &view),
                 };
@@ -110,21 +114,36 @@ impl Inner {
                 record.add(subject, access);
             });
         }
-        self.refused_wholly(record, planned);
+        self.refused_wholly(record, planned, executed);
     }
 
-    /// Looks of which no grant of the caller gives anything: nobody was asked, and of whom it was is recorded all the
-    /// same, whether they are there or not.
-    fn refused_wholly(&self, record: &mut AuditRecord, planned: &Planned) {
+    /// Looks of which no grant of the caller gives anything, and lookups that found nobody: of whom it was, or what they
+    /// were looked for by, is recorded all the same, whether they are there or not.
+    fn refused_wholly(&self, record: &mut AuditRecord, planned: &Planned, executed: &Executed) {
         let contract = &self.snapshot.contract;
-        for (selection, node) in planned.plan.operation.roots.iter().zip(&planned.plan.roots) {
-            let Some(node) = node.map(|node| planned.plan.node(node)).filter(|node| node.gives_nothing()) else {
-                continue;
+        let roots = planned.plan.operation.roots.iter().zip(&planned.plan.roots);
+        for ((selection, node), answer) in roots.zip(&executed.roots) {
+            let Some(node) = node.map(|node| planned.plan.node(node)) else { continue };
+            let found_nobody = |answer: &RootAnswer| {
+                answer.failure.is_none() && answer.frame.rows.iter().all(|row| row.key.is_none())
             };
-            let Some(key) = key_of(contract, selection, &planned.variables) else { continue };
             let entity = contract.entity(node.entity).name.to_string();
+            let asked = match key_of(contract, selection, &planned.variables) {
+                Some(key) if node.gives_nothing() => vec![self.subjects.subject(&entity, &key)],
+                None if node.gives_nothing() || answer.as_ref().is_some_and(found_nobody) => {
+                    let asked = looked_for(contract, selection, &planned.variables);
+                    let subject = |(argument, value): (&str, String)| {
+                        self.subjects.subject(&format!("{entity}?{argument}"), &value)
+                    };
+                    asked.into_iter().map(subject).collect()
+                }
+                _ => continue,
+            };
             let refused = self.names(node.refused.iter().chain(node.shown.iter()));
-            record.add(self.subjects.subject(&entity, &key), Access { entity, refused, ..Access::default() });
+            for subject in asked {
+                let access = Access { entity: entity.clone(), refused: refused.clone(), ..Access::default() };
+                record.add(subject, access);
+            }
         }
     }
 
@@ -190,7 +209,7 @@ impl Inner {
             masked: self.names(masked.iter().copied()),
             refused: self.names(refused),
             unanswered: self.names(unanswered),
-            used: self.names(used(node, fate).iter()),
+            used: self.names(fate.used.iter()),
         };
         Seen { of_each: self.of_each(&access, &read, &masked), access }
     }
@@ -261,6 +280,8 @@ fn is_subject(view: &RowView<'_>) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct RowFate {
     fetches: Vec<FetchFate>,
+    /// Hidden inputs that were read of it.
+    used: SlotSet,
     is_embedded: bool,
     /// The entity was shown to the caller at all.
     is_there: bool,
@@ -310,11 +331,23 @@ fn is_derived(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {
     reading.peek().is_none() || reading.any(|(_, fate)| *fate == FetchFate::Answered)
 }
 
-/// Hidden inputs of the fetches that were asked.
-fn used(node: &Node, fate: &RowFate) -> SlotSet {
+/// Hidden inputs that were read of a row: of the fetches that answered, what was read at the gate or by fetches that came
+/// after, and what rules may read of it.
+fn used(bindings: &Bindings, node: &Node, row: &Row, fates: &[FetchFate]) -> SlotSet {
     let mut used = SlotSet::new();
-    for (fetch, _) in node.fetches.iter().zip(&fate.fetches).filter(|(_, fate)| **fate != FetchFate::NotAsked) {
-        used.union(&fetch.hidden.all());
+    for (at, (fetch, _)) in
+        node.fetches.iter().zip(fates).enumerate().filter(|(_, (_, fate))| **fate == FetchFate::Answered)
+    {
+        let asked_after = |(later, fate): (&FetchNode, &FetchFate)| {
+            later.after.contains(&at) && *fate != FetchFate::NotAsked
+        };
+        if fetch.stage == Stage::Relation || node.fetches.iter().zip(fates).any(asked_after) {
+            used.union(&fetch.hidden.inputs);
+        }
+        let source = bindings.endpoint(fetch.endpoint).source;
+        if fetch.stage == Stage::Answer && !row.over_quota.contains(&source) {
+            used.union(&fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), source));
+        }
     }
     used
 }

@@ -78,7 +78,7 @@ impl Snapshot {
             Some(Documents::load(folder, &contract, &config.limits, faults))
         });
         if let (Some(access), Some(config)) = (&access, &config) {
-            config.access_log.check(access, faults);
+            config.access_log.check(access, &config.purposes, faults);
             config.alerts.check(access, &contract, faults);
         }
         if !faults.is_empty() {

@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::records::PageEnd;
 use super::{Fetched, Period, Record};
 use crate::audit::{self, AuditRecord, PAGE_MAX, Reader, Search, SubjectKey};
+use crate::base::clock::Clock;
 use crate::base::code::ErrorCode;
 use crate::model::binding::request::AuditAsk;
 use crate::model::config::watch::{AccessLogConfig, Hidden};
@@ -30,6 +31,7 @@ pub struct AccessLog {
     organisations: HashMap<Arc<str>, Arc<str>>,
     /// By entity type and name in the records.
     fields: HashMap<(Arc<str>, Arc<str>), Field>,
+    clock: Clock,
     /// Of one period: one more than any list of the contract shows, so that it can be told that there are more.
     looks_max: usize,
 }
@@ -66,7 +68,8 @@ struct LookedAt<'l> {
 }
 
 impl AccessLog {
-    pub fn new(snapshot: &Snapshot) -> Self {
+    /// `clock`: how old a look is.
+    pub fn new(snapshot: &Snapshot, clock: Clock) -> Self {
         let named = |source: &crate::model::binding::Source| (Arc::clone(&source.id), Arc::clone(&source.title));
         let firsts = snapshot.contract.slots.iter().filter_map(|slot| slot.list.as_ref()).map(|list| list.first_max);
         Self {
@@ -76,6 +79,7 @@ impl AccessLog {
             roles: snapshot.access.roles.iter().map(|role| (Arc::clone(&role.name), Arc::clone(&role.title))).collect(),
             organisations: snapshot.bindings.sources.iter().map(named).collect(),
             fields: fields(snapshot),
+            clock,
             looks_max: firsts.max().unwrap_or_default().saturating_add(1),
         }
     }
@@ -219,7 +223,7 @@ async fn run(call: &Call<'_>, log: &AccessLog, ask: &AuditAsk, out: &mut Fetched
         [] => &whole,
         periods => periods,
     };
-    let (now, max) = (Timestamp::now(), call.connection().limits.answer_bytes_max);
+    let (now, max) = (log.clock.now(), call.connection().limits.answer_bytes_max);
     let (mut json, mut records) = (Vec::new(), Vec::new());
     let buffer = u32::try_from(out.buffers.len()).unwrap_or(u32::MAX);
     for (at, key) in call.fetch.keys.iter().enumerate() {

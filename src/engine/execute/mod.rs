@@ -29,7 +29,7 @@ use crate::model::binding::{Bindings, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::source::{CallContext, Connector};
 
-pub use root::key_of;
+pub use root::{key_of, looked_for};
 
 /// Connectors by source, and by instance of the source.
 pub type Connectors = Vec<Vec<Arc<Connector>>>;

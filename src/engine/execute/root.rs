@@ -235,6 +235,20 @@ pub fn key_of(contract: &Contract, selection: &Selection, variables: &Map<String
     }
 }
 
+/// What a lookup looks for its entity by, by argument; nothing, where the root is none.
+pub fn looked_for<'c>(
+    contract: &'c Contract,
+    selection: &Selection,
+    variables: &Map<String, Value>,
+) -> Vec<(&'c str, String)> {
+    let What::Query(at) = selection.what else { return Vec::new() };
+    let Some(query) = contract.queries.get(at).filter(|query| matches!(query.kind, RootKind::Lookup)) else {
+        return Vec::new();
+    };
+    let given = |argument: &'c str| Some((argument, text(selection.argument(argument, variables))?));
+    query.finds_by.iter().filter_map(|finds| given(&finds.argument)).collect()
+}
+
 /// An argument's value as text.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {

@@ -8,7 +8,7 @@ use jiff::civil::Time;
 use regex::Regex;
 use serde_saphyr::Spanned;
 
-use super::ClaimType;
+use super::{ClaimType, Purpose};
 pub use super::format::When;
 use super::format::{AccessLogEntry, AlertsEntry, AuditEntry, HiddenEntry};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
@@ -83,6 +83,7 @@ pub struct Hidden {
     pub purposes: Vec<String>,
     pub until_days: Option<u32>,
     named: Vec<(String, Place)>,
+    named_purposes: Vec<(String, Place)>,
 }
 
 impl AccessLogConfig {
@@ -95,19 +96,28 @@ impl AccessLogConfig {
                 faults.add(file, place, "this would hide every look", hint);
                 return None;
             }
-            let named = roles.iter().map(|role| (role.value.clone(), yaml::place_of(role))).collect();
+            let placed = |list: &[Spanned<String>]| {
+                list.iter().map(|text| (text.value.clone(), yaml::place_of(text))).collect::<Vec<_>>()
+            };
+            let (named, named_purposes) = (placed(&roles), placed(&purposes));
             let texts = |list: Vec<Spanned<String>>| list.into_iter().map(|text| text.value).collect();
-            Some(Hidden { roles: texts(roles), purposes: texts(purposes), until_days, named })
+            Some(Hidden { roles: texts(roles), purposes: texts(purposes), until_days, named, named_purposes })
         });
         let hidden = hidden.collect();
         let (delay_hours, show_principal) = (entry.delay_hours, entry.show_principal);
         Self { delay_hours, show_principal, hidden, file: Arc::clone(file) }
     }
 
-    /// A role that `roles.yaml` does not have hides nothing: a fault.
-    pub fn check(&self, access: &Access, faults: &mut Faults) {
+    /// A role that `roles.yaml` does not have, or a purpose that nobody can declare, hides nothing: a fault.
+    pub fn check(&self, access: &Access, purposes: &BTreeMap<String, Purpose>, faults: &mut Faults) {
         let named = self.hidden.iter().flat_map(|hidden| &hidden.named);
         roles_known(named, &self.file, access, faults);
+        let named = self.hidden.iter().flat_map(|hidden| &hidden.named_purposes);
+        for (name, place) in named.filter(|(name, _)| !purposes.contains_key(name)) {
+            let known = purposes.keys().map(String::as_str);
+            let hint = did_you_mean(name, known, "purposes are declared under `purposes`");
+            faults.add(&self.file, *place, format!("there is no purpose `{name}`"), hint);
+        }
     }
 }
 
