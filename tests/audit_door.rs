@@ -149,7 +149,8 @@ async fn a_lookup_that_is_refused_or_finds_nobody_says_by_what_it_looked() {
     let looked = &records[4]["access"];
     assert_eq!(looked[0]["subjects"], json!([subjects.subject("Household", HOUSEHOLD)]), "{looked}");
     // The auditor finds them by the same.
-    let query = "{ auditRecords(filter: { subject: { entity: \"Household?code\", key: \"NOBODY-1\" } }) { records { seq } } }";
+    let query =
+        "{ auditRecords(filter: { subject: { entity: \"Household?code\", key: \"NOBODY-1\" } }) { records { seq } } }";
     let answer = admin(&world.gateway, &caller("auditor", json!({})), query, json!({})).await;
     assert_eq!(answer["data"]["auditRecords"]["records"].as_array().map(Vec::len), Some(3), "{answer}");
 }

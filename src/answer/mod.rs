@@ -134,7 +134,8 @@ impl Gateway {
         if snapshot.access.needs_second_persons() {
             approvals.open().await.map_err(StartError)?;
         }
-        let shared = Shared::new(snapshot.config.egress.clone(), Some(Arc::new(AccessLog::new(&snapshot, clock.clone()))));
+        let shared =
+            Shared::new(snapshot.config.egress.clone(), Some(Arc::new(AccessLog::new(&snapshot, clock.clone()))));
         let mut connectors: Connectors = Vec::with_capacity(snapshot.bindings.sources.len());
         for source in &snapshot.bindings.sources {
             let connect = |connection: &Arc<crate::model::binding::connection::Connection>| {

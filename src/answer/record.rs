@@ -124,9 +124,8 @@ impl Inner {
         let roots = planned.plan.operation.roots.iter().zip(&planned.plan.roots);
         for ((selection, node), answer) in roots.zip(&executed.roots) {
             let Some(node) = node.map(|node| planned.plan.node(node)) else { continue };
-            let found_nobody = |answer: &RootAnswer| {
-                answer.failure.is_none() && answer.frame.rows.iter().all(|row| row.key.is_none())
-            };
+            let found_nobody =
+                |answer: &RootAnswer| answer.failure.is_none() && answer.frame.rows.iter().all(|row| row.key.is_none());
             let entity = contract.entity(node.entity).name.to_string();
             let asked = match key_of(contract, selection, &planned.variables) {
                 Some(key) if node.gives_nothing() => vec![self.subjects.subject(&entity, &key)],
@@ -338,9 +337,8 @@ fn used(bindings: &Bindings, node: &Node, row: &Row, fates: &[FetchFate]) -> Slo
     for (at, (fetch, _)) in
         node.fetches.iter().zip(fates).enumerate().filter(|(_, (_, fate))| **fate == FetchFate::Answered)
     {
-        let asked_after = |(later, fate): (&FetchNode, &FetchFate)| {
-            later.after.contains(&at) && *fate != FetchFate::NotAsked
-        };
+        let asked_after =
+            |(later, fate): (&FetchNode, &FetchFate)| later.after.contains(&at) && *fate != FetchFate::NotAsked;
         if fetch.stage == Stage::Relation || node.fetches.iter().zip(fates).any(asked_after) {
             used.union(&fetch.hidden.inputs);
         }

@@ -8,9 +8,9 @@ use jiff::civil::Time;
 use regex::Regex;
 use serde_saphyr::Spanned;
 
-use super::{ClaimType, Purpose};
 pub use super::format::When;
 use super::format::{AccessLogEntry, AlertsEntry, AuditEntry, HiddenEntry};
+use super::{ClaimType, Purpose};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 use crate::model::access::Access;
 use crate::model::contract::Contract;
