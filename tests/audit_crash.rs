@@ -13,7 +13,7 @@ use axum::Router;
 use axum::extract::Path as UrlPath;
 use axum::routing::get;
 use futures::TryStreamExt;
-use huxiang::audit::{Reader, Signer, SubjectKey, new_key, read_checkpoints, verify};
+use huxiang::audit::{Kind, Reader, Signer, SubjectKey, new_key, read_checkpoints, verify};
 use jiff::{SignedDuration, Timestamp};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -119,6 +119,30 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_since_the_last_summing_up_is_on_record_when_the_gateway_stops() {
+    let place = Place::new("refusals").await;
+    let mut gateway = place.start(&[]);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for _ in 0..3 {
+        let request = client.post(&gateway.url).header("content-type", "application/json");
+        let refused = request.header("authorization", "Bearer nonsense").body("{}").send().await.unwrap();
+        assert_eq!(refused.status(), 401);
+    }
+    let sent = Command::new("kill").args(["-TERM", &gateway.child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
+    let records = Reader::new(&place.store()).after(0, 10).await.unwrap();
+    let told: Vec<_> = records.iter().filter(|entry| entry.record.kind == Kind::Refusals).collect();
+    assert_eq!(told.len(), 1, "{records:?}");
+    assert_eq!((&told[0].record.details["401"], &*told[0].record.address), (&3.into(), "127.0.0.1"));
+    // It was signed for too: the last checkpoint covers it.
+    let checkpoints = read_checkpoints(&place.folder.join("elsewhere")).unwrap();
+    let last = checkpoints.iter().map(|checkpoint| checkpoint.seq).max();
+    assert!(last >= Some(told[0].seq), "{last:?}");
 }
 
 /// Request id and body of an answer that came whole.

@@ -87,6 +87,9 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         if rendered.is_empty() {
             wrong.push(format!("{name}: no fault"));
         }
+        if rendered.contains(&"k".repeat(32)) {
+            wrong.push(format!("{name}: tells what a variable holds, which may be a secret:\n{rendered}"));
+        }
         if std::env::var("UPDATE_EXPECTED").is_ok() {
             fs::write(case.join("expected.txt"), &rendered).unwrap();
         }

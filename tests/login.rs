@@ -333,6 +333,53 @@ async fn refused_logins_are_summed_up_with_other_refusals() {
     assert!(!format!("{found:?}").contains("guessed"));
 }
 
+#[tokio::test]
+async fn each_login_is_on_record_with_whose_it_is_and_each_code_that_got_no_token() {
+    let (portal, _task) = Portal::start().await;
+    let world = start(&portal).await;
+    let logins = async || {
+        let found = Reader::new(&world.snapshot.config.audit.store).after(0, 100).await.unwrap();
+        let logins = found.into_iter().filter(|entry| entry.record.kind == Kind::Login);
+        logins.map(|entry| serde_json::to_value(entry.record).unwrap()).collect::<Vec<_>>()
+    };
+    let sent = with_code(&world, &portal).await;
+    assert_eq!(logins().await, Vec::<Value>::new(), "where nobody handed over a code there is no login");
+    let (status, done) = post(&world, "/login/portal/token", &sent).await;
+    assert_eq!(status, 200, "{done}");
+    // Once more, with a code that is used up; and one that never comes to the issuer.
+    assert_eq!(post(&world, "/login/portal/token", &sent).await.0, 403);
+    assert_eq!(post(&world, "/login/portal/token", &json!({"code": "x"})).await.0, 400);
+    *portal.fault.lock().unwrap() = Fault::Error;
+    let late = with_code(&world, &portal).await;
+    assert_eq!(post(&world, "/login/portal/token", &late).await.0, 503);
+    let logins = logins().await;
+    assert_eq!(logins.len(), 3, "{logins:#?}");
+    assert_eq!((&logins[0]["who"]["id"], &logins[0]["who"]["issuer"]), (&json!("zhang"), &json!(portal.url)));
+    assert_eq!((&logins[0]["roles"], &logins[0]["outcome"]), (&json!(["clerk"]), &json!("ANSWERED")));
+    for (login, error) in logins[1..].iter().zip(["UNAUTHENTICATED", "AUTHENTICATION_UNAVAILABLE"]) {
+        assert_eq!((&login["who"], &login["outcome"]), (&Value::Null, &json!("REJECTED")), "{login}");
+        assert_eq!(login["errors"], json!([error]));
+    }
+    for login in &logins {
+        assert_eq!((&login["address"], &login["details"]["issuer"]), (&json!("127.0.0.1"), &json!(portal.url)));
+        for secret in [&sent["code"], &sent["codeVerifier"], &sent["nonce"], &done["token"]] {
+            assert!(!login.to_string().contains(secret.as_str().unwrap()), "{login}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_its_record_nobody_is_logged_in() {
+    let (portal, _task) = Portal::start().await;
+    let world = start(&portal).await;
+    let sent = with_code(&world, &portal).await;
+    let store = &world.snapshot.config.audit.store;
+    std::fs::rename(store, store.with_extension("away")).unwrap();
+    let (status, answer) = post(&world, "/login/portal/token", &sent).await;
+    assert_eq!((status, &answer["errors"][0]["extensions"]["code"]), (503, &json!("AUDIT_UNAVAILABLE")), "{answer}");
+    assert!(answer.get("token").is_none(), "{answer}");
+}
+
 #[test]
 fn the_settings_of_a_login_are_checked_at_load() {
     let issuer = |login: &str| {

@@ -42,6 +42,8 @@ pub enum Kind {
     Alert,
     /// The alert `of` was acknowledged.
     Acknowledgement,
+    /// A portal's code was exchanged for a token, or got none.
+    Login,
     /// Requests of one address that were refused before the contract was looked at: how many, by HTTP status.
     Refusals,
 }
@@ -62,6 +64,7 @@ impl Kind {
             Self::Retention => "RETENTION",
             Self::Alert => "ALERT",
             Self::Acknowledgement => "ACKNOWLEDGEMENT",
+            Self::Login => "LOGIN",
             Self::Refusals => "REFUSALS",
         }
     }

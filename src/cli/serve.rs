@@ -13,6 +13,7 @@ use crate::answer::Gateway;
 use crate::identify::Verifier;
 use crate::model::config::GatewayConfig;
 use crate::model::snapshot::Snapshot;
+use crate::serve::refusals::Summing;
 use crate::serve;
 
 #[derive(Debug, Args)]
@@ -57,6 +58,7 @@ pub struct Ready {
     pub gateway: Gateway,
     listener: TcpListener,
     app: Router,
+    summing: Summing,
     tls: Option<TlsAcceptor>,
     config: GatewayConfig,
 }
@@ -75,17 +77,19 @@ impl Ready {
         gateway.served_behind(Arc::clone(&verifier));
         let failed = |error: serve::ServeError| Stop::failed(format!("error: {error}"));
         let tls = config.tls.as_ref().map(serve::acceptor).transpose().map_err(failed)?;
-        let app = serve::app(&config, verifier, Arc::new(gateway.clone())).map_err(failed)?;
+        let (app, summing) =
+            serve::app_to_its_end(&config, verifier, Arc::new(gateway.clone())).map_err(failed)?;
         let listener = TcpListener::bind(config.listen).await.map_err(|error| {
             Stop::failed(format!("error: cannot listen at {}: {error}; is another one running?", config.listen))
         })?;
         let address = listener.local_addr().map_err(|error| Stop::failed(format!("error: {error}")))?;
-        Ok(Self { address, gateway, listener, app, tls, config })
+        Ok(Self { address, gateway, listener, app, summing, tls, config })
     }
 
-    /// Until `stop` ends, and then until the requests under way are answered.
+    /// Until `stop` ends, and then until the requests under way are answered and what was refused is on record.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         serve::run(self.listener, self.app, self.tls, &self.config, stop).await;
+        self.summing.ended().await;
         self.gateway.audit().settle().await;
     }
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256, Sha512};
 use tokio::sync::Semaphore;
 
+use super::Principal;
 use super::keys::body;
 use super::token::{AuthError, Verified, Verifier, now};
 use crate::egress::{Client, Http};
@@ -97,6 +98,13 @@ impl std::fmt::Display for LoginError {
 }
 
 impl std::error::Error for LoginError {}
+
+impl LoginError {
+    /// Whether the issuer was asked: what is told apart before is an error of the frontend's, and nobody's login.
+    pub fn is_of_the_issuer(&self) -> bool {
+        !matches!(self, Self::Unknown | Self::Request(_) | Self::Busy)
+    }
+}
 
 /// One issuer's way to log in.
 pub(super) struct Login {
@@ -193,8 +201,12 @@ impl Verifier {
     }
 
     /// Exchanges a code at the issuer, and checks what comes back: the ID token against client and nonce, and the token
-    /// that is handed on as any other.
-    pub async fn exchange_code(&self, name: &str, exchange: &CodeExchange) -> Result<LoginDone, LoginError> {
+    /// that is handed on as any other. With whose it is.
+    pub async fn exchange_code(
+        &self,
+        name: &str,
+        exchange: &CodeExchange,
+    ) -> Result<(LoginDone, Principal), LoginError> {
         let (issuer, login) = self.login_named(name).ok_or(LoginError::Unknown)?;
         check(exchange)?;
         login.redirect_uri(&exchange.redirect_uri)?;
@@ -207,11 +219,17 @@ impl Verifier {
             LoginToken::IdToken => id_token,
             LoginToken::AccessToken => answer.access_token.ok_or(LoginError::Answer("it has no `access_token`"))?,
         };
-        let (subject, expires) = self.checked_for(&token, issuer).await.map_err(LoginError::Token)?;
+        let (subject, principal, expires) = self.checked_for(&token, issuer).await.map_err(LoginError::Token)?;
         if verified.claims.get("sub").and_then(Value::as_str) != Some(subject.as_str()) {
             return Err(LoginError::Answer("its two tokens are of different people"));
         }
-        Ok(LoginDone { token, token_type: "Bearer", expires_in_seconds: expires.saturating_sub(now()) })
+        let done = LoginDone { token, token_type: "Bearer", expires_in_seconds: expires.saturating_sub(now()) };
+        Ok((done, principal))
+    }
+
+    /// Whose login it is.
+    pub fn login_issuer(&self, name: &str) -> Option<&str> {
+        Some(self.issuer_name(self.login_named(name)?.0))
     }
 }
 

@@ -280,8 +280,12 @@ impl Verifier {
         Some((at, self.issuers.get(at)?.login.as_ref()?))
     }
 
-    /// A token of this issuer, good in every respect: its `sub`, and when it expires.
-    pub(super) async fn checked_for(&self, token: &str, issuer: usize) -> Result<(String, u64), AuthError> {
+    pub(super) fn issuer_name(&self, at: usize) -> &str {
+        self.issuers.get(at).map_or("", |known| &known.config.issuer)
+    }
+
+    /// A token of this issuer, good in every respect: its `sub`, whose it is, and when it expires.
+    pub(super) async fn checked_for(&self, token: &str, issuer: usize) -> Result<(String, Principal, u64), AuthError> {
         let checked = self.check(token, now()).await?;
         if checked.issuer != issuer {
             return Err(AuthError::Issuer);
@@ -290,7 +294,7 @@ impl Verifier {
         let claims: Map<String, Value> =
             jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| AuthError::Malformed)?;
         let subject = claims.get("sub").and_then(Value::as_str).ok_or_else(|| AuthError::Claim("sub".to_owned()))?;
-        Ok((subject.to_owned(), checked.expires))
+        Ok((subject.to_owned(), checked.principal.clone(), checked.expires))
     }
 
     /// Checks signature, issuer, audience and times. `only`: of this issuer, and for this audience instead of its own.

@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::Gateway;
+use super::{Gateway, LoggedIn};
 use super::refusals::Counts;
 use crate::admin;
 use crate::answer::{self, Answer, GraphqlRequest};
 use crate::audit::{AuditRecord, Kind, Outcome};
+use crate::base::code::ErrorCode;
+use crate::engine::error::RequestError;
 use crate::identify::Identity;
 
 impl Gateway for answer::Gateway {
@@ -43,6 +45,20 @@ impl Gateway for answer::Gateway {
         if let Err(error) = self.audit().append(record).await {
             tracing::error!(%error, "refused requests could not be recorded");
         }
+    }
+
+    async fn logged_in(&self, login: LoggedIn) -> Result<(), RequestError> {
+        let LoggedIn { identity, request_id, issuer, failed } = login;
+        let mut record = AuditRecord::event(Kind::Login, &request_id, &identity, "login").with("issuer", issuer);
+        if let Some(code) = failed {
+            record.outcome = Outcome::Rejected;
+            record.errors.insert(code);
+        }
+        self.audit().append(record).await.map(drop).map_err(|error| {
+            tracing::error!(request = request_id, %error, "the audit record of a login could not be written: nobody is logged in");
+            let message = "the audit record could not be written, so nobody is logged in; try again later";
+            RequestError::new(ErrorCode::AuditUnavailable, message.to_owned())
+        })
     }
 
     fn ready(&self) -> bool {

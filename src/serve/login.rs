@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 use super::door::{Refusal, admit, bad, read};
 use super::origin::{self, Site};
 use super::refusals::Refused;
-use super::{Answer, App, Gateway, RequestId};
+use super::{Answer, App, Gateway, LoggedIn, RequestId};
 use crate::base::code::ErrorCode;
-use crate::identify::LoginError;
+use crate::identify::{Identity, LoginDone, LoginError, Principal};
 
 const METHODS: &str = "POST, OPTIONS";
 
@@ -33,7 +33,7 @@ pub async fn handle<G: Gateway>(
             Err(Refusal::with_code(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message))
         }
         Site::Listed(_) if origin::is_preflight(&parts) => Ok(origin::preflight(&app.cors, METHODS)),
-        Site::Listed(_) | Site::Own => answer(&app, &name, &step, &parts, body).await,
+        Site::Listed(_) | Site::Own => answer(&app, &id, (&name, &step), &parts, body).await,
     };
     let mut response = answered.unwrap_or_else(|refusal| refused(&id, refusal));
     origin::mark(response.headers_mut(), &site, &app.cors);
@@ -42,8 +42,8 @@ pub async fn handle<G: Gateway>(
 
 async fn answer<G: Gateway>(
     app: &App<G>,
-    name: &str,
-    step: &str,
+    id: &str,
+    (name, step): (&str, &str),
     parts: &Parts,
     body: Body,
 ) -> Result<Response<Body>, Refusal> {
@@ -55,7 +55,11 @@ async fn answer<G: Gateway>(
     let body = read(app, body).await?;
     let answered = match step {
         "start" => app.verifier.begin_login(name, &parsed(&body)?).map(|begun| json(&begun)),
-        "token" => app.verifier.exchange_code(name, &parsed(&body)?).await.map(|done| json(&done)),
+        "token" => {
+            let done = app.verifier.exchange_code(name, &parsed(&body)?).await;
+            recorded(app, id, name, &identity, &done).await?;
+            done.map(|(done, _)| json(&done))
+        }
         _ => Err(LoginError::Unknown),
     };
     answered.map_err(|error| {
@@ -65,6 +69,27 @@ async fn answer<G: Gateway>(
             Err(busy) => busy.into(),
         }
     })
+}
+
+/// Records who logged in, or that a code got no token; what never came to the issuer is summed up with other refusals.
+/// How many there can be is bounded by the rates: one that fails counts twice.
+async fn recorded<G: Gateway>(
+    app: &App<G>,
+    id: &str,
+    name: &str,
+    identity: &Identity,
+    done: &Result<(LoginDone, Principal), LoginError>,
+) -> Result<(), Refusal> {
+    let (principal, failed) = match done {
+        Ok((_, principal)) => (Some(principal.clone()), None),
+        Err(error) if error.is_of_the_issuer() => (None, Some(status_of(error).1)),
+        Err(_) => return Ok(()),
+    };
+    let issuer = app.verifier.login_issuer(name).unwrap_or_default().to_owned();
+    let identity = Identity { principal, ..identity.clone() };
+    let login = LoggedIn { identity, request_id: id.to_owned(), issuer, failed };
+    let recorded = app.gateway.logged_in(login).await;
+    recorded.map_err(|error| Refusal::with_code(StatusCode::SERVICE_UNAVAILABLE, error.code, error.message))
 }
 
 /// The reason is not told on: it might quote a code.
@@ -80,7 +105,12 @@ fn json(value: &impl Serialize) -> Response<Body> {
 }
 
 fn failed(error: &LoginError) -> Refusal {
-    let (status, code) = match error {
+    let (status, code) = status_of(error);
+    Refusal::with_code(status, code, error.to_string())
+}
+
+fn status_of(error: &LoginError) -> (StatusCode, ErrorCode) {
+    match error {
         LoginError::Unknown => (StatusCode::NOT_FOUND, ErrorCode::BadRequest),
         LoginError::Request(_) => (StatusCode::BAD_REQUEST, ErrorCode::BadRequest),
         LoginError::Busy | LoginError::Unavailable => {
@@ -89,8 +119,7 @@ fn failed(error: &LoginError) -> Refusal {
         LoginError::Refused | LoginError::Answer(_) | LoginError::Token(_) => {
             (StatusCode::FORBIDDEN, ErrorCode::Unauthenticated)
         }
-    };
-    Refusal::with_code(status, code, error.to_string())
+    }
 }
 
 fn refused(id: &str, refusal: Refusal) -> Response<Body> {

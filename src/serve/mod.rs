@@ -28,16 +28,19 @@ use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::routing::{any, get};
+use tokio::sync::watch;
 
 pub use crate::answer::{Answer, GraphqlRequest, Outcome};
 pub use listen::{acceptor, run, stop_signal};
 
+use crate::base::code::ErrorCode;
 use crate::identify::rate::Meter;
 use crate::identify::{ClientCertificate, ForwardedCertificates, Identity, Verifier};
 use crate::model::config::cors::Cors;
 use crate::model::config::hosts::Hosts;
 use crate::model::config::{GatewayConfig, Limits, Networks};
-use refusals::{Refusals, Refused};
+use crate::engine::error::RequestError;
+use refusals::{Refusals, Refused, Summing};
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// What is no page loads nothing and stands in no frame.
@@ -80,8 +83,22 @@ pub trait Gateway: Send + Sync + 'static {
         counts: refusals::Counts,
     ) -> impl Future<Output = ()> + Send;
 
+    /// Records that somebody logged in at an issuer's portal, or that a code got no token. Where it cannot be recorded,
+    /// nothing is handed out.
+    fn logged_in(&self, login: LoggedIn) -> impl Future<Output = Result<(), RequestError>> + Send;
+
     /// Whether requests can be answered now; for `/health/ready`.
     fn ready(&self) -> bool;
+}
+
+/// A code that was handed over, and what came of it.
+#[derive(Debug, Clone)]
+pub struct LoggedIn {
+    /// From where, and whose the token is; nobody's, where there is none.
+    pub identity: Identity,
+    pub request_id: String,
+    pub issuer: String,
+    pub failed: Option<ErrorCode>,
 }
 
 /// A fault at the start of serving.
@@ -121,7 +138,9 @@ struct App<G> {
     forwarded: Option<(HeaderName, ForwardedCertificates)>,
     limits: Limits,
     requests: Meter,
-    refusals: Refusals,
+    refusals: Arc<Refusals>,
+    /// Closed with the application.
+    _open: watch::Sender<()>,
     cors: Cors,
     hosts: Hosts,
     /// The listener ends TLS itself.
@@ -133,21 +152,34 @@ struct App<G> {
 /// The routes: `/graphql`, `/admin/graphql` (if configured), `/login/NAME/start` and `/token` (if configured), `/graphiql`
 /// (if configured), `/health/live`, `/health/ready`.
 pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway: Arc<G>) -> Result<Router, ServeError> {
+    Ok(app_to_its_end(config, verifier, gateway)?.0)
+}
+
+/// As [`app`], with what is to be waited for when the application is gone.
+pub fn app_to_its_end<G: Gateway>(
+    config: &GatewayConfig,
+    verifier: Arc<Verifier>,
+    gateway: Arc<G>,
+) -> Result<(Router, Summing), ServeError> {
+    let (open, closed) = watch::channel(());
+    let refusals = Arc::new(Refusals::default());
     let app = Arc::new(App {
-        gateway,
+        gateway: Arc::clone(&gateway),
         verifier,
         networks: config.networks.clone(),
         forwarded: config.forwarded_certificate.as_ref().map(certificate::forwarded).transpose()?,
         limits: config.limits.clone(),
         requests: Meter::of_requests(&config.rates),
-        refusals: Refusals::default(),
+        refusals: Arc::clone(&refusals),
+        _open: open,
         cors: config.cors.clone(),
         hosts: host::names(config)?,
         is_tls: config.tls.is_some(),
         get_queries: config.graphql.get_queries,
         batch_max: config.graphql.batch_max,
     });
-    refusals::sum_up(&app);
+    let every = Duration::from_millis(config.limits.refusals_every_ms);
+    let summing = refusals::sum_up(refusals, gateway, config.networks.clone(), every, closed);
     let mut router = Router::new()
         .route("/graphql", any(graphql::handle::<G>))
         .route("/health/live", get(|| async { "live\n" }))
@@ -162,7 +194,7 @@ pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway:
         router = router.route("/graphiql", get(graphiql::page)).route("/graphiql/{file}", get(graphiql::file));
     }
     let around = middleware::from_fn_with_state(Arc::clone(&app), around::<G>);
-    Ok(router.fallback(|| async { StatusCode::NOT_FOUND }).with_state(app).layer(around))
+    Ok((router.fallback(|| async { StatusCode::NOT_FOUND }).with_state(app).layer(around), summing))
 }
 
 async fn ready<G: Gateway>(State(app): State<Arc<App<G>>>) -> (StatusCode, &'static str) {

@@ -1,5 +1,5 @@
 //! Requests refused before the contract was looked at: the first of an address is logged at once, all of them are summed
-//! up, in the log and in one audit record an address, every `limits.refusals_every_ms`. A flood writes no record each.
+//! up, in the log and in one audit record an address, every `limits.refusals_every_ms` and at the end. A flood writes no record each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -7,12 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use super::{App, Gateway};
+use super::Gateway;
 use crate::identify::rate::site;
+use crate::model::config::Networks;
 
 /// Addresses that are told apart within one interval; further ones are summed up together.
 const ADDRESSES_MAX: usize = 1_000;
+
+/// How long the last summing up may take.
+const ENDED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a request was refused; stands in its response until that leaves.
 #[derive(Debug, Clone)]
@@ -68,22 +74,40 @@ impl Refusals {
     }
 }
 
-/// Sums up for as long as the application is served.
-pub(super) fn sum_up<G: Gateway>(app: &Arc<App<G>>) {
-    let every = Duration::from_millis(app.limits.refusals_every_ms);
-    let app = Arc::downgrade(app);
-    tokio::spawn(async move {
+/// What sums up, for as long as the application is there and once more when it is gone.
+pub struct Summing(JoinHandle<()>);
+
+impl Summing {
+    /// Waits, not for long, until all that was refused is summed up; when nothing is served any more.
+    pub async fn ended(self) {
+        if tokio::time::timeout(ENDED_TIMEOUT, self.0).await.is_err() {
+            tracing::error!("the last refused requests could not be summed up in time");
+        }
+    }
+}
+
+/// Sums up in the background. `app`: closed when the application is gone.
+pub(super) fn sum_up<G: Gateway>(
+    refusals: Arc<Refusals>,
+    gateway: Arc<G>,
+    networks: Networks,
+    every: Duration,
+    mut app: watch::Receiver<()>,
+) -> Summing {
+    Summing(tokio::spawn(async move {
         loop {
-            tokio::time::sleep(every).await;
-            let Some(app) = app.upgrade() else { return };
-            for (address, counts) in app.refusals.take() {
+            let is_gone = tokio::time::timeout(every, app.changed()).await.is_ok();
+            for (address, counts) in refusals.take() {
                 let from = address.map_or_else(|| "others".to_owned(), |address| address.to_string());
                 tracing::warn!(address = from, statuses = ?counts, "requests were refused");
-                let networks = address.map(|address| app.networks.of(address)).unwrap_or_default();
-                app.gateway.refused(address, networks, counts).await;
+                let networks = address.map(|address| networks.of(address)).unwrap_or_default();
+                gateway.refused(address, networks, counts).await;
+            }
+            if is_gone {
+                return;
             }
         }
-    });
+    }))
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use huxiang::base::code::ErrorCode;
 use huxiang::base::fault::{Faults, SourceText};
+use huxiang::engine::error::RequestError;
 use huxiang::identify::{Identity, Verifier, mint};
 use huxiang::model::config::cors::Cors;
 use huxiang::model::config::rates::Rates;
 use huxiang::model::config::{ClientCertificates, ForwardedCertificate, GatewayConfig, Pem, TlsConfig};
 use huxiang::serve::refusals::Counts;
-use huxiang::serve::{self, Answer, Gateway, GraphqlRequest, Outcome};
+use huxiang::serve::{self, Answer, Gateway, GraphqlRequest, LoggedIn, Outcome};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -75,6 +76,10 @@ impl Gateway for Recorder {
 
     async fn refused(&self, address: Option<IpAddr>, networks: Vec<String>, counts: Counts) {
         self.refused.lock().unwrap().push((address, networks, counts));
+    }
+
+    async fn logged_in(&self, _: LoggedIn) -> Result<(), RequestError> {
+        Ok(())
     }
 
     fn document(&self, id: &str) -> Option<Arc<str>> {

@@ -235,8 +235,9 @@ impl Compiler<'_> {
         let Some(tls) = &self.file.tls else { return TlsFiles::default() };
         let at = self.at();
         let mut pem = |value: &Option<String>| {
-            let filled = self.fill(value.as_deref()?, at, instance)?;
-            self.pem(filled, at)
+            let written = value.as_deref()?;
+            let filled = self.fill(written, at, instance)?;
+            self.pem(filled, written, at)
         };
         let (ca, certificate, key) = (pem(&tls.ca), pem(&tls.client_cert), pem(&tls.client_key));
         if tls.client_cert.is_some() != tls.client_key.is_some() {
@@ -247,8 +248,9 @@ impl Compiler<'_> {
         TlsFiles { ca: ca.map(Secret::new), identity }
     }
 
-    /// The PEM text itself, or the file beside the binding.
-    fn pem(&mut self, value: String, at: Place) -> Option<String> {
+    /// The PEM text itself, or the file beside the binding. Faults name it as it is written: what a variable holds may be
+    /// a secret.
+    fn pem(&mut self, value: String, written: &str, at: Place) -> Option<String> {
         if value.contains("-----BEGIN") {
             return Some(value);
         }
@@ -256,11 +258,11 @@ impl Compiler<'_> {
         match std::fs::read_to_string(&path) {
             Ok(text) if text.contains("-----BEGIN") => Some(text),
             Ok(_) => {
-                self.faults.add(self.text, at, format!("{} is not PEM", path.display()), "");
+                self.faults.add(self.text, at, format!("`{written}` is not PEM"), "");
                 None
             }
             Err(error) => {
-                let message = format!("{} cannot be read: {error}", path.display());
+                let message = format!("the file `{written}` cannot be read: {error}");
                 self.faults.add(self.text, at, message, "give the PEM text or a file");
                 None
             }

@@ -281,7 +281,8 @@ impl Reader<'_> {
         }
         let path = self.base.join(&text);
         if !path.is_file() {
-            self.fault(at, format!("there is no file `{text}`"), "give a JWKS file's path or an https URL");
+            // As written: what a variable holds may be a secret.
+            self.fault(at, format!("there is no file `{}`", at.value), "give a JWKS file's path or an https URL");
         }
         Some(JwksFrom::File(path))
     }
@@ -317,7 +318,7 @@ impl Reader<'_> {
         if host.is_none() {
             let hint =
                 "write for example `idp.example.gov.cn`, `*.example.gov.cn` or `10.0.0.1:8443`, without a scheme";
-            self.fault(at, format!("`{text}` is no host"), hint);
+            self.fault(at, format!("`{}` is no host", at.value), hint);
         }
         host
     }
@@ -331,7 +332,7 @@ impl Reader<'_> {
                 Ok(range) => out.push(range),
                 Err(_) => {
                     let hint = "write for example `10.20.0.0/16`, `2001:db8::/32` or one address";
-                    self.fault(at, format!("`{text}` is no address range"), hint);
+                    self.fault(at, format!("`{}` is no address range", at.value), hint);
                 }
             }
         }
