@@ -125,6 +125,7 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_refused_since_the_last_summing_up_is_on_record_when_the_gateway_stops() {
     let place = Place::new("refusals").await;
+    std::fs::create_dir(place.folder.join("elsewhere")).unwrap();
     let mut gateway = place.start(&[]);
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     for _ in 0..3 {
@@ -140,9 +141,10 @@ async fn what_was_refused_since_the_last_summing_up_is_on_record_when_the_gatewa
     assert_eq!(told.len(), 1, "{records:?}");
     assert_eq!((&told[0].record.details["401"], &*told[0].record.address), (&3.into(), "127.0.0.1"));
     // It was signed for too: the last checkpoint covers it.
-    let checkpoints = read_checkpoints(&place.folder.join("elsewhere")).unwrap();
-    let last = checkpoints.iter().map(|checkpoint| checkpoint.seq).max();
-    assert!(last >= Some(told[0].seq), "{last:?}");
+    let public = [Signer::from_pem(place.signing_key.as_bytes()).unwrap().public_key()];
+    let kept = read_checkpoints(&place.folder.join("elsewhere"), &public).unwrap();
+    assert_eq!(verify(&place.store(), Some(&kept), &mut |_| {}).await.unwrap().faults, []);
+    assert!(kept.by_store.values().flatten().any(|signed| signed.seq >= told[0].seq), "{kept:?}");
 }
 
 /// Request id and body of an answer that came whole.

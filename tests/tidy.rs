@@ -296,7 +296,7 @@ fn there_is_one_door() {
         }
     }
     let app = read("src/serve/mod.rs");
-    let built = app.split("pub fn app<").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
+    let built = app.split("fn routes<").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
     let last = built.lines().rfind(|line| line.contains(".route(") || line.contains(".layer(around)"));
     if !last.is_some_and(|line| line.contains(".layer(around)")) {
         faults.push("src/serve/mod.rs: not every route stands within `around`".to_owned());

@@ -13,8 +13,8 @@ use crate::answer::Gateway;
 use crate::identify::Verifier;
 use crate::model::config::GatewayConfig;
 use crate::model::snapshot::Snapshot;
-use crate::serve::refusals::Summing;
 use crate::serve;
+use crate::serve::refusals::Summing;
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -77,8 +77,7 @@ impl Ready {
         gateway.served_behind(Arc::clone(&verifier));
         let failed = |error: serve::ServeError| Stop::failed(format!("error: {error}"));
         let tls = config.tls.as_ref().map(serve::acceptor).transpose().map_err(failed)?;
-        let (app, summing) =
-            serve::app_to_its_end(&config, verifier, Arc::new(gateway.clone())).map_err(failed)?;
+        let (app, summing) = serve::app_to_its_end(&config, verifier, Arc::new(gateway.clone())).map_err(failed)?;
         let listener = TcpListener::bind(config.listen).await.map_err(|error| {
             Stop::failed(format!("error: cannot listen at {}: {error}; is another one running?", config.listen))
         })?;

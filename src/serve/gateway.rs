@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::{Gateway, LoggedIn};
 use super::refusals::Counts;
+use super::{Gateway, LoggedIn};
 use crate::admin;
 use crate::answer::{self, Answer, GraphqlRequest};
 use crate::audit::{AuditRecord, Kind, Outcome};

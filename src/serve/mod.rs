@@ -34,12 +34,12 @@ pub use crate::answer::{Answer, GraphqlRequest, Outcome};
 pub use listen::{acceptor, run, stop_signal};
 
 use crate::base::code::ErrorCode;
+use crate::engine::error::RequestError;
 use crate::identify::rate::Meter;
 use crate::identify::{ClientCertificate, ForwardedCertificates, Identity, Verifier};
 use crate::model::config::cors::Cors;
 use crate::model::config::hosts::Hosts;
 use crate::model::config::{GatewayConfig, Limits, Networks};
-use crate::engine::error::RequestError;
 use refusals::{Refusals, Refused, Summing};
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -180,6 +180,10 @@ pub fn app_to_its_end<G: Gateway>(
     });
     let every = Duration::from_millis(config.limits.refusals_every_ms);
     let summing = refusals::sum_up(refusals, gateway, config.networks.clone(), every, closed);
+    Ok((routes(config, app), summing))
+}
+
+fn routes<G: Gateway>(config: &GatewayConfig, app: Arc<App<G>>) -> Router {
     let mut router = Router::new()
         .route("/graphql", any(graphql::handle::<G>))
         .route("/health/live", get(|| async { "live\n" }))
@@ -194,7 +198,7 @@ pub fn app_to_its_end<G: Gateway>(
         router = router.route("/graphiql", get(graphiql::page)).route("/graphiql/{file}", get(graphiql::file));
     }
     let around = middleware::from_fn_with_state(Arc::clone(&app), around::<G>);
-    Ok((router.fallback(|| async { StatusCode::NOT_FOUND }).with_state(app).layer(around), summing))
+    router.fallback(|| async { StatusCode::NOT_FOUND }).with_state(app).layer(around)
 }
 
 async fn ready<G: Gateway>(State(app): State<Arc<App<G>>>) -> (StatusCode, &'static str) {
