@@ -87,6 +87,25 @@ async fn where_it_is_optional_a_bad_one_is_refused_all_the_same() {
     assert_eq!(status(&world, &pki.client(Some(&strangers.client("help.dept")))).await, None);
 }
 
+/// A connection may outlive the certificate that it was opened with.
+#[tokio::test]
+async fn a_certificate_that_expires_while_its_connection_is_open_counts_no_more() {
+    let pki = Pki::new();
+    let ends = std::time::SystemTime::now() + std::time::Duration::from_secs(4);
+    let made = pki.authority.make("help.dept", |params| params.not_after = ends.into());
+    let roles = roles("required");
+    let world = pki.world(Some(&format!("{ASKED}required")), "", Some(&roles)).await;
+    let (kept, token) = (pki.client(Some(&made)), pki.token(json!({})));
+    let (told, answer) = world.ask(&kept, &token, &[]).await;
+    assert!(told == 200 && has_name(&answer), "{answer}");
+    tokio::time::sleep(std::time::Duration::from_millis(5_100)).await;
+    let (told, answer) = world.ask(&kept, &token, &[]).await;
+    assert_eq!((told, has_name(&answer)), (401, false), "{answer}");
+    assert!(answer["errors"][0]["message"].as_str().unwrap().contains("expired"), "{answer}");
+    // It was the connection of before: no other can be opened.
+    assert_eq!(status(&world, &pki.client(Some(&made))).await, None);
+}
+
 fn roles(rule: &str) -> String {
     format!(
         "roles:\n  clerk:\n    title: Clerk\n    networks: [office]\n    certificate: {rule}\n    \

@@ -111,6 +111,33 @@ fn every_directive_and_error_code_is_told() {
     all_told("docs/frontends.md", quoted);
 }
 
+/// Each way round: what a client may match on is the same in the program, in the contract and in the documentation.
+#[test]
+fn error_codes_and_item_states_are_the_same_lists_everywhere() {
+    let source = read("src/base/code.rs");
+    let contract = read("schema/household.graphql");
+    let frontends = read("docs/frontends.md");
+    let told =
+        frontends.split("The list is closed:").nth(1).and_then(|rest| rest.split("\n\n").nth(1)).unwrap_or_default();
+    let told: BTreeSet<&str> = told.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    for name in ["ErrorCode", "ItemState"] {
+        let sent = source.split(&format!("screaming!({name},")).nth(1).and_then(|rest| rest.split(");").next());
+        let sent: BTreeSet<&str> = sent.unwrap_or_default().split('"').skip(1).step_by(2).collect();
+        let declared = contract.split(&format!("enum {name} {{")).nth(1).and_then(|rest| rest.split("\n}").next());
+        let declared: BTreeSet<&str> =
+            declared.unwrap_or_default().lines().map(str::trim).filter(|line| is_value(line)).collect();
+        assert!(sent.len() >= 8, "{name}: {sent:?}");
+        assert_eq!(sent, declared, "{name} in src/ and in the contract");
+        if name == "ErrorCode" {
+            assert_eq!(sent, told, "{name} in src/ and in docs/frontends.md");
+        }
+    }
+}
+
+fn is_value(line: &str) -> bool {
+    !line.is_empty() && line.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+}
+
 #[test]
 fn every_function_of_rules_is_told() {
     let source = read("src/model/rule/functions.rs");

@@ -137,6 +137,60 @@ async fn a_slow_endpoint_holds_up_only_tokens_with_new_keys_and_those_not_for_lo
 }
 
 #[tokio::test]
+async fn a_set_that_has_not_changed_is_not_sent_again_and_counts_as_fetched() {
+    let (old, new) = (Key::new(Some("old")), Key::new(Some("new")));
+    let server = JwksServer::start(Reply::Tagged(vec![old.jwk()], "\"one\"", "public")).await;
+    let world = start(&server, ", jwks_pause_ms_min: 100, jwks_stale_ms_max: 3000, jwks_refresh_ms: 1000").await;
+    let good = token(&old);
+    let began = Instant::now();
+    // Longer than fetched keys count.
+    while began.elapsed() < Duration::from_millis(4_500) {
+        assert_eq!(status(&world, &good).await, 200);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let (asked, unchanged) = (server.taken(), server.unchanged());
+    assert!(unchanged >= 3 && asked == unchanged + 1, "{asked} {unchanged}");
+    server.set(Reply::Tagged(vec![new.jwk()], "\"two\"", "public"));
+    assert_eq!(status(&world, &token(&new)).await, 200);
+    assert_eq!(status(&world, &good).await, 401);
+    assert_eq!(server.unchanged(), 0);
+}
+
+/// A set is fetched again as soon as its endpoint says that it may be another one; within the configured bounds.
+#[tokio::test]
+async fn how_long_a_set_stays_as_it_is_the_endpoint_says_within_bounds() {
+    let cases = [
+        // Sooner than configured: one that was taken away counts no more.
+        ("public, Max-Age=1", 60_000, 2, 3),
+        // Not more often than configured.
+        ("max-age=0", 60_000, 2, 4),
+        // And not more rarely: keys that were taken away must not count for a year.
+        ("max-age=31536000", 1_000, 2, 3),
+        ("max-age=soon", 60_000, 0, 0),
+        ("no-cache", 60_000, 0, 0),
+    ];
+    join_all(cases.into_iter().map(|(control, refresh_ms, least, most)| async move {
+        let key = Key::new(Some("one"));
+        let server = JwksServer::start(Reply::Tagged(vec![key.jwk()], "\"one\"", control)).await;
+        let limits = format!(", jwks_pause_ms_min: 1000, jwks_refresh_ms: {refresh_ms}");
+        let world = start(&server, &limits).await;
+        assert_eq!((status(&world, &token(&key)).await, server.taken()), (200, 1), "{control}");
+        tokio::time::sleep(Duration::from_millis(3_300)).await;
+        let again = server.taken();
+        assert!((least..=most).contains(&again), "{control}: {again}");
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn that_nothing_has_changed_is_no_answer_where_nothing_was_known() {
+    let key = Key::new(Some("one"));
+    let server = JwksServer::start(Reply::Text(304, String::new())).await;
+    let world = start(&server, ", jwks_pause_ms_min: 100").await;
+    assert_eq!(world.ask_plain(&token(&key)).await, 503);
+}
+
+#[tokio::test]
 async fn a_gateway_that_never_had_the_keys_takes_no_token_and_serves_visitors() {
     let key = Key::new(Some("one"));
     let server = JwksServer::start(Reply::Text(503, String::new())).await;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Url;
@@ -20,6 +20,8 @@ const JWKS_BYTES_MAX: usize = 256 << 10;
 /// Usable keys of one JWKS document.
 const JWKS_KEYS_MAX: usize = 64;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of a set's entity tag.
+const ETAG_BYTES_MAX: usize = 256;
 /// Bytes of a key's id, in a token as in a set.
 pub const KEY_ID_BYTES_MAX: usize = 256;
 
@@ -55,6 +57,23 @@ struct Remote {
 struct Fetched {
     keys: Vec<Arc<Key>>,
     at: Option<Instant>,
+    /// What the endpoint calls this very set.
+    etag: Option<HeaderValue>,
+    /// How long the endpoint says that it stays as it is.
+    fresh_for: Option<Duration>,
+}
+
+/// What the endpoint answered.
+enum Answered {
+    Set {
+        keys: Vec<Arc<Key>>,
+        etag: Option<HeaderValue>,
+        fresh_for: Option<Duration>,
+    },
+    /// The set is what it was.
+    Same {
+        fresh_for: Option<Duration>,
+    },
 }
 
 impl KeyRing {
@@ -107,9 +126,19 @@ impl KeyRing {
         self.fixed.iter().any(|key| key.print == *print) || remote().iter().any(|key| key.print == *print)
     }
 
-    /// Whether keys come from a URL, and how often they are fetched.
-    pub fn refreshed_every(&self) -> Option<Duration> {
-        self.remote.as_ref().map(|remote| Duration::from_millis(remote.limits.refresh_ms))
+    /// Where keys come from a URL: after how long they are fetched again. As soon as the endpoint says that they may be
+    /// others, within the configured bounds.
+    pub fn refreshed_after(&self) -> Option<Duration> {
+        let remote = self.remote.as_ref()?;
+        let refresh = Duration::from_millis(remote.limits.refresh_ms);
+        let pause = Duration::from_millis(remote.limits.pause_ms_min);
+        let fresh_for = remote.fetched.read().unwrap_or_else(PoisonError::into_inner).fresh_for;
+        Some(fresh_for.map_or(refresh, |fresh_for| fresh_for.max(pause).min(refresh)))
+    }
+
+    /// Whether keys come from a URL.
+    pub fn is_remote(&self) -> bool {
+        self.remote.is_some()
     }
 
     /// Fetches the keys anew; for a token whose key is not known (`asked`) not more often than the limits allow. Who
@@ -126,12 +155,16 @@ impl KeyRing {
         *tried = Some(came);
         let ended = fetching.await;
         *tried = Some(Instant::now());
-        let keys = match ended {
+        let answered = match ended {
             Ok(fetched) => fetched.map_err(|e| format!("{}: {e}", remote.url))?,
             Err(_) => return Err(format!("{}: no answer within {} s", remote.url, FETCH_TIMEOUT.as_secs())),
         };
         let mut fetched = remote.fetched.write().unwrap_or_else(PoisonError::into_inner);
-        *fetched = Fetched { keys, at: Some(Instant::now()) };
+        let at = Some(Instant::now());
+        match answered {
+            Answered::Set { keys, etag, fresh_for } => *fetched = Fetched { keys, at, etag, fresh_for },
+            Answered::Same { fresh_for } => (fetched.at, fetched.fresh_for) = (at, fresh_for),
+        }
         Ok(true)
     }
 }
@@ -143,14 +176,35 @@ impl Remote {
         if fetched.at.is_some_and(|at| at.elapsed() <= stale_max) { Ok(fetched.keys.clone()) } else { Err(Stale) }
     }
 
-    async fn fetch(&self) -> Result<Vec<Arc<Key>>, String> {
+    async fn fetch(&self) -> Result<Answered, String> {
         let request = self.client.request(Method::GET, self.url.clone()).map_err(|e| e.to_string())?;
+        let known = self.fetched.read().unwrap_or_else(PoisonError::into_inner).etag.clone();
+        let request = match &known {
+            Some(etag) => request.header(header::IF_NONE_MATCH, etag.clone()),
+            None => request,
+        };
         let answer = request.send().await.map_err(|e| e.without_url().to_string())?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("answered {}; redirects are not followed", answer.status()));
+        let fresh_for = fresh_for(answer.headers());
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_MODIFIED if known.is_some() => return Ok(Answered::Same { fresh_for }),
+            status => return Err(format!("answered {status}; redirects are not followed")),
         }
-        parse_jwks(&body(answer, JWKS_BYTES_MAX).await?)
+        let etag = answer.headers().get(header::ETAG).filter(|etag| etag.len() <= ETAG_BYTES_MAX).cloned();
+        let keys = parse_jwks(&body(answer, JWKS_BYTES_MAX).await?)?;
+        Ok(Answered::Set { keys, etag, fresh_for })
     }
+}
+
+/// `max-age` of Cache-Control, less the answer's age.
+fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let max_age = values.flat_map(|value| value.split(',')).find_map(|directive| {
+        let (name, value) = directive.trim().split_once('=')?;
+        name.eq_ignore_ascii_case("max-age").then(|| value.trim().trim_matches('"').parse::<u64>().ok())?
+    })?;
+    let age = headers.get(header::AGE).and_then(|age| age.to_str().ok()?.parse::<u64>().ok());
+    Some(Duration::from_secs(max_age.saturating_sub(age.unwrap_or(0))))
 }
 
 /// Connections to the issuer's own hosts.

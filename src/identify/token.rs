@@ -102,7 +102,7 @@ impl KnownIssuer {
         id: Option<&str>,
         audience: &str,
     ) -> Result<(Map<String, Value>, Arc<Key>), Failed> {
-        let remote = self.keys.refreshed_every().is_some();
+        let remote = self.keys.is_remote();
         let candidates = self.keys.candidates(algorithm, id);
         let candidates = candidates.map_err(|Stale| Failed { error: AuthError::Unavailable, new_key: true })?;
         let known = id.is_some_and(|id| candidates.iter().any(|key| key.id.as_deref() == Some(id)));
@@ -122,16 +122,17 @@ impl KnownIssuer {
     }
 
     async fn keep_fresh(&self) {
-        let Some(every) = self.keys.refreshed_every() else { return };
-        let mut wait = every;
+        let Some(mut wait) = self.keys.refreshed_after() else { return };
         loop {
             tokio::time::sleep(wait).await;
-            wait = match self.keys.refresh(false).await {
-                Ok(_) => every,
+            let fetched = self.keys.refresh(false).await;
+            let after = self.keys.refreshed_after().unwrap_or(RETRY_EVERY);
+            wait = match fetched {
+                Ok(_) => after,
                 Err(fault) => {
                     let issuer = self.config.issuer.as_str();
                     tracing::warn!(issuer, fault, "token keys could not be fetched; those fetched before stay a while");
-                    every.min(RETRY_EVERY)
+                    after.min(RETRY_EVERY)
                 }
             };
         }

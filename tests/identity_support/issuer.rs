@@ -71,6 +71,8 @@ pub fn clerk(change: Value) -> Value {
 #[derive(Clone)]
 pub enum Reply {
     Keys(Vec<Value>),
+    /// Keys with an entity tag and a Cache-Control; 304 where that tag is asked for.
+    Tagged(Vec<Value>, &'static str, &'static str),
     Text(u16, String),
     /// Status 302 to another address.
     Elsewhere(String),
@@ -83,6 +85,8 @@ pub struct JwksServer {
     pub url: String,
     reply: Arc<Mutex<Reply>>,
     asked: Arc<AtomicUsize>,
+    /// How often it answered that nothing has changed.
+    unchanged: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -95,18 +99,32 @@ impl Drop for JwksServer {
 impl JwksServer {
     pub async fn start(reply: Reply) -> Self {
         let (reply, asked) = (Arc::new(Mutex::new(reply)), Arc::new(AtomicUsize::new(0)));
-        let (now, count) = (Arc::clone(&reply), Arc::clone(&asked));
-        let routes = Router::new().fallback(move || {
+        let unchanged = Arc::new(AtomicUsize::new(0));
+        let (now, count, same) = (Arc::clone(&reply), Arc::clone(&asked), Arc::clone(&unchanged));
+        let routes = Router::new().fallback(move |headers: axum::http::HeaderMap| {
             count.fetch_add(1, Ordering::SeqCst);
             let reply = now.lock().unwrap().clone();
-            async move { answer(reply).await }
+            let known = headers.get("if-none-match").map(|tag| tag.to_str().unwrap().to_owned());
+            let same = Arc::clone(&same);
+            async move {
+                let response = answer(reply, known.as_deref()).await;
+                if response.status() == StatusCode::NOT_MODIFIED {
+                    same.fetch_add(1, Ordering::SeqCst);
+                }
+                response
+            }
         });
         let (url, task) = super::serve_routes(routes).await;
-        Self { url: format!("{url}/jwks"), reply, asked, task }
+        Self { url: format!("{url}/jwks"), reply, asked, unchanged, task }
     }
 
     pub fn set(&self, reply: Reply) {
         *self.reply.lock().unwrap() = reply;
+    }
+
+    /// How often it said since the last time that nothing has changed.
+    pub fn unchanged(&self) -> usize {
+        self.unchanged.swap(0, Ordering::SeqCst)
     }
 
     pub fn taken(&self) -> usize {
@@ -114,8 +132,14 @@ impl JwksServer {
     }
 }
 
-async fn answer(reply: Reply) -> Response {
+async fn answer(reply: Reply, known: Option<&str>) -> Response {
     match reply {
+        Reply::Tagged(_, tag, control) if known == Some(tag) => {
+            (StatusCode::NOT_MODIFIED, [("etag", tag), ("cache-control", control)]).into_response()
+        }
+        Reply::Tagged(keys, tag, control) => {
+            ([("etag", tag), ("cache-control", control)], Json(json!({ "keys": keys }))).into_response()
+        }
         Reply::Keys(keys) => Json(json!({ "keys": keys })).into_response(),
         Reply::Text(status, text) => (StatusCode::from_u16(status).unwrap(), text).into_response(),
         Reply::Elsewhere(to) => (StatusCode::FOUND, [("location", to)]).into_response(),
