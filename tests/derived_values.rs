@@ -98,3 +98,32 @@ fn lines_without(text: &str, starts: &[&str]) -> String {
     let keep = |line: &&str| !starts.iter().any(|start| line.trim_start().starts_with(start));
     text.lines().filter(keep).map(|line| format!("{line}\n")).collect()
 }
+
+/// A value that hangs on what two departments hold differently is none of both; one that does not hang on it is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_hangs_on_what_departments_disagree_about_is_in_conflict() {
+    let world = world().await;
+    let rules = "derived:\n\
+        \x20 registry.agriCode: {on: Household, declassifies: x, value: \"household.assistance.dibaoStatus == 'RECEIVING' ? 'on' : 'off'\"}\n\
+        \x20 registry.phone: {on: Household, declassifies: x, value: \"household.registry.memberCount > 0 || household.assistance.dibaoStatus == 'RECEIVING' ? 'on' : 'off'\"}\n";
+    let files = Files::copied("conflict")
+        .edit("config/rules/verdicts.yaml", |text| text.replace("derived:\n", rules))
+        .edit("resolvers/agriculture.yaml", |text| lines_without(&text, &["registry.agriCode:", "registry.phone:"]));
+    let gateway = files.gateway(&world).await;
+    let query = "query($id: ID!) { household(id: $id) { registry { agriCode phone } \
+                 items(no: [2, 4]) { path state code message } } }";
+    // Sequence 8: agriculture and civil affairs disagree on the dibao status.
+    let answer = ask(&gateway, &supervisor(), query, json!({"id": format!("{VILLAGE}000008")})).await;
+    let household = &answer["data"]["household"];
+    assert_eq!(household["registry"], json!({"agriCode": null, "phone": "on"}), "{answer}");
+    let of = |path: &str| household["items"].as_array().unwrap().iter().find(|item| item["path"] == path).unwrap();
+    assert_eq!(of("registry.agriCode")["state"], "CONFLICT", "{answer}");
+    assert_eq!(of("registry.agriCode")["code"], "CONFLICT", "{answer}");
+    assert_eq!(of("registry.phone")["state"], "ANSWERED", "{answer}");
+    let told = answer["errors"].as_array().unwrap().iter().find(|error| error["extensions"]["code"] == "CONFLICT");
+    assert_eq!(told.unwrap()["path"], json!(["household", "registry", "agriCode"]), "{answer}");
+    // Where they agree it is a value like any other.
+    let answer = ask(&gateway, &supervisor(), query, json!({"id": format!("{VILLAGE}000001")})).await;
+    let code = answer["data"]["household"]["registry"]["agriCode"].as_str().unwrap_or_else(|| panic!("{answer}"));
+    assert!(["on", "off"].contains(&code), "{answer}");
+}
