@@ -1,9 +1,9 @@
-// The page around GraphiQL. Token, purpose and case live in the fields alone: nothing is kept in the browser,
-// because queries may hold ids. `/graphiql#token=…&purpose=…&case=…&from=…&query=…&variables=…` fills them and
-// the editors; a fragment never reaches the server, and it is taken off the address at once.
+// The page around GraphiQL. Token, purpose, case, approval and the reason of an emergency live in the fields alone:
+// nothing is kept in the browser, because queries may hold ids. `/graphiql#token=…&purpose=…&case=…&approval=…
+// &emergency=…&from=…&query=…&variables=…` fills them and the editors; a fragment never reaches the server, and it is taken off the address at once.
 (function () {
   'use strict';
-  var fields = ['token', 'purpose', 'case', 'from'];
+  var fields = ['token', 'purpose', 'case', 'approval', 'emergency', 'from'];
   var field = function (name) { return document.getElementById(name); };
   var given = new URLSearchParams(location.hash.slice(1));
   fields.forEach(function (name) { if (given.get(name)) field(name).value = given.get(name); });
@@ -29,6 +29,8 @@
     if (field('from').value.trim()) headers['X-Forwarded-For'] = field('from').value.trim();
     if (field('purpose').value.trim()) body.extensions.purpose = field('purpose').value.trim();
     if (field('case').value.trim()) body.extensions.case = field('case').value.trim();
+    if (field('approval').value.trim()) body.extensions.approval = field('approval').value.trim();
+    if (field('emergency').value.trim()) body.extensions.breakGlass = field('emergency').value.trim();
     return fetch('graphql', { method: 'POST', headers: headers, body: JSON.stringify(body), credentials: 'omit' })
       .then(function (response) { return response.json(); });
   }
