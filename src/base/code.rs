@@ -75,6 +75,9 @@ pub enum ItemState {
 macro_rules! screaming {
     ($type:ty, $($variant:ident => $text:literal),+ $(,)?) => {
         impl $type {
+            /// All there are.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// As it stands in answers and in the contract.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
