@@ -103,6 +103,56 @@ fn check_reports_the_faults_of_all_files_at_once_with_their_places() {
     assert_eq!(faults.len(), 3, "{report:#}");
 }
 
+/// Each change of the roles, and what `check` then says that the mask is told by.
+#[test]
+fn check_warns_where_a_mask_is_moot_beside_what_else_is_given() {
+    let town = "mask: {identity.headIdNumber: id-number, Person.idNumber: id-number, Person.birthDate: year, income";
+    let cases = [
+        ("date", town, town.replace("Person.idNumber: id-number, ", ""), "Person.birthDate", "`Person.idNumber`"),
+        ("id", town, town.replace("Person.idNumber: id-number, ", ""), "identity.headIdNumber", "`Person.idNumber`"),
+        (
+            "elsewhere",
+            "assets.vehicles, assets.deposits,\n                 disability.certificates.idNumber, ",
+            "assets.vehicles, assets.deposits, ".to_owned(),
+            "Person.idNumber",
+            "disability.certificates.idNumber`",
+        ),
+        (
+            "code",
+            town,
+            town.replace("income", "Person.nationality: name, income"),
+            "Person.nationality",
+            "`Person.nationalityCode`",
+        ),
+    ];
+    for (name, from, to, masked, told_by) in cases {
+        let copied = Copied::new(&format!("moot-{name}"));
+        copied.replace("config/roles.yaml", from, &to);
+        let output = huxiang(&["check", "--json", "--root", &copied.path("")]);
+        assert_eq!(output.status.code(), Some(0), "a warning stops nothing: {}", stdout(&output));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let warnings = report["warnings"].as_array().unwrap();
+        let of =
+            |warning: &&Value| warning["message"].as_str().unwrap().contains(&format!("{masked}` may hide nothing"));
+        let warning = warnings.iter().find(of).unwrap_or_else(|| panic!("{name}: {report:#}"));
+        let said = warning["message"].as_str().unwrap();
+        let (role, relation) = if name == "elsewhere" { ("cadre", "paired") } else { ("town-officer", "jurisdiction") };
+        assert!(said.contains(told_by) && said.contains(&format!("`{role}` is given")), "{said}");
+        assert!(said.ends_with(&format!("`{relation}`")), "{said}");
+        let roles = std::fs::read_to_string(copied.path("config/roles.yaml")).unwrap();
+        let line = usize::try_from(warning["line"].as_u64().unwrap()).unwrap();
+        assert!(roles.lines().nth(line - 1).unwrap().contains(&format!("- relation: {relation}")), "line {line}");
+        assert!(warning["file"].as_str().unwrap().ends_with("roles.yaml"));
+        let text = stdout(&huxiang(&["check", "--root", &copied.path("")]));
+        assert!(
+            text.contains("warning: the mask of") && text.contains("No faults, ") && !text.contains("error:"),
+            "{text}"
+        );
+    }
+    let report: Value = serde_json::from_slice(&huxiang(&["check", "--json"]).stdout).unwrap();
+    assert_eq!(report["warnings"], serde_json::json!([]), "the repository's own roles");
+}
+
 #[test]
 fn access_tells_of_every_role_and_item() {
     let output = huxiang(&["access", "--json"]);

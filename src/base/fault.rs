@@ -72,9 +72,18 @@ impl Faults {
 
     /// As a compiler would print them: file:line:column, the line, a caret under the place, a hint.
     pub fn render(&self) -> String {
+        self.render_as("error")
+    }
+
+    /// As [`Self::render`], for what stops nothing.
+    pub fn render_warnings(&self) -> String {
+        self.render_as("warning")
+    }
+
+    fn render_as(&self, severity: &str) -> String {
         let mut out = String::new();
         for fault in self.sorted() {
-            fault.render(&mut out);
+            fault.render(severity, &mut out);
             out.push('\n');
         }
         out
@@ -82,10 +91,10 @@ impl Faults {
 }
 
 impl Fault {
-    fn render(&self, out: &mut String) {
+    fn render(&self, severity: &str, out: &mut String) {
         let Place { line, column, length } = self.place;
         let path = self.file.path.display();
-        let _ = writeln!(out, "error: {}", self.message);
+        let _ = writeln!(out, "{severity}: {}", self.message);
         if line == 0 {
             let _ = writeln!(out, "  --> {path}");
         } else {

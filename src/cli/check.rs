@@ -5,9 +5,10 @@ use serde_json::json;
 
 use super::load::{self, Environment};
 use super::{Done, RootArgs, text};
-use crate::base::fault::Faults;
+use crate::base::fault::{self, Fault, Faults};
+use crate::model::access::telltale;
 use crate::model::contract::{Contract, Item};
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{Folders, Snapshot};
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -28,7 +29,7 @@ pub fn run(args: &CheckArgs) -> Done {
     let missing = environment.missing();
     if args.json {
         let ok = loaded.is_ok() && (missing.is_empty() || !args.variables);
-        text::out(&format!("{:#}\n", as_json(ok, &loaded, &missing)));
+        text::out(&format!("{:#}\n", as_json(ok, &folders, &loaded, &missing)));
         return Ok(u8::from(!ok));
     }
     match loaded {
@@ -37,7 +38,8 @@ pub fn run(args: &CheckArgs) -> Done {
             Ok(1)
         }
         Ok(snapshot) => {
-            text::out(&summary(&snapshot));
+            let warnings = warnings(&folders, &snapshot);
+            text::out(&format!("{}{}", warnings.render_warnings(), summary(&snapshot, &warnings)));
             if !missing.is_empty() {
                 text::out(&format!(
                     "\n{} variables are not set here and were taken as placeholders; `--variables` makes them \
@@ -56,28 +58,38 @@ pub fn run(args: &CheckArgs) -> Done {
     }
 }
 
-fn as_json(ok: bool, loaded: &Result<Snapshot, Faults>, missing: &[String]) -> serde_json::Value {
-    let faults: Vec<serde_json::Value> = match loaded {
-        Ok(_) => Vec::new(),
-        Err(faults) => faults
-            .sorted()
-            .iter()
-            .map(|fault| {
-                json!({
-                    "file": fault.file.path.display().to_string(),
-                    "line": fault.place.line,
-                    "column": fault.place.column,
-                    "length": fault.place.length,
-                    "message": fault.message,
-                    "hint": fault.hint,
-                })
-            })
-            .collect(),
-    };
-    json!({"ok": ok, "faults": faults, "not_set": missing})
+/// What stops nothing, and should be looked at.
+fn warnings(folders: &Folders, snapshot: &Snapshot) -> Faults {
+    let mut warnings = Faults::default();
+    match fault::read(&folders.config.join("roles.yaml"), &mut warnings) {
+        Some(file) => telltale::warnings(&snapshot.contract, &snapshot.access, &file),
+        None => warnings,
+    }
 }
 
-fn summary(snapshot: &Snapshot) -> String {
+fn as_json(ok: bool, folders: &Folders, loaded: &Result<Snapshot, Faults>, missing: &[String]) -> serde_json::Value {
+    let (faults, warnings) = match loaded {
+        Ok(snapshot) => (Vec::new(), listed(&warnings(folders, snapshot))),
+        Err(faults) => (listed(faults), Vec::new()),
+    };
+    json!({"ok": ok, "faults": faults, "warnings": warnings, "not_set": missing})
+}
+
+fn listed(faults: &Faults) -> Vec<serde_json::Value> {
+    let told = |fault: &&Fault| {
+        json!({
+            "file": fault.file.path.display().to_string(),
+            "line": fault.place.line,
+            "column": fault.place.column,
+            "length": fault.place.length,
+            "message": fault.message,
+            "hint": fault.hint,
+        })
+    };
+    faults.sorted().iter().map(told).collect()
+}
+
+fn summary(snapshot: &Snapshot, warnings: &Faults) -> String {
     let Snapshot { contract, bindings, rules, access, config, .. } = snapshot;
     let instances: usize = bindings.sources.iter().filter(|s| s.instanced).map(|s| s.connections.len()).sum();
     let plain = bindings.sources.iter().filter(|source| !source.instanced).count();
@@ -125,7 +137,11 @@ fn summary(snapshot: &Snapshot) -> String {
     ];
     let demo = config.issuers.iter().filter(|issuer| issuer.demo).count();
     rows.push(("tokens", format!("{} issuers, {demo} of them for demos", config.issuers.len())));
-    let mut out = String::from("No faults.\n\n");
+    let mut out = match warnings.sorted().len() {
+        0 => String::from("No faults.\n\n"),
+        1 => String::from("No faults, 1 warning.\n\n"),
+        count => format!("No faults, {count} warnings.\n\n"),
+    };
     for (name, text) in rows {
         out.push_str(&format!("  {name:<9} {text}\n"));
     }

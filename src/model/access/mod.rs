@@ -13,6 +13,7 @@ pub mod hand;
 mod reach;
 mod rights;
 mod set;
+pub mod telltale;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
