@@ -430,10 +430,14 @@ async fn with_roles(world: &World, name: &str, roles: &str) -> huxiang::answer::
         }
     }
     std::fs::write(root.join("config/roles.yaml"), roles).unwrap();
-    // The roles that the gateway's own file names are not among these.
-    let path = root.join("config/gateway.yaml");
-    let config = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, without(&config, &["admin", "access_log", "alerts"])).unwrap();
+    // The roles that the gateway's own file and quotas name are not among these.
+    for (path, sections) in [
+        ("config/gateway.yaml", &["admin", "access_log", "alerts"][..]),
+        ("resolvers/natural-resources.yaml", &["quota"]),
+    ] {
+        let text = std::fs::read_to_string(root.join(path)).unwrap();
+        std::fs::write(root.join(path), without(&text, sections)).unwrap();
+    }
     let gateway = support::gateway(&root, world.departments.variables(), &root).await;
     // The files are read at load; the audit store stays open.
     let _ = std::fs::remove_dir_all(root.join("config"));

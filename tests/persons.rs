@@ -9,6 +9,7 @@ use departments::standing::{self, Stage};
 use departments::world::{Household, Member, Role};
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
+use support::files::Files;
 use support::{World, ask, caller, world};
 
 const VILLAGE: &str = "331122101348";
@@ -333,6 +334,52 @@ async fn an_unrelated_household_and_an_absent_one_cost_the_same_calls_where_pers
     }
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[0].0["data"], json!({"household": null}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unrelated_household_and_an_absent_one_cost_the_same_calls_where_what_decides_is_asked_by_its_members() {
+    let world = world().await;
+    let rule = "relations:\n  on-aid: {on: Household, when: \"household.assistance.dibaoStatusCode == principal.department\"}\n";
+    let files = Files::copied("aid").roles(
+        "  aid-worker:\n    title: 救助员\n    networks: [gov]\n    grants:\n      - {relation: on-aid, classes: [basic]}\n",
+    );
+    std::fs::write(files.0.join("config/rules/aid.yaml"), rule).unwrap();
+    let gateway = files.gateway(&world).await;
+    let worker = caller("aid-worker", json!({"department": "no such code"}));
+    let query = "query($id: ID!) { household(id: $id) { registry { category } } }";
+    let mut seen = Vec::new();
+    for id in [format!("{VILLAGE}000002"), format!("{VILLAGE}000099")] {
+        world.departments.clear_logs();
+        let answer = ask(&gateway, &worker, query, json!({"id": id})).await;
+        let mut calls: Vec<(String, String, String)> = Vec::new();
+        for source in world.departments.sources() {
+            calls.extend(
+                world.departments.log(&source).into_iter().map(|call| (source.clone(), call.method, call.path)),
+            );
+        }
+        calls.sort();
+        assert!(calls.iter().any(|(source, ..)| source == "civil-affairs"), "{id}: {calls:?}");
+        seen.push((answer, calls));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relation_to_persons_that_a_source_tells_of_one_by_one_does_not_start() {
+    let world = world().await;
+    let one_by_one = |text: String| {
+        let many = "many: {post: /v1/guardianship/batch, body: {ids: \"{keys}\"}, items: /list, item_key: /sfzh, batch_max: 200}";
+        assert!(text.contains(many));
+        text.replace(many, "one: {post: /v1/guardianship/batch, body: {ids: [\"{key}\"]}, items: /list}")
+    };
+    let files = Files::copied("one-by-one").edit("resolvers/civil-affairs.yaml", one_by_one);
+    let started = tokio::spawn(async move { files.gateway(&world).await.ready() }).await;
+    let told = started.expect_err("it does not start").into_panic();
+    let told = told.downcast_ref::<String>().expect("the faults");
+    assert!(told.contains("the relation `guardian` reads of the endpoint `guardianships`"), "{told}");
+    assert!(told.contains("config/rules/relations.yaml") && told.contains("give the endpoint `many`"), "{told}");
+    // Whom the token names itself is one alone: police may be asked about that one by itself.
+    assert!(!told.contains("self-person"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -81,6 +81,9 @@ impl Snapshot {
             config.access_log.check(access, &config.purposes, faults);
             config.alerts.check(access, &contract, faults);
         }
+        if let (Some(access), Some(_)) = (&access, &subjects) {
+            access::alike::check(access, &contract, &bindings, faults);
+        }
         if !faults.is_empty() {
             return None;
         }

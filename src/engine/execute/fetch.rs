@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Execution;
 use super::call::Call;
 use super::quota::Charges;
+use super::rows::NOBODY;
 use crate::base::code::{ErrorCode, ItemState};
 use crate::base::pointer::Pointer;
 use crate::engine::frame::{Failure, Part, Row, RowAnswer};
@@ -70,10 +71,14 @@ impl Execution<'_> {
         }
         let mut groups: BTreeMap<GroupKey, Group> = BTreeMap::new();
         for (key, of) in asked.iter().flatten().flat_map(|ask| &ask.keys) {
-            let group = groups.entry(of.clone()).or_default();
-            if !group.index.contains_key(key) {
-                group.index.insert(Arc::clone(key), group.keys.len());
-                group.keys.push(Arc::clone(key));
+            groups.entry(of.clone()).or_default().add(key);
+        }
+        if fetch.stage == Stage::Relation {
+            for (at, row) in rows.iter().enumerate().filter(|(at, _)| asked.get(*at).is_some_and(is_nobodys)) {
+                let (key, of) = self.nobodys(fetch, endpoint, row, needed(at));
+                if let Some(of) = of {
+                    groups.entry(of).or_default().add(&key);
+                }
             }
         }
         let answered =
@@ -83,6 +88,23 @@ impl Execution<'_> {
             groups.iter().zip(answered).map(|((key, group), answer)| (key, (group, answer))).collect();
         let one_by_one = self.snapshot.contract.slot(endpoint.key).subjects.is_some();
         asked.into_iter().map(|ask| ask.map_or_else(|why| why, |ask| ask.answer(&answered, one_by_one))).collect()
+    }
+
+    /// What is asked at the gate in place of an entity that there is nothing to ask with: it is asked for nobody, so that
+    /// the calls do not tell it from one that the caller has nothing to do with. Nothing is read of the answer.
+    fn nobodys(
+        &self,
+        fetch: &FetchNode,
+        endpoint: &Endpoint,
+        row: &Row,
+        need: Need,
+    ) -> (Arc<str>, Option<GroupKey>) {
+        let nobody: Arc<str> = NOBODY.into();
+        let inputs: Arc<[(Arc<str>, String)]> =
+            endpoint.with.iter().map(|(name, _)| (Arc::clone(name), NOBODY.to_owned())).collect();
+        let wanted = self.wanted_by_key(fetch, endpoint, row, &[Arc::clone(&nobody)], need);
+        let of = wanted.into_iter().next().map(|(_, wanted)| (inputs, wanted));
+        (nobody, of)
     }
 
     /// What an entity asks with, or why it cannot be asked.
@@ -229,6 +251,24 @@ impl Execution<'_> {
             }
         });
         GroupAnswer { instances: futures::future::join_all(calls).await }
+    }
+}
+
+/// Whether there was nothing to ask with, and no source is to blame for it.
+fn is_nobodys(asked: &Result<Asked, RowAnswer>) -> bool {
+    match asked {
+        Err(RowAnswer::NoKey) => true,
+        Err(RowAnswer::Missing(failure)) => failure.state == ItemState::Undetermined,
+        _ => false,
+    }
+}
+
+impl Group {
+    fn add(&mut self, key: &Arc<str>) {
+        if !self.index.contains_key(key) {
+            self.index.insert(Arc::clone(key), self.keys.len());
+            self.keys.push(Arc::clone(key));
+        }
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn seed(key: Option<Arc<str>>, embedded: Option<Bytes>) -> Row {
 }
 
 /// The key of no entity.
-const NOBODY: &str = "0";
+pub(super) const NOBODY: &str = "0";
 
 /// An entity that is not there. It goes through the gate in place of one that was not found, so that finding nothing
 /// makes the calls of finding something the caller has nothing to do with; nothing of it is ever shown.

@@ -3,6 +3,7 @@
 //! A grant is role × relation × [`Conditions`] → slots, with masks. Which of a caller's grants count is decided
 //! once a request ([`Access::active`]); [`Rights`] then tells, per relation, the slots the caller may have.
 
+pub mod alike;
 mod certificate;
 mod compile;
 pub mod condition;

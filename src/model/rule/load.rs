@@ -98,7 +98,8 @@ impl Loading<'_> {
             Some(path) => Some(self.on_behalf(path, &written.on.value)?),
             None => None,
         };
-        Some(Relation { name: name.to_owned(), on: written.on.value.clone(), when, on_behalf_of })
+        let at = (Arc::clone(self.file), place(&written.when));
+        Some(Relation { name: name.to_owned(), on: written.on.value.clone(), when, on_behalf_of, at })
     }
 
     /// The gate knows an entity by itself: what lies in another one is not read for a relation.

@@ -158,6 +158,11 @@ impl Expression {
         &self.inner.claims
     }
 
+    /// Whether it holds only for entities that the token names by their key: then nothing is fetched for others.
+    pub fn is_of_the_tokens_own(&self, key: &str) -> bool {
+        needs_own_key(&self.inner.root, key)
+    }
+
     /// `entity` in the contract's JSON; what is absent there is unavailable. `principal` is an object of claims.
     pub fn evaluate(
         &self,
@@ -166,6 +171,20 @@ impl Expression {
         today: jiff::civil::Date,
     ) -> Truth {
         evaluate::evaluate(&self.inner.root, entity, principal, today)
+    }
+}
+
+/// Whether an expression is false for every entity whose key is none that a claim names.
+fn needs_own_key(expr: &ir::Expr, key: &str) -> bool {
+    use ir::Expr;
+    let is_key = |expr: &Expr| matches!(expr, Expr::Select(of, name, _) if **name == *key && matches!(**of, Expr::Entity));
+    let is_claim = |expr: &Expr| matches!(expr, Expr::Claim(..));
+    match expr {
+        Expr::And(a, b) => needs_own_key(a, key) || needs_own_key(b, key),
+        Expr::Or(a, b) => needs_own_key(a, key) && needs_own_key(b, key),
+        Expr::Compare(ir::Compare::Eq, a, b) => is_key(a) && is_claim(b) || is_claim(a) && is_key(b),
+        Expr::In(needle, list, _) => is_key(needle) && is_claim(list),
+        _ => false,
     }
 }
 

@@ -1,11 +1,14 @@
 //! Relations: in which relation a caller stands to an entity.
 
+use std::sync::Arc;
+
 use jiff::civil::Date;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::{Expression, Truth};
+use crate::base::fault::{Place, SourceText};
 
 /// `paired: {on: Household, when: "household.help.cadre.id == principal.id"}`
 #[derive(Debug, Clone)]
@@ -15,6 +18,8 @@ pub struct Relation {
     pub on: String,
     pub when: Expression,
     pub on_behalf_of: Option<OnBehalf>,
+    /// Where its condition stands.
+    pub at: (Arc<SourceText>, Place),
 }
 
 /// On whose behalf the caller acts who stands in a relation: `on_behalf_of: help.delegations.by`.
