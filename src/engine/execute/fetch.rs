@@ -92,13 +92,7 @@ impl Execution<'_> {
 
     /// What is asked at the gate in place of an entity that there is nothing to ask with: it is asked for nobody, so that
     /// the calls do not tell it from one that the caller has nothing to do with. Nothing is read of the answer.
-    fn nobodys(
-        &self,
-        fetch: &FetchNode,
-        endpoint: &Endpoint,
-        row: &Row,
-        need: Need,
-    ) -> (Arc<str>, Option<GroupKey>) {
+    fn nobodys(&self, fetch: &FetchNode, endpoint: &Endpoint, row: &Row, need: Need) -> (Arc<str>, Option<GroupKey>) {
         let nobody: Arc<str> = NOBODY.into();
         let inputs: Arc<[(Arc<str>, String)]> =
             endpoint.with.iter().map(|(name, _)| (Arc::clone(name), NOBODY.to_owned())).collect();

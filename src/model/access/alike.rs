@@ -12,7 +12,8 @@ use crate::model::contract::{Contract, EntityId, Shape, SlotId};
 /// A relation that a grant goes by may be decided for any entity with one call an endpoint: else a fault.
 pub fn check(access: &Access, contract: &Contract, bindings: &Bindings, faults: &mut Faults) {
     let used: BTreeSet<_> = access.grants.iter().map(|grant| grant.relation).collect();
-    for relation in used.iter().filter_map(|relation| access.relation(*relation)).filter(|relation| !relation.approved) {
+    for relation in used.iter().filter_map(|relation| access.relation(*relation)).filter(|relation| !relation.approved)
+    {
         let key = &contract.slot(contract.entity(relation.on).key).name;
         if relation.rule.when.is_of_the_tokens_own(key) {
             continue;
@@ -41,8 +42,7 @@ pub fn check(access: &Access, contract: &Contract, bindings: &Bindings, faults: 
 
 /// The endpoints that a relation's rule reads of, and those that are read to ask them.
 fn reads<'b>(relation: &CompiledRelation, contract: &Contract, bindings: &'b Bindings) -> Vec<&'b Endpoint> {
-    let mut next: Vec<SlotId> =
-        relation.inputs.iter().flat_map(|path| slots_of(contract, relation.on, path)).collect();
+    let mut next: Vec<SlotId> = relation.inputs.iter().flat_map(|path| slots_of(contract, relation.on, path)).collect();
     let mut found: BTreeSet<EndpointId> = BTreeSet::new();
     while let Some(slot) = next.pop() {
         let provider = std::iter::once(slot).chain(contract.above(slot)).find_map(|slot| bindings.provider(slot));

@@ -177,7 +177,8 @@ impl Expression {
 /// Whether an expression is false for every entity whose key is none that a claim names.
 fn needs_own_key(expr: &ir::Expr, key: &str) -> bool {
     use ir::Expr;
-    let is_key = |expr: &Expr| matches!(expr, Expr::Select(of, name, _) if **name == *key && matches!(**of, Expr::Entity));
+    let is_key =
+        |expr: &Expr| matches!(expr, Expr::Select(of, name, _) if **name == *key && matches!(**of, Expr::Entity));
     let is_claim = |expr: &Expr| matches!(expr, Expr::Claim(..));
     match expr {
         Expr::And(a, b) => needs_own_key(a, key) || needs_own_key(b, key),
