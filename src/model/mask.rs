@@ -148,13 +148,25 @@ mod tests {
         assert_eq!(masked("id-number", "\"3311221234\""), "\"**********\"");
         assert_eq!(masked("phone", "\"13912341234\""), "\"139****1234\"");
         assert_eq!(masked("phone", "\"110\""), "\"***\"");
+        assert_eq!(masked("phone", "13912341234"), "\"139****1234\"", "a number is masked as its digits");
+        assert_eq!(masked("phone", "\" 13912341234 \""), "\"139****1234\"");
         assert_eq!(
             masked("address", "\"浙江省丽水市缙云县新建镇河阳村12号\""),
             "\"浙江省丽水市缙云县新建镇河阳村***\""
         );
         assert_eq!(masked("address", "\"缙云县五云街道黄龙路18号3幢\""), "\"缙云县五云街道***\"");
         assert_eq!(masked("address", "\"中山路8号\""), "\"***\"");
+        assert_eq!(masked("address", "\"缙云县五云街道18号2区\""), "\"缙云县五云街道***\"");
+        assert_eq!(masked("address", "\"缙云县新建镇河阳村#甲区\""), "\"缙云县新建镇河阳村***\"");
         assert_eq!(masked("year", "\"1975-03-02\""), "\"1975\"");
+    }
+
+    /// Numbers of fifteen digits were given out until 1999.
+    #[test]
+    fn an_id_number_is_shown_in_part_only_if_a_third_of_it_or_more_is_hidden() {
+        assert_eq!(masked("id-number", "\"331122750101123\""), "\"331122*****1123\"");
+        assert_eq!(masked("id-number", "\"33112275010112\""), "\"**************\"");
+        assert_eq!(masked("id-number", "\"331122197501\""), "\"************\"");
     }
 
     #[test]

@@ -38,9 +38,7 @@ impl SlotSet {
     }
 
     pub fn union(&mut self, other: &Self) {
-        if self.words.len() < other.words.len() {
-            self.words.resize(other.words.len(), 0);
-        }
+        self.words.resize(self.words.len().max(other.words.len()), 0);
         for (word, more) in self.words.iter_mut().zip(&other.words) {
             *word |= more;
         }
@@ -83,5 +81,57 @@ impl FromIterator<SlotId> for SlotSet {
             set.insert(slot);
         }
         set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Around the ends of words.
+    const AT: [u32; 7] = [0, 1, 62, 63, 64, 70, 130];
+
+    /// Every set of these, with what it should hold.
+    fn sets() -> Vec<(SlotSet, BTreeSet<u32>)> {
+        let of = |bits: u32| AT.iter().enumerate().filter(move |(at, _)| bits & (1 << at) != 0).map(|(_, slot)| *slot);
+        (0..1 << AT.len()).map(|bits| (of(bits).map(SlotId).collect(), of(bits).collect())).collect()
+    }
+
+    fn held(set: &SlotSet) -> BTreeSet<u32> {
+        set.iter().map(|SlotId(slot)| slot).collect()
+    }
+
+    #[test]
+    fn a_set_holds_what_was_put_in_and_not_taken_out() {
+        for (set, expected) in sets() {
+            assert_eq!(held(&set), expected);
+            assert_eq!((set.len(), set.is_empty()), (expected.len(), expected.is_empty()), "{expected:?}");
+            for slot in 0..200 {
+                assert_eq!(set.contains(SlotId(slot)), expected.contains(&slot), "{slot} in {expected:?}");
+                let (mut less, mut more) = (set.clone(), set.clone());
+                less.remove(SlotId(slot));
+                more.insert(SlotId(slot));
+                assert_eq!(held(&less), expected.iter().copied().filter(|held| *held != slot).collect());
+                assert_eq!(held(&more), expected.iter().copied().chain([slot]).collect());
+            }
+        }
+    }
+
+    #[test]
+    fn two_sets_are_joined_and_compared_whatever_their_lengths() {
+        let sets = sets();
+        for (one, of_one) in &sets {
+            for (other, of_other) in &sets {
+                let mut both = one.clone();
+                both.union(other);
+                assert_eq!(held(&both), of_one | of_other);
+                let common = one.intersection(other);
+                assert_eq!(common, (of_one & of_other).into_iter().map(SlotId).collect(), "equal as values too");
+                assert_eq!(one.intersects(other), !of_one.is_disjoint(of_other), "{of_one:?} {of_other:?}");
+                assert_eq!(one.is_subset(other), of_one.is_subset(of_other), "{of_one:?} {of_other:?}");
+            }
+        }
     }
 }
