@@ -1,0 +1,166 @@
+//! What is asked to find out how a caller stands to entities, and what of it is asked again: row by row, no more than
+//! is needed, and nothing that the caller needs is left out for having been asked of others.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use departments::expected::{at, portrait};
+use huxiang::answer::Gateway;
+use serde_json::{Value, json};
+use support::files::Files;
+use support::{HOUSEHOLD, World, ask, caller, records, world};
+
+const VILLAGE: &str = "331122101348";
+
+/// The repository's files with other roles, and further relations.
+async fn with(world: &World, name: &str, roles: &str, relations: &str) -> (Gateway, Files) {
+    let files = Files::copied(name)
+        .roles(roles)
+        .edit("config/rules/relations.yaml", |text| format!("{}\n{relations}", text.trim_end()));
+    (files.gateway(world).await, files)
+}
+
+/// Bodies and paths of what a source was asked.
+fn asked(world: &World, source: &str) -> Vec<String> {
+    world.departments.log(source).iter().map(|call| format!("{} {} {}", call.path, call.query, call.body)).collect()
+}
+
+/// What was asked of anybody twice.
+fn asked_twice(world: &World) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let sources = world.departments.sources();
+    let all =
+        sources.iter().flat_map(|source| asked(world, source).into_iter().map(move |call| format!("{source} {call}")));
+    all.filter(|call| !seen.insert(call.clone())).collect()
+}
+
+fn village(world: &World, wanted: impl Fn(&Value) -> bool) -> String {
+    let known = world.departments.world();
+    let mut ids = known.village_household_ids(VILLAGE);
+    ids.find(|id| *id != HOUSEHOLD && portrait(known, id).is_some_and(|portrait| wanted(&portrait))).unwrap()
+}
+
+const MIXED: &str = "  mixed:
+    title: Mixed
+    networks: [gov]
+    grants:
+      - {relation: any, fields: [id, assistance.dibaoMonthly]}
+      - {relation: same-household, fields: [registry.phone]}
+";
+
+/// The household number says of the others that they are not the caller's: for them the gate asks nothing. What they
+/// have otherwise needs the same answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gate_asked_of_one_household_is_asked_of_the_others_for_what_they_have() {
+    let world = world().await;
+    let (gateway, _files) = with(&world, "some", MIXED, "").await;
+    let helped = |portrait: &Value| at(portrait, "assistance.dibaoMonthly").is_string();
+    let other = village(&world, helped);
+    let person = world.departments.world().household(HOUSEHOLD).unwrap().head().id_number.clone();
+    let mixed = caller("mixed", json!({"household": HOUSEHOLD, "person": person}));
+    let fields = "{ id registry { phone } assistance { dibaoMonthly } }";
+    let expected = |id: &str, path: &str| at(&portrait(world.departments.world(), id).unwrap(), path).clone();
+    for query in [
+        format!("{{ other: household(id: \"{other}\") {fields} }}"),
+        format!("{{ own: household(id: \"{HOUSEHOLD}\") {fields} other: household(id: \"{other}\") {fields} }}"),
+        format!("{{ other: household(id: \"{other}\") {fields} own: household(id: \"{HOUSEHOLD}\") {fields} }}"),
+    ] {
+        world.departments.clear_logs();
+        let answer = ask(&gateway, &mixed, &query, json!({})).await;
+        let told = &answer["data"]["other"];
+        assert_eq!(told["assistance"]["dibaoMonthly"], expected(&other, "assistance.dibaoMonthly"), "{answer}");
+        assert_eq!(told["registry"]["phone"], Value::Null, "{answer}");
+        if query.contains("own") {
+            let own = &answer["data"]["own"];
+            assert_eq!(own["registry"]["phone"], expected(HOUSEHOLD, "registry.phone"), "{answer}");
+            assert_eq!(own["assistance"]["dibaoMonthly"], expected(HOUSEHOLD, "assistance.dibaoMonthly"), "{answer}");
+        }
+        assert_eq!(asked_twice(&world), Vec::<String>::new(), "{query}");
+    }
+}
+
+const NAMED: &str = "  named:
+    title: Named
+    networks: [gov]
+    grants:
+      - {relation: any, fields: [id, identity.members, Person.name]}
+      - {relation: self-person, fields: [Person.name]}
+  masked:
+    title: Masked
+    networks: [gov]
+    grants:
+      - {relation: any, fields: [id, identity.members, Person.name], mask: {Person.name: name}}
+      - {relation: self-person, fields: [Person.name]}
+";
+
+/// Police would have to be asked whether it is oneself, and alive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relation_that_gives_nothing_more_is_not_asked_for() {
+    let world = world().await;
+    let (gateway, _files) = with(&world, "more", NAMED, "").await;
+    let head = world.departments.world().household(HOUSEHOLD).unwrap().head().clone();
+    let query = format!("{{ household(id: \"{HOUSEHOLD}\") {{ identity {{ members {{ name }} }} }} }}");
+    let names = |answer: &Value| -> Vec<String> {
+        let members = answer["data"]["household"]["identity"]["members"].as_array().unwrap();
+        members.iter().map(|member| member["name"].as_str().unwrap().to_owned()).collect()
+    };
+    world.departments.clear_logs();
+    let answer = ask(&gateway, &caller("named", json!({"person": head.id_number})), &query, json!({})).await;
+    assert!(names(&answer).contains(&head.name), "{answer}");
+    assert_eq!(asked(&world, "police"), Vec::<String>::new());
+    // A mask is less than the whole: there the relation makes a difference, to oneself alone.
+    let answer = ask(&gateway, &caller("masked", json!({"person": head.id_number})), &query, json!({})).await;
+    assert_eq!(names(&answer).iter().filter(|name| !name.contains('*')).collect::<Vec<_>>(), [&head.name], "{answer}");
+    assert!(!asked(&world, "police").is_empty());
+}
+
+const OWN_OR_PAIRED: &str = "  either: {on: Household, when: \"household.id == principal.household || household.help.cadre.id == principal.id\"}
+  acting-at-home: {on: Household, when: \"household.id == principal.household\", on_behalf_of: help.delegations.by}
+";
+
+/// Of one's own household the number alone decides; of another the department of cadres is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_key_alone_decides_is_not_asked() {
+    let world = world().await;
+    let roles =
+        "  either: {title: Either, networks: [gov], grants: [{relation: either, fields: [id, registry.phone]}]}\n";
+    let (gateway, _files) = with(&world, "key", roles, OWN_OR_PAIRED).await;
+    let either = caller("either", json!({"household": HOUSEHOLD}));
+    let query = "query($id: ID!) { household(id: $id) { registry { phone } } }";
+    world.departments.clear_logs();
+    let answer = ask(&gateway, &either, query, json!({"id": HOUSEHOLD})).await;
+    assert!(answer["data"]["household"]["registry"]["phone"].is_string(), "{answer}");
+    assert_eq!(asked(&world, "help"), Vec::<String>::new());
+    ask(&gateway, &either, query, json!({"id": village(&world, |_| true)})).await;
+    assert_eq!(asked(&world, "help").len(), 1);
+}
+
+/// Though the key decides that the relation holds, for whom the caller acts has to be asked: the record names them.
+#[tokio::test(flavor = "multi_thread")]
+async fn for_whom_a_caller_acts_is_asked_also_where_the_key_alone_decides() {
+    let world = world().await;
+    let roles = "  acting: {title: Acting, networks: [gov], grants: [{relation: acting-at-home, fields: [id, registry.phone]}]}\n";
+    let (gateway, files) = with(&world, "acting", roles, OWN_OR_PAIRED).await;
+    let query = format!("{{ household(id: \"{HOUSEHOLD}\") {{ registry {{ phone }} }} }}");
+    let answer = ask(&gateway, &caller("acting", json!({"household": HOUSEHOLD})), &query, json!({})).await;
+    assert!(answer["data"]["household"]["registry"]["phone"].is_string(), "{answer}");
+    let records = records(&files.0).await;
+    assert!(!records[0]["access"][0]["on_behalf_of"].as_array().unwrap().is_empty(), "{}", records[0]);
+}
+
+/// A person takes its household's relation: what is selected of the household is read from the same answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_and_its_household_are_asked_for_once() {
+    let world = world().await;
+    let head = world.departments.world().household(HOUSEHOLD).unwrap().head().clone();
+    let query = format!(
+        "{{ person(idNumber: \"{}\") {{ name household {{ id registry {{ phone headName }} identity {{ members {{ name }} }} }} }} }}",
+        head.id_number
+    );
+    world.departments.clear_logs();
+    let answer = ask(&world.gateway, &support::supervisor(), &query, json!({})).await;
+    assert_eq!(answer["data"]["person"]["household"]["id"], HOUSEHOLD, "{answer}");
+    assert!(answer["data"]["person"]["household"]["identity"]["members"][0]["name"].is_string(), "{answer}");
+    assert_eq!(asked_twice(&world), Vec::<String>::new());
+}
