@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use departments::expected::{at, portrait};
+use departments::world::Role;
 use huxiang::answer::Gateway;
 use serde_json::{Value, json};
 use support::files::Files;
@@ -163,4 +164,121 @@ async fn a_person_and_its_household_are_asked_for_once() {
     assert_eq!(answer["data"]["person"]["household"]["id"], HOUSEHOLD, "{answer}");
     assert!(answer["data"]["person"]["household"]["identity"]["members"][0]["name"].is_string(), "{answer}");
     assert_eq!(asked_twice(&world), Vec::<String>::new());
+}
+
+const WATCHING: &str = "  watcher:
+    title: Watcher
+    networks: [gov]
+    grants:
+      - {relation: any, fields: [id, risk.warning]}
+      - {relation: self-person, fields: [Person.guardians]}
+      - {relation: never, fields: [identity.members, Person.household]}
+  whole:
+    title: Whole
+    networks: [gov]
+    grants:
+      - {relation: any, fields: [id, risk.warning, identity.members, Person.name]}
+  reacher:
+    title: Reacher
+    networks: [gov]
+    grants:
+      - {relation: any, fields: [id, assistance.dibaoMonthly]}
+      - {relation: self-person, fields: [Person.idNumber, Person.name]}
+      - {relation: never, fields: [Person.household]}
+";
+const NEVER: &str = "  never: {on: Household, when: \"household.id == 'nobody'\"}\n";
+
+/// The members are read for a warning, unseen: what the caller would have of one of them, had the list been given, is
+/// not reached through it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rules_read_below_opens_nothing_there() {
+    let world = world().await;
+    let (gateway, _files) = with(&world, "watching", WATCHING, NEVER).await;
+    let head = world.departments.world().household(HOUSEHOLD).unwrap().head().clone();
+    let query = format!(
+        "{{ household(id: \"{HOUSEHOLD}\") {{ id risk {{ warning {{ level complete undetermined }} }}
+            identity {{ members {{ guardians {{ kind }} }} }} }} }}"
+    );
+    let whole = ask(&gateway, &caller("whole", json!({})), &query, json!({})).await;
+    assert_eq!(whole["data"]["household"]["risk"]["warning"]["complete"], true, "{whole}");
+    world.departments.clear_logs();
+    let answer = ask(&gateway, &caller("watcher", json!({"person": head.id_number})), &query, json!({})).await;
+    assert_eq!(answer["data"]["household"]["risk"], whole["data"]["household"]["risk"], "{answer}");
+    assert_eq!(answer["data"]["household"]["identity"]["members"], Value::Null, "{answer}");
+    assert!(asked(&world, "police").iter().any(|call| call.contains(&head.id_number)), "read for the warning");
+    let guardians: Vec<_> =
+        asked(&world, "civil-affairs").into_iter().filter(|call| call.contains("guardian")).collect();
+    assert_eq!(guardians, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_department_keeps_from_rules_is_not_read_of_entities_below() {
+    let world = world().await;
+    let withhold = "withhold: [{roles: [watcher], fields: [Person.lifeStatus, Person.lifeStatusCode, Person.deathOn]}]";
+    let files = Files::copied("below").roles(WATCHING).hand("police", withhold);
+    let files = files.edit("config/rules/relations.yaml", |text| format!("{}\n{NEVER}", text.trim_end()));
+    let gateway = files.gateway(&world).await;
+    let query = format!(
+        "{{ household(id: \"{HOUSEHOLD}\") {{ id risk {{ warning {{ level complete }} }} identity {{ members {{ guardians {{ kind }} }} }} }} }}"
+    );
+    // Police are asked by number and name for what they hold of a person.
+    let registers = || asked(&world, "police").iter().filter(|call| call.contains("<rk:xm>")).count();
+    world.departments.clear_logs();
+    let answer = ask(&gateway, &caller("watcher", json!({})), &query, json!({})).await;
+    assert_eq!(answer["data"]["household"]["risk"]["warning"]["complete"], false, "{answer}");
+    assert_eq!(registers(), 0);
+    ask(&gateway, &caller("whole", json!({})), &query, json!({})).await;
+    assert!(registers() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_a_field_that_is_refused_nothing_is_reached() {
+    let world = world().await;
+    let (gateway, _files) = with(&world, "reach", WATCHING, NEVER).await;
+    let head = world.departments.world().household(HOUSEHOLD).unwrap().head().clone();
+    let query = format!(
+        "{{ person(idNumber: \"{}\") {{ name household {{ id assistance {{ dibaoMonthly }} }} }} }}",
+        head.id_number
+    );
+    world.departments.clear_logs();
+    let answer = ask(&gateway, &caller("reacher", json!({"person": head.id_number})), &query, json!({})).await;
+    assert_eq!(answer["data"]["person"], json!({"name": head.name, "household": null}), "{answer}");
+    assert_eq!(asked(&world, "civil-affairs"), Vec::<String>::new());
+}
+
+const GUARDED: &str =
+    "  guarded: {on: Person, when: \"person.idNumber == principal.person\", on_behalf_of: guardians.idNumber}\n";
+
+/// Each entity's own: what a relation to a person says of it says nothing of the household, nor the other way round.
+#[tokio::test(flavor = "multi_thread")]
+async fn for_whom_a_caller_acts_is_told_of_each_entity() {
+    let world = world().await;
+    let roles = "  guarded:
+    title: Guarded
+    networks: [gov]
+    grants:
+      - {relation: any, fields: [id, registry.phone, identity.members]}
+      - {relation: guarded, fields: [Person.idNumber, Person.name, Person.household]}
+";
+    let (gateway, files) = with(&world, "guarded", roles, GUARDED).await;
+    let household = world.departments.world().household(HOUSEHOLD).unwrap();
+    let child = household.members.iter().find(|member| member.role == Role::Child).unwrap();
+    let guarded = caller("guarded", json!({"person": child.id_number}));
+    for query in [
+        format!("{{ person(idNumber: \"{}\") {{ name household {{ id registry {{ phone }} }} }} }}", child.id_number),
+        format!("{{ household(id: \"{HOUSEHOLD}\") {{ id registry {{ phone }} identity {{ members {{ name }} }} }} }}"),
+    ] {
+        let answer = ask(&gateway, &guarded, &query, json!({})).await;
+        assert!(answer.to_string().contains(&child.name), "{answer}");
+        let record = records(&files.0).await.pop().unwrap();
+        let key = std::sync::Arc::clone(&gateway.snapshot().config.audit.key);
+        let subject = |entity: &str, id: &str| huxiang::audit::SubjectKey::new(key.clone()).subject(entity, id);
+        let behalf = |subject: String| -> usize {
+            let mut access = record["access"].as_array().unwrap().iter();
+            let of = access.find(|one| one["subjects"].as_array().unwrap().contains(&json!(subject)));
+            of.unwrap_or_else(|| panic!("{record}"))["on_behalf_of"].as_array().map_or(0, Vec::len)
+        };
+        assert!(behalf(subject("Person", &child.id_number)) > 0, "{query}: {record}");
+        assert_eq!(behalf(subject("Household", HOUSEHOLD)), 0, "{query}: {record}");
+    }
 }

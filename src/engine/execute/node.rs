@@ -16,7 +16,7 @@ use crate::engine::plan::{FetchId, Node, NodeId, RelationNeed, Stage};
 use crate::engine::project::read::RowView;
 use crate::engine::project::write::Mode;
 use crate::model::access::hand::Unread;
-use crate::model::access::{RelationId, RowRights};
+use crate::model::access::{RelationId, RowRights, SlotSet};
 use crate::model::contract::{EntityId, SlotId};
 use crate::model::rule::Truth;
 
@@ -54,8 +54,9 @@ pub(super) fn is_asked(answer: Option<&RowAnswer>) -> bool {
 /// Answers of the gate that do for all rows that need them; else those to which others are added.
 fn split((answers, needed): (Option<Vec<RowAnswer>>, &Vec<Need>)) -> (Option<Vec<RowAnswer>>, Option<Vec<RowAnswer>>) {
     let Some(answers) = answers else { return (None, None) };
-    let missing = |(answer, need): (&RowAnswer, &Need)| need.is_any() && !is_asked(Some(answer));
-    if answers.iter().zip(needed).any(missing) { (None, Some(answers)) } else { (Some(answers), None) }
+    let mut of_needed = answers.iter().zip(needed).filter(|(_, need)| need.is_any());
+    let whole = of_needed.all(|(answer, _)| is_asked(Some(answer)));
+    if whole { (Some(answers), None) } else { (None, Some(answers)) }
 }
 
 impl From<Related> for Frame {
@@ -172,10 +173,21 @@ impl Execution<'_> {
 
     /// Whether a relation that would have to be fetched gives only what the entity above gives already.
     fn adds_nothing(&self, node: &Node, need: &RelationNeed, above: &RowRights) -> bool {
-        let hands_on = node.children.iter().any(|child| self.plan.node(child.node).inherits);
+        if need.fetches.is_empty() {
+            return false;
+        }
         let has = |slot: SlotId| above.slots.contains(slot) && !above.masks.contains_key(&slot);
-        let given = self.rights.permits.get(&need.relation).map(|permit| permit.slots.intersection(&node.shown));
-        !need.fetches.is_empty() && !hands_on && given.is_none_or(|given| given.iter().all(has))
+        let given = self.rights.permits.get(&need.relation).map(|permit| permit.slots.intersection(&self.shown(node)));
+        given.is_none_or(|given| given.iter().all(has))
+    }
+
+    /// What is shown of a node and of those below that take its relations.
+    fn shown(&self, node: &Node) -> SlotSet {
+        let mut shown = node.shown.clone();
+        for below in node.children.iter().map(|child| self.plan.node(child.node)).filter(|below| below.inherits) {
+            shown.union(&self.shown(below));
+        }
+        shown
     }
 
     fn is_ready(&self, node: &Node, at: FetchId, answers: &[Option<Vec<RowAnswer>>]) -> bool {
