@@ -99,6 +99,11 @@ async fn a_grant_begins_and_ends_with_its_days_also_for_a_plan_that_is_kept() {
     asked(&world, &probe()).await.unwrap();
     hand.set("2026-08-01T00:00");
     refused(asked(&world, &probe()).await, "gave it until 2026-07-31");
+    // Both days count, so one day may be both.
+    let one = probed(&hand, "", ", from: 2026-08-01, until: 2026-08-01").await;
+    asked(&one, &probe()).await.unwrap();
+    hand.set("2026-08-02T00:00");
+    refused(asked(&one, &probe()).await, "gave it until 2026-08-01");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,4 +189,10 @@ async fn of_several_grants_the_nearest_miss_is_told() {
     refused(asked(&world, &identity).await, "for the purpose `help`");
     identity.purpose = Some("help".to_owned());
     refused(asked(&world, &identity).await, "at 20:00-21:00");
+    // Whichever stands first.
+    let probe_role = "  probe:\n    title: Probe\n    networks: [gov]\n    grants:\n\
+        \x20     - {relation: any, fields: [id, registry.phone], people: [{id: somebody}]}\n\
+        \x20     - {relation: any, fields: [id, registry.phone], purposes: [help]}\n";
+    let world = world_at(hand.clock(), &[("roles.yaml", config("roles.yaml") + probe_role)]).await;
+    refused(asked(&world, &probe()).await, "for the purpose `help`");
 }

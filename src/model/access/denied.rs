@@ -186,3 +186,35 @@ impl Access {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_lacks_less_is_nearer() {
+        let (role, name): (Arc<str>, Arc<str>) = ("r".into(), "n".into());
+        let role = || Arc::clone(&role);
+        let far_to_near = [
+            vec![Denied::Class(Arc::clone(&name)), Denied::Withheld { role: role(), title: Arc::clone(&name) }],
+            vec![Denied::Issuer { role: role() }],
+            vec![Denied::Network { role: role() }],
+            vec![Denied::Certificate { role: role() }],
+            vec![Denied::Document { role: role() }],
+            vec![Denied::People { role: role() }],
+            vec![Denied::NotYet { role: role(), from: Date::MIN }, Denied::Expired { role: role(), until: Date::MIN }],
+            vec![Denied::Purpose { role: role(), purposes: Vec::new() }],
+            vec![Denied::Case { role: role() }],
+            vec![Denied::Hours { role: role(), hours: String::new() }],
+            vec![Denied::BreakGlass { role: role() }],
+            vec![Denied::Approval { role: role(), by: Vec::new() }],
+            vec![Denied::Relation { role: role(), relations: Vec::new() }],
+        ];
+        for pair in far_to_near.windows(2) {
+            assert!(pair[0].iter().all(|far| pair[1].iter().all(|near| far.nearness() < near.nearness())), "{pair:?}");
+        }
+        for alike in far_to_near {
+            assert!(alike.iter().all(|one| one.nearness() == alike[0].nearness()), "{alike:?}");
+        }
+    }
+}

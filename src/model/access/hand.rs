@@ -274,3 +274,122 @@ fn names(hand: &Hand, access: &Access, networks: &[String], faults: &mut Faults)
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOT: SlotId = SlotId(7);
+
+    fn clause(code: &str) -> Clause {
+        Arc::new([Arc::new(Codes::new(SLOT, [code]))])
+    }
+
+    fn slots(slots: &[u32]) -> SlotSet {
+        slots.iter().copied().map(SlotId).collect()
+    }
+
+    fn sources(sources: &[u32]) -> BTreeSet<SourceId> {
+        sources.iter().copied().map(SourceId).collect()
+    }
+
+    /// What one grant keeps back of the slot.
+    fn held(codes: &[&str], of: &[u32], unread: &[u32]) -> Held {
+        let mut held = Held::default();
+        if !codes.is_empty() {
+            held.codes.insert(SLOT, codes.iter().map(|code| clause(code)).collect());
+        }
+        if !of.is_empty() {
+            held.also.insert(SLOT, sources(of));
+        }
+        if !unread.is_empty() {
+            held.unread.insert(SLOT, Arc::new(Unread { slots: slots(unread), ..Unread::default() }));
+        }
+        held
+    }
+
+    type Kept = (Vec<Clause>, BTreeSet<SourceId>, SlotSet);
+
+    /// What is kept back after a first and a second grant; each gives the slot or does not.
+    fn widened(first: Option<&Held>, second: Option<&Held>) -> Kept {
+        let (mut all, mut given) = (Held::default(), SlotSet::new());
+        for held in [first, second] {
+            let more = if held.is_some() { slots(&[SLOT.0]) } else { SlotSet::new() };
+            all.widen(&given, &more, held.unwrap_or(&Held::default()));
+            given.union(&more);
+        }
+        (
+            all.codes.get(&SLOT).cloned().unwrap_or_default(),
+            all.also.get(&SLOT).cloned().unwrap_or_default(),
+            all.unread(SLOT).map(|unread| unread.slots.clone()).unwrap_or_default(),
+        )
+    }
+
+    fn kept(codes: &[&str], of: &[u32], unread: &[u32]) -> Kept {
+        (codes.iter().map(|code| clause(code)).collect(), sources(of), slots(unread))
+    }
+
+    #[test]
+    fn kept_back_is_only_what_every_grant_that_gives_it_keeps() {
+        let one = held(&["F2*", "D66"], &[1, 2], &[3, 4]);
+        let other = held(&["D66", "B20"], &[2, 5], &[4, 6]);
+        let nothing = Held::default();
+        // A code is shown if either of two clauses shows it: both stay, each once.
+        assert_eq!(widened(Some(&one), Some(&other)), kept(&["F2*", "D66", "B20"], &[2], &[4]));
+        assert_eq!(widened(Some(&one), None), kept(&["F2*", "D66"], &[1, 2], &[3, 4]));
+        assert_eq!(widened(None, Some(&one)), kept(&["F2*", "D66"], &[1, 2], &[3, 4]));
+        assert_eq!(widened(Some(&one), Some(&nothing)), kept(&[], &[], &[]));
+        assert_eq!(widened(Some(&nothing), Some(&one)), kept(&[], &[], &[]));
+        let apart = held(&[], &[9], &[]);
+        assert_eq!(widened(Some(&one), Some(&apart)), kept(&[], &[], &[]), "no source is kept by both");
+        let mut all = Held::default();
+        all.widen(&SlotSet::new(), &slots(&[SLOT.0]), &held(&[], &[1], &[]));
+        all.widen(&slots(&[SLOT.0]), &slots(&[SLOT.0]), &apart);
+        assert!(!all.keeps(SLOT), "and nothing stands for it");
+    }
+
+    #[test]
+    fn anything_that_is_kept_back_counts() {
+        assert!(!Held::default().keeps(SLOT));
+        for some in [held(&["F2*"], &[], &[]), held(&[], &[1], &[]), held(&[], &[], &[3])] {
+            assert!(some.keeps(SLOT) && !some.keeps(SlotId(8)));
+        }
+    }
+
+    #[test]
+    fn what_rules_may_not_read_is_what_is_kept_from_each() {
+        let unread = |of: &[u32], codes: &[&str], also: &[u32]| {
+            let Held { codes, also, .. } = held(codes, also, &[]);
+            Unread { slots: slots(of), codes, also }
+        };
+        assert!(Unread::default().is_empty());
+        for some in [unread(&[3], &[], &[]), unread(&[], &["F2*"], &[]), unread(&[], &[], &[1])] {
+            assert!(!some.is_empty());
+            let common = some.intersection(&Unread::default());
+            assert!(common.is_empty(), "{common:?}");
+        }
+        let common = unread(&[3, 4], &["F2*"], &[1, 2]).intersection(&unread(&[4, 5], &["B20"], &[2, 3]));
+        assert_eq!(common.slots, slots(&[4]));
+        assert_eq!(common.codes.get(&SLOT).map(Vec::as_slice), Some(&[clause("F2*"), clause("B20")][..]));
+        assert_eq!(common.also.get(&SLOT), Some(&sources(&[2])));
+        // Of source 1 nothing of the slot, of the others the slot; of none what is kept whole.
+        let some = unread(&[3], &[], &[1]);
+        assert_eq!(some.readable(&slots(&[3, 7, 8]), SourceId(1)), slots(&[8]));
+        assert_eq!(some.readable(&slots(&[3, 7, 8]), SourceId(2)), slots(&[7, 8]));
+    }
+
+    #[test]
+    fn codes_are_kept_from_rules_unless_the_department_lets_them_read() {
+        let withheld = |code: &str, rules_may_read: bool| Withheld {
+            codes: BTreeMap::from([(SLOT, vec![Arc::new(Codes::new(SLOT, [code]))])]),
+            rules_may_read,
+            ..Withheld::default()
+        };
+        let mut all = Clauses::default();
+        all.add(&withheld("F2*", false));
+        all.add(&withheld("B20", true));
+        let both: Clause = Arc::new([Arc::new(Codes::new(SLOT, ["F2*"])), Arc::new(Codes::new(SLOT, ["B20"]))]);
+        assert_eq!(all.shown(), BTreeMap::from([(SLOT, vec![both])]));
+        assert_eq!(all.of_rules(), BTreeMap::from([(SLOT, vec![clause("F2*")])]));
+    }
+}

@@ -104,3 +104,28 @@ fn widen(slots: &mut SlotSet, masks: &mut BTreeMap<SlotId, Mask>, more: &SlotSet
     }
     slots.union(more);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What two grants give of a slot, each nothing, the value, or the value masked.
+    #[test]
+    fn a_slot_is_masked_only_if_every_grant_that_gives_it_masks_it() {
+        let ways = [None, Some(None), Some(Some(Mask::Name))];
+        for first in ways {
+            for second in ways {
+                let (slot, mut slots, mut masks) = (SlotId(70), SlotSet::new(), BTreeMap::new());
+                for given in [first, second] {
+                    let more = given.iter().map(|_| slot).collect();
+                    let more_masks = given.flatten().into_iter().map(|mask| (slot, mask)).collect();
+                    widen(&mut slots, &mut masks, &more, &more_masks);
+                }
+                let given: Vec<Option<Mask>> = [first, second].into_iter().flatten().collect();
+                assert_eq!(slots.contains(slot), !given.is_empty(), "{first:?} {second:?}");
+                let masked = !given.is_empty() && given.iter().all(Option::is_some);
+                assert_eq!(masks.contains_key(&slot), masked, "{first:?} {second:?}");
+            }
+        }
+    }
+}

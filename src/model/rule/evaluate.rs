@@ -34,11 +34,12 @@ struct Run<'a> {
     principal: &'a Value,
     today: Date,
     locals: Vec<Val<'a>>,
+    /// Steps that are left.
     steps: usize,
 }
 
 pub(super) fn evaluate(root: &Expr, entity: &Value, principal: &Value, today: Date) -> Truth {
-    let mut run = Run { entity, principal, today, locals: Vec::new(), steps: 0 };
+    let mut run = Run { entity, principal, today, locals: Vec::new(), steps: STEPS_MAX };
     match run.value(root) {
         Ok(Val::Bool(true)) => Truth::True,
         Ok(_) => Truth::False,
@@ -48,7 +49,7 @@ pub(super) fn evaluate(root: &Expr, entity: &Value, principal: &Value, today: Da
 
 /// The value in the contract's JSON; `None` is unknown.
 pub(super) fn value(root: &Expr, entity: &Value, principal: &Value, today: Date) -> Option<Value> {
-    let mut run = Run { entity, principal, today, locals: Vec::new(), steps: 0 };
+    let mut run = Run { entity, principal, today, locals: Vec::new(), steps: STEPS_MAX };
     match run.value(root) {
         Ok(Val::Null) => Some(Value::Null),
         Ok(Val::Bool(value)) => Some(Value::Bool(value)),
@@ -64,11 +65,13 @@ pub(super) fn value(root: &Expr, entity: &Value, principal: &Value, today: Date)
 type Logic = Result<Option<bool>, Unknown>;
 
 impl<'a> Run<'a> {
+    fn step(&mut self) -> Result<(), Unknown> {
+        self.steps = self.steps.checked_sub(1).ok_or(Unknown)?;
+        Ok(())
+    }
+
     fn value(&mut self, expr: &'a Expr) -> Evaluated<'a> {
-        self.steps += 1;
-        if self.steps > STEPS_MAX {
-            return Err(Unknown);
-        }
+        self.step()?;
         Ok(match expr {
             Expr::Const(constant) => of_const(constant),
             Expr::Today => Val::Date(Span::day(self.today)),
@@ -178,7 +181,7 @@ impl<'a> Run<'a> {
         }
         let mut unknown = false;
         for element in elements(&list, leaf)? {
-            self.steps += 1;
+            self.step()?;
             match element.and_then(|element| compare(Compare::Eq, &needle, &element)) {
                 Ok(true) => return Ok(Val::Bool(true)),
                 Ok(false) => {}
@@ -194,6 +197,7 @@ impl<'a> Run<'a> {
         }
         let (mut found, mut refuted, mut unknown) = (0_usize, false, false);
         for element in elements(list, leaf)? {
+            self.step()?;
             let held = match element {
                 Ok(element) => {
                     self.locals.push(element);
@@ -209,9 +213,6 @@ impl<'a> Run<'a> {
                 (_, Ok(Some(true))) => found += 1,
                 (_, Ok(Some(false) | None)) => refuted = true,
                 (_, Err(Unknown)) => unknown = true,
-            }
-            if self.steps > STEPS_MAX {
-                return Err(Unknown);
             }
         }
         match quantifier {
@@ -324,5 +325,7 @@ fn exact(operator: Arithmetic, l: Decimal, r: Decimal) -> Option<Decimal> {
         Arithmetic::Subtract => (l.checked_sub(r)?, l.scale().max(r.scale())),
         Arithmetic::Multiply => (l.checked_mul(r)?, l.normalize().scale() + r.normalize().scale()),
     };
-    (result.is_zero() || result.scale() >= scale).then_some(result)
+    // A product that is too small for any place is zero too, and not exact.
+    let with_zero = [l, r].iter().any(Decimal::is_zero);
+    (with_zero || result.scale() >= scale).then_some(result)
 }

@@ -189,12 +189,97 @@ fn decimals_are_exact() {
 }
 
 #[test]
+fn a_product_is_exact_or_not_known() {
+    let product = |l: &str, r: &str, is: &str| {
+        let entity = json!({"medical": {"selfPaid": l, "aid": r}});
+        truth(&format!("household.medical.selfPaid * household.medical.aid == decimal('{is}')"), entity)
+    };
+    assert_eq!(product("0.001", "0.002", "0.000002"), Truth::True);
+    assert_eq!(product("0", "0.5", "0"), Truth::True);
+    assert_eq!(product("0.5", "0.00", "0"), Truth::True);
+    assert_eq!(product("0.300000000000001", "0.300000000000001", "0.09"), Truth::Unknown);
+    // What is too small for 28 places is not nothing.
+    assert_eq!(product("0.000000000000001", "0.000000000000001", "0"), Truth::Unknown);
+    let difference = json!({"medical": {"selfPaid": "1.50", "aid": "1.5"}});
+    assert_eq!(truth("household.medical.selfPaid - household.medical.aid == decimal('0')", difference), Truth::True);
+}
+
+#[test]
+fn whole_numbers_are_counted_and_reckoned_with() {
+    let of = |count: Value| {
+        json!({"id": 7, "registry": {"memberCount": count, "grid": "g7", "causes": ["ILLNESS", "DISABILITY"]},
+        "medical": {"selfPaid": 5}})
+    };
+    for (text, three, null) in [
+        ("household.registry.memberCount + 1 == 4", Truth::True, Truth::False),
+        ("household.registry.memberCount - 1 == 2", Truth::True, Truth::False),
+        ("household.registry.memberCount * 2 == 6", Truth::True, Truth::False),
+        ("-household.registry.memberCount == -3", Truth::True, Truth::False),
+        ("decimal(household.registry.memberCount) == decimal('3')", Truth::True, Truth::False),
+        // A number where the contract has a Decimal or a text is read as such.
+        ("-household.medical.selfPaid == decimal('-5')", Truth::True, Truth::True),
+        ("household.id == '7'", Truth::True, Truth::True),
+        ("size(household.registry.grid) == 2", Truth::True, Truth::True),
+        ("size(household.registry.causes) == 2", Truth::True, Truth::True),
+        ("size(['a', 'b', 'c']) == household.registry.memberCount", Truth::True, Truth::False),
+    ] {
+        assert_eq!(truth(text, of(json!(3))), three, "{text}");
+        assert_eq!(truth(text, of(Value::Null)), null, "{text}");
+    }
+}
+
+/// Nothing is known to be so of what is null, and it is known that it is not: the answer is "no", not "unknown".
+#[test]
+fn what_is_reckoned_of_null_is_null() {
+    let entity = || {
+        json!({"registry": {"grid": null, "causes": null, "recognizedOn": null, "memberCount": null},
+        "medical": {"selfPaid": null}})
+    };
+    for text in [
+        "size(household.registry.grid) == 0",
+        "size(household.registry.causes) == 0",
+        "household.registry.grid.startsWith('g')",
+        "'g'.startsWith(household.registry.grid)",
+        "yearsBetween(household.registry.recognizedOn, today) >= 0",
+        "daysBetween(today, household.registry.recognizedOn) >= 0",
+        "-household.medical.selfPaid <= decimal('0')",
+        "'ILLNESS' in household.registry.causes",
+        "household.registry.grid in principal.grids",
+        "household.registry.grid in ['g7']",
+    ] {
+        assert_eq!(truth(text, entity()), Truth::False, "{text}");
+        if !text.contains(['=']) {
+            assert_eq!(truth(&format!("!({text})"), entity()), Truth::False, "!({text})");
+        }
+    }
+}
+
+#[test]
+fn exactly_one_is_neither_none_nor_two() {
+    let one = |members: Value| {
+        let entity = json!({"identity": {"members": members}});
+        truth("household.identity.members.exists_one(m, m.livesTogether)", entity)
+    };
+    let (yes, no, unknown) = (|| json!({"livesTogether": true}), || json!({"livesTogether": false}), || json!({}));
+    assert_eq!(one(json!([])), Truth::False);
+    assert_eq!(one(json!([no()])), Truth::False);
+    assert_eq!(one(json!([no(), yes(), no()])), Truth::True);
+    assert_eq!(one(json!([yes(), yes()])), Truth::False);
+    assert_eq!(one(json!([yes(), unknown()])), Truth::Unknown);
+    assert_eq!(one(json!([yes(), unknown(), yes()])), Truth::False, "two are too many, whatever the third");
+}
+
+#[test]
 fn partial_dates_are_compared_as_far_as_they_go() {
     let entity = || json!({"registry": {"recognizedOn": "2021-03"}});
     assert_eq!(truth("household.registry.recognizedOn < date('2021-04-01')", entity()), Truth::True);
     assert_eq!(truth("household.registry.recognizedOn < date('2021-03-01')", entity()), Truth::False);
     assert_eq!(truth("household.registry.recognizedOn < date('2021-03-15')", entity()), Truth::Unknown);
     assert_eq!(truth("household.registry.recognizedOn == date('2020-03-15')", entity()), Truth::False);
+    assert_eq!(truth("household.registry.recognizedOn != date('2020-03-15')", entity()), Truth::True);
+    assert_eq!(truth("household.registry.recognizedOn != date('2021-03-15')", entity()), Truth::Unknown);
+    let whole = json!({"registry": {"recognizedOn": "2021-03-05"}});
+    assert_eq!(truth("household.registry.recognizedOn != date('2021-03-05')", whole), Truth::False);
     assert_eq!(truth("yearsBetween(household.registry.recognizedOn, today) == 3", entity()), Truth::True);
     assert_eq!(truth("daysBetween(household.registry.recognizedOn, today) > 1", entity()), Truth::Unknown);
 }
