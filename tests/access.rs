@@ -518,15 +518,18 @@ async fn a_field_is_masked_only_if_every_grant_that_gives_it_masks_it() {
     let grant = |mask: &str| format!("{{relation: any, classes: [basic, identity, contact], mask: {{{mask}}}}}");
     let (name, phone) = (grant("registry.headName: name"), grant("registry.phone: phone"));
     let class = grant("contact: phone");
+    // The field by itself, whichever of the two stands first.
+    let field = grant("contact: address, registry.phone: phone");
     let roles = format!(
         "roles:\n  one: {{title: x, networks: [gov], grants: [{name}]}}\n  two: {{title: x, networks: [gov], grants: [{name}, {phone}]}}\n  \
-        same: {{title: x, networks: [gov], grants: [{name}, {name}]}}\n  class: {{title: x, networks: [gov], grants: [{class}]}}\n"
+        same: {{title: x, networks: [gov], grants: [{name}, {name}]}}\n  class: {{title: x, networks: [gov], grants: [{class}]}}\n  \
+        field: {{title: x, networks: [gov], grants: [{field}]}}\n"
     );
     let gateway = with_roles(&world, "masks", &roles).await;
     let query = format!("{{ household(id: \"{HOUSEHOLD}\") {{ registry {{ headName phone address }} }} }}");
     let known = world.departments.world().household(HOUSEHOLD).unwrap();
     let mut seen = BTreeMap::new();
-    for role in ["one", "two", "same", "class"] {
+    for role in ["one", "two", "same", "class", "field"] {
         let answer = ask(&gateway, &caller(role, json!({})), &query, json!({})).await;
         let registry = &answer["data"]["household"]["registry"];
         seen.insert(
@@ -537,14 +540,48 @@ async fn a_field_is_masked_only_if_every_grant_that_gives_it_masks_it() {
             // The mask of telephones does not fit an address, but fits its type: it is never shown in full.
             assert_ne!(registry["address"], known.address.as_str(), "{answer}");
         }
+        if role == "field" {
+            let phone = registry["phone"].as_str().unwrap();
+            assert!(phone.starts_with(&known.phone[..3]) && phone.ends_with(&known.phone[7..]), "{answer}");
+        }
     }
     let expected = BTreeMap::from([
         ("one", (false, true)),
         ("two", (true, true)),
         ("same", (false, true)),
         ("class", (true, false)),
+        ("field", (true, false)),
     ]);
     assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_mask_of_a_class_does_not_fit_is_not_given_at_all() {
+    let world = world().await;
+    let roles = "roles:\n  banded: {title: x, networks: [gov], grants: [\
+        {relation: any, classes: [basic, income, asset], mask: {income: band, asset: band}}]}\n";
+    let gateway = with_roles(&world, "class-mask", roles).await;
+    let known = world.departments.world();
+    let with_income = known.village_household_ids("331122101348").find(|id| {
+        let portrait = portrait(known, id).unwrap();
+        ["income.perCapita", "income.perCapitaYear"].iter().all(|path| !at(&portrait, path).is_null())
+            && at(&portrait, "assets.vehicles").as_array().is_some_and(|list| !list.is_empty())
+    });
+    let query = "query($id: ID!) { household(id: $id) { income { perCapita perCapitaYear perCapitaMethod }
+        assets { vehicles { plate registeredOn } } } }";
+    let answer = ask(&gateway, &caller("banded", json!({})), query, json!({"id": with_income.unwrap()})).await;
+    let household = &answer["data"]["household"];
+    let band = household["income"]["perCapita"].as_str().unwrap_or_else(|| panic!("{answer}"));
+    assert!(band.contains(['-', '+', '<']) && !band.contains('.'), "{answer}");
+    assert_eq!(household["income"]["perCapitaYear"], Value::Null, "{answer}");
+    assert_eq!(household["income"]["perCapitaMethod"], Value::Null, "{answer}");
+    // A list is given, with nothing in it that is told as it is.
+    let vehicles = household["assets"]["vehicles"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    assert!(!vehicles.is_empty(), "{answer}");
+    for vehicle in vehicles {
+        assert_eq!(vehicle, &json!({"plate": null, "registeredOn": null}), "{answer}");
+    }
+    assert_eq!(codes(&answer), BTreeSet::from(["FORBIDDEN".to_owned()]), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,6 +111,54 @@ async fn a_source_that_is_switched_off_for_a_role_is_never_called_for_it() {
     assert!(whole["data"]["household"]["assistance"]["dibaoStatus"].is_string(), "{whole}");
 }
 
+/// A list of objects without anything in them would still tell how many there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_which_everything_is_withheld_is_withheld_itself() {
+    let world = world().await;
+    let owner =
+        find(&world, |portrait| at(portrait, "assets.vehicles").as_array().is_some_and(|list| !list.is_empty()));
+    let all = ["plate", "kind", "kindCode", "registeredOn", "status", "ownerName"];
+    let path = |field: &&str| format!("assets.vehicles.{field}");
+    let query = "query($id: ID!) { household(id: $id) { id assets { vehicles { plate kind } } } }";
+    let asked = |world: &World| world.departments.log("police").iter().any(|call| call.body.contains("QueryVehicle"));
+    let role = "  owner:\n    title: Owner\n    networks: [gov]\n    grants:\n      \
+        - {relation: any, fields: [id, assets.vehicles, assets.vehicles.ownerName]}\n  lister:\n    title: Lister\n    \
+        networks: [gov]\n    grants:\n      - {relation: any, classes: [basic, asset], \
+        except: [assets.vehicles.plate, assets.vehicles.kind, assets.vehicles.kindCode, \
+        assets.vehicles.registeredOn, assets.vehicles.status]}\n";
+    for (name, withheld) in [("whole", &all[..]), ("part", &all[1..]), ("none", &[][..])] {
+        let fields = withheld.iter().map(path).collect::<Vec<_>>().join(", ");
+        let keys = if withheld.is_empty() {
+            String::new()
+        } else {
+            format!("withhold: [{{roles: [owner], fields: [{fields}]}}]")
+        };
+        let files = Files::copied(&format!("hollow-{name}")).roles(role).hand("police", &keys);
+        let gateway = files.gateway(&world).await;
+        world.departments.clear_logs();
+        let answer = ask(&gateway, &caller("owner", json!({})), query, json!({"id": owner})).await;
+        let vehicles = &answer["data"]["household"]["assets"]["vehicles"];
+        match name {
+            "whole" => {
+                assert_eq!(vehicles, &Value::Null, "{answer}");
+                assert!(
+                    answer["errors"][0]["message"].as_str().unwrap().contains("withholds it from the role `owner`")
+                );
+                assert!(!asked(&world), "{answer}");
+            }
+            "part" => assert!(vehicles[0]["plate"].is_string() && vehicles[0]["kind"].is_null(), "{answer}"),
+            _ => assert!(vehicles[0]["plate"].is_string() && vehicles[0]["kind"].is_string(), "{answer}"),
+        }
+        // What a grant leaves out, and no department withholds, hollows nothing out.
+        let answer = ask(&gateway, &caller("lister", json!({})), query, json!({"id": owner})).await;
+        assert_eq!(
+            answer["data"]["household"]["assets"]["vehicles"][0],
+            json!({"plate": null, "kind": null}),
+            "{answer}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn withheld_codes_leave_no_trace() {
     let world = world().await;

@@ -568,3 +568,18 @@ async fn the_admin_api_is_where_they_are_asked_for_given_and_reviewed() {
     assert_eq!(refused["errors"][0]["extensions"]["code"], "FORBIDDEN", "{refused}");
     assert!(!records(&world.folder).await.iter().any(|one| one.to_string().contains(HOUSEHOLD)));
 }
+
+/// What is wrong with the store is told at the start, so it is opened then: where any grant can need it, and nowhere else.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_is_opened_at_the_start_where_a_grant_asks_for_an_approval_or_a_review() {
+    let whole = config("roles.yaml");
+    let without = |key: &str| -> String {
+        whole.lines().filter(|line| !line.trim_start().starts_with(key)).collect::<Vec<_>>().join("\n")
+    };
+    let (approval, review) = ("approval: {", "break_glass: {");
+    let neither = without(approval).lines().filter(|line| !line.contains(review)).collect::<Vec<_>>().join("\n");
+    for (roles, opened) in [(without(approval), true), (without(review), true), (neither, false)] {
+        let world = world_at(Clock::system(), &[("roles.yaml", roles)]).await;
+        assert_eq!(world.folder.join("approvals.sqlite").exists(), opened);
+    }
+}

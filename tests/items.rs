@@ -1,0 +1,55 @@
+//! `items(no:)`: which items are told of, and what is asked of departments for it.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use departments::expected::{at, portrait};
+use serde_json::{Value, json};
+use support::{HOUSEHOLD, World, ask, supervisor, world};
+
+async fn told(world: &World, fields: &str) -> Value {
+    world.departments.clear_logs();
+    let query = format!("{{ household(id: \"{HOUSEHOLD}\") {{ {fields} }} }}");
+    let answer = ask(&world.gateway, &supervisor(), &query, json!({})).await;
+    assert!(answer["data"]["household"].is_object(), "{answer}");
+    answer["data"]["household"].clone()
+}
+
+fn numbers(household: &Value) -> BTreeSet<&str> {
+    household["items"].as_array().unwrap().iter().map(|item| item["no"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_are_those_named_or_those_selected_beside_or_all() {
+    let world = world().await;
+    for named in ["no: \"16\"", "no: [\"16\"]", "no: 16", "no: [16]"] {
+        let household = told(&world, &format!("items({named}) {{ no }} registry {{ phone }}")).await;
+        assert_eq!(numbers(&household), BTreeSet::from(["16"]), "{named}");
+    }
+    // In sections; what is no item tells none.
+    let household = told(&world, "items { no } registry { phone causesCode } assistance { dibaoStatus }").await;
+    assert_eq!(numbers(&household), BTreeSet::from(["4", "16"]));
+    let household = told(&world, "items { no }").await;
+    assert_eq!(numbers(&household).len(), world.gateway.snapshot().contract.items.len());
+    // An item with fields is one: its fields are none.
+    let household = told(&world, "items { no } education { students { school } }").await;
+    assert_eq!(numbers(&household), BTreeSet::from(["32"]));
+}
+
+/// Its own fields are read for it; those of another class inside it, names and numbers of persons, are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_for_the_state_of_an_item_asks_for_what_is_of_its_class_alone() {
+    let world = world().await;
+    let expected = portrait(world.departments.world(), HOUSEHOLD).unwrap();
+    let students = at(&expected, "education.students").as_array().unwrap().len();
+    assert!(students > 0, "there is somebody at school");
+    let household = told(&world, "items(no: [\"32\"]) { no state claims { value } }").await;
+    assert_eq!(household["items"][0]["state"], "ANSWERED", "{household}");
+    let asked = world.departments.log("education");
+    assert!(!asked.is_empty());
+    for call in asked {
+        assert!(call.body.contains("school") && call.body.contains("stageCode"), "{}", call.body);
+        assert!(!call.body.contains("name"), "{}", call.body);
+    }
+}
