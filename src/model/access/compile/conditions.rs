@@ -15,11 +15,11 @@ use crate::model::access::format;
 use crate::model::yaml;
 
 /// Longest an approval may count: four weeks.
-const VALID_MINUTES_MAX: u32 = 4 * 7 * 24 * 60;
+const VALID_MINUTES_MAX: u32 = 40_320;
 /// Requests that one approval may be good for.
 const USES_MAX: u32 = 1_000;
 /// Longest time for a review: four weeks.
-const REVIEW_HOURS_MAX: u32 = 4 * 7 * 24;
+const REVIEW_HOURS_MAX: u32 = 672;
 
 const DAYS: [Weekday; 7] = [
     Weekday::Monday,
