@@ -114,6 +114,8 @@ fn wider_conditions_open_and_narrower_ones_close() {
         ("approval-longer", (roles, "valid_minutes_max: 480", "valid_minutes_max: 481"), 1),
         ("approval-shorter", (roles, "valid_minutes_max: 480", "valid_minutes_max: 479"), 0),
         ("no-approval", (roles, "        approval: {by: [supervisor], valid_minutes_max: 480, uses: 1}\n", ""), 1),
+        ("coarser-bands", (roles, "income.perCapita: band", "income.perCapita: {band: [0, 10000, 50000]}"), 0),
+        ("other-bands", (roles, "income.perCapita: band", "income.perCapita: {band: [0, 12000]}"), 1),
         ("network", ("gateway.yaml", "public-proxy: [203.0.113.0/24]", "public-proxy: [203.0.112.0/23]"), 1),
         ("network-smaller", ("gateway.yaml", "public-proxy: [203.0.113.0/24]", "public-proxy: [203.0.113.0/25]"), 0),
         (

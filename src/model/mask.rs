@@ -15,14 +15,66 @@ pub enum Mask {
     Phone,
     /// Up to the village, town or street; what comes after (the house) is cut.
     Address,
-    /// A Decimal as a band of [`BANDS`]: `5000-10000`.
-    Band,
+    /// A Decimal as a band: `5000-10000`.
+    Band(Bands),
     /// A date's year.
     Year,
 }
 
-/// The upper ends of the bands; a band holds its lower end. Beyond the last: `100000+`, below zero: `<0`.
-pub const BANDS: [i64; 6] = [0, 5_000, 10_000, 20_000, 50_000, 100_000];
+/// Where bands begin and end; a band holds its lower end. Beyond the last edge `100000+`, below the first `<0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Bands {
+    /// Ascending; only the first `count` are edges.
+    edges: [u64; EDGES_MAX],
+    count: usize,
+}
+
+/// Edges of one mask.
+pub const EDGES_MAX: usize = 16;
+
+impl Default for Bands {
+    fn default() -> Self {
+        Self::of([0, 5_000, 10_000, 20_000, 50_000, 100_000].into_iter())
+    }
+}
+
+impl Bands {
+    /// `None`: there are none or too many, or they do not ascend.
+    pub fn new(edges: &[u64]) -> Option<Self> {
+        let ascending = edges.windows(2).all(|pair| matches!(pair, [low, high] if low < high));
+        (!edges.is_empty() && edges.len() <= EDGES_MAX && ascending).then(|| Self::of(edges.iter().copied()))
+    }
+
+    fn of(edges: impl Iterator<Item = u64>) -> Self {
+        let mut bands = Self { edges: [0; EDGES_MAX], count: 0 };
+        for (place, edge) in bands.edges.iter_mut().zip(edges) {
+            *place = edge;
+            bands.count += 1;
+        }
+        bands
+    }
+
+    pub fn edges(&self) -> impl Iterator<Item = u64> + '_ {
+        self.edges.iter().take(self.count).copied()
+    }
+
+    /// Only the edges that both have: what it shows can be told from either.
+    fn common(&self, other: &Self) -> Self {
+        Self::of(self.edges().filter(|edge| other.edges().any(|also| also == *edge)))
+    }
+
+    fn band(&self, text: &str) -> Option<String> {
+        let value = Decimal::from_str_exact(text).ok()?;
+        let below = self.edges().take_while(|edge| Decimal::from(*edge) <= value).last();
+        let above = self.edges().find(|edge| value < Decimal::from(*edge));
+        Some(match (below, above) {
+            (Some(low), Some(high)) => format!("{low}-{high}"),
+            (Some(low), None) => format!("{low}+"),
+            (None, Some(high)) => format!("<{high}"),
+            (None, None) => return None,
+        })
+    }
+}
 
 impl Mask {
     /// As configuration names it; `None`: there is no such mask.
@@ -32,7 +84,7 @@ impl Mask {
             "id-number" => Self::IdNumber,
             "phone" => Self::Phone,
             "address" => Self::Address,
-            "band" => Self::Band,
+            "band" => Self::Band(Bands::default()),
             "year" => Self::Year,
             _ => return None,
         })
@@ -46,9 +98,40 @@ impl Mask {
         match self {
             Self::Name | Self::Phone | Self::Address => *kind == Kind::Text,
             Self::IdNumber => matches!(kind, Kind::Text | Kind::Id),
-            Self::Band => *kind == Kind::Decimal,
+            Self::Band(_) => *kind == Kind::Decimal,
             Self::Year => matches!(kind, Kind::Date | Kind::DateTime),
         }
+    }
+
+    /// Where two grants mask one field: bands by the edges that both name. `None`: they are different masks, and neither
+    /// is surely the narrower.
+    pub fn narrower(self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Band(one), Self::Band(other)) => Some(Self::Band(one.common(&other))),
+            _ => (self == other).then_some(self),
+        }
+    }
+
+    /// Whether what this mask shows can be told from what the other one shows.
+    pub fn shows_no_more_than(self, other: Self) -> bool {
+        self.narrower(other) == Some(self)
+    }
+
+    /// As [`Self::NAMES`] has it; bands that are not the usual ones with their edges.
+    pub fn name(self) -> String {
+        let named = match self {
+            Self::Name => "name",
+            Self::IdNumber => "id-number",
+            Self::Phone => "phone",
+            Self::Address => "address",
+            Self::Band(bands) if bands != Bands::default() => {
+                let edges: Vec<String> = bands.edges().map(|edge| edge.to_string()).collect();
+                return format!("band {}", edges.join("/"));
+            }
+            Self::Band(_) => "band",
+            Self::Year => "year",
+        };
+        named.to_owned()
     }
 }
 
@@ -69,10 +152,10 @@ pub fn apply(mask: Mask, json_text: &str, out: &mut Vec<u8>) {
         Mask::IdNumber => Some(ends(text, 6, 4)),
         Mask::Phone => Some(ends(text, 3, 4)),
         Mask::Address => Some(address(text)),
-        Mask::Band => band(text),
+        Mask::Band(bands) => bands.band(text),
         Mask::Year => year(text),
     });
-    let fallback = || if matches!(mask, Mask::Band | Mask::Year) { "null" } else { "\"***\"" }.to_owned();
+    let fallback = || if matches!(mask, Mask::Band(_) | Mask::Year) { "null" } else { "\"***\"" }.to_owned();
     let written = masked.and_then(|masked| serde_json::to_string(&masked).ok()).unwrap_or_else(fallback);
     out.extend_from_slice(written.as_bytes());
 }
@@ -108,20 +191,6 @@ fn address(text: &str) -> String {
         Some(kept) => format!("{kept}***"),
         None => "***".to_owned(),
     }
-}
-
-fn band(text: &str) -> Option<String> {
-    let value = Decimal::from_str_exact(text).ok()?;
-    if value < Decimal::ZERO {
-        return Some("<0".to_owned());
-    }
-    let pairs = BANDS.iter().zip(BANDS.iter().skip(1));
-    for (low, high) in pairs {
-        if value < Decimal::from(*high) {
-            return Some(format!("{low}-{high}"));
-        }
-    }
-    BANDS.last().map(|last| format!("{last}+"))
 }
 
 fn year(text: &str) -> Option<String> {
@@ -188,6 +257,31 @@ mod tests {
                 serde_json::from_str::<serde_json::Value>(&shown).unwrap();
             }
         }
-        assert!(!Mask::Band.fits(&Kind::Int) && Mask::Band.fits(&Kind::Decimal));
+        let band = Mask::parse("band").unwrap();
+        assert!(!band.fits(&Kind::Int) && band.fits(&Kind::Decimal));
+    }
+
+    #[test]
+    fn bands_have_edges_of_their_own_and_of_two_the_common_ones() {
+        let of = |edges: &[u64]| Mask::Band(Bands::new(edges).unwrap());
+        let shown = |mask: Mask, value: &str| {
+            let mut out = Vec::new();
+            apply(mask, value, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let fine = of(&[1_000, 2_000, 3_000]);
+        for (value, band) in [("999.99", "<1000"), ("1000", "1000-2000"), ("2999.99", "2000-3000"), ("3000", "3000+")] {
+            assert_eq!(shown(fine, value), format!("\"{band}\""));
+        }
+        let both = fine.narrower(of(&[2_000, 2_500])).unwrap();
+        assert_eq!((shown(both, "1000"), shown(both, "2600")), ("\"<2000\"".to_owned(), "\"2000+\"".to_owned()));
+        assert_eq!(both, of(&[2_000, 2_500]).narrower(fine).unwrap(), "in either order");
+        // Without a common edge nothing is shown.
+        assert_eq!(shown(fine.narrower(of(&[500])).unwrap(), "1000"), "null");
+        assert!(of(&[2_000]).shows_no_more_than(fine) && !fine.shows_no_more_than(of(&[2_000])));
+        assert_eq!(fine.narrower(Mask::Year), None);
+        for bad in [&[][..], &[2, 1], &[1, 1], &[0; 17]] {
+            assert_eq!(Bands::new(bad), None);
+        }
     }
 }

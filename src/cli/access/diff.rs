@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::conditions;
 use super::narrower::counts_only_where;
-use super::{conditions, mask_name};
 use crate::cli::{Done, RootArgs, load, text};
 use crate::model::access::{Grant, Role};
 use crate::model::contract::{Contract, Shape, SlotId};
@@ -33,7 +33,7 @@ struct Group {
     role: String,
     relation: String,
     requires: String,
-    mask: Option<&'static str>,
+    mask: Option<String>,
 }
 
 /// What changed: fields by group, and names.
@@ -115,7 +115,10 @@ fn covers_slot((one, grant): (&Snapshot, &Grant), slot: SlotId, (other, covers):
     let path = one.contract.full_path(slot);
     let there = covers.slots.iter().find(|there| other.contract.full_path(*there) == path);
     there.is_some_and(|there| {
-        let masked = covers.masks.get(&there).is_none_or(|mask| grant.masks.get(&slot) == Some(mask));
+        let masked = covers
+            .masks
+            .get(&there)
+            .is_none_or(|mask| grant.masks.get(&slot).is_some_and(|own| own.shows_no_more_than(*mask)));
         masked && (!covers.held.keeps(there) || grant.held.keeps(slot))
     })
 }
@@ -132,7 +135,7 @@ fn group(snapshot: &Snapshot, role: &Role, grant: &Grant, slot: SlotId) -> Group
         role: role.name.to_string(),
         relation: relation.to_owned(),
         requires: requires.collect::<Vec<_>>().join("; "),
-        mask: grant.masks.get(&slot).map(|mask| mask_name(*mask)),
+        mask: grant.masks.get(&slot).map(|mask| mask.name()),
     }
 }
 
@@ -184,7 +187,7 @@ fn rendered(opens: &Change, closes: &Change) -> String {
         }
         out.push_str(&format!("{what}\n"));
         for (group, fields) in &change.fields {
-            let mask = group.mask.map_or_else(String::new, |mask| format!(", masked ({mask})"));
+            let mask = group.mask.as_ref().map_or_else(String::new, |mask| format!(", masked ({mask})"));
             out.push_str(&format!("\n  {}: {}; {}{mask}\n", group.role, group.relation, group.requires));
             out.push_str(&listed(fields));
         }

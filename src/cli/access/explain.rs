@@ -84,7 +84,7 @@ struct By {
     relation: String,
     line: usize,
     given: Given,
-    masked: BTreeMap<String, &'static str>,
+    masked: BTreeMap<String, String>,
     /// Where no entity is named: under the relation; it was not looked at.
     if_related: bool,
 }
@@ -354,7 +354,7 @@ fn rendered(identity: &Identity, relations: &[(String, String, String)], lines: 
 
 fn of(by: &By) -> String {
     let condition = if by.if_related { "if " } else { "" };
-    let mut masks: Vec<&str> = by.masked.values().copied().collect();
+    let mut masks: Vec<&str> = by.masked.values().map(String::as_str).collect();
     masks.sort_unstable();
     masks.dedup();
     let masked = if masks.is_empty() { String::new() } else { format!(", masked ({})", masks.join(", ")) };

@@ -15,7 +15,6 @@ use super::schema::unknown_role;
 use super::{Done, RootArgs, load, text};
 use crate::model::access::{Access, Grant, Role};
 use crate::model::contract::{Contract, Item, Shape, SlotId};
-use crate::model::mask::Mask;
 use crate::model::snapshot::Snapshot;
 
 #[derive(Debug, Args)]
@@ -73,7 +72,7 @@ struct Cell<'a> {
     relation: &'a str,
     given: Given,
     withheld: Vec<String>,
-    masked: BTreeMap<String, &'static str>,
+    masked: BTreeMap<String, String>,
 }
 
 pub fn run(args: &AccessArgs) -> Done {
@@ -110,10 +109,10 @@ fn cells<'a>(contract: &Contract, access: &'a Access, role: &Role, item: &Item) 
 fn cell<'a>(contract: &Contract, access: &'a Access, grant: &'a Grant, parts: &[SlotId]) -> Cell<'a> {
     let path = |slot: &SlotId| contract.full_path(*slot);
     let withheld: Vec<String> = parts.iter().filter(|slot| !grant.slots.contains(**slot)).map(path).collect();
-    let masked: BTreeMap<String, &'static str> = parts
+    let masked: BTreeMap<String, String> = parts
         .iter()
         .filter(|slot| grant.slots.contains(**slot))
-        .filter_map(|slot| Some((path(slot), mask_name(*grant.masks.get(slot)?))))
+        .filter_map(|slot| Some((path(slot), grant.masks.get(slot)?.name())))
         .collect();
     let given = match (withheld.is_empty(), masked.is_empty(), parts.len() == masked.len()) {
         (true, true, _) => Given::Full,
@@ -139,10 +138,6 @@ fn parts(contract: &Contract, item: &Item) -> Vec<SlotId> {
         }
         _ => contract.below(item.slot).into_iter().filter(is_value).collect(),
     }
-}
-
-fn mask_name(mask: Mask) -> &'static str {
-    Mask::NAMES.into_iter().find(|name| Mask::parse(name) == Some(mask)).unwrap_or("masked")
 }
 
 fn texts(texts: &[Arc<str>]) -> Vec<&str> {

@@ -120,17 +120,18 @@ fn of_all(row: &RowRights, subjects: &[Row], told: &SlotSet, own: &[RelationId])
             continue;
         }
         let mut masks = subjects.iter().filter_map(|subject| subject.rights.masks.get(&slot));
-        match masks.next().copied() {
+        let first = masks.next().copied();
+        match first.map(|first| masks.try_fold(first, |one, other| one.narrower(*other))) {
             None => {
                 rights.masks.remove(&slot);
             }
             // Masked in one way for some of them: so for all. In two ways: neither is surely the narrower.
-            Some(mask) if masks.all(|other| *other == mask) => {
+            Some(Some(mask)) => {
                 if !rights.slots.contains(slot) {
                     rights.masks.insert(slot, mask);
                 }
             }
-            Some(_) => continue,
+            Some(None) => continue,
         }
         rights.slots.insert(slot);
     }

@@ -12,7 +12,7 @@ use super::hand::Held;
 use super::{Access, CertificateRule, CompiledRelation, Grant, RelationId, Role, RoleDoors, SlotSet};
 use crate::base::fault::{self, Faults, Place, SourceText};
 use crate::model::contract::{Contract, Shape, SlotId};
-use crate::model::mask::Mask;
+use crate::model::mask::{Bands, EDGES_MAX, Mask};
 use crate::model::rule::{OnBehalf, Relation, Rules};
 use crate::model::subject::Subjects;
 use crate::model::yaml;
@@ -256,14 +256,32 @@ impl Compiler<'_> {
     }
 
     /// Where the mask does not fit a value, the value is not given at all.
-    fn mask(&mut self, what: &str, mask: &Spanned<String>, slots: &mut SlotSet, masks: &mut BTreeMap<SlotId, Mask>) {
-        let Some(parsed) = Mask::parse(&mask.value) else {
-            let hint = fault::did_you_mean(
-                &mask.value,
-                Mask::NAMES.iter().copied(),
-                &format!("one of {}", Mask::NAMES.join(", ")),
-            );
-            self.fault(yaml::place_of(mask), format!("there is no mask `{}`", mask.value), hint);
+    fn mask(
+        &mut self,
+        what: &str,
+        mask: &Spanned<format::MaskRule>,
+        slots: &mut SlotSet,
+        masks: &mut BTreeMap<SlotId, Mask>,
+    ) {
+        let (name, place, parsed) = match &mask.value {
+            format::MaskRule::Named(name) => {
+                let place = Place { length: name.chars().count(), ..yaml::place(mask) };
+                (name.as_str(), place, Mask::parse(name))
+            }
+            format::MaskRule::Bands(edges) => {
+                let bands = Bands::new(edges);
+                if bands.is_none() {
+                    let hint = format!("write 1 to {EDGES_MAX} whole numbers, each greater than the one before");
+                    self.fault(yaml::span(mask), "these are no edges of bands", hint);
+                    return;
+                }
+                ("band", yaml::span(mask), bands.map(Mask::Band))
+            }
+        };
+        let Some(parsed) = parsed else {
+            let hint =
+                fault::did_you_mean(name, Mask::NAMES.iter().copied(), &format!("one of {}", Mask::NAMES.join(", ")));
+            self.fault(place, format!("there is no mask `{name}`"), hint);
             return;
         };
         let by_class: Vec<SlotId> = self
@@ -289,11 +307,10 @@ impl Compiler<'_> {
                 _ if whole_class => {}
                 _ => {
                     let message = format!(
-                        "the mask `{}` does not fit `{what}`, which is {}",
-                        mask.value,
+                        "the mask `{name}` does not fit `{what}`, which is {}",
                         self.contract.slot(slot).type_name
                     );
-                    self.fault(yaml::place_of(mask), message, "see docs/access.md for which mask fits which type");
+                    self.fault(place, message, "see docs/access.md for which mask fits which type");
                 }
             }
         }

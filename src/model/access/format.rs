@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
 use super::{CertificateRule, DocumentsRule};
@@ -71,7 +73,7 @@ pub struct Grant {
     pub except: Vec<Spanned<String>>,
     /// Field or class → mask.
     #[serde(default)]
-    pub mask: BTreeMap<String, Spanned<String>>,
+    pub mask: BTreeMap<String, Spanned<MaskRule>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,4 +102,38 @@ pub struct BreakGlass {
     pub review_by: Vec<Spanned<String>>,
     /// Until when it must be reviewed.
     pub review_hours_max: Spanned<u32>,
+}
+
+/// A mask as it is written: its name, or bands with edges of their own.
+#[derive(Debug)]
+pub enum MaskRule {
+    Named(String),
+    Bands(Vec<u64>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BandsRule {
+    /// Where bands begin and end.
+    pub band: Vec<u64>,
+}
+
+// By hand: a word or a mapping, and a wrong one should say what is allowed.
+impl<'de> Deserialize<'de> for MaskRule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Rule;
+        impl<'de> Visitor<'de> for Rule {
+            type Value = MaskRule;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the name of a mask, or `{band: [0, 12000, 24000]}`")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<MaskRule, E> {
+                Ok(MaskRule::Named(text.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MaskRule, A::Error> {
+                BandsRule::deserialize(MapAccessDeserializer::new(map)).map(|rule| MaskRule::Bands(rule.band))
+            }
+        }
+        deserializer.deserialize_any(Rule)
+    }
 }

@@ -100,6 +100,8 @@ fn widen(slots: &mut SlotSet, masks: &mut BTreeMap<SlotId, Mask>, more: &SlotSet
     for (slot, mask) in more_masks {
         if !slots.contains(*slot) {
             masks.insert(*slot, *mask);
+        } else if let Some(known) = masks.get_mut(slot) {
+            *known = known.narrower(*mask).unwrap_or(*known);
         }
     }
     slots.union(more);
