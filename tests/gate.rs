@@ -282,3 +282,53 @@ async fn for_whom_a_caller_acts_is_told_of_each_entity() {
         assert_eq!(behalf(subject("Household", HOUSEHOLD)), 0, "{query}: {record}");
     }
 }
+
+const SECTIONS: &str = "  one:
+    title: One
+    networks: [gov]
+    grants:
+      - {relation: paired, fields: [id, assistance.dibaoMonthly]}
+  other:
+    title: Other
+    networks: [gov]
+    grants:
+      - {relation: paired, fields: [id, assistance.dibaoMonthly]}
+      - {relation: never, fields: [assistance.dibaoStatus]}
+";
+
+/// A section tells nothing of its own. Where nothing in it can be given, nobody is asked; where something might be, who
+/// stands in a relation to the household learns what is refused, and not that there is no such household.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_section_is_looked_at_for_what_is_selected_in_it() {
+    let world = world().await;
+    let (gateway, _files) = with(&world, "sections", SECTIONS, NEVER).await;
+    let expected = portrait(world.departments.world(), HOUSEHOLD).unwrap();
+    let cadre = at(&expected, "help.cadre.id").clone();
+    let query = format!("{{ household(id: \"{HOUSEHOLD}\") {{ assistance {{ dibaoStatus }} }} }}");
+    world.departments.clear_logs();
+    let answer = ask(&gateway, &caller("one", json!({"id": cadre})), &query, json!({})).await;
+    assert_eq!(answer["data"]["household"], Value::Null, "{answer}");
+    assert_eq!(asked_twice(&world), Vec::<String>::new());
+    assert!(world.departments.sources().iter().all(|source| asked(&world, source).is_empty()), "{answer}");
+    let answer = ask(&gateway, &caller("other", json!({"id": cadre})), &query, json!({})).await;
+    assert_eq!(answer["data"]["household"], json!({"assistance": {"dibaoStatus": null}}), "{answer}");
+    let answer = ask(&gateway, &caller("other", json!({"id": "nobody"})), &query, json!({})).await;
+    assert_eq!(answer["data"]["household"], Value::Null, "{answer}");
+}
+
+/// In place of a household that is not there one goes through the gate that nobody lives in; nothing more is asked of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobodys_household_is_asked_for_at_the_gate_alone() {
+    let world = world().await;
+    let roles = "  everybody: {title: Everybody, networks: [gov], grants: [
+      {relation: any, fields: [id, registry.phone, Person.idNumber, Person.name, Person.household]}]}\n";
+    let (gateway, _files) = with(&world, "nobody", roles, "").await;
+    let nobody = "331122199001011230";
+    let query = format!("{{ person(idNumber: \"{nobody}\") {{ name household {{ registry {{ phone }} }} }} }}");
+    world.departments.clear_logs();
+    let answer = ask(&gateway, &caller("everybody", json!({})), &query, json!({})).await;
+    assert_eq!(answer["data"]["person"], Value::Null, "{answer}");
+    for call in asked(&world, "agriculture") {
+        assert!(call.contains(nobody), "{call}");
+    }
+}

@@ -35,6 +35,14 @@ async fn items_are_those_named_or_those_selected_beside_or_all() {
     // An item with fields is one: its fields are none.
     let household = told(&world, "items { no } education { students { school } }").await;
     assert_eq!(numbers(&household), BTreeSet::from(["32"]));
+    // What is selected of another entity is none of this one's.
+    let household = told(&world, "items { no } projects { name } identity { residence { place } }").await;
+    let beside = numbers(&household).into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    let through =
+        "items { no } projects { name } identity { residence { place } members { household { registry { phone } } } }";
+    let household = told(&world, through).await;
+    assert!(numbers(&household).is_superset(&beside.iter().map(String::as_str).collect()), "{household}");
+    assert!(!numbers(&household).contains("4"), "{household}");
 }
 
 /// Its own fields are read for it; those of another class inside it, names and numbers of persons, are not.

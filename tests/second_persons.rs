@@ -583,3 +583,24 @@ async fn the_store_is_opened_at_the_start_where_a_grant_asks_for_an_approval_or_
         assert_eq!(world.folder.join("approvals.sqlite").exists(), opened);
     }
 }
+
+/// Grants of one relation share what an approval opens; grants of another do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_opens_the_relation_of_its_own_grant() {
+    let more = "  prober:
+    title: Prober
+    networks: [gov]
+    grants:
+      - {relation: paired, fields: [id, registry.phone], approval: {by: [supervisor], valid_minutes_max: 60}}
+      - {relation: jurisdiction, fields: [id, registry.phone], approval: {by: [supervisor], valid_minutes_max: 60}}
+      - {relation: paired, fields: [registry.address], approval: {by: [supervisor], valid_minutes_max: 60}}
+";
+    let world = world_at(Clock::system(), &[("roles.yaml", config("roles.yaml") + more)]).await;
+    let access = &world.gateway.snapshot().access;
+    let prober = access.role("prober").unwrap();
+    let relations: Vec<&str> =
+        prober.grants.iter().map(|at| &*access.relation(access.grants[*at].relation).unwrap().name).collect();
+    assert_eq!(relations, ["paired:approved", "jurisdiction:approved", "paired:approved"]);
+    let approved = access.relations.iter().filter(|relation| relation.approved).count();
+    assert_eq!(approved, 2, "the verifier's is of jurisdiction too");
+}

@@ -109,14 +109,17 @@ pub(crate) fn node_sets<'s>(selection: &'s Selection, found: &mut Vec<&'s Select
     }
 }
 
-fn selected_items(snapshot: &Snapshot, selections: &[Selection], found: &mut Vec<ItemId>) {
+/// The items of an entity among what is selected of it; what is selected of others below is not looked at.
+fn selected_items(snapshot: &Snapshot, entity: EntityId, selections: &[Selection], found: &mut Vec<ItemId>) {
     for selection in selections {
         let What::Slot(slot) = selection.what else { continue };
         let slot = snapshot.contract.slot(slot);
+        if slot.entity != entity {
+            continue;
+        }
         match slot.item {
             Some(item) => found.push(item),
-            None if matches!(slot.shape, Shape::Object) => selected_items(snapshot, &selection.children, found),
-            None => {}
+            None => selected_items(snapshot, entity, &selection.children, found),
         }
     }
 }
@@ -132,7 +135,7 @@ pub fn items_of(snapshot: &Snapshot, entity: EntityId, selection: &Selection, be
     let all = (0..contract.items.len()).filter_map(|at| u32::try_from(at).ok()).map(ItemId).filter(of_entity);
     let mut items: Vec<ItemId> = if named.is_empty() {
         let mut found = Vec::new();
-        selected_items(snapshot, beside, &mut found);
+        selected_items(snapshot, entity, beside, &mut found);
         if found.is_empty() { all.collect() } else { found }
     } else {
         all.filter(|item| named.iter().any(|no| **no == *contract.item(*item).no)).collect()

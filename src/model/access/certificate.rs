@@ -82,3 +82,27 @@ impl<'de> Deserialize<'de> for CertificateRule {
         deserializer.deserialize_any(Rule)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_dns_stand_for_a_label_at_most_and_others_for_themselves() {
+        for (asked, shown, fits) in [
+            ("dns:a.example", "dns:A.Example", true),
+            ("dns:a.example", "dns:b.example", false),
+            ("dns:*.example", "dns:a.EXAMPLE", true),
+            ("dns:*.example", "dns:example", false),
+            ("dns:*.example", "dns:.example", false),
+            ("dns:*.example", "dns:a.b.example", false),
+            ("dns:*.example", "dns:a.other", false),
+            ("dns:a.example", "email:a.example", false),
+            ("email:a@example", "email:a@example", true),
+            ("email:a@example", "email:A@example", false),
+            ("uri:*.example", "uri:a.example", false),
+        ] {
+            assert_eq!(is_name(asked, shown), fits, "{asked} {shown}");
+        }
+    }
+}

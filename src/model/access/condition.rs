@@ -209,3 +209,34 @@ fn purpose_counts(purposes: &[Arc<str>], presented: Presented) -> bool {
         None => purposes.is_empty(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_approval_counts_for_the_role_by_whom_and_as_long_as_the_grant_says() {
+        let needed = Approval { by: vec!["chief".into(), "deputy".into()], valid_minutes_max: 60, uses: 2 };
+        let approved = |role: &str, by_role: &str, minutes_since: i64, used: u32| Approved {
+            id: "a".to_owned(),
+            role: role.to_owned(),
+            by_role: by_role.to_owned(),
+            minutes_since,
+            used,
+            is_of: Arc::new(|_, _| true),
+        };
+        let met = |approved: Approved| needed.is_met_by("clerk", &approved);
+        assert!(met(approved("clerk", "chief", 0, 0)) && met(approved("clerk", "deputy", 59, 1)));
+        for (what, approved) in [
+            ("for another role", approved("cleaner", "chief", 0, 0)),
+            ("by another role", approved("clerk", "clerk", 0, 0)),
+            ("for another role, by another", approved("cleaner", "clerk", 0, 0)),
+            ("in the future", approved("clerk", "chief", -1, 0)),
+            ("too long ago", approved("clerk", "chief", 60, 0)),
+            ("used up", approved("clerk", "chief", 0, 2)),
+            ("used more often than it now may be", approved("clerk", "chief", 0, 3)),
+        ] {
+            assert!(!met(approved), "{what}");
+        }
+    }
+}
