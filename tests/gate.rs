@@ -332,3 +332,19 @@ async fn nobodys_household_is_asked_for_at_the_gate_alone() {
         assert!(call.contains(nobody), "{call}");
     }
 }
+
+/// What is told of a household as a whole is told of no single person: a class gives none of it to a person's relation.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_class_a_relation_to_persons_gives_what_tells_of_persons() {
+    let world = world().await;
+    let roles = "  oneself: {title: Oneself, networks: [gov], grants: [
+      {relation: any, fields: [id]}, {relation: self-person, classes: [help, welfare]}]}\n";
+    let (gateway, _files) = with(&world, "oneself", roles, "").await;
+    let query = format!("{{ household(id: \"{HOUSEHOLD}\") {{ id help {{ cadre {{ name }} }} }} }}");
+    world.departments.clear_logs();
+    let answer = ask(&gateway, &caller("oneself", json!({"person": "331122197501011238"})), &query, json!({})).await;
+    assert_eq!(answer["data"]["household"]["id"], HOUSEHOLD, "{answer}");
+    let said = answer["errors"][0]["message"].as_str().unwrap();
+    assert!(said.contains("needs a grant of the data class `help`"), "{said}");
+    assert_eq!(asked(&world, "help"), Vec::<String>::new());
+}
