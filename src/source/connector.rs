@@ -15,7 +15,7 @@ use super::wire::Wire;
 use super::{AccessLog, Fetch, Fetched, PageAt, SourceError, audit, graphql, rest, sql};
 use crate::base::code::ErrorCode;
 use crate::egress::{Client, Http};
-use crate::model::binding::connection::sign::Signing;
+use crate::model::binding::connection::sign::Session;
 use crate::model::binding::connection::{Connection, TlsFiles};
 use crate::model::binding::format::Protocol;
 use crate::model::binding::request::template::Values;
@@ -53,11 +53,8 @@ impl Shared {
                 http
             }
         };
-        let token_url = match &connection.sign {
-            Some(Signing::Oauth2 { token_url, .. }) => Some(token_url.as_str()),
-            _ => None,
-        };
-        http.to(std::iter::once(connection.base_url.reveal()).chain(token_url))
+        let session = connection.sign.as_ref().and_then(|signing| signing.session.as_ref());
+        http.to(std::iter::once(connection.base_url.reveal()).chain(session.map(Session::url)))
     }
 
     fn guards(&self, connection: &Connection) -> Arc<Guards> {

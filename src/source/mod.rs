@@ -9,10 +9,10 @@ mod guard;
 mod json;
 mod records;
 mod rest;
+mod session;
 mod sign;
 mod soap;
 mod sql;
-mod token;
 mod wire;
 mod xml;
 

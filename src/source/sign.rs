@@ -1,83 +1,220 @@
-//! Signing requests, as the formats of [`Sign`](crate::model::binding::format::Sign) say.
+//! Signing requests: a [`Seal`]'s texts are filled in and put where it says.
 
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aws_lc_rs::{digest, hmac as legacy};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
+use md5::Md5;
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 use sm3::Sm3;
 
 use super::failure::Failure;
-use super::json;
+use super::rest::percent;
+use super::wire::Outgoing;
+use super::{charset, json};
 use crate::base::code::ErrorCode;
-use crate::model::binding::connection::sign::Signing;
-use crate::model::binding::format::HmacHash;
+use crate::model::binding::connection::sign::format::{Digits, Hash};
+use crate::model::binding::connection::sign::{Clock, Hole, Parameters, Piece, Seal, Secret, Signature, Text};
+use crate::model::binding::format::Encoding;
+use crate::model::binding::request::template::json_text;
 
-/// What is signed.
-pub(crate) struct Signed<'a> {
-    pub method: &'a Method,
-    pub url: &'a Url,
-    /// Query parameters, not encoded.
-    pub query: &'a [(String, String)],
-    /// A JSON body's text.
-    pub json: Option<&'a str>,
-    pub body: &'a [u8],
+/// A request that can be sent.
+pub(crate) struct Sealed {
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Bytes,
 }
 
-/// Adds the signature's headers. OAuth 2 tokens are not signatures: see [`super::token`].
-pub(crate) fn sign(signing: &Signing, signed: &Signed<'_>, headers: &mut HeaderMap) -> Result<(), Failure> {
-    let timestamp = jiff::Timestamp::now().as_second().to_string();
-    match signing {
-        Signing::HmacParams { hash, app_key, secret } => {
-            let nonce = nonce();
-            let text = parameters(signed, &timestamp, &nonce)?;
-            let mac = hex(&hmac(*hash, secret.reveal(), text.as_bytes())?);
-            let values = [("x-app-key", app_key), ("x-timestamp", &timestamp), ("x-nonce", &nonce), ("x-sign", &mac)];
-            for (name, value) in values {
-                headers.insert(HeaderName::from_static(name), header(value)?);
+/// Adds what the seal says. The signature is over the request with everything else added.
+pub(crate) fn seal(
+    seal: &Seal,
+    session: Option<&Secret>,
+    out: &Outgoing,
+    mut headers: HeaderMap,
+    encoding: Encoding,
+) -> Result<Sealed, Failure> {
+    let mut making = Making {
+        seal,
+        secret: session.or(seal.secret.as_ref()),
+        out,
+        encoding,
+        url: out.url.clone(),
+        query: out.query.clone(),
+        json: out.json.clone(),
+        body: out.body.clone(),
+        timestamp: timestamp(&seal.timestamp),
+        nonce: nonce(),
+        signature: None,
+    };
+    making.add(false)?;
+    if let Some(signature) = &seal.signature {
+        making.signature = Some(making.sign(signature)?);
+    }
+    making.add(true)?;
+    for (name, text) in &seal.headers {
+        headers.insert(name, header(&making.filled(text)?)?);
+    }
+    Ok(Sealed { url: making.url, headers, body: making.body })
+}
+
+struct Making<'a> {
+    seal: &'a Seal,
+    secret: Option<&'a Secret>,
+    out: &'a Outgoing,
+    encoding: Encoding,
+    url: Url,
+    /// Not encoded.
+    query: Vec<(String, String)>,
+    json: Option<String>,
+    body: Bytes,
+    timestamp: String,
+    nonce: String,
+    signature: Option<String>,
+}
+
+impl Making<'_> {
+    /// Adds parameters and members: those that hold the signature, or all others.
+    fn add(&mut self, signature: bool) -> Result<(), Failure> {
+        let now = |text: &Text| text.has(Hole::Signature) == signature;
+        for (name, text) in self.seal.query.iter().filter(|(_, text)| now(text)) {
+            let value = self.filled(text)?;
+            let mut query = self.url.query().map(|query| format!("{query}&")).unwrap_or_default();
+            percent(name, &mut query);
+            query.push('=');
+            percent(&value, &mut query);
+            self.url.set_query(Some(&query));
+            self.query.push((name.clone(), value));
+        }
+        let mut members = self.seal.body.iter().filter(|member| now(&member.text)).peekable();
+        if members.peek().is_none() {
+            return Ok(());
+        }
+        let whole = self.json.as_deref().and_then(|json| json.trim_end().strip_suffix('}'));
+        let Some(mut text) = whole.map(str::to_owned) else {
+            let why = "the signature has members of a JSON body (`sign.send.body`), and the request has no such body";
+            return Err(Failure::new(ErrorCode::Internal, why));
+        };
+        for member in members {
+            if !text.trim_end().ends_with('{') {
+                text.push(',');
+            }
+            json_text(&member.name, &mut text);
+            text.push(':');
+            let value = self.filled(&member.text)?;
+            let digits = member.number && !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+            if digits {
+                text.push_str(&value);
+            } else {
+                json_text(&value, &mut text);
             }
         }
-        Signing::HmacHeader { hash, header: name, key_id, secret } => {
-            let path = match signed.url.query() {
-                Some(query) => format!("{}?{query}", signed.url.path()),
-                None => signed.url.path().to_owned(),
-            };
-            let digest = hex(&Sha256::digest(signed.body));
-            let text = format!("{}\n{path}\n{timestamp}\n{digest}", signed.method);
-            let mac = STANDARD.encode(hmac(*hash, secret.reveal(), text.as_bytes())?);
-            headers.insert(name.clone(), header(&format!("{key_id}:{timestamp}:{mac}"))?);
-        }
-        Signing::Basic { user, password } => {
-            headers.insert(http::header::AUTHORIZATION, basic(user, password.reveal())?);
-        }
-        Signing::Oauth2 { .. } => {}
+        text.push('}');
+        self.body = charset::encode(text.clone(), self.encoding, false)?.into();
+        self.json = Some(text);
+        Ok(())
     }
-    Ok(())
-}
 
-/// `a=1&b=2&nonce=…&timestamp=…`, sorted by name, then value.
-fn parameters(signed: &Signed<'_>, timestamp: &str, nonce: &str) -> Result<String, Failure> {
-    let mut all: Vec<(String, String)> = signed.query.to_vec();
-    if let Some(body) = signed.json.filter(|body| body.starts_with('{')) {
-        for (name, value) in json::members(body)? {
-            all.push((name, json::text(value)?.into_owned()));
+    fn sign(&self, signature: &Signature) -> Result<String, Failure> {
+        let mut text = Vec::new();
+        self.fill(&signature.text, &mut text)?;
+        let bytes = match &signature.key {
+            Some(key) => {
+                let mut filled = Vec::new();
+                self.fill(key, &mut filled)?;
+                hmac(signature.hash, &filled, &text)?
+            }
+            None => hash(signature.hash, &text),
+        };
+        Ok(written(&bytes, signature.encoding))
+    }
+
+    fn filled(&self, text: &Text) -> Result<String, Failure> {
+        let mut bytes = Vec::new();
+        self.fill(text, &mut bytes)?;
+        String::from_utf8(bytes).map_err(|_| Failure::new(ErrorCode::Internal, "what is sent is not UTF-8"))
+    }
+
+    fn fill(&self, text: &Text, out: &mut Vec<u8>) -> Result<(), Failure> {
+        for piece in &text.0 {
+            match piece {
+                Piece::Literal(literal) => out.extend_from_slice(literal.reveal().as_bytes()),
+                Piece::Hole(hole) => self.fill_hole(*hole, out)?,
+            }
         }
+        Ok(())
     }
-    all.push(("timestamp".to_owned(), timestamp.to_owned()));
-    all.push(("nonce".to_owned(), nonce.to_owned()));
-    all.sort();
-    let mut text = String::new();
-    for (name, value) in all {
-        let and = if text.is_empty() { "" } else { "&" };
-        let _ = write!(text, "{and}{name}={value}");
+
+    fn fill_hole(&self, hole: Hole, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let missing = || Failure::new(ErrorCode::Internal, "the source has no secret to sign with");
+        let secret = || self.secret.map(Secret::reveal).ok_or_else(missing);
+        let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
+        match hole {
+            Hole::Method => put(self.out.method.as_str()),
+            Hole::Path => put(self.url.path()),
+            Hole::Target => {
+                put(self.url.path());
+                if let Some(query) = self.url.query() {
+                    put("?");
+                    put(query);
+                }
+            }
+            Hole::Query => put(&self.sorted(self.query.clone())?),
+            Hole::Parameters => put(&self.parameters()?),
+            Hole::Body => out.extend_from_slice(&self.body),
+            Hole::BodyDigest => {
+                put(&written(&hash(self.seal.body_digest.hash, &self.body), self.seal.body_digest.encoding));
+            }
+            Hole::Timestamp => put(&self.timestamp),
+            Hole::Nonce => put(&self.nonce),
+            Hole::AppKey => put(&self.seal.app_key),
+            Hole::Secret => put(secret()?),
+            Hole::Signature => put(self.signature.as_deref().unwrap_or_default()),
+            Hole::Basic => put(&STANDARD.encode(format!("{}:{}", self.seal.app_key, secret()?))),
+        }
+        Ok(())
     }
-    Ok(text)
+
+    /// Query parameters, top-level members of a JSON body, and what is sorted among them.
+    fn parameters(&self) -> Result<String, Failure> {
+        let mut all = self.query.clone();
+        if let Some(body) = self.json.as_deref().filter(|body| body.starts_with('{')) {
+            for (name, value) in json::members(body)? {
+                all.push((name, json::text(value)?.into_owned()));
+            }
+        }
+        for (name, text) in &self.seal.parameters.also {
+            all.push((name.clone(), self.filled(text)?));
+        }
+        self.sorted(all)
+    }
+
+    /// By name, then value.
+    fn sorted(&self, mut all: Vec<(String, String)>) -> Result<String, Failure> {
+        let Parameters { pair, join, encoded, skip_empty, .. } = &self.seal.parameters;
+        all.sort();
+        let mut text = String::new();
+        for (name, value) in all.iter().filter(|(_, value)| !(*skip_empty && value.is_empty())) {
+            if !text.is_empty() {
+                text.push_str(join);
+            }
+            if *encoded {
+                percent(name, &mut text);
+                text.push_str(pair);
+                percent(value, &mut text);
+            } else {
+                let _ = write!(text, "{name}{pair}{value}");
+            }
+        }
+        Ok(text)
+    }
 }
 
 pub(crate) fn basic(user: &str, password: &str) -> Result<HeaderValue, Failure> {
@@ -91,25 +228,54 @@ pub(crate) fn header(value: &str) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 
-fn hmac(hash: HmacHash, secret: &str, text: &[u8]) -> Result<Vec<u8>, Failure> {
-    fn mac<M: Mac + KeyInit>(secret: &str, text: &[u8]) -> Option<Vec<u8>> {
-        let mut mac = <M as KeyInit>::new_from_slice(secret.as_bytes()).ok()?;
+fn hmac(hash: Hash, key: &[u8], text: &[u8]) -> Result<Vec<u8>, Failure> {
+    fn mac<M: Mac + KeyInit>(key: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+        let mut mac = <M as KeyInit>::new_from_slice(key).ok()?;
         mac.update(text);
         Some(mac.finalize().into_bytes().to_vec())
     }
     let made = match hash {
-        HmacHash::Sm3 => mac::<Hmac<Sm3>>(secret, text),
-        HmacHash::Sha256 => mac::<Hmac<Sha256>>(secret, text),
+        Hash::Sm3 => mac::<Hmac<Sm3>>(key, text),
+        Hash::Sha256 => mac::<Hmac<Sha256>>(key, text),
+        Hash::Md5 => mac::<Hmac<Md5>>(key, text),
+        Hash::Sha1 => {
+            let key = legacy::Key::new(legacy::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
+            Some(legacy::sign(&key, text).as_ref().to_vec())
+        }
     };
     made.ok_or_else(|| Failure::new(ErrorCode::Internal, "the signing key is of no use"))
 }
 
-fn hex(bytes: &[u8]) -> String {
+fn hash(hash: Hash, text: &[u8]) -> Vec<u8> {
+    match hash {
+        Hash::Md5 => Md5::digest(text).to_vec(),
+        Hash::Sha1 => digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text).as_ref().to_vec(),
+        Hash::Sha256 => Sha256::digest(text).to_vec(),
+        Hash::Sm3 => Sm3::digest(text).to_vec(),
+    }
+}
+
+fn written(bytes: &[u8], digits: Digits) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
+        let _ = match digits {
+            Digits::Hex => write!(out, "{byte:02x}"),
+            Digits::HexUpper => write!(out, "{byte:02X}"),
+            Digits::Base64 => return STANDARD.encode(bytes),
+        };
     }
     out
+}
+
+fn timestamp(clock: &Clock) -> String {
+    let now = jiff::Timestamp::now();
+    match clock {
+        Clock::Seconds => now.as_second().to_string(),
+        Clock::Milliseconds => now.as_millisecond().to_string(),
+        Clock::Pattern(pattern) => {
+            now.to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(8))).strftime(pattern).to_string()
+        }
+    }
 }
 
 /// 32 hex digits that do not come again; nobody needs to be unable to guess them.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::Url;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::CallContext;
 use super::failure::Failure;
 use super::guard::{Guards, body, retry};
-use super::sign::{Signed, header, sign};
+use super::sign::{Sealed, header, seal};
 use crate::base::code::ErrorCode;
 use crate::egress::Client;
 use crate::model::binding::connection::Connection;
-use crate::model::binding::connection::sign::{Secret, Signing};
+use crate::model::binding::connection::sign::Secret;
 use crate::model::binding::format::Authority;
 
 /// A request, but for its signature.
@@ -66,10 +66,14 @@ impl Wire<'_> {
             let token = self.token(refused.as_ref()).await?;
             match self.attempt(out, token.as_ref(), tries).await? {
                 Tried::Reply(reply) => return Ok(reply),
-                Tried::Unauthorized if token.is_some() && refused.is_none() => refused = token,
-                Tried::Unauthorized => {
-                    return Err(Failure::new(ErrorCode::SourceError, "the source answered with HTTP status 401"));
+                Tried::Unauthorized if token.is_some() && token != refused => {
+                    if refused.is_some() {
+                        self.guards.sessions.useless();
+                        return Err(unauthorized());
+                    }
+                    refused = token;
                 }
+                Tried::Unauthorized => return Err(unauthorized()),
                 Tried::NotNow(at, failure) => {
                     if tries >= self.connection.limits.retries_max || at >= self.deadline {
                         return Err(failure);
@@ -83,8 +87,8 @@ impl Wire<'_> {
 
     async fn token(&self, refused: Option<&Secret>) -> Result<Option<Secret>, Failure> {
         match &self.connection.sign {
-            Some(signing @ Signing::Oauth2 { .. }) => {
-                self.guards.tokens.get(self.client, signing, refused, self.deadline).await.map(Some)
+            Some(signing) if signing.session.is_some() => {
+                self.guards.sessions.get(self.client, signing, refused, self.deadline).await.map(Some)
             }
             _ => Ok(None),
         }
@@ -99,9 +103,9 @@ impl Wire<'_> {
     }
 
     async fn once(&self, out: &Outgoing, token: Option<&Secret>, tries: u32) -> Result<Tried, Failure> {
-        let headers = self.headers(out, token)?;
-        let request = self.client.request(out.method.clone(), out.url.clone())?;
-        let response = match request.headers(headers).body(out.body.clone()).send().await {
+        let Sealed { url, headers, body } = self.sealed(out, token)?;
+        let request = self.client.request(out.method.clone(), url)?;
+        let response = match request.headers(headers).body(body).send().await {
             Ok(response) => response,
             Err(error) if error.is_timeout() => return Err(Failure::timeout()),
             Err(error) => {
@@ -129,26 +133,16 @@ impl Wire<'_> {
     }
 
     /// Signed anew for every try: timestamps and nonces are good once.
-    fn headers(&self, out: &Outgoing, token: Option<&Secret>) -> Result<HeaderMap, Failure> {
+    fn sealed(&self, out: &Outgoing, token: Option<&Secret>) -> Result<Sealed, Failure> {
         let mut headers = out.headers.clone();
         for (name, value) in &self.connection.headers {
             headers.insert(name, value.clone());
         }
         self.told(&mut headers)?;
-        if let Some(token) = token {
-            headers.insert(AUTHORIZATION, header(&format!("Bearer {}", token.reveal()))?);
+        match &self.connection.sign {
+            Some(signing) => seal(&signing.seal, token, out, headers, self.connection.encoding),
+            None => Ok(Sealed { url: out.url.clone(), headers, body: out.body.clone() }),
         }
-        if let Some(signing) = &self.connection.sign {
-            let signed = Signed {
-                method: &out.method,
-                url: &out.url,
-                query: &out.query,
-                json: out.json.as_deref(),
-                body: &out.body,
-            };
-            sign(signing, &signed, &mut headers)?;
-        }
-        Ok(headers)
     }
 
     /// What every call tells: the trace, the request, and perhaps the caller.
@@ -177,6 +171,10 @@ impl Wire<'_> {
         }
         Ok(())
     }
+}
+
+fn unauthorized() -> Failure {
+    Failure::new(ErrorCode::SourceError, "the source answered with HTTP status 401")
 }
 
 /// Printable ASCII as it is, everything else (and `%`) percent-encoded.

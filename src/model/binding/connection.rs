@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::format::{Authority, Encoding, Format, Limits, Protocol, Sign, SourceFile};
+use super::format::{Authority, Encoding, Format, Limits, Protocol, SourceFile};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::model::config::egress::EgressConfig;
 use crate::model::yaml;
@@ -32,7 +32,7 @@ pub struct Connection {
     pub encoding: Encoding,
     /// XML for SOAP sources.
     pub format: Format,
-    pub sign: Option<Signing>,
+    pub sign: Option<Arc<Signing>>,
     pub tls: TlsFiles,
     pub limits: Limits,
     pub authority: Authority,
@@ -89,7 +89,7 @@ impl Compiler<'_> {
         let before = self.faults.len();
         let base_url = self.base_url(instance.as_ref());
         let headers = self.headers(instance.as_ref());
-        let sign = file.sign.as_ref().and_then(|sign| self.sign(&sign.value, yaml::span(sign), instance.as_ref()));
+        let sign = file.sign.as_ref().and_then(|sign| self.sign(&sign.value, instance.as_ref()));
         let tls = self.tls(instance.as_ref());
         if self.faults.len() > before {
             return None;
@@ -102,7 +102,7 @@ impl Compiler<'_> {
             headers,
             encoding: file.encoding,
             format: if file.protocol == Protocol::Soap { Format::Xml } else { file.format },
-            sign,
+            sign: sign.map(Arc::new),
             tls,
             limits: file.limits.clone(),
             authority: file.authority,
@@ -188,47 +188,6 @@ impl Compiler<'_> {
             }
         }
         headers
-    }
-
-    fn sign(&mut self, sign: &Sign, at: Place, instance: Option<&Instance>) -> Option<Signing> {
-        let mut fill = |value: &str| self.fill(value, at, instance);
-        Some(match sign {
-            Sign::HmacParams { hash, app_key, secret } => {
-                let (app_key, secret) = (fill(app_key), fill(secret));
-                Signing::HmacParams { hash: *hash, app_key: app_key?, secret: Secret::new(secret?) }
-            }
-            Sign::HmacHeader { hash, header, key_id, secret } => {
-                let (key_id, secret) = (fill(key_id), fill(secret));
-                let Ok(header) = HeaderName::try_from(header.as_str()) else {
-                    self.faults.add(self.text, at, format!("`{header}` is not a header's name"), "");
-                    return None;
-                };
-                Signing::HmacHeader { hash: *hash, header, key_id: key_id?, secret: Secret::new(secret?) }
-            }
-            Sign::Basic { user, password } => {
-                let (user, password) = (fill(user), fill(password));
-                Signing::Basic { user: user?, password: Secret::new(password?) }
-            }
-            Sign::Oauth2 { token_url, client_id, client_secret, scope } => {
-                let (token_url, id, secret) = (fill(token_url), fill(client_id), fill(client_secret));
-                let token_url = self.token_url(&token_url?, at, instance)?;
-                let client_secret = Secret::new(secret?);
-                Signing::Oauth2 { token_url, client_id: id?, client_secret, scope: scope.clone() }
-            }
-        })
-    }
-
-    /// Absolute, or a path below `base_url`.
-    fn token_url(&mut self, url: &str, at: Place, instance: Option<&Instance>) -> Option<String> {
-        let absolute = if url.starts_with('/') { format!("{}{url}", self.base_url(instance)?) } else { url.to_owned() };
-        let fits = reqwest::Url::parse(&absolute).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        if !fits {
-            self.faults.add(self.text, at, "`token_url` is not an address", "write `https://…` or `/oauth/token`");
-        }
-        if fits {
-            self.within(&absolute, at)?;
-        }
-        fits.then_some(absolute)
     }
 
     fn tls(&mut self, instance: Option<&Instance>) -> TlsFiles {

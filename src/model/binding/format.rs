@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+pub use super::connection::sign::format::Sign;
 pub use super::hand::format::{Quota, Withhold};
 
 /// Keys in the order of the file are not needed: a `BTreeMap` keeps errors and prints stable.
@@ -112,46 +113,6 @@ pub enum Format {
     #[default]
     Json,
     Xml,
-}
-
-/// How requests are signed. Secrets are `${NAME}` variables.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "scheme", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Sign {
-    /// HMAC over the sorted parameters (query, and top-level members of a JSON body) with `timestamp` and
-    /// `nonce` added, as `a=1&b=2&nonce=…&timestamp=…`; sent in headers `X-App-Key`, `X-Timestamp`,
-    /// `X-Nonce`, `X-Sign` (hex).
-    HmacParams {
-        hash: HmacHash,
-        app_key: String,
-        secret: String,
-    },
-    /// HMAC over `METHOD\nPATH?QUERY\nTIMESTAMP\nhex(sha256(body))`; sent in one header as
-    /// `key_id:timestamp:base64(mac)`.
-    HmacHeader {
-        hash: HmacHash,
-        header: String,
-        key_id: String,
-        secret: String,
-    },
-    Basic {
-        user: String,
-        password: String,
-    },
-    /// OAuth 2.0 client credentials (RFC 6749 section 4.4); the token is kept until shortly before it expires.
-    Oauth2 {
-        token_url: String,
-        client_id: String,
-        client_secret: String,
-        scope: Option<String>,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HmacHash {
-    Sm3,
-    Sha256,
 }
 
 /// Files in PEM; `${NAME}` stands for a variable.

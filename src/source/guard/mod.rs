@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::failure::Failure;
-use super::token::Tokens;
+use super::session::Sessions;
 use crate::base::code::ErrorCode;
 use crate::model::binding::format::Limits;
 use rate::Rate;
@@ -22,7 +22,7 @@ pub(crate) struct Guards {
     in_flight: Semaphore,
     rate: Option<Rate>,
     calls: AtomicU64,
-    pub tokens: Tokens,
+    pub sessions: Sessions,
 }
 
 impl Guards {
@@ -31,7 +31,7 @@ impl Guards {
             in_flight: Semaphore::new(limits.in_flight_max),
             rate: limits.per_second_max.map(Rate::per_second),
             calls: AtomicU64::new(0),
-            tokens: Tokens::default(),
+            sessions: Sessions::default(),
         })
     }
 

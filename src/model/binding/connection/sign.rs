@@ -1,10 +1,12 @@
-//! How requests of a source are signed: the compiled form of [`Sign`](super::super::format::Sign), secrets filled in.
+//! How requests of a source are signed: the compiled form of [`Sign`](format::Sign), variables filled in. All schemes are
+//! one: texts with placeholders, one of which may be a signature over another text.
+
+pub mod compile;
+pub mod format;
 
 use std::fmt;
 
-use http::HeaderName;
-
-use super::super::format::HmacHash;
+use format::{BodyDigest, Digits, Hash};
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -26,23 +28,16 @@ impl fmt::Debug for Secret {
     }
 }
 
-#[derive(Debug, Clone)]
-pub enum Signing {
-    HmacParams {
-        hash: HmacHash,
-        app_key: String,
-        secret: Secret,
-    },
-    HmacHeader {
-        hash: HmacHash,
-        header: HeaderName,
-        key_id: String,
-        secret: Secret,
-    },
-    Basic {
-        user: String,
-        password: Secret,
-    },
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signing {
+    /// Where there is one, its value is the seal's secret.
+    pub session: Option<Session>,
+    pub seal: Seal,
+}
+
+/// Something that is fetched from the source (or beside it) and is good for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Session {
     Oauth2 {
         /// Absolute.
         token_url: String,
@@ -50,4 +45,121 @@ pub enum Signing {
         client_secret: Secret,
         scope: Option<String>,
     },
+}
+
+impl Session {
+    /// Where it is fetched, absolute.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Oauth2 { token_url, .. } => token_url,
+        }
+    }
+}
+
+/// What is added to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seal {
+    pub app_key: String,
+    /// Absent where nothing needs it, or the session gives it.
+    pub secret: Option<Secret>,
+    /// Absent where nothing is signed: keys, tokens, Basic.
+    pub signature: Option<Signature>,
+    pub timestamp: Clock,
+    pub body_digest: BodyDigest,
+    pub parameters: Parameters,
+    pub headers: Vec<(http::HeaderName, Text)>,
+    pub query: Vec<(String, Text)>,
+    /// Members of a JSON body.
+    pub body: Vec<Member>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub name: String,
+    pub text: Text,
+    /// Written without quotation marks.
+    pub number: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    pub hash: Hash,
+    /// The key of an HMAC; without it, a plain digest.
+    pub key: Option<Text>,
+    pub text: Text,
+    pub encoding: Digits,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clock {
+    Seconds,
+    Milliseconds,
+    /// For `strftime`, at +08:00.
+    Pattern(String),
+}
+
+/// How parameters are written when they are signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameters {
+    pub pair: String,
+    pub join: String,
+    pub encoded: bool,
+    pub skip_empty: bool,
+    pub also: Vec<(String, Text)>,
+}
+
+/// A text with placeholders.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Text(pub Vec<Piece>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// May come from a variable: never printed.
+    Literal(Secret),
+    Hole(Hole),
+}
+
+impl Text {
+    pub fn has(&self, hole: Hole) -> bool {
+        self.0.contains(&Piece::Hole(hole))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hole {
+    Method,
+    /// As it is sent.
+    Path,
+    /// Path and query as they are sent.
+    Target,
+    /// Query parameters, sorted.
+    Query,
+    /// Query parameters and members of a JSON body, sorted.
+    Parameters,
+    Body,
+    BodyDigest,
+    Timestamp,
+    Nonce,
+    AppKey,
+    Secret,
+    Signature,
+    /// `base64(app_key:secret)`; nobody writes it.
+    Basic,
+}
+
+impl Hole {
+    pub const NAMES: [(&'static str, Self); 12] = [
+        ("method", Self::Method),
+        ("path", Self::Path),
+        ("target", Self::Target),
+        ("query", Self::Query),
+        ("parameters", Self::Parameters),
+        ("body", Self::Body),
+        ("body_digest", Self::BodyDigest),
+        ("timestamp", Self::Timestamp),
+        ("nonce", Self::Nonce),
+        ("app_key", Self::AppKey),
+        ("secret", Self::Secret),
+        ("signature", Self::Signature),
+    ];
 }

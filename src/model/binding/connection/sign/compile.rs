@@ -1,0 +1,453 @@
+//! From `sign` as it is written to [`Signing`]: which keys a scheme takes, and what its texts are made of.
+
+use std::collections::BTreeMap;
+
+use http::HeaderName;
+use serde_saphyr::Spanned;
+
+use super::super::{Compiler, Instance};
+use super::format::{BodyDigest, Digits, Hash, Scheme, Sign};
+use super::{Clock, Hole, Member, Parameters, Piece, Seal, Secret, Session, Signature, Signing, Text};
+use crate::base::fault::{Place, did_you_mean};
+use crate::model::yaml;
+
+type Written<'a> = Option<&'a Spanned<String>>;
+
+/// Placeholders of what is signed; of what is sent; of an HMAC's key.
+const SIGNED: &[Hole] = &[
+    Hole::Method,
+    Hole::Path,
+    Hole::Target,
+    Hole::Query,
+    Hole::Parameters,
+    Hole::Body,
+    Hole::BodyDigest,
+    Hole::Timestamp,
+    Hole::Nonce,
+    Hole::AppKey,
+    Hole::Secret,
+];
+const SENT: &[Hole] = &[Hole::Timestamp, Hole::Nonce, Hole::AppKey, Hole::BodyDigest, Hole::Signature];
+const SENT_IN_BODY: &[Hole] = &[Hole::Timestamp, Hole::Nonce, Hole::AppKey, Hole::Signature];
+const SORTED: &[Hole] = &[Hole::Timestamp, Hole::Nonce, Hole::AppKey];
+const KEYED: &[Hole] = &[Hole::Secret, Hole::AppKey, Hole::Timestamp, Hole::Nonce];
+
+const DIGEST_KEYS: &[&str] = &["app_key", "encoding", "timestamp", "body_digest", "parameters"];
+const HMAC_KEYS: &[&str] = &["app_key", "encoding", "timestamp", "body_digest", "parameters", "hmac_key"];
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api-key",
+            Self::Bearer => "bearer",
+            Self::Basic => "basic",
+            Self::Oauth2 => "oauth2",
+            Self::Hmac => "hmac",
+            Self::Digest => "digest",
+            Self::HmacParams => "hmac-params",
+            Self::HmacHeader => "hmac-header",
+        }
+    }
+
+    /// The keys it needs, and those it may have.
+    fn keys(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::ApiKey => (&["key"], &["header", "query"]),
+            Self::Bearer => (&["token"], &[]),
+            Self::Basic => (&["user", "password"], &[]),
+            Self::Oauth2 => (&["token_url", "client_id", "client_secret"], &["scope"]),
+            Self::Hmac => (&["hash", "secret", "text", "send"], HMAC_KEYS),
+            Self::Digest => (&["hash", "secret", "text", "send"], DIGEST_KEYS),
+            Self::HmacParams => (&["hash", "app_key", "secret"], &[]),
+            Self::HmacHeader => (&["hash", "header", "key_id", "secret"], &[]),
+        }
+    }
+}
+
+impl Sign {
+    /// The keys that are there, and where.
+    fn given(&self) -> Vec<(&'static str, Place)> {
+        fn at<T>(name: &'static str, value: Option<&Spanned<T>>) -> Option<(&'static str, Place)> {
+            value.map(|value| (name, yaml::span(value)))
+        }
+        let all = [
+            at("header", self.header.as_ref()),
+            at("query", self.query.as_ref()),
+            at("key", self.key.as_ref()),
+            at("token", self.token.as_ref()),
+            at("user", self.user.as_ref()),
+            at("password", self.password.as_ref()),
+            at("token_url", self.token_url.as_ref()),
+            at("client_id", self.client_id.as_ref()),
+            at("client_secret", self.client_secret.as_ref()),
+            at("scope", self.scope.as_ref()),
+            at("hash", self.hash.as_ref()),
+            at("app_key", self.app_key.as_ref()),
+            at("key_id", self.key_id.as_ref()),
+            at("secret", self.secret.as_ref()),
+            at("text", self.text.as_ref()),
+            at("hmac_key", self.hmac_key.as_ref()),
+            at("encoding", self.encoding.as_ref()),
+            at("timestamp", self.timestamp.as_ref()),
+            at("body_digest", self.body_digest.as_ref()),
+            at("parameters", self.parameters.as_ref()),
+            at("send", self.send.as_ref()),
+        ];
+        all.into_iter().flatten().collect()
+    }
+}
+
+impl Default for Seal {
+    fn default() -> Self {
+        Self {
+            app_key: String::new(),
+            secret: None,
+            signature: None,
+            timestamp: Clock::Seconds,
+            body_digest: BodyDigest { hash: Hash::Sha256, encoding: Digits::Hex },
+            parameters: Parameters {
+                pair: "=".to_owned(),
+                join: "&".to_owned(),
+                encoded: false,
+                skip_empty: false,
+                also: Vec::new(),
+            },
+            headers: Vec::new(),
+            query: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+}
+
+fn text(pieces: &[Result<Hole, &str>]) -> Text {
+    let piece = |piece: &Result<Hole, &str>| match piece {
+        Ok(hole) => Piece::Hole(*hole),
+        Err(literal) => Piece::Literal(Secret::new((*literal).to_owned())),
+    };
+    Text(pieces.iter().map(piece).collect())
+}
+
+impl Compiler<'_> {
+    /// `None` means that at least one fault was added.
+    pub(in crate::model::binding::connection) fn sign(
+        &mut self,
+        sign: &Sign,
+        instance: Option<&Instance>,
+    ) -> Option<Signing> {
+        self.fitting(sign)?;
+        let mut session = None;
+        let seal = match sign.scheme.value {
+            Scheme::ApiKey => self.api_key(sign, instance)?,
+            Scheme::Bearer => {
+                let secret = self.secret(sign.token.as_ref(), instance);
+                let sent = text(&[Err("Bearer "), Ok(Hole::Secret)]);
+                Seal { secret: Some(secret?), headers: vec![(http::header::AUTHORIZATION, sent)], ..Seal::default() }
+            }
+            Scheme::Basic => {
+                let (user, password) =
+                    (self.filled(sign.user.as_ref(), instance), self.secret(sign.password.as_ref(), instance));
+                let headers = vec![(http::header::AUTHORIZATION, text(&[Err("Basic "), Ok(Hole::Basic)]))];
+                Seal { app_key: user?, secret: Some(password?), headers, ..Seal::default() }
+            }
+            Scheme::Oauth2 => {
+                session = Some(self.oauth2(sign, instance)?);
+                let sent = text(&[Err("Bearer "), Ok(Hole::Secret)]);
+                Seal { headers: vec![(http::header::AUTHORIZATION, sent)], ..Seal::default() }
+            }
+            Scheme::Hmac | Scheme::Digest => self.declared(sign, instance)?,
+            Scheme::HmacParams => {
+                let app_key = self.filled(sign.app_key.as_ref(), instance);
+                let secret = self.secret(sign.secret.as_ref(), instance);
+                let mut seal = Seal { app_key: app_key?, secret: Some(secret?), ..Seal::default() };
+                let (timestamp, nonce) = (text(&[Ok(Hole::Timestamp)]), text(&[Ok(Hole::Nonce)]));
+                seal.parameters.also =
+                    vec![("timestamp".to_owned(), timestamp.clone()), ("nonce".to_owned(), nonce.clone())];
+                seal.headers = vec![
+                    (HeaderName::from_static("x-app-key"), text(&[Ok(Hole::AppKey)])),
+                    (HeaderName::from_static("x-timestamp"), timestamp),
+                    (HeaderName::from_static("x-nonce"), nonce),
+                    (HeaderName::from_static("x-sign"), text(&[Ok(Hole::Signature)])),
+                ];
+                seal.signature = Some(Signature {
+                    hash: sign.hash.as_ref()?.value,
+                    key: Some(text(&[Ok(Hole::Secret)])),
+                    text: text(&[Ok(Hole::Parameters)]),
+                    encoding: Digits::Hex,
+                });
+                seal
+            }
+            Scheme::HmacHeader => {
+                let header = sign.header.as_ref().and_then(|name| self.header(&name.value, yaml::span(name)));
+                let key_id = self.filled(sign.key_id.as_ref(), instance);
+                let secret = self.secret(sign.secret.as_ref(), instance);
+                let sent = [Ok(Hole::AppKey), Err(":"), Ok(Hole::Timestamp), Err(":"), Ok(Hole::Signature)];
+                let line = Err("\n");
+                let signed =
+                    [Ok(Hole::Method), line, Ok(Hole::Target), line, Ok(Hole::Timestamp), line, Ok(Hole::BodyDigest)];
+                Seal {
+                    app_key: key_id?,
+                    secret: Some(secret?),
+                    headers: vec![(header?, text(&sent))],
+                    signature: Some(Signature {
+                        hash: sign.hash.as_ref()?.value,
+                        key: Some(text(&[Ok(Hole::Secret)])),
+                        text: text(&signed),
+                        encoding: Digits::Base64,
+                    }),
+                    ..Seal::default()
+                }
+            }
+        };
+        Some(Signing { session, seal })
+    }
+
+    /// Whether the scheme's keys are there, and no others.
+    fn fitting(&mut self, sign: &Sign) -> Option<()> {
+        let scheme = sign.scheme.value;
+        let (needed, more) = scheme.keys();
+        let before = self.faults.len();
+        let given = sign.given();
+        for (name, at) in &given {
+            if !needed.contains(name) && !more.contains(name) {
+                let hint = format!("it takes {}", [needed, more].concat().join(", "));
+                let message = format!("`{name}` means nothing to the scheme {}", scheme.name());
+                self.faults.add(self.text, *at, message, hint);
+            }
+        }
+        for name in needed.iter().filter(|name| !given.iter().any(|(there, _)| there == *name)) {
+            let message = format!("the scheme {} needs `{name}`", scheme.name());
+            let hint = "see \"Signing requests\" in docs/bindings.md";
+            self.faults.add(self.text, yaml::span(&sign.scheme), message, hint);
+        }
+        (self.faults.len() == before).then_some(())
+    }
+
+    fn filled(&mut self, written: Written<'_>, instance: Option<&Instance>) -> Option<String> {
+        let written = written?;
+        self.fill(&written.value, yaml::span(written), instance)
+    }
+
+    fn secret(&mut self, written: Written<'_>, instance: Option<&Instance>) -> Option<Secret> {
+        let at = yaml::span(written?);
+        let secret = self.filled(written, instance)?;
+        if secret.is_empty() {
+            self.faults.add(self.text, at, "the secret is empty", "set the variable it is read from");
+            return None;
+        }
+        Some(Secret::new(secret))
+    }
+
+    fn header(&mut self, name: &str, at: Place) -> Option<HeaderName> {
+        let header = HeaderName::try_from(name).ok();
+        if header.is_none() {
+            let hint = "names of headers are letters, digits and `-`, for example X-Sign";
+            self.faults.add(self.text, at, format!("`{name}` is not a header's name"), hint);
+        }
+        header
+    }
+
+    fn api_key(&mut self, sign: &Sign, instance: Option<&Instance>) -> Option<Seal> {
+        let secret = self.secret(sign.key.as_ref(), instance);
+        let sent = text(&[Ok(Hole::Secret)]);
+        let mut seal = Seal::default();
+        match (&sign.header, &sign.query) {
+            (Some(name), None) => seal.headers.push((self.header(&name.value, yaml::span(name))?, sent)),
+            (None, Some(name)) => seal.query.push((name.value.clone(), sent)),
+            _ => {
+                let hint = "give one of them: `header: X-API-Key` or `query: apikey`";
+                let message = "the scheme api-key has exactly one of `header` and `query`";
+                self.faults.add(self.text, yaml::span(&sign.scheme), message, hint);
+                return None;
+            }
+        }
+        seal.secret = Some(secret?);
+        Some(seal)
+    }
+
+    fn oauth2(&mut self, sign: &Sign, instance: Option<&Instance>) -> Option<Session> {
+        let url = self.filled(sign.token_url.as_ref(), instance);
+        let client_id = self.filled(sign.client_id.as_ref(), instance);
+        let client_secret = self.secret(sign.client_secret.as_ref(), instance);
+        let at = yaml::span(sign.token_url.as_ref()?);
+        let token_url = self.absolute(&url?, "token_url", at, instance)?;
+        let scope = match &sign.scope {
+            Some(scope) => Some(self.filled(Some(scope), instance)?),
+            None => None,
+        };
+        Some(Session::Oauth2 { token_url, client_id: client_id?, client_secret: client_secret?, scope })
+    }
+
+    /// Absolute, or a path below `base_url`.
+    fn absolute(&mut self, url: &str, key: &str, at: Place, instance: Option<&Instance>) -> Option<String> {
+        let absolute = if url.starts_with('/') { format!("{}{url}", self.base_url(instance)?) } else { url.to_owned() };
+        let fits = reqwest::Url::parse(&absolute).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !fits {
+            self.faults.add(self.text, at, format!("`{key}` is not an address"), "write `https://…` or `/oauth/token`");
+            return None;
+        }
+        self.within(&absolute, at)?;
+        Some(absolute)
+    }
+
+    /// `hmac` and `digest`: what the file says.
+    fn declared(&mut self, sign: &Sign, instance: Option<&Instance>) -> Option<Seal> {
+        let before = self.faults.len();
+        let mut seal = Seal { secret: self.secret(sign.secret.as_ref(), instance), ..Seal::default() };
+        if let Some(app_key) = &sign.app_key {
+            seal.app_key = self.filled(Some(app_key), instance).unwrap_or_default();
+        }
+        if let Some(written) = &sign.timestamp {
+            seal.timestamp = self.clock(written).unwrap_or(Clock::Seconds);
+        }
+        if let Some(digest) = &sign.body_digest {
+            seal.body_digest = digest.value;
+        }
+        if let Some(Spanned { value: given, .. }) = &sign.parameters {
+            seal.parameters = Parameters {
+                pair: given.pair.clone(),
+                join: given.join.clone(),
+                encoded: given.encoded,
+                skip_empty: given.skip_empty,
+                also: self.texts(&given.also, SORTED, instance),
+            };
+        }
+        let written = sign.text.as_ref()?;
+        let signed = self.template(written, SIGNED, instance).unwrap_or_default();
+        let hmac = sign.scheme.value == Scheme::Hmac;
+        let key = match &sign.hmac_key {
+            Some(key) => self.template(key, KEYED, instance).unwrap_or_default(),
+            None => text(&[Ok(Hole::Secret)]),
+        };
+        let (keyed, at) = if hmac { (&key, sign.hmac_key.as_ref().unwrap_or(written)) } else { (&signed, written) };
+        if !keyed.has(Hole::Secret) && self.faults.len() == before {
+            let hint = "without `{secret}`, anybody can make this signature";
+            self.faults.add(self.text, yaml::span(at), "what is signed with does not hold the secret", hint);
+        }
+        self.send(sign, &signed, &mut seal, instance);
+        let uses_app_key = sign.app_key.is_some();
+        let names_it = |text: &Text| text.has(Hole::AppKey);
+        let named = names_it(&signed)
+            || names_it(&key)
+            || seal.headers.iter().any(|(_, text)| names_it(text))
+            || seal.query.iter().chain(&seal.parameters.also).any(|(_, text)| names_it(text))
+            || seal.body.iter().any(|member| names_it(&member.text));
+        if named && !uses_app_key {
+            let hint = "give it: `app_key: \"${NAME}\"`";
+            self.faults.add(self.text, yaml::span(written), "`{app_key}` is used and there is none", hint);
+        }
+        seal.signature = Some(Signature {
+            hash: sign.hash.as_ref()?.value,
+            key: hmac.then_some(key),
+            text: signed,
+            encoding: sign.encoding.as_ref().map_or(Digits::Hex, |encoding| encoding.value),
+        });
+        (self.faults.len() == before).then_some(seal)
+    }
+
+    fn send(&mut self, sign: &Sign, signed: &Text, seal: &mut Seal, instance: Option<&Instance>) {
+        let Some(send) = &sign.send else { return };
+        for (name, written) in &send.value.headers {
+            let header = self.header(name, yaml::span(written));
+            if let Some((header, text)) = header.zip(self.template(written, SENT, instance)) {
+                seal.headers.push((header, text));
+            }
+        }
+        seal.query = self.texts(&send.value.query, SENT, instance);
+        for (name, written) in &send.value.body {
+            let bare = written.value.strip_suffix("#}").map(|bare| format!("{bare}}}"));
+            let number = bare.is_some();
+            let written = Spanned { value: bare.unwrap_or_else(|| written.value.clone()), ..written.clone() };
+            if let Some(text) = self.template(&written, SENT_IN_BODY, instance) {
+                seal.body.push(Member { name: name.clone(), text, number });
+            }
+        }
+        let in_body = seal.body.iter().any(|member| member.text.has(Hole::Signature));
+        let in_query = seal.query.iter().any(|(_, text)| text.has(Hole::Signature));
+        let sent = in_body || in_query || seal.headers.iter().any(|(_, text)| text.has(Hole::Signature));
+        if !sent {
+            let hint = "say where it goes: `send: {headers: {X-Sign: \"{signature}\"}}`";
+            self.faults.add(self.text, yaml::span(send), "the signature is sent nowhere", hint);
+        }
+        if in_body && (signed.has(Hole::Body) || signed.has(Hole::BodyDigest)) {
+            let hint = "sign `{parameters}`, which leave the signature out, or send it in a header";
+            self.faults.add(self.text, yaml::span(send), "the body cannot hold a signature over itself", hint);
+        }
+    }
+
+    fn texts(
+        &mut self,
+        written: &BTreeMap<String, Spanned<String>>,
+        allowed: &[Hole],
+        instance: Option<&Instance>,
+    ) -> Vec<(String, Text)> {
+        let text = |(name, written): (&String, &Spanned<String>)| {
+            self.template(written, allowed, instance).map(|text| (name.clone(), text))
+        };
+        written.iter().filter_map(text).collect()
+    }
+
+    /// Variables are filled in piece by piece: what they hold is never read as a placeholder.
+    fn template(&mut self, written: &Spanned<String>, allowed: &[Hole], instance: Option<&Instance>) -> Option<Text> {
+        let at = yaml::span(written);
+        let mut pieces = Vec::new();
+        let mut rest = written.value.as_str();
+        while let Some(open) = rest.find('{') {
+            let (before, inside) = (rest.get(..open)?, rest.get(open + 1..)?);
+            let Some((name, after)) = inside.split_once('}') else {
+                self.faults.add(self.text, at, "a `{` is not closed", "placeholders are written `{timestamp}`");
+                return None;
+            };
+            if let Some(before) = before.strip_suffix('$') {
+                pieces.push(Piece::Literal(Secret::new(before.to_owned())));
+                pieces.push(Piece::Literal(Secret::new(self.fill(&format!("${{{name}}}"), at, instance)?)));
+            } else {
+                pieces.push(Piece::Literal(Secret::new(before.to_owned())));
+                let hole = Hole::NAMES.iter().find(|(known, hole)| *known == name && allowed.contains(hole));
+                let Some((_, hole)) = hole else {
+                    let known = Hole::NAMES.iter().filter(|(_, hole)| allowed.contains(hole)).map(|(name, _)| *name);
+                    let all: Vec<String> = known.clone().map(|name| format!("{{{name}}}")).collect();
+                    let hint = did_you_mean(name, known, &format!("here may stand {}", all.join(", ")));
+                    self.faults.add(self.text, at, format!("`{{{name}}}` is no placeholder here"), hint);
+                    return None;
+                };
+                pieces.push(Piece::Hole(*hole));
+            }
+            rest = after;
+        }
+        pieces.push(Piece::Literal(Secret::new(rest.to_owned())));
+        pieces.retain(|piece| !matches!(piece, Piece::Literal(text) if text.reveal().is_empty()));
+        Some(Text(pieces))
+    }
+
+    fn clock(&mut self, written: &Spanned<String>) -> Option<Clock> {
+        let pattern = match written.value.as_str() {
+            "s" => return Some(Clock::Seconds),
+            "ms" => return Some(Clock::Milliseconds),
+            pattern => pattern,
+        };
+        let parts =
+            [("yyyy", "%Y"), ("MM", "%m"), ("dd", "%d"), ("HH", "%H"), ("mm", "%M"), ("ss", "%S"), ("SSS", "%3f")];
+        let (mut out, mut rest, mut found) = (String::new(), pattern, false);
+        while let Some(c) = rest.chars().next() {
+            if let Some((part, directive)) = parts.iter().find(|(part, _)| rest.starts_with(part)) {
+                out.push_str(directive);
+                rest = rest.strip_prefix(part)?;
+                found = true;
+                continue;
+            }
+            if c == '%' || (c.is_ascii_alphabetic() && c != 'T') {
+                found = false;
+                break;
+            }
+            out.push(c);
+            rest = rest.get(c.len_utf8()..)?;
+        }
+        if !found {
+            let hint = "write `s`, `ms`, or a pattern of yyyy, MM, dd, HH, mm, ss and SSS, for example yyyyMMddHHmmss";
+            let message = format!("`{pattern}` is no form of a timestamp");
+            self.faults.add(self.text, yaml::span(written), message, hint);
+            return None;
+        }
+        Some(Clock::Pattern(out))
+    }
+}

@@ -1,0 +1,219 @@
+//! What is fetched from a source and signs its calls for a while: OAuth 2.0 client credentials (RFC 6749 section 4.4).
+//!
+//! One fetch at a time, which no caller's deadline cuts short: whoever comes meanwhile waits for it. It is fetched anew
+//! while the held one is still good. After a failure nobody asks again for a while, so that an endpoint that is down is
+//! not asked once a call.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method};
+use reqwest::Url;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::failure::Failure;
+use super::guard::body;
+use super::rest::percent;
+use super::sign::basic;
+use crate::base::code::ErrorCode;
+use crate::egress::Client;
+use crate::model::binding::connection::sign::{Secret, Session, Signing};
+
+const ANSWER_MAX: usize = 64 << 10;
+/// One fetch takes no longer.
+const FETCH_MAX: Duration = Duration::from_secs(10);
+/// A token whose server does not say how long it lives is used this long.
+const LIFE_DEFAULT: u64 = 300;
+const LIFE_MAX: u64 = 86_400;
+/// Given up this long before it expires, or at nine tenths of a short life.
+const GIVE_UP: Duration = Duration::from_secs(30);
+/// Fetched anew this long before it expires, or at three quarters of a short life.
+const RENEW: Duration = Duration::from_secs(120);
+/// After a failure; doubled with each that follows.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What one source's calls are signed with.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What the session was made with: other settings are another session.
+    signing: Option<Arc<Signing>>,
+    held: Option<Held>,
+    running: Option<Running>,
+    /// The last failure, and until when it stands for an answer.
+    failed: Option<(Failure, Instant)>,
+    failures: u32,
+    /// Until then a refusal is no reason to fetch: the last fetched one was refused at once.
+    useless: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    value: Secret,
+    renew: Instant,
+    until: Instant,
+}
+
+type Running = Shared<BoxFuture<'static, Result<Secret, Failure>>>;
+
+enum Found {
+    Value(Secret),
+    Wait(Running),
+}
+
+impl Sessions {
+    /// The value; fetched where there is none, it is no longer good, or it is the one that was `refused`.
+    pub async fn get(
+        &self,
+        client: &Client,
+        signing: &Arc<Signing>,
+        refused: Option<&Secret>,
+        deadline: Instant,
+    ) -> Result<Secret, Failure> {
+        match self.find(client, signing, refused)? {
+            Found::Value(value) => Ok(value),
+            Found::Wait(running) => timeout_at(deadline, running)
+                .await
+                .map_err(|_| Failure::new(ErrorCode::SourceTimeout, "no access token before the deadline"))?,
+        }
+    }
+
+    fn find(&self, client: &Client, signing: &Arc<Signing>, refused: Option<&Secret>) -> Result<Found, Failure> {
+        let now = Instant::now();
+        let mut state = lock(&self.0);
+        if state.signing.as_ref() != Some(signing) {
+            *state = State { signing: Some(Arc::clone(signing)), ..State::default() };
+        }
+        let paused = state.failed.as_ref().is_some_and(|(_, until)| *until > now);
+        if let Some(held) = state.held.clone().filter(|held| held.until > now) {
+            let bad = refused == Some(&held.value) && state.useless.is_none_or(|until| until <= now);
+            if !bad {
+                if held.renew <= now && !paused && state.running.is_none() {
+                    let _in_the_background = self.begin(&mut state, client, signing);
+                }
+                return Ok(Found::Value(held.value));
+            }
+        }
+        if let Some(running) = &state.running {
+            return Ok(Found::Wait(running.clone()));
+        }
+        match &state.failed {
+            Some((failure, _)) if paused => Err(failure.clone()),
+            _ => Ok(Found::Wait(self.begin(&mut state, client, signing))),
+        }
+    }
+
+    /// In a task of its own: it goes on when its caller does not.
+    fn begin(&self, state: &mut State, client: &Client, signing: &Arc<Signing>) -> Running {
+        let (client, signing, shared) = (client.clone(), Arc::clone(signing), Arc::clone(&self.0));
+        let task = tokio::spawn(async move {
+            let late = || Failure::new(ErrorCode::SourceTimeout, "the token endpoint does not answer");
+            let fetched = timeout(FETCH_MAX, fetch(&client, &signing)).await.unwrap_or_else(|_| Err(late()));
+            let mut state = lock(&shared);
+            if state.signing.as_ref() == Some(&signing) {
+                state.ended(fetched.as_ref());
+            }
+            fetched.map(|held| held.value)
+        });
+        let ended = || Failure::new(ErrorCode::Internal, "fetching the access token was broken off");
+        let running = task.map(move |done| done.unwrap_or_else(|_| Err(ended()))).boxed().shared();
+        state.running = Some(running.clone());
+        running
+    }
+
+    /// The source refused what had just been fetched: fetching again would not help for now.
+    pub fn useless(&self) {
+        lock(&self.0).useless = Some(Instant::now() + PAUSE_MAX);
+    }
+}
+
+impl State {
+    fn ended(&mut self, fetched: Result<&Held, &Failure>) {
+        self.running = None;
+        match fetched {
+            Ok(held) => {
+                self.held = Some(held.clone());
+                (self.failed, self.failures) = (None, 0);
+            }
+            Err(failure) => {
+                let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
+                self.failed = Some((failure.clone(), Instant::now() + pause));
+                self.failures = self.failures.saturating_add(1);
+                tracing::warn!(detail = %failure.detail, "no session with the source");
+            }
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // Only ever changed whole.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Held {
+    fn new(value: Secret, asked: Instant, life: Duration) -> Self {
+        let until = asked + life;
+        Self { value, renew: until - RENEW.min(life / 4), until: until - GIVE_UP.min(life / 10) }
+    }
+}
+
+async fn fetch(client: &Client, signing: &Signing) -> Result<Held, Failure> {
+    match &signing.session {
+        Some(Session::Oauth2 { token_url, client_id, client_secret, scope }) => {
+            oauth2(client, token_url, (client_id, client_secret), scope.as_deref()).await
+        }
+        None => Err(Failure::new(ErrorCode::Internal, "the source has no token endpoint")),
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: String,
+    expires_in: Option<u64>,
+}
+
+async fn oauth2(
+    client: &Client,
+    token_url: &str,
+    (id, secret): (&str, &Secret),
+    scope: Option<&str>,
+) -> Result<Held, Failure> {
+    let mut form = "grant_type=client_credentials".to_owned();
+    if let Some(scope) = scope {
+        form.push_str("&scope=");
+        percent(scope, &mut form);
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    headers.insert(AUTHORIZATION, basic(&encoded(id), &encoded(secret.reveal()))?);
+    let asked = Instant::now();
+    let url = Url::parse(token_url).map_err(|_| Failure::new(ErrorCode::Internal, "`token_url` is not an address"))?;
+    let response = client.request(Method::POST, url)?.headers(headers).body(form).send().await;
+    let response =
+        response.map_err(|_| Failure::new(ErrorCode::SourceUnreachable, "the token endpoint cannot be reached"))?;
+    let status = response.status();
+    if !status.is_success() {
+        let detail = format!("the token endpoint answered with HTTP status {}", status.as_u16());
+        return Err(Failure::new(ErrorCode::SourceError, detail));
+    }
+    let bytes = body::read(response, ANSWER_MAX).await?;
+    let answer: Answer = serde_json::from_slice(&bytes)
+        .map_err(|_| Failure::bad("the token endpoint's answer is not as RFC 6749 section 5.1 says"))?;
+    let life = Duration::from_secs(answer.expires_in.unwrap_or(LIFE_DEFAULT).min(LIFE_MAX));
+    Ok(Held::new(Secret::new(answer.access_token), asked, life))
+}
+
+/// RFC 6749 section 2.3.1: id and secret are form-encoded before they are joined.
+fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    percent(text, &mut out);
+    out
+}
