@@ -103,7 +103,8 @@ fn calls(world: &World) -> BTreeMap<(String, String, String), usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_role_gets_exactly_its_items_of_its_own_household() {
     let world = world().await;
-    let (contract, roles) = (Contract::read(), Roles::read());
+    let contract = Contract::read();
+    let roles = Roles::read(&contract);
     let expected = portrait(world.departments.world(), HOUSEHOLD).unwrap();
     let query = format!("{{ household(id: \"{HOUSEHOLD}\") {{ items {{ no state }} }} }}");
     for (role, identity) in callers(&world) {
@@ -284,7 +285,8 @@ fn told(answer: &Value) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn introspection_shows_only_what_may_be_seen() {
     let world = world().await;
-    let (contract, roles) = (Contract::read(), Roles::read());
+    let contract = Contract::read();
+    let roles = Roles::read(&contract);
     let entities = BTreeSet::from(["Household".to_owned(), "Person".to_owned()]);
     for (role, identity) in callers(&world) {
         let answer = ask(&world.gateway, &identity, INTROSPECTION, json!({})).await;
@@ -294,7 +296,7 @@ async fn introspection_shows_only_what_may_be_seen() {
         for field in contract.fields.values().filter(|field| field.leaf) {
             let (parent, name) = field.path.rsplit_once('.').unwrap_or(("", &field.path));
             let parent = if parent.is_empty() { field.entity } else { &contract.field(field.entity, parent).type_name };
-            *may.entry(format!("{parent}.{name}")).or_default() |= roles.could(&contract, &caller, field);
+            *may.entry(format!("{parent}.{name}")).or_default() |= roles.could(&caller, field);
         }
         for (field, may) in &may {
             // A grant for a relation that the token rules out need not show.

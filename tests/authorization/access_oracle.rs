@@ -7,6 +7,7 @@ use std::path::Path;
 
 use apollo_compiler::Schema;
 use apollo_compiler::schema::ExtendedType;
+use departments::world::{Household, Member};
 use departments::{World, standing};
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -14,6 +15,8 @@ use serde_json::{Map, Value};
 /// A field of the contract: `Household:registry.headName`.
 #[derive(Debug, Clone)]
 pub struct Field {
+    /// Its number among all fields.
+    pub at: usize,
     pub entity: &'static str,
     pub path: String,
     pub class: Option<String>,
@@ -87,6 +90,14 @@ impl Contract {
                 contract.one_by_one.extend(inside);
             }
         }
+        // An object is told of persons where all that is in it is.
+        let of_household = || contract.fields.values().filter(|field| field.entity == "Household");
+        let otherwise = |leaf: &&Field| leaf.leaf && !contract.told_of_persons.contains(&leaf.path);
+        let otherwise: Vec<&Field> = of_household().filter(otherwise).collect();
+        let objects = of_household().filter(|field| !field.leaf).map(|object| object.path.clone());
+        let objects: Vec<String> =
+            objects.filter(|object| !otherwise.iter().any(|leaf| within(&leaf.path, object))).collect();
+        contract.told_of_persons.extend(objects);
         for definition in schema.types.values() {
             let (name, types, fields): (_, Vec<_>, BTreeSet<String>) = match definition {
                 ExtendedType::Interface(it) => {
@@ -114,15 +125,7 @@ impl Contract {
 
     /// Whether departments answer all there is of a field of Household by the id numbers of its members.
     pub fn told_of_persons(&self, field: &Field) -> bool {
-        let inside = format!("{}.", field.path);
-        let mut leaves = self.fields.values().filter(|leaf| leaf.entity == "Household" && leaf.leaf);
-        field.entity == "Household"
-            && match field.leaf {
-                true => self.told_of_persons.contains(&field.path),
-                false => {
-                    leaves.all(|leaf| !leaf.path.starts_with(&inside) || self.told_of_persons.contains(&leaf.path))
-                }
-            }
+        field.entity == "Household" && self.told_of_persons.contains(&field.path)
     }
 
     /// Whether a field is, or lies in, a list each of whose elements tells of one member.
@@ -157,6 +160,7 @@ impl Contract {
             self.fields.insert(
                 id(entity, &path),
                 Field {
+                    at: self.fields.len(),
                     entity,
                     path: path.clone(),
                     class: class.clone(),
@@ -216,12 +220,6 @@ pub fn purposes() -> BTreeSet<String> {
     file["purposes"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
 }
 
-/// The relation under which a grant counts: one that needs an approval only for what was approved.
-pub fn relation(grant: &Value) -> String {
-    let name = grant["relation"].as_str().unwrap();
-    if grant["approval"].is_null() { name.to_owned() } else { format!("{name}:approved") }
-}
-
 /// Purpose and case are of one line, and the purpose is one of those there are.
 pub fn is_declared_rightly(caller: &Caller, purposes: &BTreeSet<String>) -> bool {
     let plain = |text: &Option<String>| text.as_ref().is_none_or(|text| !text.chars().any(char::is_control));
@@ -240,7 +238,19 @@ pub enum Access {
     Plain,
 }
 
-pub struct Roles(Value);
+pub struct Roles {
+    written: Value,
+    grants: BTreeMap<String, Vec<Grant>>,
+}
+
+/// One grant, and what it gives of each field, by the field's number.
+pub struct Grant {
+    pub written: Value,
+    /// The relation under which it counts: one that needs an approval only for what was approved.
+    pub relation: String,
+    case: Option<Regex>,
+    gives: Vec<Access>,
+}
 
 fn names(value: &Value) -> Vec<&str> {
     value.as_array().map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
@@ -278,31 +288,90 @@ fn wild(asked: &str, shown: &str) -> bool {
     Regex::new(&format!("\\A{pattern}\\z")).unwrap().is_match(shown)
 }
 
-impl Roles {
-    pub fn read() -> Self {
-        Self::read_from(&folder(""))
+impl Grant {
+    fn read(contract: &Contract, written: &Value) -> Self {
+        let relation = written["relation"].as_str().unwrap();
+        let mut gives = vec![Access::No; contract.fields.len()];
+        for field in contract.fields.values() {
+            gives[field.at] = Self::giving(contract, written, field);
+        }
+        Self {
+            relation: if written["approval"].is_null() { relation.to_owned() } else { format!("{relation}:approved") },
+            case: written["case"].as_str().map(|pattern| Regex::new(&format!("\\A(?:{pattern})\\z")).unwrap()),
+            gives,
+            written: written.clone(),
+        }
     }
 
-    pub fn read_from(root: &Path) -> Self {
-        Self(yaml(&root.join("config/roles.yaml")))
+    pub fn gives(&self, field: &Field) -> Access {
+        self.gives[field.at]
+    }
+
+    /// What one grant gives of one field.
+    fn giving(contract: &Contract, grant: &Value, field: &Field) -> Access {
+        let classes = names(&grant["classes"]);
+        let except = names(&grant["except"]);
+        let by_class = |field: &Field| {
+            field.class.as_deref().is_some_and(|class| classes.contains(&class))
+                && !except.iter().any(|written| covers(field, written))
+        };
+        let class = field.class.is_some()
+            && by_class(field)
+            && contract.above(field).all(|above| above.class.is_none() || by_class(above));
+        let named = names(&grant["fields"]).iter().any(|written| {
+            let of = written.strip_prefix(&format!("{}.", field.entity)).unwrap_or(written);
+            covers(field, written)
+                && (ENTITIES.contains(written) || {
+                    let whole = contract.field(field.entity, of);
+                    whole.class.is_none() || whole.class == field.class
+                })
+        });
+        // A relation to a person gives of a household only what is told of persons.
+        let to_person = contract.on[grant["relation"].as_str().unwrap()] == "Person";
+        let out_of_reach = to_person && field.entity == "Household" && !contract.told_of_persons(field);
+        if field.hidden || out_of_reach || !(class || named) {
+            return Access::No;
+        }
+        let masked = grant["mask"].as_object().is_some_and(|masks| {
+            masks.keys().any(|what| {
+                *what == field.path && field.entity == "Household"
+                    || *what == format!("{}.{}", field.entity, field.path)
+            })
+        });
+        if masked { Access::Masked } else { Access::Plain }
+    }
+}
+
+impl Roles {
+    pub fn read(contract: &Contract) -> Self {
+        Self::read_from(&folder(""), contract)
+    }
+
+    pub fn read_from(root: &Path, contract: &Contract) -> Self {
+        let written = yaml(&root.join("config/roles.yaml"));
+        let grants = written["roles"].as_object().unwrap().iter().map(|(name, role)| {
+            let grants = role["grants"].as_array().into_iter().flatten();
+            (name.clone(), grants.map(|grant| Grant::read(contract, grant)).collect())
+        });
+        Self { grants: grants.collect(), written }
     }
 
     pub fn all(&self) -> Vec<String> {
-        self.0["roles"].as_object().unwrap().keys().cloned().collect()
+        self.grants.keys().cloned().collect()
     }
 
     /// Whether any grant of any role masks the field.
     pub fn masks(&self, field: &Field) -> bool {
-        let grants = self.0["roles"].as_object().into_iter().flatten().flat_map(|(_, role)| role["grants"].as_array());
-        let mut masked = grants.flatten().filter_map(|grant| grant["mask"].as_object()).flat_map(Map::keys);
+        let grants = self.grants.values().flatten();
+        let mut masked = grants.filter_map(|grant| grant.written["mask"].as_object()).flat_map(Map::keys);
         masked.any(|what| covers(field, what) || Some(what) == field.class.as_ref())
     }
 
     /// The grants that count from here, for this purpose and case.
-    pub fn grants(&self, caller: &Caller) -> Vec<&Value> {
+    pub fn grants(&self, caller: &Caller) -> Vec<&Grant> {
         let mut found = Vec::new();
         for role_name in &caller.roles {
-            let Some(role) = self.0["roles"].get(role_name) else { continue };
+            let Some(role) = self.written["roles"].get(role_name) else { continue };
             if !names(&role["networks"]).iter().any(|name| caller.networks.iter().any(|here| here == name)) {
                 continue;
             }
@@ -313,14 +382,12 @@ impl Roles {
             if role["documents"] == "trusted" {
                 continue;
             }
-            for grant in role["grants"].as_array().into_iter().flatten() {
-                let purposes = names(&grant["purposes"]);
+            for grant in &self.grants[role_name] {
+                let purposes = names(&grant.written["purposes"]);
                 let purpose = purposes.is_empty() || caller.purpose.as_deref().is_some_and(|p| purposes.contains(&p));
-                let case = grant["case"].as_str().is_none_or(|pattern| {
-                    let whole = Regex::new(&format!("\\A(?:{pattern})\\z")).unwrap();
-                    caller.case.as_deref().is_some_and(|case| whole.is_match(case))
-                });
-                if purpose && case && Self::conditions(caller, role, role_name, grant) {
+                let matches = |whole: &Regex| caller.case.as_deref().is_some_and(|case| whole.is_match(case));
+                let case = grant.case.as_ref().is_none_or(matches);
+                if purpose && case && Self::conditions(caller, role, role_name, &grant.written) {
                     found.push(grant);
                 }
             }
@@ -356,73 +423,35 @@ impl Roles {
         issuer && network && person && from && until && hours && days && emergency && approved
     }
 
-    /// What one grant gives of one field.
-    pub fn gives(contract: &Contract, grant: &Value, field: &Field) -> Access {
-        let classes = names(&grant["classes"]);
-        let except = names(&grant["except"]);
-        let by_class = |field: &Field| {
-            field.class.as_deref().is_some_and(|class| classes.contains(&class))
-                && !except.iter().any(|written| covers(field, written))
-        };
-        let class = field.class.is_some()
-            && by_class(field)
-            && contract.above(field).all(|above| above.class.is_none() || by_class(above));
-        let named = names(&grant["fields"]).iter().any(|written| {
-            let of = written.strip_prefix(&format!("{}.", field.entity)).unwrap_or(written);
-            covers(field, written)
-                && (ENTITIES.contains(written) || {
-                    let whole = contract.field(field.entity, of);
-                    whole.class.is_none() || whole.class == field.class
-                })
-        });
-        // A relation to a person gives of a household only what is told of persons.
-        let to_person = contract.on[grant["relation"].as_str().unwrap()] == "Person";
-        let out_of_reach = to_person && field.entity == "Household" && !contract.told_of_persons(field);
-        if field.hidden || out_of_reach || !(class || named) {
-            return Access::No;
-        }
-        let masked = grant["mask"].as_object().is_some_and(|masks| {
-            masks.keys().any(|what| {
-                *what == field.path && field.entity == "Household"
-                    || *what == format!("{}.{}", field.entity, field.path)
-            })
-        });
-        if masked { Access::Masked } else { Access::Plain }
-    }
-
-    /// What grants give of a field under these relations.
-    fn under(grants: &[&Value], contract: &Contract, relations: &BTreeSet<String>, field: &Field) -> Access {
-        grants
-            .iter()
-            .filter(|grant| relations.contains(&relation(grant)))
-            .map(|grant| Self::gives(contract, grant, field))
-            .max()
-            .unwrap_or(Access::No)
+    /// What grants give of a field to who stands in these relations.
+    fn under(grants: &[&Grant], stands: impl Fn(&str) -> bool, field: &Field) -> Access {
+        let counting = grants.iter().filter(|grant| stands(&grant.relation));
+        counting.map(|grant| grant.gives(field)).max().unwrap_or(Access::No)
     }
 
     /// What these grants give of a field, as far as it tells of one person.
-    pub fn of_person(grants: &[&Value], contract: &Contract, to: &Standing, person: &str, field: &Field) -> Access {
-        let own = to.persons.get(person).into_iter().flatten();
-        Self::under(grants, contract, &to.own.iter().chain(own).cloned().collect(), field)
+    pub fn of_person(grants: &[&Grant], to: &Standing, person: &str, field: &Field) -> Access {
+        let own = to.persons.get(person);
+        Self::under(grants, |name| to.own.contains(name) || own.is_some_and(|own| own.contains(name)), field)
     }
 
     /// What these grants give of a field as a whole: under a relation to persons, where they give it of all of them.
-    pub fn access_by(grants: &[&Value], contract: &Contract, to: &Standing, field: &Field) -> Access {
-        let whole = Self::under(grants, contract, &to.own, field);
+    pub fn access_by(grants: &[&Grant], contract: &Contract, to: &Standing, field: &Field) -> Access {
+        let whole = Self::under(grants, |name| to.own.contains(name), field);
         if whole == Access::Plain || !contract.told_of_persons(field) {
             return whole;
         }
-        let each = to.persons.keys().map(|person| Self::of_person(grants, contract, to, person, field));
+        let each = to.persons.keys().map(|person| Self::of_person(grants, to, person, field));
         whole.max(each.min().unwrap_or(Access::No))
     }
 
     /// What these grants give of a field, of some of those it tells of.
-    pub fn of_some_by(grants: &[&Value], contract: &Contract, to: &Standing, field: &Field) -> Access {
+    pub fn of_some_by(grants: &[&Grant], contract: &Contract, to: &Standing, field: &Field) -> Access {
         let whole = Self::access_by(grants, contract, to, field);
         if !contract.one_by_one(field) {
             return whole;
         }
-        let each = to.persons.keys().map(|person| Self::of_person(grants, contract, to, person, field));
+        let each = to.persons.keys().map(|person| Self::of_person(grants, to, person, field));
         whole.max(each.max().unwrap_or(Access::No))
     }
 
@@ -432,8 +461,8 @@ impl Roles {
     }
 
     /// Whether any grant that counts gives it under any relation.
-    pub fn could(&self, contract: &Contract, caller: &Caller, field: &Field) -> bool {
-        self.grants(caller).into_iter().any(|grant| Self::gives(contract, grant, field) != Access::No)
+    pub fn could(&self, caller: &Caller, field: &Field) -> bool {
+        self.grants(caller).into_iter().any(|grant| grant.gives(field) != Access::No)
     }
 }
 
@@ -447,8 +476,9 @@ pub struct Standing {
 /// How the caller stands to a household and its members, as the generator knows it.
 pub fn relations(world: &World, caller: &Caller, portrait: &Value) -> Standing {
     let household = world.household(departments::expected::at(portrait, "id").as_str().unwrap()).unwrap();
-    let persons = household.members.iter().map(|member| member.id_number.clone());
-    let persons = persons.map(|person| (person.clone(), person_relations(world, caller, &person))).collect();
+    let persons =
+        household.members.iter().map(|member| (member.id_number.clone(), to_member(caller, &household, member)));
+    let persons = persons.collect();
     let claim = |name: &str| caller.claims.get(name);
     let at = |path: &str| departments::expected::at(portrait, path).as_str();
     let code = at("registry.division.code").unwrap();
@@ -486,12 +516,17 @@ pub fn relations(world: &World, caller: &Caller, portrait: &Value) -> Standing {
 
 /// How the caller stands to a person, beside how it stands to the person's household.
 pub fn person_relations(world: &World, caller: &Caller, id_number: &str) -> BTreeSet<String> {
+    match world.person(id_number) {
+        Some((household, at)) => to_member(caller, &household, &household.members[at]),
+        None => BTreeSet::new(),
+    }
+}
+
+fn to_member(caller: &Caller, household: &Household, member: &Member) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let Some(own) = caller.claims.get("person").and_then(Value::as_str) else { return found };
-    let Some((household, at)) = world.person(id_number) else { return found };
-    let member = &household.members[at];
     // Police say nothing of the number under another name, neither that it lives.
-    if own == id_number && (member.alive || member.police_name != member.name) {
+    if own == member.id_number && (member.alive || member.police_name != member.name) {
         found.insert("self-person".to_owned());
     }
     let holds = |one: &standing::Guardianship| {
@@ -499,11 +534,11 @@ pub fn person_relations(world: &World, caller: &Caller, id_number: &str) -> BTre
             && one.until.is_none_or(|until| until >= household.today)
             && (one.kind == "2" || member.age() < 18)
     };
-    if standing::guardianships(&household, member).iter().any(holds) {
+    if standing::guardianships(household, member).iter().any(holds) {
         found.insert("guardian".to_owned());
     }
-    if standing::consent_stage(&household) == standing::Stage::InForce && member.age() >= 18 {
-        for consent in standing::consents(&household, member).iter().filter(|consent| consent.to == own) {
+    if standing::consent_stage(household) == standing::Stage::InForce && member.age() >= 18 {
+        for consent in standing::consents(household, member).iter().filter(|consent| consent.to == own) {
             for (code, class) in [("1", "health"), ("2", "disability"), ("3", "finance")] {
                 if consent.classes.contains(code) {
                     found.insert(format!("consented-{class}"));
@@ -679,8 +714,7 @@ pub fn rule_inputs() -> BTreeSet<String> {
 }
 
 /// Every household id and id number of a household.
-pub fn keys(world: &World, id: &str) -> BTreeSet<String> {
-    let household = world.household(id).unwrap();
+pub fn keys(household: &Household) -> BTreeSet<String> {
     let members = household.members.iter().map(|member| member.id_number.clone());
     members.chain([household.id.clone()]).collect()
 }

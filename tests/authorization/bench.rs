@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use departments::Logged;
 use departments::expected::portrait;
+use departments::world::Household;
 use regex::Regex;
 use serde_json::{Value, json};
 
@@ -24,6 +25,7 @@ pub struct Bench {
     pub withheld: Vec<access_oracle::WithheldCodes>,
     pub derived: std::collections::BTreeMap<String, BTreeSet<String>>,
     pub purposes: BTreeSet<String>,
+    households: RefCell<BTreeMap<String, Option<Rc<Household>>>>,
     portraits: RefCell<BTreeMap<String, Option<Rc<Value>>>>,
     leaves: RefCell<BTreeMap<&'static str, Rc<Vec<Vec<Field>>>>>,
     pub tally: RefCell<Tally>,
@@ -51,12 +53,18 @@ impl Bench {
             withheld: access_oracle::withheld_codes(),
             derived: access_oracle::derived_inputs(),
             purposes: access_oracle::purposes(),
+            households: RefCell::default(),
             portraits: RefCell::default(),
             leaves: RefCell::default(),
             tally: RefCell::default(),
             missing: RefCell::default(),
             key: Regex::new(r"\b[0-9]{17}[0-9Xx]\b").expect("a pattern"),
         }
+    }
+
+    pub fn household(&self, id: &str) -> Option<Rc<Household>> {
+        let make = || self.stage.world.household(id).map(Rc::new);
+        self.households.borrow_mut().entry(id.to_owned()).or_insert_with(make).clone()
     }
 
     pub fn portrait(&self, id: &str) -> Option<Rc<Value>> {
@@ -129,7 +137,7 @@ impl Bench {
     fn write(&self, case: &Case) -> Written {
         let caller = case.caller(&self.drawn, &self.stage.world);
         let target = HOUSEHOLDS[case.target];
-        let known = self.stage.world.household(target);
+        let known = self.household(target);
         let entity = if case.root == Root::Person { "Person" } else { "Household" };
         let selected = self.select(case, entity);
         let mut writer = Writer::new(&self.stage.contract, case.shape);
@@ -221,7 +229,7 @@ impl Bench {
             return Err("what a directive took out is in the answer".to_owned());
         }
         let target = HOUSEHOLDS[case.target];
-        let known = self.stage.world.household(target);
+        let known = self.household(target);
         let items: Vec<&Field> = written.items.iter().collect();
         let asked = check::Asked {
             bench: self,
@@ -231,6 +239,7 @@ impl Bench {
             selected: &written.selected,
             items: &items,
             person: &written.person,
+            standings: RefCell::default(),
         };
         self.missing.borrow_mut().clear();
         asked.answer(&reply.json, &reply.whole, target)?;
@@ -247,7 +256,7 @@ impl Bench {
         if let Some(calls) = calls {
             asked.calls(&scope, calls)?;
         }
-        self.count(case, written, &scope);
+        self.count(case, written, &scope, &asked);
         Ok(())
     }
 
@@ -307,7 +316,7 @@ impl Bench {
         Ok(())
     }
 
-    fn count(&self, case: &Case, written: &Written, scope: &[String]) {
+    fn count(&self, case: &Case, written: &Written, scope: &[String], asked: &check::Asked) {
         let mut tally = self.tally.borrow_mut();
         tally.cases += 1;
         for role in &written.caller.roles {
@@ -317,15 +326,10 @@ impl Bench {
         classes_of(&written.selected, &mut classes);
         let mut relations = BTreeSet::new();
         for id in scope {
-            let Some(portrait) = self.portrait(id) else { continue };
-            relations.extend(access_oracle::relations(&self.stage.world, &written.caller, &portrait).own);
-            let household = self.stage.world.household(id);
-            for member in household.iter().flat_map(|household| &household.members) {
-                relations.extend(access_oracle::person_relations(
-                    &self.stage.world,
-                    &written.caller,
-                    &member.id_number,
-                ));
+            if self.portrait(id).is_some() {
+                let standing = asked.standing(id);
+                relations.extend(standing.own.iter().cloned());
+                relations.extend(standing.persons.values().flatten().cloned());
             }
         }
         let purpose = written.caller.purpose.clone().unwrap_or_else(|| "none".to_owned());

@@ -1,14 +1,14 @@
 //! What an answer may hold, and what may be asked for it.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use departments::Logged;
 use departments::expected::at;
-use regex::Regex;
 use serde_json::Value;
 
-use crate::access_oracle::{self, Access, Caller, Endpoint, Field, Roles, Standing};
+use crate::access_oracle::{self, Access, Caller, Endpoint, Field, Grant, Roles, Standing};
 use crate::bench::Bench;
 use crate::case::{Case, Root};
 use crate::document::Selected;
@@ -18,7 +18,9 @@ pub struct Asked<'b> {
     pub bench: &'b Bench,
     pub caller: &'b Caller,
     /// The caller's grants that count.
-    pub grants: Vec<&'b Value>,
+    pub grants: Vec<&'b Grant>,
+    /// How the caller stands to households and persons, as far as it was asked.
+    pub standings: RefCell<BTreeMap<String, Rc<Standing>>>,
     pub case: &'b Case,
     pub selected: &'b [Selected],
     pub items: &'b [&'b Field],
@@ -27,7 +29,7 @@ pub struct Asked<'b> {
 
 /// An entity of the answer: how the caller stands to it, and what the generator says of it.
 struct Entity {
-    relations: Standing,
+    relations: Rc<Standing>,
     expected: Rc<Value>,
     household: Rc<Value>,
 }
@@ -35,6 +37,15 @@ struct Entity {
 type Verdict = Result<(), String>;
 
 impl Asked<'_> {
+    /// How the caller stands to a household that is.
+    pub fn standing(&self, id: &str) -> Rc<Standing> {
+        let make = || {
+            let portrait = self.bench.portrait(id).expect("a household that is");
+            Rc::new(access_oracle::relations(&self.bench.stage.world, self.caller, &portrait))
+        };
+        self.standings.borrow_mut().entry(id.to_owned()).or_insert_with(make).clone()
+    }
+
     fn access(&self, relations: &Standing, field: &Field) -> Access {
         Roles::of_some_by(&self.grants, &self.bench.stage.contract, relations, field)
     }
@@ -46,19 +57,19 @@ impl Asked<'_> {
     }
 
     fn of_person(&self, relations: &Standing, person: &str, field: &Field) -> Access {
-        Roles::of_person(&self.grants, &self.bench.stage.contract, relations, person, field)
+        Roles::of_person(&self.grants, relations, person, field)
     }
 
     /// Whether any grant that counts gives it under any relation.
     fn could(&self, field: &Field) -> bool {
-        self.grants.iter().any(|grant| Roles::gives(&self.bench.stage.contract, grant, field) != Access::No)
+        self.grants.iter().any(|grant| grant.gives(field) != Access::No)
     }
 
     /// Whether the caller stands in a relation under which any of its grants gives anything that is asked.
     pub fn related(&self, relations: &Standing) -> bool {
         self.grants.iter().any(|grant| {
-            let relation = access_oracle::relation(grant);
-            relations.own.contains(&relation) || relations.persons.values().any(|own| own.contains(&relation))
+            let relation = &grant.relation;
+            relations.own.contains(relation) || relations.persons.values().any(|own| own.contains(relation))
         })
     }
 
@@ -80,9 +91,7 @@ impl Asked<'_> {
                 let id = self.selected.iter().find(|one| one.field.path == "id").map(|one| &node[&one.key]);
                 let id = id.and_then(Value::as_str).ok_or("a listed household without its id")?;
                 self.household(node, id, false)?;
-                let portrait = self.bench.portrait(id).unwrap();
-                let relations = access_oracle::relations(&self.bench.stage.world, self.caller, &portrait);
-                self.found_by("Household", "registry.division.code", &relations)?;
+                self.found_by("Household", "registry.division.code", &self.standing(id))?;
             }
             return Ok(());
         }
@@ -99,8 +108,9 @@ impl Asked<'_> {
         if self.case.root == Root::Person {
             let (household, at) = self.bench.stage.world.person(self.person).ok_or("a person that is not")?;
             let household_portrait = self.bench.portrait(&household.id).unwrap();
-            let mut relations = access_oracle::relations(&self.bench.stage.world, self.caller, &household_portrait);
-            relations.own.extend(access_oracle::person_relations(&self.bench.stage.world, self.caller, self.person));
+            let mut relations = Standing::clone(&self.standing(&household.id));
+            relations.own.extend(relations.persons.get(self.person).into_iter().flatten().cloned().collect::<Vec<_>>());
+            let relations = Rc::new(relations);
             let expected = departments::agriculture::expected_person(&household, &household.members[at]);
             let entity = Entity { relations, expected: Rc::new(expected), household: household_portrait };
             self.found_by("Person", "idNumber", &entity.relations)?;
@@ -109,7 +119,7 @@ impl Asked<'_> {
         }
         self.household(root, target, true)?;
         let portrait = self.bench.portrait(target).unwrap();
-        let relations = access_oracle::relations(&self.bench.stage.world, self.caller, &portrait);
+        let relations = self.standing(target);
         let by = if self.case.root == Root::ByCode { "registry.agriCode" } else { "id" };
         self.found_by("Household", by, &relations)?;
         self.item_states(root, &relations)?;
@@ -127,7 +137,7 @@ impl Asked<'_> {
 
     fn household(&self, value: &Value, id: &str, compare: bool) -> Verdict {
         let portrait = self.bench.portrait(id).ok_or_else(|| format!("{id} is answered and is not"))?;
-        let relations = access_oracle::relations(&self.bench.stage.world, self.caller, &portrait);
+        let relations = self.standing(id);
         if !self.related(&relations) {
             return Err(format!("{id} is answered to a caller in no relation to it"));
         }
@@ -164,14 +174,9 @@ impl Asked<'_> {
             match one.field.type_name.as_str() {
                 "Person" if access == Access::No => return Err(format!("{path} is refused and there")),
                 "Person" => {
-                    let mut relations = entity.relations.clone();
-                    for member in self.members(entity) {
-                        relations.own.extend(access_oracle::person_relations(
-                            &self.bench.stage.world,
-                            self.caller,
-                            &member,
-                        ));
-                    }
+                    let mut relations = Standing::clone(&entity.relations);
+                    relations.own.extend(entity.relations.persons.values().flatten().cloned());
+                    let relations = Rc::new(relations);
                     let person =
                         Entity { relations, expected: Rc::new(Value::Null), household: entity.household.clone() };
                     for element in value.as_array().into_iter().flatten() {
@@ -180,7 +185,7 @@ impl Asked<'_> {
                 }
                 "Household" if access == Access::No => return Err(format!("{path} is refused and there")),
                 "Household" => {
-                    let relations = access_oracle::relations(&self.bench.stage.world, self.caller, &entity.household);
+                    let relations = self.standing(at(&entity.household, "id").as_str().unwrap());
                     if !self.related(&relations) {
                         return Err("a household is reached through a person, without a relation to it".to_owned());
                     }
@@ -199,12 +204,6 @@ impl Asked<'_> {
             }
         }
         Ok(())
-    }
-
-    fn members(&self, entity: &Entity) -> Vec<String> {
-        let id = at(&entity.household, "id").as_str().unwrap();
-        let household = self.bench.stage.world.household(id).unwrap();
-        household.members.iter().map(|member| member.id_number.clone()).collect()
     }
 
     fn leaf(&self, value: &Value, one: &Selected, access: Access, entity: &Entity, compare: bool) -> Verdict {
@@ -269,18 +268,16 @@ impl Asked<'_> {
             let (of, into) = if plain { (&left, &mut open) } else { (portrait, &mut secret) };
             texts(of, &field.path.split('.').collect::<Vec<_>>(), into);
         }
-        let household = self.bench.stage.world.household(at(portrait, "id").as_str().unwrap()).unwrap();
+        let household = self.bench.household(at(portrait, "id").as_str().unwrap()).unwrap();
         for member in &household.members {
             let person = departments::agriculture::expected_person(&household, member);
-            let mut relations = relations.clone();
-            relations.own.extend(access_oracle::person_relations(
-                &self.bench.stage.world,
-                self.caller,
-                &member.id_number,
-            ));
             for name in ["idNumber", "name"] {
                 let field = self.bench.stage.contract.field("Person", name);
-                let into = if self.access(&relations, field) == Access::Plain { &mut open } else { &mut secret };
+                let into = if self.of_person(relations, &member.id_number, field) == Access::Plain {
+                    &mut open
+                } else {
+                    &mut secret
+                };
                 into.insert(person[name].as_str().unwrap().to_owned());
             }
         }
@@ -365,15 +362,7 @@ impl Asked<'_> {
 
     /// Every call, every key in it and every field named in it has its reason.
     pub fn calls(&self, scope: &[String], calls: &[(String, Logged)]) -> Verdict {
-        let households: Vec<(String, Standing)> = scope
-            .iter()
-            .map(|id| {
-                (
-                    id.clone(),
-                    access_oracle::relations(&self.bench.stage.world, self.caller, &self.bench.portrait(id).unwrap()),
-                )
-            })
-            .collect();
+        let households: Vec<(String, Rc<Standing>)> = scope.iter().map(|id| (id.clone(), self.standing(id))).collect();
         let wanted = self.wanted(&households);
         let key = &self.bench.key;
         let related: BTreeSet<String> = households
@@ -381,7 +370,7 @@ impl Asked<'_> {
             .filter(|(id, relations)| {
                 self.related(relations) || self.bench.portrait(id).is_some_and(|_| self.own_person(relations))
             })
-            .flat_map(|(id, _)| access_oracle::keys(&self.bench.stage.world, id))
+            .flat_map(|(id, _)| access_oracle::keys(&self.bench.household(id).unwrap()))
             .collect();
         for (source, call) in calls {
             {
@@ -447,7 +436,7 @@ impl Asked<'_> {
             && !access_oracle::person_relations(&self.bench.stage.world, self.caller, self.person).is_empty()
     }
 
-    fn wanted(&self, households: &[(String, Standing)]) -> Wanted {
+    fn wanted(&self, households: &[(String, Rc<Standing>)]) -> Wanted {
         let mut wanted = Wanted::default();
         let mut asked = Vec::new();
         flat(self.selected, &mut asked);
@@ -478,7 +467,7 @@ impl Asked<'_> {
                 ("consented-finance", "civil-affairs.consents", ""),
             ];
             for (relation, endpoint, read) in gates {
-                if self.grants.iter().any(|grant| grant["relation"] == relation) {
+                if self.grants.iter().any(|grant| grant.written["relation"] == relation) {
                     wanted.gates.insert(endpoint.to_owned());
                     if !read.is_empty() {
                         wanted.read.insert(access_oracle::id("Household", read));
@@ -487,7 +476,7 @@ impl Asked<'_> {
             }
         }
         for (_, relations) in households {
-            let mut relations = relations.clone();
+            let mut relations = Standing::clone(relations);
             if self.case.root == Root::Person {
                 relations.own.extend(person.iter().cloned());
             }
@@ -541,12 +530,12 @@ impl Asked<'_> {
         match source {
             "education" => all
                 .into_iter()
-                .find(|endpoint| Regex::new(&format!(r"\b{}\b", endpoint.name)).unwrap().is_match(&call.body)),
+                .find(|endpoint| call.body.split(|c: char| !c.is_alphanumeric()).any(|word| word == endpoint.name)),
             "help" | "projects" => all.into_iter().next(),
             "medical-insurance" => {
-                let number = Regex::new("HX[0-9]+").unwrap();
-                let number = number.find(&call.body).unwrap().as_str().to_owned();
-                all.into_iter().find(|endpoint| endpoint.body.contains(&number))
+                let from = call.body.find("HX").unwrap();
+                let number = call.body[from..].split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap();
+                all.into_iter().find(|endpoint| endpoint.body.contains(number))
             }
             "police" => {
                 let name = match (call.body.contains("QueryVehicle"), call.body.contains(":xm>")) {

@@ -26,6 +26,8 @@ use tally::Tally;
 use tracing_subscriber::fmt::MakeWriter;
 
 const CASES: u64 = 240;
+/// From so many on, it pays to start more gateways.
+const MANY: u64 = 5_000;
 /// From so many on, every pair must have come together.
 const COVERING: u64 = 20_000;
 /// Runs that making a failing case smaller may take.
@@ -96,7 +98,7 @@ struct Worker {
 
 impl Worker {
     async fn run(self) -> Result<Tally, String> {
-        let variants = if self.cases.end - self.cases.start > 5_000 { 8 } else { 2 };
+        let variants = if self.cases.end - self.cases.start > MANY { 8 } else { 2 };
         let stage = Stage::set(self.number, self.seed, variants).await;
         let drawn = drawn(stage.get, stage.batch);
         let bench = Bench::new(stage, drawn.clone());
@@ -143,8 +145,10 @@ fn what_is_refused_is_neither_answered_nor_asked_nor_logged() {
         Some(one) => one..one + 1,
         None => 0..number("CASES").unwrap_or(CASES),
     };
+    // Of a case, most is waiting: for departments, for the disk.
+    let at_once = if wanted.end - wanted.start > MANY { 4 } else { 1 };
     let workers = std::thread::available_parallelism()
-        .map_or(2, usize::from)
+        .map_or(2, |cores| cores.get() * at_once)
         .min(usize::try_from(wanted.end - wanted.start).unwrap_or(1));
     println!("SEED={seed} CASES={}", wanted.end - wanted.start);
     let began = Instant::now();

@@ -100,10 +100,12 @@ impl Stage {
         };
         let text = |name: &str| issuer[name].as_str().unwrap_or_default().to_owned();
         let options = Options::default();
+        let contract = Contract::read_from(root);
+        let roles = Roles::read_from(root, &contract);
         Self {
-            contract: Contract::read_from(root),
+            contract,
             world: World::new(options.seed, options.households_per_village),
-            gates: vec![Gate { url, roles: Roles::read_from(root), without: None, task: None }],
+            gates: vec![Gate { url, roles, without: None, task: None }],
             get: config["graphql"]["get_queries"] == true,
             batch: config["graphql"]["batch_max"].as_u64().is_some_and(|max| max > 1),
             departments: None,
@@ -380,7 +382,7 @@ async fn gate(root: &Path, variables: &BTreeMap<String, String>, without: Option
     let url = format!("http://{}/graphql", listener.local_addr().expect("an address"));
     let served_with = config.clone();
     let task = tokio::spawn(async move { serve::run(listener, app, None, &served_with, std::future::pending()).await });
-    Gate { url, roles: Roles::read_from(root), without, task: Some(task) }
+    Gate { url, roles: Roles::read_from(root, &Contract::read_from(root)), without, task: Some(task) }
 }
 
 /// What a request may take: a gateway that hangs is a failure.
