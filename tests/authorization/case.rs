@@ -101,8 +101,8 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
     let given = prop::sample::select(drawn.granted.clone()).prop_map(|role| vec![role]);
     let roles = prop_oneof![1 => one, 2 => two, 6 => given];
     let purposes: Vec<Option<&'static str>> = drawn.purposes.iter().copied().map(Some).chain([None]).collect();
-    let network = prop_oneof![5 => Just(None), 1 => prop::sample::select(NETWORKS.to_vec()).prop_map(Some)];
-    let purpose = prop_oneof![5 => Just(None), 1 => prop::sample::select(purposes).prop_map(Some)];
+    let network = prop_oneof![3 => Just(None), 1 => prop::sample::select(NETWORKS.to_vec()).prop_map(Some)];
+    let purpose = prop_oneof![3 => Just(None), 1 => prop::sample::select(purposes).prop_map(Some)];
     let numbers = vec![None, Some("JD-2026-0001"), Some("HD-2026-0001"), Some("xJD-2026-0001"), Some("JD-2026-0001\n")];
     let case = prop_oneof![6 => Just(None), 1 => prop::sample::select(numbers).prop_map(Some)];
     let claims_for = prop_oneof![5 => Just(0_usize), 1 => 0..5_usize];

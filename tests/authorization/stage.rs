@@ -339,10 +339,22 @@ fn lay_out(root: &Path, roles: &Value, without: Option<&(String, usize)>) {
     config["graphql"]["get_queries"] = json!(true);
     config["graphql"]["batch_max"] = json!(4);
     config["audit"]["store"] = json!(root.join("audit.sqlite"));
+    config["limits"]["request_timeout_ms"] = json!(PATIENCE.as_millis() as u64);
+    patiently(&root.join("resolvers"));
     // JSON is YAML.
     std::fs::write(root.join("config/gateway.yaml"), config.to_string()).expect("written");
     std::fs::write(root.join("config/roles.yaml"), roles.to_string()).expect("written");
     std::fs::write(root.join("schema/over.graphql"), overlay(&Contract::read_from(root))).expect("written");
+}
+
+/// Nobody is too slow here, nor asks too often: what is not there for that is another test's.
+fn patiently(resolvers: &Path) {
+    let limit = regex::Regex::new(r"\b(timeout_ms|per_second_max): [0-9]+").expect("a pattern");
+    for entry in std::fs::read_dir(resolvers).expect("the folder is read") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("a text");
+        std::fs::write(&path, limit.replace_all(&text, "$1: 30000").as_ref()).expect("written");
+    }
 }
 
 /// An interface for each field that several types have alike, and unions of types that have one.
