@@ -71,6 +71,16 @@ fn tree(drawn: &Drawn, seed: u64, at: u64) -> impl proptest::strategy::ValueTree
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
+impl Lines {
+    /// The last of them.
+    fn last(&self) -> String {
+        let lines = self.0.lock().expect("nobody panics while writing");
+        let text = String::from_utf8_lossy(&lines);
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(20)..].join("\n")
+    }
+}
+
 impl std::io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().expect("nobody panics while writing").extend_from_slice(bytes);
@@ -170,7 +180,7 @@ fn what_is_refused_is_neither_answered_nor_asked_nor_logged() {
             Err(fault) => faults.push(fault),
         }
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+    assert!(faults.is_empty(), "{}\n\nwhat the gateways logged:\n{}", faults.join("\n\n"), lines.last());
     let (table, missing) = tally.coverage(&there_is());
     println!("{}\n{table}", tally.summary(began.elapsed().as_secs_f64()));
     nothing_in(&lines);
