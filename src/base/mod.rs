@@ -4,4 +4,5 @@ pub mod clock;
 pub mod code;
 pub mod fault;
 pub mod nesting;
+pub mod open_files;
 pub mod pointer;

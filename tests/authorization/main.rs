@@ -108,7 +108,7 @@ struct Worker {
 
 impl Worker {
     async fn run(self) -> Result<Tally, String> {
-        let variants = if self.cases.end - self.cases.start > MANY { 8 } else { 2 };
+        let variants = if self.cases.end - self.cases.start > MANY { 5 } else { 2 };
         let stage = Stage::set(self.number, self.seed, variants).await;
         let drawn = drawn(stage.get, stage.batch);
         let bench = Bench::new(stage, drawn.clone());
@@ -147,6 +147,7 @@ async fn smaller(bench: &Bench, tree: &mut impl proptest::strategy::ValueTree<Va
 fn what_is_refused_is_neither_answered_nor_asked_nor_logged() {
     let lines = Lines::default();
     let _ = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).try_init();
+    huxiang::base::open_files::raise_limit();
     let seed = number("SEED").unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         now.map_or(1, |since| since.subsec_nanos().into())
@@ -156,7 +157,7 @@ fn what_is_refused_is_neither_answered_nor_asked_nor_logged() {
         None => 0..number("CASES").unwrap_or(CASES),
     };
     // Of a case, most is waiting: for departments, for the disk.
-    let at_once = if wanted.end - wanted.start > MANY { 4 } else { 1 };
+    let at_once = if wanted.end - wanted.start > MANY { 3 } else { 1 };
     let workers = std::thread::available_parallelism()
         .map_or(2, |cores| cores.get() * at_once)
         .min(usize::try_from(wanted.end - wanted.start).unwrap_or(1));
