@@ -313,7 +313,8 @@ impl Asked<'_> {
     /// Every refused field of an entity that is there has an error that names the missing grant.
     fn refusals(&self, answer: &Value, entity: &Entity) -> Verdict {
         let mut refused = Vec::new();
-        self.refused(self.selected, &entity.relations, &mut vec!["root".to_owned()], &mut refused);
+        let root = &answer["data"]["root"];
+        self.refused(root, self.selected, &entity.relations, &mut vec!["root".to_owned()], &mut refused);
         let errors = answer["errors"].as_array().cloned().unwrap_or_default();
         let forbidden: Vec<&Value> = errors.iter().filter(|error| error["extensions"]["code"] == "FORBIDDEN").collect();
         for path in refused {
@@ -342,6 +343,7 @@ impl Asked<'_> {
 
     fn refused(
         &self,
+        value: &Value,
         selected: &[Selected],
         relations: &Standing,
         path: &mut Vec<String>,
@@ -354,7 +356,11 @@ impl Asked<'_> {
             if !section && (!given || self.in_part(relations, &one.field)) {
                 into.push(path.clone());
             } else if !one.field.list && !one.field.leaf && one.field.type_name != "Household" {
-                self.refused(&one.children, relations, path, into);
+                // Of an object that the caller may know is not there, nothing is refused.
+                let inside = &value[&one.key];
+                if section || !inside.is_null() {
+                    self.refused(inside, &one.children, relations, path, into);
+                }
             }
             path.pop();
         }
