@@ -378,6 +378,8 @@ fn values(value: &Value, path: &str, into: &mut BTreeMap<String, usize>) {
     match value {
         Value::Null => {}
         Value::Array(list) => list.iter().for_each(|one| values(one, path, into)),
+        // That an item is refused, and why, is said the more the less is given.
+        Value::Object(members) if members.contains_key("no") && members.get("state") == Some(&"REFUSED".into()) => {}
         Value::Object(members) => {
             members.iter().for_each(|(name, one)| values(one, &format!("{path}.{name}"), into));
         }
