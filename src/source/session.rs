@@ -1,4 +1,5 @@
-//! What is fetched from a source and signs its calls for a while: OAuth 2.0 client credentials (RFC 6749 section 4.4).
+//! What is fetched from a source and signs its calls for a while: OAuth 2.0 client credentials (RFC 6749 section 4.4), and
+//! secrets and tokens of a platform's own.
 //!
 //! One fetch at a time, which no caller's deadline cuts short: whoever comes meanwhile waits for it. It is fetched anew
 //! while the held one is still good. After a failure nobody asks again for a while, so that an endpoint that is down is
@@ -7,6 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -17,11 +19,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::Failure;
 use super::guard::body;
+use super::json;
 use super::rest::percent;
-use super::sign::basic;
+use super::sign::{Sealed, basic, seal};
+use super::wire::Outgoing;
 use crate::base::code::ErrorCode;
 use crate::egress::Client;
-use crate::model::binding::connection::sign::{Secret, Session, Signing};
+use crate::model::binding::connection::sign::{Secret, Session, SessionCall, Signing};
+use crate::model::binding::format::Encoding;
+use crate::model::binding::request::template::json_text;
 
 const ANSWER_MAX: usize = 64 << 10;
 /// One fetch takes no longer.
@@ -169,8 +175,71 @@ async fn fetch(client: &Client, signing: &Signing) -> Result<Held, Failure> {
         Some(Session::Oauth2 { token_url, client_id, client_secret, scope }) => {
             oauth2(client, token_url, (client_id, client_secret), scope.as_deref()).await
         }
+        Some(Session::Call(call)) => own(client, call).await,
         None => Err(Failure::new(ErrorCode::Internal, "the source has no token endpoint")),
     }
+}
+
+/// A platform's own way.
+async fn own(client: &Client, call: &SessionCall) -> Result<Held, Failure> {
+    let mut url = Url::parse(&call.url).map_err(|_| Failure::new(ErrorCode::Internal, "the session has no address"))?;
+    let query: Vec<(String, String)> =
+        call.query.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect();
+    let mut encoded = String::new();
+    for (name, value) in &query {
+        encoded.push_str(if encoded.is_empty() { "" } else { "&" });
+        percent(name, &mut encoded);
+        encoded.push('=');
+        percent(value, &mut encoded);
+    }
+    url.set_query(Some(encoded.as_str()).filter(|query| !query.is_empty()));
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    let json = call.post.then(|| {
+        let mut text = String::from("{");
+        for (name, value) in &call.body {
+            text.push_str(if text.len() > 1 { "," } else { "" });
+            json_text(name, &mut text);
+            text.push(':');
+            json_text(value.reveal(), &mut text);
+        }
+        text.push('}');
+        text
+    });
+    if json.is_some() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    let method = if call.post { Method::POST } else { Method::GET };
+    let body = Bytes::from(json.clone().unwrap_or_default());
+    let mut out = Outgoing { method, url, query, headers, json, body };
+    if let Some(own) = &call.seal {
+        let headers = std::mem::take(&mut out.headers);
+        let Sealed { url, headers, body } = seal(own, None, &out, headers, Encoding::Auto)?;
+        (out.url, out.headers, out.body) = (url, headers, body);
+    }
+    let asked = Instant::now();
+    let request = client.request(out.method, out.url)?.headers(out.headers).body(out.body);
+    let response = request.send().await;
+    let response =
+        response.map_err(|_| Failure::new(ErrorCode::SourceUnreachable, "the session's endpoint cannot be reached"))?;
+    let status = response.status();
+    if !status.is_success() {
+        let detail = format!("the session's endpoint answered with HTTP status {}", status.as_u16());
+        return Err(Failure::new(ErrorCode::SourceError, detail));
+    }
+    let bytes = body::read(response, ANSWER_MAX).await?;
+    let text = json::check(&bytes)?;
+    let found = |pointer| json::find(text, pointer)?.map(json::text).transpose();
+    let secret = found(&call.secret_at)?.filter(|secret| !matches!(secret.as_ref(), "" | "null"));
+    let secret = secret.ok_or_else(|| {
+        Failure::new(ErrorCode::SourceError, "the session's endpoint gave no secret (sign.session.secret_at)")
+    })?;
+    let told = match &call.life_at {
+        Some(at) => found(at)?.and_then(|life| life.parse().ok()),
+        None => None,
+    };
+    let life = told.map_or(call.life, |seconds: u64| Duration::from_secs(seconds.min(LIFE_MAX)));
+    Ok(Held::new(Secret::new(secret.into_owned()), asked, life))
 }
 
 #[derive(Deserialize)]

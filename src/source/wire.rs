@@ -8,15 +8,15 @@ use http::{HeaderMap, Method, StatusCode};
 use reqwest::Url;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::CallContext;
 use super::failure::Failure;
 use super::guard::{Guards, body, retry};
 use super::sign::{Sealed, header, seal};
+use super::{CallContext, charset, json, xml};
 use crate::base::code::ErrorCode;
 use crate::egress::Client;
 use crate::model::binding::connection::Connection;
-use crate::model::binding::connection::sign::Secret;
-use crate::model::binding::format::Authority;
+use crate::model::binding::connection::sign::{Secret, Session};
+use crate::model::binding::format::{Authority, Format};
 
 /// A request, but for its signature.
 #[derive(Debug)]
@@ -129,7 +129,24 @@ impl Wire<'_> {
         let content_type =
             response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = body::read(response, self.connection.limits.answer_bytes_max).await?;
+        if self.is_over(&body, content_type.as_deref()) {
+            return Ok(Tried::Unauthorized);
+        }
         Ok(Tried::Reply(Reply { status, content_type, body }))
+    }
+
+    /// Whether the answer says that the session is no longer good. What cannot be read says nothing of it.
+    fn is_over(&self, body: &[u8], content_type: Option<&str>) -> bool {
+        let session = self.connection.sign.as_ref().and_then(|signing| signing.session.as_ref());
+        let Some(over) = session.and_then(Session::renew_on) else { return false };
+        let xml = self.connection.format == Format::Xml;
+        let read = || -> Result<bool, Failure> {
+            let text = charset::decode(body.to_vec(), self.connection.encoding, content_type, xml)?;
+            let text = if xml { xml::to_json(&text)? } else { text };
+            let found = json::find(json::check(text.as_bytes())?, &over.at)?.unwrap_or("null");
+            Ok(over.holds(&json::text(found)?))
+        };
+        read().unwrap_or(false)
     }
 
     /// Signed anew for every try: timestamps and nonces are good once.
@@ -174,7 +191,7 @@ impl Wire<'_> {
 }
 
 fn unauthorized() -> Failure {
-    Failure::new(ErrorCode::SourceError, "the source answered with HTTP status 401")
+    Failure::new(ErrorCode::SourceError, "the source answered with HTTP status 401, or that its session is over")
 }
 
 /// Printable ASCII as it is, everything else (and `%`) percent-encoded.

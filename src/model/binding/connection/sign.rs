@@ -3,10 +3,15 @@
 
 pub mod compile;
 pub mod format;
+mod session;
 
 use std::fmt;
+use std::time::Duration;
 
 use format::{BodyDigest, Digits, Hash};
+
+use crate::base::pointer::Pointer;
+use crate::model::binding::request::reading::Condition;
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -45,6 +50,25 @@ pub enum Session {
         client_secret: Secret,
         scope: Option<String>,
     },
+    Call(Box<SessionCall>),
+}
+
+/// A call that gives the secret of other calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionCall {
+    /// Absolute.
+    pub url: String,
+    pub post: bool,
+    pub query: Vec<(String, Secret)>,
+    /// Members of its JSON body.
+    pub body: Vec<(String, Secret)>,
+    /// How it is signed itself.
+    pub seal: Option<Seal>,
+    pub secret_at: Pointer,
+    pub life_at: Option<Pointer>,
+    pub life: Duration,
+    /// Where this holds of an answer to another call, the secret is fetched anew.
+    pub renew_on: Option<Condition>,
 }
 
 impl Session {
@@ -52,6 +76,14 @@ impl Session {
     pub fn url(&self) -> &str {
         match self {
             Self::Oauth2 { token_url, .. } => token_url,
+            Self::Call(call) => &call.url,
+        }
+    }
+
+    pub fn renew_on(&self) -> Option<&Condition> {
+        match self {
+            Self::Oauth2 { .. } => None,
+            Self::Call(call) => call.renew_on.as_ref(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::base::pointer::Pointer;
 use crate::model::yaml;
 
 /// A compiled [`Test`]: the value at the pointer, as text, is (or is not) one of those.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     pub at: Pointer,
     pub is: Option<Box<[String]>>,

@@ -49,6 +49,16 @@ impl Scheme {
         }
     }
 
+    /// The key that `session` may stand in for.
+    fn secret(self) -> Option<&'static str> {
+        match self {
+            Self::ApiKey => Some("key"),
+            Self::Bearer => Some("token"),
+            Self::Hmac | Self::Digest | Self::HmacParams | Self::HmacHeader => Some("secret"),
+            Self::Basic | Self::Oauth2 => None,
+        }
+    }
+
     /// The keys it needs, and those it may have.
     fn keys(self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
@@ -92,6 +102,7 @@ impl Sign {
             at("body_digest", self.body_digest.as_ref()),
             at("parameters", self.parameters.as_ref()),
             at("send", self.send.as_ref()),
+            at("session", self.session.as_deref()),
         ];
         all.into_iter().flatten().collect()
     }
@@ -136,12 +147,15 @@ impl Compiler<'_> {
     ) -> Option<Signing> {
         self.fitting(sign)?;
         let mut session = None;
+        if sign.session.is_some() {
+            session = Some(self.session(sign, instance)?);
+        }
         let seal = match sign.scheme.value {
             Scheme::ApiKey => self.api_key(sign, instance)?,
             Scheme::Bearer => {
-                let secret = self.secret(sign.token.as_ref(), instance);
+                let secret = self.secret_or_session(sign, sign.token.as_ref(), instance);
                 let sent = text(&[Err("Bearer "), Ok(Hole::Secret)]);
-                Seal { secret: Some(secret?), headers: vec![(http::header::AUTHORIZATION, sent)], ..Seal::default() }
+                Seal { secret: secret?, headers: vec![(http::header::AUTHORIZATION, sent)], ..Seal::default() }
             }
             Scheme::Basic => {
                 let (user, password) =
@@ -157,8 +171,8 @@ impl Compiler<'_> {
             Scheme::Hmac | Scheme::Digest => self.declared(sign, instance)?,
             Scheme::HmacParams => {
                 let app_key = self.filled(sign.app_key.as_ref(), instance);
-                let secret = self.secret(sign.secret.as_ref(), instance);
-                let mut seal = Seal { app_key: app_key?, secret: Some(secret?), ..Seal::default() };
+                let secret = self.secret_or_session(sign, sign.secret.as_ref(), instance);
+                let mut seal = Seal { app_key: app_key?, secret: secret?, ..Seal::default() };
                 let (timestamp, nonce) = (text(&[Ok(Hole::Timestamp)]), text(&[Ok(Hole::Nonce)]));
                 seal.parameters.also =
                     vec![("timestamp".to_owned(), timestamp.clone()), ("nonce".to_owned(), nonce.clone())];
@@ -179,14 +193,14 @@ impl Compiler<'_> {
             Scheme::HmacHeader => {
                 let header = sign.header.as_ref().and_then(|name| self.header(&name.value, yaml::span(name)));
                 let key_id = self.filled(sign.key_id.as_ref(), instance);
-                let secret = self.secret(sign.secret.as_ref(), instance);
+                let secret = self.secret_or_session(sign, sign.secret.as_ref(), instance);
                 let sent = [Ok(Hole::AppKey), Err(":"), Ok(Hole::Timestamp), Err(":"), Ok(Hole::Signature)];
                 let line = Err("\n");
                 let signed =
                     [Ok(Hole::Method), line, Ok(Hole::Target), line, Ok(Hole::Timestamp), line, Ok(Hole::BodyDigest)];
                 Seal {
                     app_key: key_id?,
-                    secret: Some(secret?),
+                    secret: secret?,
                     headers: vec![(header?, text(&sent))],
                     signature: Some(Signature {
                         hash: sign.hash.as_ref()?.value,
@@ -205,12 +219,21 @@ impl Compiler<'_> {
     fn fitting(&mut self, sign: &Sign) -> Option<()> {
         let scheme = sign.scheme.value;
         let (needed, more) = scheme.keys();
+        let mut needed = needed.to_vec();
+        if let Some(secret) = scheme.secret().filter(|_| sign.session.is_some()) {
+            needed.retain(|key| *key != secret);
+            needed.push("session");
+        }
         let before = self.faults.len();
         let given = sign.given();
         for (name, at) in &given {
             if !needed.contains(name) && !more.contains(name) {
-                let hint = format!("it takes {}", [needed, more].concat().join(", "));
-                let message = format!("`{name}` means nothing to the scheme {}", scheme.name());
+                let hint = format!("it takes {}", [needed.as_slice(), more].concat().join(", "));
+                let message = if scheme.secret() == Some(name) {
+                    format!("`{name}` and `session` stand for the same: one of them is enough")
+                } else {
+                    format!("`{name}` means nothing to the scheme {}", scheme.name())
+                };
                 self.faults.add(self.text, *at, message, hint);
             }
         }
@@ -237,6 +260,16 @@ impl Compiler<'_> {
         Some(Secret::new(secret))
     }
 
+    /// `Some(None)`: the session gives it.
+    fn secret_or_session(
+        &mut self,
+        sign: &Sign,
+        written: Written<'_>,
+        instance: Option<&Instance>,
+    ) -> Option<Option<Secret>> {
+        if sign.session.is_some() { Some(None) } else { self.secret(written, instance).map(Some) }
+    }
+
     fn header(&mut self, name: &str, at: Place) -> Option<HeaderName> {
         let header = HeaderName::try_from(name).ok();
         if header.is_none() {
@@ -247,7 +280,7 @@ impl Compiler<'_> {
     }
 
     fn api_key(&mut self, sign: &Sign, instance: Option<&Instance>) -> Option<Seal> {
-        let secret = self.secret(sign.key.as_ref(), instance);
+        let secret = self.secret_or_session(sign, sign.key.as_ref(), instance);
         let sent = text(&[Ok(Hole::Secret)]);
         let mut seal = Seal::default();
         match (&sign.header, &sign.query) {
@@ -260,7 +293,7 @@ impl Compiler<'_> {
                 return None;
             }
         }
-        seal.secret = Some(secret?);
+        seal.secret = secret?;
         Some(seal)
     }
 
@@ -278,7 +311,7 @@ impl Compiler<'_> {
     }
 
     /// Absolute, or a path below `base_url`.
-    fn absolute(&mut self, url: &str, key: &str, at: Place, instance: Option<&Instance>) -> Option<String> {
+    pub(super) fn absolute(&mut self, url: &str, key: &str, at: Place, instance: Option<&Instance>) -> Option<String> {
         let absolute = if url.starts_with('/') { format!("{}{url}", self.base_url(instance)?) } else { url.to_owned() };
         let fits = reqwest::Url::parse(&absolute).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if !fits {
@@ -292,7 +325,10 @@ impl Compiler<'_> {
     /// `hmac` and `digest`: what the file says.
     fn declared(&mut self, sign: &Sign, instance: Option<&Instance>) -> Option<Seal> {
         let before = self.faults.len();
-        let mut seal = Seal { secret: self.secret(sign.secret.as_ref(), instance), ..Seal::default() };
+        let mut seal = Seal {
+            secret: self.secret_or_session(sign, sign.secret.as_ref(), instance).unwrap_or_default(),
+            ..Seal::default()
+        };
         if let Some(app_key) = &sign.app_key {
             seal.app_key = self.filled(Some(app_key), instance).unwrap_or_default();
         }

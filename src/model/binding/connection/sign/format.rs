@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use crate::model::binding::format::Test;
+
 /// Texts may hold `${NAME}`: secrets never stand in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +41,31 @@ pub struct Sign {
     pub body_digest: Option<Spanned<BodyDigest>>,
     pub parameters: Option<Spanned<Parameters>>,
     pub send: Option<Spanned<Send>>,
+    /// Instead of the secret: where one is fetched that is good for a while.
+    pub session: Option<Box<Spanned<Session>>>,
+}
+
+/// A call that gives a secret, or a token. Exactly one of `get` and `post`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    pub get: Option<Spanned<String>>,
+    pub post: Option<Spanned<String>>,
+    #[serde(default)]
+    pub query: BTreeMap<String, Spanned<String>>,
+    /// Members of its JSON body.
+    #[serde(default)]
+    pub body: BTreeMap<String, Spanned<String>>,
+    /// How this call itself is signed.
+    pub sign: Option<Sign>,
+    /// Where the answer holds the secret.
+    pub secret_at: Spanned<String>,
+    /// Where it says how many seconds the secret is good for …
+    pub life_at: Option<Spanned<String>>,
+    /// … and how many, where it does not.
+    pub life_s: Option<Spanned<u64>>,
+    /// Where this holds of an answer to any other call, the secret is no longer good.
+    pub renew_on: Option<Test>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
