@@ -294,6 +294,7 @@ const SECTIONS: &str = "  one:
     grants:
       - {relation: paired, fields: [id, assistance.dibaoMonthly]}
       - {relation: never, fields: [assistance.dibaoStatus]}
+      - {relation: self-person, fields: [Person.idNumber, Person.household]}
 ";
 
 /// A section tells nothing of its own. Where nothing in it can be given, nobody is asked; where something might be, who
@@ -314,6 +315,13 @@ async fn a_section_is_looked_at_for_what_is_selected_in_it() {
     assert_eq!(answer["data"]["household"], json!({"assistance": {"dibaoStatus": null}}), "{answer}");
     let answer = ask(&gateway, &caller("other", json!({"id": "nobody"})), &query, json!({})).await;
     assert_eq!(answer["data"]["household"], Value::Null, "{answer}");
+    // So below another entity, where nothing else is looked at.
+    let head = world.departments.world().household(HOUSEHOLD).unwrap().head().id_number.clone();
+    let query = format!("{{ person(idNumber: \"{head}\") {{ household {{ assistance {{ dibaoStatus }} }} }} }}");
+    for (id, household) in [(cadre, json!({"assistance": {"dibaoStatus": null}})), (json!("nobody"), Value::Null)] {
+        let answer = ask(&gateway, &caller("other", json!({"id": id, "person": head})), &query, json!({})).await;
+        assert_eq!(answer["data"]["person"]["household"], household, "{answer}");
+    }
 }
 
 /// In place of a household that is not there one goes through the gate that nobody lives in; nothing more is asked of it.

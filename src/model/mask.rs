@@ -284,4 +284,14 @@ mod tests {
             assert_eq!(Bands::new(bad), None);
         }
     }
+
+    #[test]
+    fn masks_are_named_as_they_are_written() {
+        for name in Mask::NAMES {
+            assert_eq!(Mask::parse(name).unwrap().name(), name);
+        }
+        assert_eq!(Mask::Band(Bands::new(&[0, 12_000]).unwrap()).name(), "band 0/12000");
+        let usual = Bands::default().edges().collect::<Vec<_>>();
+        assert_eq!(Mask::Band(Bands::new(&usual).unwrap()).name(), "band");
+    }
 }
