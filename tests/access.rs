@@ -622,7 +622,7 @@ async fn a_batch_is_split_by_what_each_household_may_be_asked_for() {
     {
         assert!(others.iter().all(|other| !call.body.contains(&other.id)), "{}", call.body);
     }
-    for source in ["civil-affairs", "medical-insurance", "health", "water", "human-resources"] {
+    for source in ["civil-affairs", "medical-insurance", "health", "water", "human-resources", "police"] {
         let calls = world.departments.log(source);
         assert!(!calls.is_empty(), "{source}");
         for call in calls {
