@@ -16,10 +16,11 @@ use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
 use hmac::{Hmac, KeyInit, Mac};
 use huxiang::base::code::ErrorCode;
+use huxiang::model::config::egress::EgressConfig;
 use md5::{Digest, Md5};
 use sha2::Sha256;
 use sm3::Sm3;
-use source_support::{Asked, compile, serve};
+use source_support::{Asked, compile, compile_within, serve};
 
 /// What a listener received.
 #[derive(Debug, Clone)]
@@ -455,4 +456,149 @@ async fn a_login_gives_a_bearer_token() {
     let sign = "sign: {scheme: bearer, session: {post: /login, body: {user: u, password: 'p\"w'}, secret_at: /token}}";
     let asked = Asked::new(&binding(sign, "{get: /a}"), &url);
     assert_eq!(asked.one("k", &[]).await.unwrap()[0].1, r#"{"a":"Bearer T1"}"#);
+}
+
+/// A folder of secrets that is removed at the end.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("huxiang-secrets-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    /// As mounts do it: another file takes the name.
+    fn put(&self, name: &str, secret: &str) {
+        std::fs::write(self.0.join("new"), secret).unwrap();
+        std::fs::rename(self.0.join("new"), self.0.join(name)).unwrap();
+    }
+
+    fn compile(&self, sign: &str, url: &str) -> Result<Asked, String> {
+        let egress = EgressConfig { secrets: Some(self.0.clone()), ..EgressConfig::default() };
+        let variables = |name: &str| (name == "URL").then(|| url.to_owned());
+        compile_within(&binding(sign, "{get: /a}"), &variables, &egress)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Answers with the header.
+async fn echo(name: &'static str) -> String {
+    let data = get(async move |headers: HeaderMap| {
+        serde_json::to_string(headers.get(name).map_or("-", |value| value.to_str().unwrap())).unwrap()
+    });
+    serve(Router::new().route("/a", data)).await
+}
+
+/// Longer than between two looks at a file.
+const A_LOOK: Duration = Duration::from_millis(1_100);
+
+#[tokio::test]
+async fn a_secret_in_a_file_counts_as_soon_as_it_is_replaced() {
+    let mounted = Mounted::new("rotated");
+    mounted.put("key", "one\n");
+    let asked =
+        mounted.compile("sign: {scheme: bearer, token: \"${file:key}\"}", &echo("authorization").await).unwrap();
+    let sent = async || asked.one("k", &[]).await.map(|found| found[0].1.clone());
+    assert_eq!(sent().await.unwrap(), "\"Bearer one\"");
+    mounted.put("key", "two");
+    tokio::time::sleep(A_LOOK).await;
+    assert_eq!(sent().await.unwrap(), "\"Bearer two\"");
+    // Missing for a moment: the last one counts; for longer, nothing is sent.
+    std::fs::remove_file(mounted.0.join("key")).unwrap();
+    tokio::time::sleep(A_LOOK).await;
+    assert_eq!(sent().await.unwrap(), "\"Bearer two\"");
+    tokio::time::sleep(A_LOOK).await;
+    let error = sent().await.unwrap_err();
+    assert!(error.code == ErrorCode::Internal && error.detail.contains("`key` cannot be read"), "{error:?}");
+    mounted.put("key", "three");
+    assert_eq!(sent().await.unwrap(), "\"Bearer three\"");
+}
+
+#[tokio::test]
+async fn the_next_token_is_fetched_with_the_client_secret_that_is_in_the_file_now() {
+    let mounted = Mounted::new("client");
+    mounted.put("client-secret", "s1");
+    let token = post(async |headers: HeaderMap| match headers["authorization"].to_str().unwrap() {
+        known if known == format!("Basic {}", STANDARD.encode("id:s1")) => r#"{"access_token":"t1"}"#,
+        known if known == format!("Basic {}", STANDARD.encode("id:s2")) => r#"{"access_token":"t2"}"#,
+        other => panic!("{other}"),
+    });
+    let good = Arc::new(AtomicU64::new(1));
+    let now = Arc::clone(&good);
+    let data = get(async move |headers: HeaderMap| -> Response {
+        match headers["authorization"] == format!("Bearer t{}", now.load(Ordering::SeqCst)) {
+            true => "{}".into_response(),
+            false => StatusCode::UNAUTHORIZED.into_response(),
+        }
+    });
+    let url = serve(Router::new().route("/token", token).route("/a", data)).await;
+    let path = mounted.0.join("client-secret");
+    let sign = format!(
+        "sign: {{scheme: oauth2, token_url: /token, client_id: id, client_secret: \"${{file:{}}}\"}}",
+        path.display()
+    );
+    let asked = mounted.compile(&sign, &url).unwrap();
+    asked.one("k", &[]).await.unwrap();
+    mounted.put("client-secret", "s2");
+    good.store(2, Ordering::SeqCst);
+    tokio::time::sleep(A_LOOK).await;
+    asked.one("k", &[]).await.unwrap();
+}
+
+#[test]
+fn a_binding_names_no_file_but_those_of_the_folder_of_secrets() {
+    let mounted = Mounted::new("bounds");
+    mounted.put("key", "k");
+    std::fs::create_dir(mounted.0.join("sub")).unwrap();
+    mounted.put("sub/key", "k");
+    let faults = |name: &str| {
+        let sign = format!("sign: {{scheme: bearer, token: \"${{file:{name}}}\"}}");
+        mounted.compile(&sign, "http://127.0.0.1:1").err().unwrap_or_default()
+    };
+    assert_eq!(faults("key"), "");
+    assert_eq!(faults("sub/key"), "");
+    for outside in ["../key", "/etc/hostname", "sub/../../key", "", ".", &format!("{}-other/key", mounted.0.display())]
+    {
+        assert!(faults(outside).contains("is not a file of the folder of secrets"), "{outside}: {}", faults(outside));
+    }
+    assert!(faults("none").contains("`none` cannot be read"));
+    let elsewhere =
+        mounted.compile("headers: {X-Key: \"${file:key}\"}", "http://127.0.0.1:1").err().unwrap_or_default();
+    assert!(elsewhere.contains("a file cannot be read here"), "{elsewhere}");
+}
+
+/// Every secret of every scheme, in whatever is printed of the source and its failures.
+#[tokio::test]
+async fn secrets_stand_in_no_print_and_no_error() {
+    let mounted = Mounted::new("printed");
+    mounted.put("key", "topsecret-file");
+    let url = serve(Router::new().fallback(async || (StatusCode::FORBIDDEN, r#"{"error":"no"}"#))).await;
+    let send = "send: {headers: {X-Sign: \"{signature}\"}}";
+    let session = "session: {post: /l, body: {p: topsecret}, query: {q: topsecret}, secret_at: /s, \
+                   sign: {scheme: bearer, token: topsecret}}";
+    for sign in [
+        "{scheme: api-key, query: k, key: topsecret}".to_owned(),
+        "{scheme: api-key, header: k, key: \"${file:key}\"}".to_owned(),
+        "{scheme: bearer, token: topsecret}".to_owned(),
+        "{scheme: oauth2, token_url: /t, client_id: i, client_secret: topsecret}".to_owned(),
+        format!(
+            "{{scheme: hmac, hash: sm3, secret: topsecret, text: \"{{timestamp}}\", hmac_key: \"topsecret{{secret}}\", {send}}}"
+        ),
+        format!("{{scheme: digest, hash: md5, secret: topsecret, text: \"topsecret{{secret}}\", {send}}}"),
+        format!("{{scheme: bearer, {session}}}"),
+    ] {
+        for url in [url.as_str(), "http://127.0.0.1:1"] {
+            let asked = mounted.compile(&format!("sign: {sign}"), url).unwrap();
+            let error = asked.one("k", &[]).await.unwrap_err();
+            let printed = format!("{error:?} {:?}", asked.connector);
+            assert!(!printed.contains("topsecret"), "{sign}: {printed}");
+        }
+    }
 }

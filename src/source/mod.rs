@@ -9,6 +9,7 @@ mod guard;
 mod json;
 mod records;
 mod rest;
+mod secret;
 mod session;
 mod sign;
 mod soap;

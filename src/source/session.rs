@@ -21,6 +21,7 @@ use super::failure::Failure;
 use super::guard::body;
 use super::json;
 use super::rest::percent;
+use super::secret::Secrets;
 use super::sign::{Sealed, basic, seal};
 use super::wire::Outgoing;
 use crate::base::code::ErrorCode;
@@ -67,6 +68,14 @@ struct Held {
     until: Instant,
 }
 
+/// The client that fetches, and the secrets it fetches with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct By<'a> {
+    pub source: &'a Arc<str>,
+    pub client: &'a Client,
+    pub secrets: &'a Arc<Secrets>,
+}
+
 type Running = Shared<BoxFuture<'static, Result<Secret, Failure>>>;
 
 enum Found {
@@ -78,12 +87,12 @@ impl Sessions {
     /// The value; fetched where there is none, it is no longer good, or it is the one that was `refused`.
     pub async fn get(
         &self,
-        client: &Client,
+        by: By<'_>,
         signing: &Arc<Signing>,
         refused: Option<&Secret>,
         deadline: Instant,
     ) -> Result<Secret, Failure> {
-        match self.find(client, signing, refused)? {
+        match self.find(by, signing, refused)? {
             Found::Value(value) => Ok(value),
             Found::Wait(running) => timeout_at(deadline, running)
                 .await
@@ -91,7 +100,7 @@ impl Sessions {
         }
     }
 
-    fn find(&self, client: &Client, signing: &Arc<Signing>, refused: Option<&Secret>) -> Result<Found, Failure> {
+    fn find(&self, by: By<'_>, signing: &Arc<Signing>, refused: Option<&Secret>) -> Result<Found, Failure> {
         let now = Instant::now();
         let mut state = lock(&self.0);
         if state.signing.as_ref() != Some(signing) {
@@ -102,7 +111,7 @@ impl Sessions {
             let bad = refused == Some(&held.value) && state.useless.is_none_or(|until| until <= now);
             if !bad {
                 if held.renew <= now && !paused && state.running.is_none() {
-                    let _in_the_background = self.begin(&mut state, client, signing);
+                    let _in_the_background = self.begin(&mut state, by, signing);
                 }
                 return Ok(Found::Value(held.value));
             }
@@ -112,19 +121,21 @@ impl Sessions {
         }
         match &state.failed {
             Some((failure, _)) if paused => Err(failure.clone()),
-            _ => Ok(Found::Wait(self.begin(&mut state, client, signing))),
+            _ => Ok(Found::Wait(self.begin(&mut state, by, signing))),
         }
     }
 
     /// In a task of its own: it goes on when its caller does not.
-    fn begin(&self, state: &mut State, client: &Client, signing: &Arc<Signing>) -> Running {
-        let (client, signing, shared) = (client.clone(), Arc::clone(signing), Arc::clone(&self.0));
+    fn begin(&self, state: &mut State, by: By<'_>, signing: &Arc<Signing>) -> Running {
+        let (client, secrets) = (by.client.clone(), Arc::clone(by.secrets));
+        let source = Arc::clone(by.source);
+        let (signing, shared) = (Arc::clone(signing), Arc::clone(&self.0));
         let task = tokio::spawn(async move {
             let late = || Failure::new(ErrorCode::SourceTimeout, "the token endpoint does not answer");
-            let fetched = timeout(FETCH_MAX, fetch(&client, &signing)).await.unwrap_or_else(|_| Err(late()));
+            let fetched = timeout(FETCH_MAX, fetch(&client, &secrets, &signing)).await.unwrap_or_else(|_| Err(late()));
             let mut state = lock(&shared);
             if state.signing.as_ref() == Some(&signing) {
-                state.ended(fetched.as_ref());
+                state.ended(fetched.as_ref(), &source);
             }
             fetched.map(|held| held.value)
         });
@@ -141,7 +152,7 @@ impl Sessions {
 }
 
 impl State {
-    fn ended(&mut self, fetched: Result<&Held, &Failure>) {
+    fn ended(&mut self, fetched: Result<&Held, &Failure>, source: &str) {
         self.running = None;
         match fetched {
             Ok(held) => {
@@ -152,7 +163,7 @@ impl State {
                 let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
                 self.failed = Some((failure.clone(), Instant::now() + pause));
                 self.failures = self.failures.saturating_add(1);
-                tracing::warn!(detail = %failure.detail, "no session with the source");
+                tracing::warn!(%source, detail = %failure.detail, "no session with the source");
             }
         }
     }
@@ -170,21 +181,23 @@ impl Held {
     }
 }
 
-async fn fetch(client: &Client, signing: &Signing) -> Result<Held, Failure> {
+async fn fetch(client: &Client, secrets: &Secrets, signing: &Signing) -> Result<Held, Failure> {
     match &signing.session {
         Some(Session::Oauth2 { token_url, client_id, client_secret, scope }) => {
-            oauth2(client, token_url, (client_id, client_secret), scope.as_deref()).await
+            oauth2(client, token_url, (client_id, &secrets.read(client_secret)?), scope.as_deref()).await
         }
-        Some(Session::Call(call)) => own(client, call).await,
+        Some(Session::Call(call)) => own(client, secrets, call).await,
         None => Err(Failure::new(ErrorCode::Internal, "the source has no token endpoint")),
     }
 }
 
 /// A platform's own way.
-async fn own(client: &Client, call: &SessionCall) -> Result<Held, Failure> {
+async fn own(client: &Client, secrets: &Secrets, call: &SessionCall) -> Result<Held, Failure> {
     let mut url = Url::parse(&call.url).map_err(|_| Failure::new(ErrorCode::Internal, "the session has no address"))?;
-    let query: Vec<(String, String)> =
-        call.query.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect();
+    let mut query = Vec::with_capacity(call.query.len());
+    for (name, value) in &call.query {
+        query.push((name.clone(), secrets.read(value)?.reveal().to_owned()));
+    }
     let mut encoded = String::new();
     for (name, value) in &query {
         encoded.push_str(if encoded.is_empty() { "" } else { "&" });
@@ -195,17 +208,18 @@ async fn own(client: &Client, call: &SessionCall) -> Result<Held, Failure> {
     url.set_query(Some(encoded.as_str()).filter(|query| !query.is_empty()));
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let json = call.post.then(|| {
+    let mut json = None;
+    if call.post {
         let mut text = String::from("{");
         for (name, value) in &call.body {
             text.push_str(if text.len() > 1 { "," } else { "" });
             json_text(name, &mut text);
             text.push(':');
-            json_text(value.reveal(), &mut text);
+            json_text(secrets.read(value)?.reveal(), &mut text);
         }
         text.push('}');
-        text
-    });
+        json = Some(text);
+    }
     if json.is_some() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
@@ -213,8 +227,9 @@ async fn own(client: &Client, call: &SessionCall) -> Result<Held, Failure> {
     let body = Bytes::from(json.clone().unwrap_or_default());
     let mut out = Outgoing { method, url, query, headers, json, body };
     if let Some(own) = &call.seal {
+        let first = own.secret.as_ref().map(|origin| secrets.read(origin)).transpose()?;
         let headers = std::mem::take(&mut out.headers);
-        let Sealed { url, headers, body } = seal(own, None, &out, headers, Encoding::Auto)?;
+        let Sealed { url, headers, body } = seal(own, first.as_ref(), &out, headers, Encoding::Auto)?;
         (out.url, out.headers, out.body) = (url, headers, body);
     }
     let asked = Instant::now();

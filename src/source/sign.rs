@@ -36,14 +36,14 @@ pub(crate) struct Sealed {
 /// Adds what the seal says. The signature is over the request with everything else added.
 pub(crate) fn seal(
     seal: &Seal,
-    session: Option<&Secret>,
+    secret: Option<&Secret>,
     out: &Outgoing,
     mut headers: HeaderMap,
     encoding: Encoding,
 ) -> Result<Sealed, Failure> {
     let mut making = Making {
         seal,
-        secret: session.or(seal.secret.as_ref()),
+        secret,
         out,
         encoding,
         url: out.url.clone(),

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::failure::Failure;
 use super::guard::{Guards, body, retry};
+use super::session::By;
 use super::sign::{Sealed, header, seal};
 use super::{CallContext, charset, json, xml};
 use crate::base::code::ErrorCode;
@@ -88,7 +89,8 @@ impl Wire<'_> {
     async fn token(&self, refused: Option<&Secret>) -> Result<Option<Secret>, Failure> {
         match &self.connection.sign {
             Some(signing) if signing.session.is_some() => {
-                self.guards.sessions.get(self.client, signing, refused, self.deadline).await.map(Some)
+                let by = By { source: &self.connection.source, client: self.client, secrets: &self.guards.secrets };
+                self.guards.sessions.get(by, signing, refused, self.deadline).await.map(Some)
             }
             _ => Ok(None),
         }
@@ -157,7 +159,11 @@ impl Wire<'_> {
         }
         self.told(&mut headers)?;
         match &self.connection.sign {
-            Some(signing) => seal(&signing.seal, token, out, headers, self.connection.encoding),
+            Some(signing) => {
+                let own = signing.seal.secret.as_ref().filter(|_| token.is_none());
+                let own = own.map(|origin| self.guards.secrets.read(origin)).transpose()?;
+                seal(&signing.seal, token.or(own.as_ref()), out, headers, self.connection.encoding)
+            }
             None => Ok(Sealed { url: out.url.clone(), headers, body: out.body.clone() }),
         }
     }

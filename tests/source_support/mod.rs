@@ -35,10 +35,19 @@ pub fn compile(yaml: &str, url: &str) -> Result<Asked, String> {
 }
 
 pub fn compile_with(yaml: &str, variables: &dyn Fn(&str) -> Option<String>) -> Result<Asked, String> {
+    compile_within(yaml, variables, &EgressConfig::default())
+}
+
+/// Within the operator's bounds.
+pub fn compile_within(
+    yaml: &str,
+    variables: &dyn Fn(&str) -> Option<String>,
+    egress: &EgressConfig,
+) -> Result<Asked, String> {
     let text = SourceText::new("resolvers/test.yaml", yaml);
     let file: SourceFile = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
     let mut faults = Faults::default();
-    let connections = Connection::compile(&file, &text, variables, &EgressConfig::default(), &mut faults);
+    let connections = Connection::compile(&file, &text, variables, egress, &mut faults);
     let endpoint = &file.endpoints.values().next().expect("the binding has an endpoint").value;
     let mut template = |request, many| {
         let template = CallTemplate::compile(request, file.protocol, many, file.envelope.as_ref(), &text, &mut faults);

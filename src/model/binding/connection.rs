@@ -110,6 +110,12 @@ impl Compiler<'_> {
     }
 
     fn fill(&mut self, value: &str, at: Place, instance: Option<&Instance>) -> Option<String> {
+        if value.contains("${file:") {
+            let hint =
+                "it is the whole of a secret under `sign`: `secret: \"${file:NAME}\"`; elsewhere, use a variable";
+            self.faults.add(self.text, at, "a file cannot be read here", hint);
+            return None;
+        }
         instances::substitute(value, self.variables, instance)
             .map_err(|name| instances::undefined(self.text, at, &name, self.faults))
             .ok()

@@ -1,6 +1,7 @@
 //! `egress` of `gateway.yaml`: whom bindings and issuers may name, and to which addresses connections go.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Component, Path, PathBuf};
 
 use ipnet::IpNet;
 
@@ -12,7 +13,12 @@ pub struct EgressConfig {
     pub hosts: Option<Vec<Host>>,
     /// `None`: every address that is not special.
     pub addresses: Option<Vec<IpNet>>,
+    /// The folder of the files that bindings may name as secrets; `None`: [`SECRETS`].
+    pub secrets: Option<PathBuf>,
 }
+
+/// Where containers find mounted secrets.
+const SECRETS: &str = "/run/secrets";
 
 /// A host that may be named: `idp.example.org`, `*.example.org`, with or without a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +70,16 @@ impl std::fmt::Display for Refused {
 }
 
 impl EgressConfig {
+    /// The file of a secret that a binding names, relative to the folder of secrets or as a path below it; `None`: it is
+    /// not below it, and what it holds is nothing that a binding may have sent.
+    pub fn secret_file(&self, name: &str) -> Option<PathBuf> {
+        let folder = self.secrets.as_deref().unwrap_or(Path::new(SECRETS));
+        let path = folder.join(name);
+        let below = path.strip_prefix(folder).ok()?;
+        let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
+        (plain && below.file_name().is_some()).then_some(path)
+    }
+
     /// Whether a file may name this host. Names are resolved later, when they are connected to.
     pub fn check(&self, host: &str, port: u16) -> Result<(), Refused> {
         let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
@@ -128,6 +144,7 @@ mod tests {
         EgressConfig {
             hosts: hosts.map(|list| list.iter().map(|text| Host::parse(text).unwrap()).collect()),
             addresses: addresses.map(|list| list.iter().map(|text| text.parse().unwrap()).collect()),
+            secrets: None,
         }
     }
 

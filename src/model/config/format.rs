@@ -74,6 +74,7 @@ pub struct RevocationsEntry {
 pub struct EgressEntry {
     pub hosts: Option<Vec<Spanned<String>>>,
     pub addresses: Option<Vec<Spanned<String>>>,
+    pub secrets: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

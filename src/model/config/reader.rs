@@ -93,6 +93,7 @@ impl Reader<'_> {
         let egress = EgressConfig {
             hosts: file.egress.hosts.as_ref().map(|hosts| hosts.iter().filter_map(|at| self.host(at)).collect()),
             addresses: file.egress.addresses.as_ref().map(|ranges| self.ranges(ranges)),
+            secrets: file.egress.secrets.as_ref().map(|at| self.path(at)),
         };
         let issuers = file.issuers.iter().filter_map(|entry| self.issuer(entry, &claims, &egress)).collect();
         self.twice(&file.issuers);

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::failure::Failure;
+use super::secret::Secrets;
 use super::session::Sessions;
 use crate::base::code::ErrorCode;
 use crate::model::binding::format::Limits;
@@ -23,6 +24,7 @@ pub(crate) struct Guards {
     rate: Option<Rate>,
     calls: AtomicU64,
     pub sessions: Sessions,
+    pub secrets: Arc<Secrets>,
 }
 
 impl Guards {
@@ -32,6 +34,7 @@ impl Guards {
             rate: limits.per_second_max.map(Rate::per_second),
             calls: AtomicU64::new(0),
             sessions: Sessions::default(),
+            secrets: Arc::default(),
         })
     }
 

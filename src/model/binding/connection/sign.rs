@@ -6,6 +6,7 @@ pub mod format;
 mod session;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use format::{BodyDigest, Digits, Hash};
@@ -33,6 +34,14 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Where a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    Text(Secret),
+    /// Read when it is used, so that a new one counts without a reload.
+    File(PathBuf),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signing {
     /// Where there is one, its value is the seal's secret.
@@ -47,7 +56,7 @@ pub enum Session {
         /// Absolute.
         token_url: String,
         client_id: String,
-        client_secret: Secret,
+        client_secret: Origin,
         scope: Option<String>,
     },
     Call(Box<SessionCall>),
@@ -59,9 +68,9 @@ pub struct SessionCall {
     /// Absolute.
     pub url: String,
     pub post: bool,
-    pub query: Vec<(String, Secret)>,
+    pub query: Vec<(String, Origin)>,
     /// Members of its JSON body.
-    pub body: Vec<(String, Secret)>,
+    pub body: Vec<(String, Origin)>,
     /// How it is signed itself.
     pub seal: Option<Seal>,
     pub secret_at: Pointer,
@@ -93,7 +102,7 @@ impl Session {
 pub struct Seal {
     pub app_key: String,
     /// Absent where nothing needs it, or the session gives it.
-    pub secret: Option<Secret>,
+    pub secret: Option<Origin>,
     /// Absent where nothing is signed: keys, tokens, Basic.
     pub signature: Option<Signature>,
     pub timestamp: Clock,

@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 
 use super::super::{Compiler, Instance};
 use super::format::{BodyDigest, Digits, Hash, Scheme, Sign};
-use super::{Clock, Hole, Member, Parameters, Piece, Seal, Secret, Session, Signature, Signing, Text};
+use super::{Clock, Hole, Member, Origin, Parameters, Piece, Seal, Secret, Session, Signature, Signing, Text};
 use crate::base::fault::{Place, did_you_mean};
 use crate::model::yaml;
 
@@ -250,14 +250,34 @@ impl Compiler<'_> {
         self.fill(&written.value, yaml::span(written), instance)
     }
 
-    fn secret(&mut self, written: Written<'_>, instance: Option<&Instance>) -> Option<Secret> {
+    /// A text with variables, or `${file:NAME}` alone.
+    pub(super) fn secret(&mut self, written: Written<'_>, instance: Option<&Instance>) -> Option<Origin> {
         let at = yaml::span(written?);
+        if let Some(name) = written.and_then(|text| text.value.strip_prefix("${file:")?.strip_suffix('}')) {
+            return self.secret_file(name, at);
+        }
         let secret = self.filled(written, instance)?;
         if secret.is_empty() {
             self.faults.add(self.text, at, "the secret is empty", "set the variable it is read from");
             return None;
         }
-        Some(Secret::new(secret))
+        Some(Origin::Text(Secret::new(secret)))
+    }
+
+    fn secret_file(&mut self, name: &str, at: Place) -> Option<Origin> {
+        let Some(path) = self.egress.secret_file(name) else {
+            let hint = "it stands in the folder that `egress.secrets` of gateway.yaml names (/run/secrets without it)";
+            self.faults.add(self.text, at, format!("`{name}` is not a file of the folder of secrets"), hint);
+            return None;
+        };
+        // Where files are only looked at, it need not be there: as with variables.
+        let there = std::fs::File::open(&path).is_ok() || (self.variables)(&format!("file:{name}")).is_some();
+        if !there {
+            let hint = "mount it, readable by the gateway";
+            self.faults.add(self.text, at, format!("the secret's file `{name}` cannot be read"), hint);
+            return None;
+        }
+        Some(Origin::File(path))
     }
 
     /// `Some(None)`: the session gives it.
@@ -266,7 +286,7 @@ impl Compiler<'_> {
         sign: &Sign,
         written: Written<'_>,
         instance: Option<&Instance>,
-    ) -> Option<Option<Secret>> {
+    ) -> Option<Option<Origin>> {
         if sign.session.is_some() { Some(None) } else { self.secret(written, instance).map(Some) }
     }
 

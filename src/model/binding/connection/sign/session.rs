@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 
 use super::super::{Compiler, Instance};
 use super::format::{self, Sign};
-use super::{Secret, Session, SessionCall};
+use super::{Origin, Session, SessionCall};
 use crate::model::binding::request::reading::{Condition, pointer};
 use crate::model::yaml;
 
@@ -78,9 +78,9 @@ impl Compiler<'_> {
         &mut self,
         written: &BTreeMap<String, Spanned<String>>,
         instance: Option<&Instance>,
-    ) -> Vec<(String, Secret)> {
+    ) -> Vec<(String, Origin)> {
         let value = |(name, text): (&String, &Spanned<String>)| {
-            self.fill(&text.value, yaml::span(text), instance).map(|filled| (name.clone(), Secret::new(filled)))
+            self.secret(Some(text), instance).map(|origin| (name.clone(), origin))
         };
         written.iter().filter_map(value).collect()
     }
