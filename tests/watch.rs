@@ -223,6 +223,9 @@ async fn many_households_outside_ones_relation_are_an_alert_that_survives_a_rest
     own.principal.as_mut().unwrap().id = "far".to_owned();
     let refused = admin(&world.gateway, &own, acknowledge, with("it was me")).await;
     assert_eq!(refused["errors"][0]["extensions"]["code"], "FORBIDDEN");
+    own.principal.as_mut().unwrap().issuer = "another".to_owned();
+    let refused = admin(&world.gateway, &own, acknowledge, with("it was me")).await;
+    assert_eq!(refused["errors"][0]["extensions"]["code"], "FORBIDDEN", "nor by a token of another issuer: {refused}");
     let done = admin(&world.gateway, &officer, acknowledge, with("asked the town: a transfer")).await;
     let said = json!({ "by": "security-officer-1", "reason": "asked the town: a transfer" });
     assert_eq!(done["data"]["acknowledgeAlert"]["acknowledged"], said, "{done}");
