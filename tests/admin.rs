@@ -127,6 +127,7 @@ async fn a_security_officer_revokes_a_principals_tokens_and_others_cannot() {
     let issuer = served.world.gateway.snapshot().config.issuers[0].issuer.clone();
     let revoke = "mutation($issuer: String!, $who: String, $key: String) { revokeToken(issuer: $issuer, \
                   principal: $who, key: $key, reason: \"left the office\") { kind value by reason } }";
+    let naming = revoke.replace("left the office", "33112219900101123X left the office");
     let with = |who: &str| json!({ "issuer": issuer, "who": who });
     let gateway = &served.world.gateway;
     let query = "{ household(id: \"331122101348000001\") { id } }";
@@ -140,6 +141,8 @@ async fn a_security_officer_revokes_a_principals_tokens_and_others_cannot() {
     assert_eq!(code(&wrong), "BAD_REQUEST", "{wrong}");
     let wrong = admin(gateway, &officer, revoke, json!({ "issuer": "https://nobody.invalid", "who": "a" })).await;
     assert_eq!(code(&wrong), "BAD_REQUEST", "{wrong}");
+    let wrong = admin(gateway, &officer, &naming, with("supervisor-1")).await;
+    assert_eq!(code(&wrong), "BAD_REQUEST", "a reason names nobody by number: {wrong}");
     assert_eq!(served.ask(query, json!({})).await.0, 200, "nothing was revoked so far");
     let done = admin(gateway, &officer, revoke, with("supervisor-1")).await;
     let said = json!({ "kind": "PRINCIPAL", "value": "supervisor-1", "by": "security-officer-1", "reason": "left the office" });

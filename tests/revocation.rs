@@ -236,9 +236,18 @@ async fn the_security_officer_revokes_from_the_command_line_on_record() {
     let revocation = found.iter().find(|entry| entry.record.kind == huxiang::audit::Kind::Revocation);
     let record = serde_json::to_string(&revocation.expect("it is on record").record).unwrap();
     assert!(record.contains("wang") && record.contains("stolen telephone") && !record.contains("\"lost\""), "{record}");
-    let bad =
-        run(&folder, &as_roles(&["officer"]), &["token", "revoke", "--issuer", "x", "--jti", "a", "--reason", "b"]);
-    assert_eq!(bad.status.code(), Some(1));
+    let unknown = ["token", "revoke", "--issuer", "x", "--jti", "a", "--reason", "left the office"];
+    assert_eq!(run(&folder, &as_roles(&["officer"]), &unknown).status.code(), Some(1));
+    let number = "331122199001011230";
+    let reason = format!("telephone of {number} lost");
+    let naming = ["token", "revoke", "--issuer", "https://id", "--jti", "other", "--reason", &reason];
+    let refused = run(&folder, &as_roles(&["officer"]), &naming);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && said.contains("leave out id") && !said.contains(number), "{said}");
+    let found = records.after(0, 50).await.unwrap();
+    assert!(found.iter().all(|entry| !serde_json::to_string(&entry.record).unwrap().contains(number)));
+    let listed = run(&folder, &as_roles(&["officer"]), &["token", "revoked", "--json"]);
+    assert!(!String::from_utf8_lossy(&listed.stdout).contains("other"), "nothing was revoked");
     let two = ["token", "revoke", "--issuer", "x", "--jti", "a", "--key", "k", "--reason", "b"];
     assert_eq!(run(&folder, &as_roles(&["officer"]), &two).status.code(), Some(2));
 }

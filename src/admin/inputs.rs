@@ -7,6 +7,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::session::refused;
 use crate::base::code::ErrorCode;
+use crate::identify::check_reason;
 
 /// The beginning of a period: a day (+08:00) or a time with its offset.
 pub fn from(text: &str) -> Result<Timestamp> {
@@ -36,13 +37,9 @@ pub fn first(first: Option<usize>, default: usize, max: usize) -> Result<usize> 
 
 /// A reason that people wrote. It stands in the records: it must not name a household.
 pub fn reason(text: &str) -> Result<&str> {
-    const CHARS_MAX: usize = 500;
     let text = text.trim();
-    let count = text.chars().count();
-    if (5..=CHARS_MAX).contains(&count) && !text.chars().any(char::is_control) {
-        return Ok(text);
-    }
-    Err(bad(format!("write a reason of 5 to {CHARS_MAX} characters on one line; name no household in it")))
+    check_reason(text).map_err(bad)?;
+    Ok(text)
 }
 
 pub fn bad(message: impl Into<String>) -> async_graphql::Error {
@@ -62,7 +59,7 @@ mod tests {
         for wrong in ["", "2026", "2026-13-01", "yesterday", "2026-03-10T08:00:00"] {
             assert_eq!(text(from(wrong)), None, "{wrong}");
         }
-        assert!(reason("seen").is_err() && reason("a\nreason").is_err() && reason(&"x".repeat(501)).is_err());
+        assert!(reason(" ok ").is_err() && reason("a\nreason").is_err() && reason(&"x".repeat(401)).is_err());
         assert_eq!(reason("  agreed with the town ").ok(), Some("agreed with the town"));
         assert!(first(None, 50, 100).is_ok_and(|n| n == 50) && first(Some(0), 1, 2).is_err());
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::holder::{Held, HolderArgs, hold};
 use super::{Done, RootArgs, Stop, runtime, text};
 use crate::audit::{self, AuditStore, SubjectKey, timestamp};
-use crate::identify::{RevocationOrder, Revoked};
+use crate::identify::{RevocationOrder, Revoked, check_reason};
 use crate::model::config::admin::Part;
 
 #[derive(Debug, Args)]
@@ -57,6 +57,7 @@ pub struct RevokedArgs {
 }
 
 pub fn revoke(args: &RevokeArgs) -> Done {
+    check_reason(&args.reason).map_err(|error| Stop::failed(format!("error: {error}")))?;
     runtime()?.block_on(async {
         let Held { config, verifier, identity } = hold(&args.root, &args.holder, Part::SecurityOfficer).await?;
         let failed = |error: &dyn std::fmt::Display| Stop::failed(format!("error: {error}"));
