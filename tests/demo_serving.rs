@@ -91,6 +91,24 @@ fn nothing(answer: &Value, code: &str) {
 }
 
 #[tokio::test]
+async fn the_supervisor_sees_in_the_statistics_what_cadre_and_grid_worker_looked_at() {
+    let mut demo = Demo::start();
+    for (role, purpose) in [("cadre", "help"), ("grid-worker", "grid-watch")] {
+        demo.as_role(role, "331122101348000001", &[("x-purpose", purpose)]).await;
+    }
+    demo.url = demo.url.replace("/graphql", "/admin/graphql");
+    let days = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(8))).date();
+    let period = format!("from: \"{}\", to: \"{}\"", days.yesterday().unwrap(), days.tomorrow().unwrap());
+    let query = format!("{{ accessStatistics({period}, by: PRINCIPAL) {{ key looks }} }}");
+    let answer = demo.query("supervisor", &query, "", &[]).await;
+    let rows = answer["data"]["accessStatistics"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    for key in ["GB331122101348001", "demo-grid-worker"] {
+        // The demo asks once for itself.
+        assert!(rows.contains(&json!({"key": key, "looks": 2})), "{key}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_role_counts_only_from_its_network_with_its_purpose_and_case_and_for_its_households() {
     let demo = Demo::start();
     let (own, other) = ("331122101348000001", "331122101348000002");

@@ -98,6 +98,21 @@ async fn supervisors_see_only_those_whose_divisions_all_lie_in_theirs() {
     assert_eq!(keys(&statistics(&world, &nowhere, "DAY").await), Vec::<Value>::new());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn cadres_stand_in_their_supervisors_statistics_by_the_divisions_of_their_tokens() {
+    let world = world().await;
+    let of_household = world.departments.world().household(HOUSEHOLD).unwrap();
+    let mut cadre = caller("cadre", json!({ "id": of_household.cadre_id, "divisions": ["331122101"] }));
+    cadre.purpose = Some("help".to_owned());
+    let answer = look(&world.gateway, &cadre, HOUSEHOLD).await;
+    assert!(answer["data"]["household"]["registry"].is_object(), "{answer}");
+    let answer = statistics(&world, &county_supervisor(), "PRINCIPAL").await;
+    let row = &answer["data"]["now"][0];
+    assert_eq!((&row["key"], &row["entities"]), (&json!(of_household.cadre_id), &json!(1)), "{answer}");
+    let answer = statistics(&world, &county_supervisor(), "DIVISION").await;
+    assert_eq!(answer["data"]["now"][0]["key"], "331122101", "{answer}");
+}
+
 /// A world with one rule.
 async fn watched(rule: &str, count: usize) -> World {
     let options = Options { latency: false, ..Options::default() };

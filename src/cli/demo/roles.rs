@@ -121,14 +121,15 @@ fn callers(household: &Household) -> Vec<Caller> {
         caller(
             "cadre",
             &household.cadre_id,
-            json!({}),
+            // No grant of theirs asks for it: without it, statistics would count them among those who work for nobody.
+            json!({"divisions": [town]}),
             (Some("help"), None),
             format!("{}, paired with the household", household.cadre_id),
         ),
         caller(
             "grid-worker",
             "demo-grid-worker",
-            json!({"grids": [household.grid]}),
+            json!({"grids": [household.grid], "divisions": [town]}),
             (Some("grid-watch"), None),
             format!("of the grid {}", household.grid),
         ),
