@@ -59,7 +59,7 @@ pub struct Case {
     pub roles: Vec<String>,
     /// Network, purpose and case that fit the first role, else the odd ones.
     pub network: Option<&'static str>,
-    pub purpose: Option<Option<&'static str>>,
+    pub purpose: Option<Option<String>>,
     pub case: Option<Option<&'static str>>,
     /// The household that the claims are made for, and which of its members is the caller's own person.
     pub claims_for: usize,
@@ -72,6 +72,8 @@ pub struct Case {
     pub items: bool,
     pub aliases: bool,
     pub extensions: bool,
+    /// The rarer way in which a role comes: a cadre acting for the household, an officer without an emergency.
+    pub rarely: bool,
     /// How the document is put: fragments, directives, variables. 0: plainly.
     pub shape: u64,
     pub transport: Transport,
@@ -87,7 +89,8 @@ pub struct Drawn {
     pub roles: Vec<String>,
     /// Roles that have grants, which are drawn more often.
     pub granted: Vec<String>,
-    pub purposes: Vec<&'static str>,
+    /// Those that may be declared, and one that may not.
+    pub purposes: Vec<String>,
     pub departments: Vec<String>,
     pub issuer: String,
     pub get: bool,
@@ -100,7 +103,7 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
         .prop_map(|(a, b)| vec![a, b]);
     let given = prop::sample::select(drawn.granted.clone()).prop_map(|role| vec![role]);
     let roles = prop_oneof![1 => one, 2 => two, 6 => given];
-    let purposes: Vec<Option<&'static str>> = drawn.purposes.iter().copied().map(Some).chain([None]).collect();
+    let purposes: Vec<Option<String>> = drawn.purposes.iter().cloned().map(Some).chain([None]).collect();
     let network = prop_oneof![3 => Just(None), 1 => prop::sample::select(NETWORKS.to_vec()).prop_map(Some)];
     let purpose = prop_oneof![3 => Just(None), 1 => prop::sample::select(purposes).prop_map(Some)];
     let numbers = vec![None, Some("JD-2026-0001"), Some("HD-2026-0001"), Some("xJD-2026-0001"), Some("JD-2026-0001\n")];
@@ -119,13 +122,14 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
         root,
         prop_oneof![5 => Just(0_usize), 3 => 0..HOUSEHOLDS.len()],
         prop::collection::vec(any::<prop::sample::Index>(), 1..24),
-        any::<[bool; 4]>(),
+        (any::<[bool; 4]>(), prop_oneof![2 => Just(false), 1 => Just(true)]),
         (any::<u64>(), prop::sample::select(transports), any::<prop::sample::Index>()),
     );
     (who, what)
         .prop_map(|(who, what)| {
             let (roles, network, purpose, case, (claims_for, member, department)) = who;
-            let (root, target, leaves, [items, claims, aliases, extensions], (shape, transport, gate)) = what;
+            let (root, target, leaves, (flags, rarely), (shape, transport, gate)) = what;
+            let [items, claims, aliases, extensions] = flags;
             Case {
                 roles,
                 network,
@@ -141,6 +145,7 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
                 items,
                 aliases,
                 extensions,
+                rarely,
                 shape,
                 transport,
                 gate,
@@ -153,7 +158,9 @@ impl Case {
     pub fn caller(&self, drawn: &Drawn, world: &World) -> Caller {
         let (network, purpose, number) = match self.roles.first().map_or("", String::as_str) {
             "household" => ("public-proxy", None, None),
+            "cadre" if self.rarely => ("gov", Some("acting"), None),
             "cadre" => ("gov", Some("help"), None),
+            "duty-officer" => ("gov", Some("emergency"), None),
             "grid-worker" => ("gov", Some("grid-watch"), None),
             "supervisor" => ("gov", Some("supervision"), Some("JD-2026-0001")),
             "verifier" => ("gov", Some("recognition"), Some("HD-2026-0001")),
@@ -174,10 +181,14 @@ impl Case {
             id: household.cadre_id,
             roles: self.roles.clone(),
             networks: vec![self.network.unwrap_or(network).to_owned()],
-            purpose: self.purpose.unwrap_or(purpose).map(str::to_owned),
+            purpose: self.purpose.clone().unwrap_or(purpose.map(str::to_owned)),
             case: self.case.unwrap_or(number).map(str::to_owned),
             claims: claims.as_object().cloned().unwrap_or_else(Map::<String, Value>::new),
             issuer: drawn.issuer.clone(),
+            emergency: match self.roles.iter().any(|role| role == "duty-officer") {
+                true => !self.rarely,
+                false => self.rarely && self.shape % 16 == 1,
+            },
             ..Caller::default()
         }
     }

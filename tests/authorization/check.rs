@@ -83,17 +83,27 @@ impl Asked<'_> {
                 Err("what was declared is not as it must be, and was taken".to_owned())
             };
         }
+        let for_emergencies = self.grants.iter().any(|grant| !grant.written["break_glass"].is_null());
+        if self.caller.emergency && !for_emergencies {
+            let refused = answer.get("data").is_none() && answer["errors"][0]["extensions"]["code"] == "FORBIDDEN";
+            let taken = "an emergency was declared by whom it gives nothing, and was taken".to_owned();
+            return if refused { Ok(()) } else { Err(taken) };
+        }
         if answer.get("data").is_none() {
             return Err("the request was not executed".to_owned());
         }
         if self.case.root == Root::Listing {
+            let mut listed = Vec::new();
             for node in root["nodes"].as_array().into_iter().flatten() {
                 let id = self.selected.iter().find(|one| one.field.path == "id").map(|one| &node[&one.key]);
                 let id = id.and_then(Value::as_str).ok_or("a listed household without its id")?;
                 self.household(node, id, false)?;
                 self.found_by("Household", "registry.division.code", &self.standing(id))?;
+                listed.push(id);
+                let entity = self.known(id);
+                self.refusals(answer, node, &["root", "nodes", ""], &entity)?;
             }
-            return Ok(());
+            return self.secrets(whole, &listed);
         }
         if root.is_null() {
             let errors = answer["errors"].as_array().ok_or("nothing, without an error")?;
@@ -115,16 +125,22 @@ impl Asked<'_> {
             let entity = Entity { relations, expected: Rc::new(expected), household: household_portrait };
             self.found_by("Person", "idNumber", &entity.relations)?;
             self.object(root, self.selected, &entity, true)?;
-            return self.refusals(answer, &entity);
+            self.secrets(whole, &[&household.id])?;
+            return self.refusals(answer, root, &["root"], &entity);
         }
         self.household(root, target, true)?;
-        let portrait = self.bench.portrait(target).unwrap();
         let relations = self.standing(target);
         let by = if self.case.root == Root::ByCode { "registry.agriCode" } else { "id" };
         self.found_by("Household", by, &relations)?;
         self.item_states(root, &relations)?;
-        self.secrets(whole, &relations, &portrait)?;
-        self.refusals(answer, &Entity { relations, expected: portrait.clone(), household: portrait })
+        self.secrets(whole, &[target])?;
+        self.refusals(answer, root, &["root"], &self.known(target))
+    }
+
+    /// A household that is.
+    fn known(&self, id: &str) -> Entity {
+        let portrait = self.bench.portrait(id).expect("a household that is");
+        Entity { relations: self.standing(id), expected: portrait.clone(), household: portrait }
     }
 
     /// What is found by a value is found only by who may read the value in full.
@@ -174,12 +190,15 @@ impl Asked<'_> {
             match one.field.type_name.as_str() {
                 "Person" if access == Access::No => return Err(format!("{path} is refused and there")),
                 "Person" => {
-                    let mut relations = Standing::clone(&entity.relations);
-                    relations.own.extend(entity.relations.persons.values().flatten().cloned());
-                    let relations = Rc::new(relations);
-                    let person =
-                        Entity { relations, expected: Rc::new(Value::Null), household: entity.household.clone() };
-                    for element in value.as_array().into_iter().flatten() {
+                    let household = self.bench.household(at(&entity.household, "id").as_str().unwrap()).unwrap();
+                    for (element, member) in value.as_array().into_iter().flatten().zip(&household.members) {
+                        let mut relations = Standing::clone(&entity.relations);
+                        relations.own.extend(relations.persons[&member.id_number].clone());
+                        let person = Entity {
+                            relations: Rc::new(relations),
+                            expected: Rc::new(Value::Null),
+                            household: entity.household.clone(),
+                        };
                         self.object(element, &one.children, &person, false)?;
                     }
                 }
@@ -249,23 +268,45 @@ impl Asked<'_> {
         parts.filter(|part| part.path.starts_with(&below)).any(|part| self.access(relations, part) != Access::No)
     }
 
-    /// No value that the caller may nowhere have unmasked stands anywhere in the answer.
-    fn secrets(&self, whole: &str, relations: &Standing, portrait: &Value) -> Verdict {
-        let (mut open, mut secret) = (BTreeSet::new(), BTreeSet::new());
+    /// No value of these households that the caller may nowhere have unmasked stands anywhere in the answer.
+    fn secrets(&self, whole: &str, of: &[&str]) -> Verdict {
+        let (mut open, mut secret, mut named) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for id in of {
+            let portrait = self.bench.portrait(id).expect("a household that is");
+            self.secrets_of(&self.standing(id), &portrait, (&mut open, &mut secret, &mut named));
+        }
+        self.bench.tally.borrow_mut().secrets += secret.len() + named.len();
+        // Short texts (dates, codes, states) stand in the answer for other reasons; names of two characters too.
+        let telling = |text: &&String| text.len() >= 11 && !text.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        let long = |name: &&String| name.chars().count() >= 3;
+        for text in secret.iter().filter(telling).chain(named.iter().filter(long)) {
+            if whole.contains(text.as_str()) && !open.iter().any(|open: &String| open.contains(text.as_str())) {
+                return Err(format!("a value that is refused or masked is in the answer: {text}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn secrets_of(
+        &self,
+        relations: &Standing,
+        portrait: &Value,
+        (open, secret, named): (&mut BTreeSet<String>, &mut BTreeSet<String>, &mut BTreeSet<String>),
+    ) {
         let mut left = portrait.clone();
         for withheld in &self.bench.withheld {
             for element in withheld.take(relations, &mut left) {
-                element.as_object().unwrap().values().for_each(|value| texts(value, &[], &mut secret));
+                element.as_object().unwrap().values().for_each(|value| texts(value, &[], secret));
             }
         }
         for field in self.bench.stage.contract.fields.values().filter(|field| field.leaf && field.entity == "Household")
         {
             if self.in_part(relations, field) {
-                self.secrets_in_part(relations, &left, field, (&mut open, &mut secret));
+                self.secrets_in_part(relations, &left, field, (&mut *open, &mut *secret));
                 continue;
             }
             let plain = self.access(relations, field) == Access::Plain;
-            let (of, into) = if plain { (&left, &mut open) } else { (portrait, &mut secret) };
+            let (of, into) = if plain { (&left, &mut *open) } else { (portrait, &mut *secret) };
             texts(of, &field.path.split('.').collect::<Vec<_>>(), into);
         }
         let household = self.bench.household(at(portrait, "id").as_str().unwrap()).unwrap();
@@ -273,24 +314,12 @@ impl Asked<'_> {
             let person = departments::agriculture::expected_person(&household, member);
             for name in ["idNumber", "name"] {
                 let field = self.bench.stage.contract.field("Person", name);
-                let into = if self.of_person(relations, &member.id_number, field) == Access::Plain {
-                    &mut open
-                } else {
-                    &mut secret
-                };
+                let plain = self.of_person(relations, &member.id_number, field) == Access::Plain;
+                let hidden = if name == "name" { &mut *named } else { &mut *secret };
+                let into = if plain { &mut *open } else { hidden };
                 into.insert(person[name].as_str().unwrap().to_owned());
             }
         }
-        let mut looked_for = self.bench.tally.borrow_mut();
-        looked_for.secrets += secret.len();
-        for text in &secret {
-            // Short texts (dates, codes, states) stand in the answer for other reasons.
-            let telling = text.len() >= 11 && !text.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-            if telling && whole.contains(text.as_str()) && !open.iter().any(|open| open.contains(text.as_str())) {
-                return Err(format!("a value that is refused or masked is in the answer: {text}"));
-            }
-        }
-        Ok(())
     }
 
     /// As [`Self::secrets`], for a field of a list each of whose elements tells of one person.
@@ -311,10 +340,10 @@ impl Asked<'_> {
     }
 
     /// Every refused field of an entity that is there has an error that names the missing grant.
-    fn refusals(&self, answer: &Value, entity: &Entity) -> Verdict {
+    fn refusals(&self, answer: &Value, value: &Value, at: &[&str], entity: &Entity) -> Verdict {
         let mut refused = Vec::new();
-        let root = &answer["data"]["root"];
-        self.refused(root, self.selected, &entity.relations, &mut vec!["root".to_owned()], &mut refused);
+        let mut path = at.iter().map(|key| (*key).to_owned()).collect();
+        self.refused(value, self.selected, &entity.relations, &mut path, &mut refused);
         let errors = answer["errors"].as_array().cloned().unwrap_or_default();
         let forbidden: Vec<&Value> = errors.iter().filter(|error| error["extensions"]["code"] == "FORBIDDEN").collect();
         for path in refused {

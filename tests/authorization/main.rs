@@ -44,7 +44,7 @@ fn drawn(get: bool, batch: bool) -> Drawn {
     Drawn {
         roles: roles.keys().cloned().collect(),
         granted: granted.map(|(name, _)| name.clone()).collect(),
-        purposes: vec!["help", "duty", "grid-watch", "supervision", "recognition", "curiosity"],
+        purposes: access_oracle::purposes().into_iter().chain(["curiosity".to_owned()]).collect(),
         departments: relations().iter().filter_map(|name| name.strip_prefix("of-")).map(str::to_owned).collect(),
         issuer: access_oracle::issuer(),
         get,
@@ -218,7 +218,7 @@ fn there_is() -> BTreeMap<&'static str, Vec<String>> {
     let visible = contract.fields.values().filter(|field| !field.hidden && field.leaf);
     let classes: std::collections::BTreeSet<String> = visible.filter_map(|field| field.class.clone()).collect();
     let drawn = drawn(true, true);
-    let purposes = drawn.purposes.iter().copied().chain(["none"]).map(str::to_owned).collect();
+    let purposes = drawn.purposes.iter().map(String::as_str).chain(["none"]).map(str::to_owned).collect();
     BTreeMap::from([
         ("class", classes.into_iter().collect()),
         ("relation", relations()),

@@ -216,7 +216,13 @@ impl Stage {
         let mut url = reqwest::Url::parse(&gate.url).expect("the gateway's URL");
         let mut extensions = json!({});
         let mut headers = vec![("authorization", format!("Bearer {}", self.token(caller)))];
-        for (name, header, value) in [("purpose", "x-purpose", &caller.purpose), ("case", "x-case", &caller.case)] {
+        // One reason is one emergency, however often it is declared.
+        let reason = caller.emergency.then(|| "a slope above the village is sliding".to_owned());
+        for (name, header, value) in [
+            ("purpose", "x-purpose", &caller.purpose),
+            ("case", "x-case", &caller.case),
+            ("breakGlass", "x-break-glass", &reason),
+        ] {
             let Some(value) = value else { continue };
             if asked.in_extensions || value.chars().any(char::is_control) {
                 extensions[name] = json!(value);
