@@ -235,3 +235,42 @@ async fn nothing_is_removed_while_anything_is_unsure() {
     assert!(refused.contains("record 5"), "{refused}");
     assert!(folder.0.join("audit.sqlite").exists() && folder.0.join("audit.000002.sqlite").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_folder_of_checkpoints_nothing_is_removed_and_the_store_verifies() {
+    let (folder, key) = (Folder::new("url-alone"), new_key().unwrap());
+    drop(three_segments(&folder, &key).await);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/checkpoints", listener.local_addr().unwrap());
+    let take = Router::new().route("/checkpoints", post(|| async { StatusCode::NO_CONTENT }));
+    tokio::spawn(async move { axum::serve(listener, take).await });
+    let mut config = folder.config(&key);
+    if let Some(checkpoints) = &mut config.checkpoints {
+        (checkpoints.directory, checkpoints.url) = (None, Some(url));
+    }
+    let store = AuditStore::open(&config).await.unwrap();
+    assert_eq!(store.retire(in_months(40)).await.unwrap(), [0; 0]);
+    assert_eq!(store.retire(in_months(41)).await.unwrap(), [0; 0]);
+    let report = verify(&config.store, None, &mut |_| {}).await.unwrap();
+    assert_eq!((report.faults.as_slice(), report.first_seq), (&[][..], Some(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_a_signed_cut_is_not_opened_where_the_folder_is_gone_or_empty() {
+    let (folder, key) = (Folder::new("unmounted"), new_key().unwrap());
+    let store = three_segments(&folder, &key).await;
+    assert_eq!(store.retire(in_months(40)).await.unwrap(), [1, 2]);
+    store.settle().await;
+    drop(store);
+    let away = folder.0.join("away");
+    std::fs::rename(folder.places(), &away).unwrap();
+    let refused = AuditStore::open(&folder.config(&key)).await.err().unwrap().to_string();
+    assert!(refused.contains("is the storage mounted"), "{refused}");
+    assert!(!folder.places().exists(), "it is not made anew");
+    std::fs::create_dir(folder.places()).unwrap();
+    let refused = AuditStore::open(&folder.config(&key)).await.err().unwrap().to_string();
+    assert!(refused.contains("is the storage mounted"), "{refused}");
+    std::fs::remove_dir(folder.places()).unwrap();
+    std::fs::rename(&away, folder.places()).unwrap();
+    assert!(AuditStore::open(&folder.config(&key)).await.is_ok());
+}

@@ -437,6 +437,8 @@ async fn an_emergency_is_reviewed_by_somebody_else_and_unreviewed_there_is_no_ot
     hand.set("2026-06-04T09:01");
     world.departments.clear_logs();
     refused(&at_night(&world, "再次转移群众").await, "was not reviewed in time");
+    let subject = world.gateway.subjects().subject("Household", HOUSEHOLD);
+    assert_eq!(refused_access(&world).await[0]["subjects"], json!([subject]));
     assert!(world.departments.sources().iter().all(|source| world.departments.log(source).is_empty()));
     let reviewed = review(&officer, "核实无误，转移名单已归档").await.unwrap();
     assert!(reviewed.review.is_some_and(|review| review.justified));
@@ -603,4 +605,36 @@ async fn an_approval_opens_the_relation_of_its_own_grant() {
     assert_eq!(relations, ["paired:approved", "jurisdiction:approved", "paired:approved"]);
     let approved = access.relations.iter().filter(|relation| relation.approved).count();
     assert_eq!(approved, 2, "the verifier's is of jurisdiction too");
+}
+
+/// The accesses of the newest record that was refused as a whole.
+async fn refused_access(world: &World) -> Value {
+    let records = records(&world.folder).await;
+    let refused = records.iter().rev().find(|one| one["kind"] == "REQUEST" && one["outcome"] == "REJECTED");
+    refused.unwrap_or_else(|| panic!("{records:#?}"))["access"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_refused_before_anything_is_fetched_names_whom_it_was_of() {
+    let (world, _) = demo().await;
+    let inline = format!("{{ household(id: \"{HOUSEHOLD}\") {{ id items(no: [\"49\"]) {{ no state }} }} }}");
+    let of_household = |access: &Value| {
+        let subject = json!(world.gateway.subjects().subject("Household", HOUSEHOLD));
+        assert_eq!(access[0]["entity"], "Household", "{access}");
+        assert_eq!(access[0]["subjects"], json!([subject]), "{access}");
+        assert!(access[0]["refused"].as_array().is_some_and(|items| items.contains(&json!("49"))), "{access}");
+        assert!(access[0].get("read").is_none_or(|read| read.as_array().is_some_and(Vec::is_empty)), "{access}");
+    };
+    let answer = ask(&world.gateway, &relying_on(verifier(), "no-such-approval"), &inline, json!({})).await;
+    assert!(answer.get("data").is_none(), "{answer}");
+    of_household(&refused_access(&world).await);
+    // A reason for an emergency of somebody whom nothing is given in one.
+    let needless = Identity { break_glass: Some("夜间突发急病需要核对".to_owned()), ..verifier() };
+    let answer = ask(&world.gateway, &needless, &inline, json!({})).await;
+    assert!(answer.get("data").is_none(), "{answer}");
+    of_household(&refused_access(&world).await);
+    let records = records(&world.folder).await;
+    assert_eq!(records.iter().filter(|one| one["outcome"] == "REJECTED").count(), 2, "{records:#?}");
+    assert!(!serde_json::to_string(&records).unwrap().contains(HOUSEHOLD));
+    assert_eq!(bank_calls(&world), 0);
 }

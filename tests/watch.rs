@@ -152,6 +152,25 @@ async fn looks_that_no_grant_gives_anything_of_count_as_outside_ones_relation() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_refused_for_its_cost_names_its_household_and_is_no_look_outside_ones_relation() {
+    let options = Options { latency: false, ..Options::default() };
+    let world = world_edited(options, |snapshot| {
+        snapshot.config.limits.upstream_calls_max = 0;
+        snapshot.config.alerts.rules.retain(|rule| &*rule.name == "outside-relation");
+        snapshot.config.alerts.rules.iter_mut().for_each(|rule: &mut AlertRule| rule.count = 1);
+    })
+    .await;
+    let answer = look(&world.gateway, &officer("near", "331122101"), HOUSEHOLD).await;
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "LIMIT_EXCEEDED", "{answer}");
+    let subject = json!(world.gateway.subjects().subject("Household", HOUSEHOLD));
+    let recorded = records(&world.folder).await;
+    assert_eq!(recorded[0]["access"][0]["subjects"], json!([subject]), "{recorded:#?}");
+    assert_eq!(alerts(&world.gateway, false).await, json!([]));
+    look(&world.gateway, &caller("operator", json!({})), HOUSEHOLD).await;
+    assert_eq!(alerts(&world.gateway, false).await[0]["rule"], "outside-relation", "a look of nobody's is one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn all_that_an_auditor_searched_for_in_one_request_is_recorded_as_digests() {
     let world = world().await;
     let query = format!(

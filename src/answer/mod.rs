@@ -318,13 +318,16 @@ fn plan_text(
 impl Inner {
     async fn answer(&self, asked: &Asked<'_>, ending: &Ending) -> Answer {
         let began = Instant::now();
-        let planned = match self.approved(asked).await {
-            Ok(approved) => plan_of(&self.snapshot, &self.caches, asked, self.clock.now(), approved),
-            Err(error) => Err(error),
+        let (approved, not_approved) = match self.approved(asked).await {
+            Ok(approved) => (approved, None),
+            Err(error) => (None, Some(error)),
         };
-        let executed = match &planned {
-            Ok(planned) => self.within_budget(asked, planned).await,
-            Err(error) => Err(error.clone()),
+        // Where the approval is refused, only so that the record tells of whom the request was.
+        let planned = plan_of(&self.snapshot, &self.caches, asked, self.clock.now(), approved);
+        let executed = match (not_approved, &planned) {
+            (Some(error), _) => Err(error),
+            (None, Ok(planned)) => self.within_budget(asked, planned).await,
+            (None, Err(error)) => Err(error.clone()),
         };
         let record = self.record(asked, planned.as_ref().ok(), executed.as_ref(), began);
         let answer = match executed {

@@ -13,6 +13,7 @@ use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
 use crate::engine::execute::{key_of, looked_for};
 use crate::engine::frame::{RootAnswer, RootRows, Row, RowAnswer};
+use crate::engine::operation::Selection;
 use crate::engine::plan::{FetchNode, Node, NodeId, Origin, Stage};
 use crate::engine::project::answer::{each_row, is_there};
 use crate::engine::project::fetched::Fetched;
@@ -62,6 +63,9 @@ impl Inner {
                 };
             }
             Err(error) => {
+                if let Some(planned) = planned {
+                    self.refused_unasked(&mut record, planned);
+                }
                 record.errors = BTreeSet::from([error.code]);
                 record.outcome = Outcome::Rejected;
             }
@@ -126,23 +130,45 @@ impl Inner {
             let Some(node) = node.map(|node| planned.plan.node(node)) else { continue };
             let found_nobody =
                 |answer: &RootAnswer| answer.failure.is_none() && answer.frame.rows.iter().all(|row| row.key.is_none());
-            let entity = contract.entity(node.entity).name.to_string();
             let asked = match key_of(contract, selection, &planned.variables) {
-                Some(key) if node.gives_nothing() => vec![self.subjects.subject(&entity, &key)],
+                Some(key) if node.gives_nothing() => {
+                    vec![self.subjects.subject(&contract.entity(node.entity).name, &key)]
+                }
                 None if node.gives_nothing() || answer.as_ref().is_some_and(found_nobody) => {
-                    let asked = looked_for(contract, selection, &planned.variables);
-                    let subject = |(argument, value): (&str, String)| {
-                        self.subjects.subject(&format!("{entity}?{argument}"), &value)
-                    };
-                    asked.into_iter().map(subject).collect()
+                    self.looked_for(planned, selection, node)
                 }
                 _ => continue,
             };
-            let refused = self.names(node.refused.iter().chain(node.shown.iter()));
-            for subject in asked {
-                let access = Access { entity: entity.clone(), refused: refused.clone(), ..Access::default() };
-                record.add(subject, access);
-            }
+            self.refused_of(record, node, asked);
+        }
+    }
+
+    /// Of whom a request was that was refused before anything was fetched, or what they were looked for by.
+    fn refused_unasked(&self, record: &mut AuditRecord, planned: &Planned) {
+        let contract = &self.snapshot.contract;
+        for (selection, node) in planned.plan.operation.roots.iter().zip(&planned.plan.roots) {
+            let Some(node) = node.map(|node| planned.plan.node(node)) else { continue };
+            let asked = match key_of(contract, selection, &planned.variables) {
+                Some(key) => vec![self.subjects.subject(&contract.entity(node.entity).name, &key)],
+                None => self.looked_for(planned, selection, node),
+            };
+            self.refused_of(record, node, asked);
+        }
+    }
+
+    fn looked_for(&self, planned: &Planned, selection: &Selection, node: &Node) -> Vec<String> {
+        let contract = &self.snapshot.contract;
+        let entity = &contract.entity(node.entity).name;
+        let asked = looked_for(contract, selection, &planned.variables).into_iter();
+        asked.map(|(argument, value)| self.subjects.subject(&format!("{entity}?{argument}"), &value)).collect()
+    }
+
+    /// Nothing of the node was given of any of these.
+    fn refused_of(&self, record: &mut AuditRecord, node: &Node, asked: Vec<String>) {
+        let entity = self.snapshot.contract.entity(node.entity).name.to_string();
+        let refused = self.names(node.refused.iter().chain(node.shown.iter()));
+        for subject in asked {
+            record.add(subject, Access { entity: entity.clone(), refused: refused.clone(), ..Access::default() });
         }
     }
 

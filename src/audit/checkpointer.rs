@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use reqwest::Url;
 use tokio::sync::{Mutex, Notify, watch};
 
-use super::checkpoint::{Checkpoint, PublicKey, Removed, Signer, append, read};
+use super::checkpoint::{Checkpoint, Kept, PublicKey, Removed, Signer, append, read};
 use super::key::hex;
 use super::reader::Reader;
 use super::record::timestamp;
@@ -54,8 +54,8 @@ impl Checkpointer {
             None => None,
         };
         let covered = match &config.directory {
-            Some(folder) if folder.exists() => covered(folder, &signer, reader, head).await?,
-            _ => 0,
+            Some(folder) => covered(folder, &signer, reader, head).await?,
+            None => 0,
         };
         Ok(Arc::new(Self {
             signer,
@@ -187,11 +187,14 @@ impl Checkpointer {
 async fn covered(folder: &Path, signer: &Signer, reader: &Reader, head: &Head) -> Result<i64, AuditError> {
     let failed = |error: std::io::Error| AuditError(format!("{}: {error}", folder.display()));
     let (path, keys) = (folder.to_path_buf(), [signer.public_key()]);
-    let kept = tokio::task::spawn_blocking(move || read(&path, &keys));
+    let kept = tokio::task::spawn_blocking(move || match path.try_exists() {
+        Ok(false) => Ok(Kept::default()),
+        _ => read(&path, &keys),
+    });
     let mut kept = kept.await.map_err(|error| AuditError(error.to_string()))?.map_err(failed)?;
     let Some(newest) = kept.by_store.remove(&*head.store).and_then(|mut kept| kept.pop()) else {
         return match kept.by_store.keys().next() {
-            None => Ok(0),
+            None => nothing_kept(folder, reader, head),
             Some(other) => Err(AuditError(format!(
                 "{} holds checkpoints under this key of another store ({other}), and none of this one: the store was \
                  replaced. Put it back; a store begun anew on purpose needs a folder and a key of its own",
@@ -208,4 +211,25 @@ async fn covered(folder: &Path, signer: &Signer, reader: &Reader, head: &Head) -
         )));
     }
     Ok(newest.seq)
+}
+
+/// Where no checkpoint of this key is kept. Segments are removed only once their cut is signed and kept, so a store that
+/// begins with a later one was signed; whether any other was, nothing tells.
+fn nothing_kept(folder: &Path, reader: &Reader, head: &Head) -> Result<i64, AuditError> {
+    let (place, records) = (folder.display(), head.seq);
+    if reader.first_segment()?.is_some_and(|first| first > 1) {
+        return Err(AuditError(format!(
+            "{place} holds no checkpoint of this key, and segments of this store were removed after one was kept: is the \
+             storage mounted, and is it the key? Put the folder back as it was; without it, what is left cannot be verified"
+        )));
+    }
+    if records > 0 {
+        tracing::warn!(
+            records,
+            "{place} holds no checkpoint of this key, and the store has records: what was cut off or written anew before \
+             now is not found. Right where checkpoints are new; otherwise see that the storage is mounted, and that it is \
+             the key"
+        );
+    }
+    Ok(0)
 }

@@ -90,6 +90,12 @@ impl Reader {
         Self { store: store.into() }
     }
 
+    /// The number of the oldest segment that is there.
+    pub(super) fn first_segment(&self) -> Result<Option<u32>, AuditError> {
+        let found = segments(&self.store).map_err(|error| AuditError(format!("{}: {error}", self.store.display())))?;
+        Ok(found.first().map(|segment| segment.number))
+    }
+
     /// One record by its number.
     pub async fn entry(&self, seq: i64) -> Result<Option<Entry>, ReadError> {
         let search = Search { before: Some(seq.saturating_add(1)), first: 1, ..Search::default() };

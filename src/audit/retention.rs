@@ -7,8 +7,7 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, Timestamp};
 use sqlx::Connection;
 
-use super::checkpoint::{Removed, read};
-use super::checkpointer::Checkpointer;
+use super::checkpoint::{PublicKey, Removed, read};
 use super::key::hex;
 use super::record::{AuditRecord, Kind, timestamp};
 use super::segment::{About, Segment, about, readable, segments, sync_folder};
@@ -35,15 +34,17 @@ pub(super) async fn run(store: WeakStore) {
 
 impl AuditStore {
     /// Removes the segments that were past their time at `now`, and gives their numbers. Where anything is not sure (a
-    /// fault anywhere in the store, a checkpoint that cannot be kept, no checkpoints at all), nothing is removed.
+    /// fault anywhere in the store, a checkpoint that cannot be kept, no folder of checkpoints), nothing is removed: without
+    /// the signed cut at hand, what is left would never verify again.
     pub async fn retire(&self, now: Timestamp) -> Result<Vec<u32>, AuditError> {
         let Some(checkpoints) = self.checkpoints() else { return Ok(Vec::new()) };
+        let Some((folder, keys)) = checkpoints.place() else { return Ok(Vec::new()) };
         let before = before(now, self.retention_months())?;
         let past = past(self.path(), &before).await?;
         if past.is_empty() {
             return Ok(Vec::new());
         }
-        is_whole(self.path(), checkpoints).await?;
+        is_whole(self.path(), folder, &keys).await?;
         let mut removed = Vec::new();
         for (segment, about) in past {
             let Some(closed) = about.closed else { break };
@@ -91,15 +92,9 @@ async fn past(store: &Path, before: &str) -> Result<Vec<(Segment, About)>, Audit
     Ok(past)
 }
 
-async fn is_whole(store: &Path, checkpoints: &Checkpointer) -> Result<(), AuditError> {
-    let kept = match checkpoints.place() {
-        Some((folder, keys)) => {
-            let failed = |error: std::io::Error| AuditError(format!("{}: {error}", folder.display()));
-            Some(read(folder, &keys).map_err(failed)?)
-        }
-        None => None,
-    };
-    let report = verify(store, kept.as_ref(), &mut |_| {}).await.map_err(|error| AuditError(error.to_string()))?;
+async fn is_whole(store: &Path, folder: &Path, keys: &[PublicKey]) -> Result<(), AuditError> {
+    let kept = read(folder, keys).map_err(|error| AuditError(format!("{}: {error}", folder.display())))?;
+    let report = verify(store, Some(&kept), &mut |_| {}).await.map_err(|error| AuditError(error.to_string()))?;
     match report.faults.first() {
         None => Ok(()),
         Some(fault) => Err(AuditError(format!("the store is not whole ({fault})"))),

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
-use crate::audit::{AuditRecord, Kind, Who};
+use crate::audit::{AuditRecord, Kind, Outcome, Who};
 use crate::base::code::ErrorCode;
 use crate::model::config::watch::AlertsConfig;
 
@@ -42,7 +42,9 @@ impl<'r> Look<'r> {
             refused: record.errors.contains(&ErrorCode::Forbidden),
             was_tried: false,
         };
-        for access in &record.access {
+        // Refused before anything was fetched (its cost, its rate, an approval): in what relation, nobody asked.
+        let was_unasked = record.outcome == Outcome::Rejected && record.sources.is_empty();
+        for access in record.access.iter().filter(|_| !was_unasked) {
             look.refused |= !access.refused.is_empty() || access.relations.is_empty();
             if config.entity.as_ref().is_some_and(|entity| *entity != access.entity) {
                 continue;

@@ -28,7 +28,7 @@ pub struct AuditConfig {
     pub rotate_monthly: bool,
     /// What is recorded of who asked and what for.
     pub recorded: Recorded,
-    /// Segments are kept for so long; they are removed only where there are checkpoints.
+    /// Segments are kept for so long; they are removed only where checkpoints are kept in a folder.
     pub retention_months: u32,
     pub checkpoints: Option<CheckpointConfig>,
 }
@@ -119,11 +119,19 @@ impl Reader<'_> {
         audit.rotate_mb = self.number(entry.rotate_mb.as_ref(), audit.rotate_mb);
         audit.rotate_monthly = entry.rotate_monthly.unwrap_or(audit.rotate_monthly);
         audit.retention_months = self.number(entry.retention_months.as_ref(), audit.retention_months);
-        audit.checkpoints = entry.checkpoints.as_ref().and_then(|entry| self.checkpoints(entry, egress));
+        audit.checkpoints = match &entry.checkpoints {
+            Some(checkpoints) => self.checkpoints(checkpoints, entry.retention_months.as_ref(), egress),
+            None => None,
+        };
         audit
     }
 
-    fn checkpoints(&mut self, entry: &CheckpointEntry, egress: &EgressConfig) -> Option<CheckpointConfig> {
+    fn checkpoints(
+        &mut self,
+        entry: &CheckpointEntry,
+        months: Option<&Spanned<u32>>,
+        egress: &EgressConfig,
+    ) -> Option<CheckpointConfig> {
         let key = self.pem(&entry.key);
         let url = entry.url.as_ref().and_then(|at| {
             let text = self.fill(at);
@@ -133,6 +141,16 @@ impl Reader<'_> {
             let hint = "give `directory`, a folder on another machine's storage, or `url`, or both";
             self.fault(&entry.key, "checkpoints have no place to go to", hint);
             return None;
+        }
+        if let (None, Some(months)) = (&entry.directory, months) {
+            let hint = "give `checkpoints.directory` too: what a removal left is verified against the signed cut kept \
+                        there; or leave `retention_months` out, and nothing is removed";
+            self.faults.add(
+                self.text,
+                yaml::span(months),
+                "segments cannot be removed without a folder of checkpoints",
+                hint,
+            );
         }
         Some(CheckpointConfig {
             directory: entry.directory.as_ref().map(|at| self.path(at)),
