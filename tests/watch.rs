@@ -151,6 +151,54 @@ async fn looks_that_no_grant_gives_anything_of_count_as_outside_ones_relation() 
     assert_eq!((&found[0]["rule"], &found[0]["count"]), (&json!("outside-relation"), &json!(2)), "{found}");
 }
 
+const PERSON: &str = "query($id: IdNumber!) { person(idNumber: $id) { name } }";
+
+/// Id numbers of the members of a household.
+fn members(world: &World, household: &str) -> Vec<String> {
+    let known = world.departments.world().household(household).unwrap();
+    known.members.iter().map(|member| member.id_number.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn person_after_person_is_counted_as_household_after_household_is() {
+    let world = watched("very-many-persons", 3).await;
+    let ids = [members(&world, HOUSEHOLD), members(&world, OTHER)].concat();
+    for id in [&ids[0], &ids[1], &ids[0]] {
+        ask(&world.gateway, &supervisor(), PERSON, json!({ "id": id })).await;
+    }
+    assert_eq!(alerts(&world.gateway, false).await, json!([]));
+    ask(&world.gateway, &supervisor(), PERSON, json!({ "id": ids[2] })).await;
+    let found = alerts(&world.gateway, false).await;
+    assert_eq!((&found[0]["rule"], &found[0]["count"]), (&json!("very-many-persons"), &json!(3)), "{found}");
+    let counted = statistics(&world, &caller("auditor", json!({})), "ROLE").await;
+    let rows = counted["data"]["now"].as_array().unwrap_or_else(|| panic!("{counted}"));
+    let row = rows.iter().find(|row| row["key"] == "supervisor").unwrap_or_else(|| panic!("{counted}"));
+    assert_eq!((&row["looks"], &row["entities"]), (&json!(4), &json!(3)), "{counted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_persons_count_as_outside_ones_relation_and_those_of_the_own_household_do_not() {
+    let world = watched("outside-relation", 2).await;
+    let ids = members(&world, HOUSEHOLD);
+    let own = caller("household", json!({ "household": HOUSEHOLD, "person": ids[0] }));
+    let all =
+        "query($id: ID!) { household(id: $id) { health { majorIllnesses { code } } identity { members { name } } } }";
+    let answer = ask(&world.gateway, &own, all, json!({ "id": HOUSEHOLD })).await;
+    assert!(answer["data"]["household"]["identity"]["members"].is_array(), "{answer}");
+    assert_eq!(alerts(&world.gateway, false).await, json!([]));
+    let mut far = caller("town-officer", json!({ "divisions": ["330109"] }));
+    far.purpose = Some("duty".to_owned());
+    for id in &ids[..2] {
+        ask(&world.gateway, &far, PERSON, json!({ "id": id })).await;
+    }
+    let found = alerts(&world.gateway, false).await;
+    assert_eq!(
+        (&found[0]["rule"], &found[0]["principal"]),
+        (&json!("outside-relation"), &json!("town-officer-1")),
+        "{found}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_refused_for_its_cost_names_its_household_and_is_no_look_outside_ones_relation() {
     let options = Options { latency: false, ..Options::default() };

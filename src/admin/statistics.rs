@@ -41,7 +41,7 @@ struct AccessStatistics {
     organisation: Option<String>,
     /// Requests.
     looks: u64,
-    /// Different entities (of the type that `alerts.entity` names) of which something was shown.
+    /// Different entities (only of the type that `alerts.entity` names, if any) of which something was shown.
     entities: usize,
     /// Requests of which something was refused.
     refused: u64,

@@ -9,15 +9,23 @@ use crate::audit::{AuditRecord, Kind, Outcome, Who};
 use crate::base::code::ErrorCode;
 use crate::model::config::watch::AlertsConfig;
 
+/// An entity, told from others without naming it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Seen<'r> {
+    /// Its type.
+    pub entity: &'r str,
+    pub subject: u64,
+}
+
 /// What one request looked at.
 pub struct Look<'r> {
     pub who: &'r Who,
     pub at: Timestamp,
     pub at_night: bool,
     /// Entities of which something was shown.
-    pub seen: Vec<u64>,
+    pub seen: Vec<Seen<'r>>,
     /// Entities asked for to which the caller stands in no relation (or which are not there).
-    pub unrelated: Vec<u64>,
+    pub unrelated: Vec<Seen<'r>>,
     /// Something was refused.
     pub refused: bool,
     /// Something was asked for in vain: an entity of somebody else's, or, where nothing was shown, whatever was refused.
@@ -49,7 +57,8 @@ impl<'r> Look<'r> {
             if config.entity.as_ref().is_some_and(|entity| *entity != access.entity) {
                 continue;
             }
-            let subjects = access.subjects.iter().map(|subject| short(subject));
+            let subjects =
+                access.subjects.iter().map(|subject| Seen { entity: &access.entity, subject: short(subject) });
             if !access.read.is_empty() || !access.masked.is_empty() {
                 look.seen.extend(subjects);
             } else if access.relations.is_empty() {

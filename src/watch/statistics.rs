@@ -110,8 +110,8 @@ impl Counted {
             row.refused += u64::from(look.refused);
             row.at_night += u64::from(look.at_night && !look.seen.is_empty());
             let before = seen.len() + unrelated.len();
-            seen.extend(&look.seen);
-            unrelated.extend(&look.unrelated);
+            seen.extend(look.seen.iter().map(|seen| seen.subject));
+            unrelated.extend(look.unrelated.iter().map(|seen| seen.subject));
             self.entities += seen.len() + unrelated.len() - before;
         }
         if self.rows.len() > ROWS_MAX || self.entities > COUNTED_MAX {

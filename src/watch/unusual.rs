@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::look::Look;
+use super::look::{Look, Seen};
 use crate::audit::{AuditRecord, Who};
 use crate::model::config::watch::{AlertRule, AlertsConfig, When};
 
@@ -137,11 +137,15 @@ impl Counted {
             return None;
         }
         self.expire(look.at, within(rule));
+        let of = |all: &[Seen<'_>]| -> Vec<u64> {
+            let counted = all.iter().filter(|seen| rule.entity.as_deref().is_none_or(|entity| entity == seen.entity));
+            counted.map(|seen| seen.subject).collect()
+        };
         match rule.when {
-            When::Any => self.add(look.at, &look.seen),
-            When::Night if look.at_night => self.add(look.at, &look.seen),
+            When::Any => self.add(look.at, &of(&look.seen)),
+            When::Night if look.at_night => self.add(look.at, &of(&look.seen)),
             When::Night => {}
-            When::Unrelated => self.add(look.at, &look.unrelated),
+            When::Unrelated => self.add(look.at, &of(&look.unrelated)),
             When::AfterRefusals => {
                 // Refusals are told apart by their records' numbers.
                 if look.was_tried {

@@ -207,6 +207,8 @@ pub struct AlertsEntry {
 #[serde(deny_unknown_fields)]
 pub struct AlertEntry {
     pub when: When,
+    /// Only entities of this type are counted.
+    pub entity: Option<Spanned<String>>,
     /// How many at least.
     pub count: usize,
     /// In so many minutes.

@@ -136,9 +136,12 @@ pub struct AlertsConfig {
 pub struct AlertRule {
     pub name: Arc<str>,
     pub when: When,
+    /// Only entities of this type are counted; `None`: all that [`AlertsConfig::entity`] leaves.
+    pub entity: Option<String>,
     pub count: usize,
     pub within_minutes: u32,
     pub except_roles: Vec<String>,
+    entity_at: Place,
     named: Vec<(String, Place)>,
 }
 
@@ -190,10 +193,27 @@ impl AlertsConfig {
                 let hint = format!("`count` is from 1 to {COUNT_MAX}, `within_minutes` from 1 to {WITHIN_MAX}");
                 faults.add(file, place, format!("the rule `{name}` cannot be counted"), hint);
             }
+            if let Some(at) = &rule.entity {
+                let place = yaml::place_of(at);
+                if rule.when == When::AfterRefusals {
+                    let hint = "leave `entity` out: requests are counted, whatever they ask for";
+                    faults.add(file, place, "`after-refusals` counts no entities", hint);
+                } else if entry.entity.as_ref().is_some_and(|all| all.value != at.value) {
+                    let hint = "leave `entity` out under `alerts`, and write it at each rule";
+                    faults.add(
+                        file,
+                        place,
+                        format!("the rule `{name}` counts nothing: another `entity` is for all"),
+                        hint,
+                    );
+                }
+            }
             let named = rule.except_roles.iter().map(|role| (role.value.clone(), yaml::place_of(role))).collect();
             rules.push(AlertRule {
                 name: name.into(),
                 when: rule.when,
+                entity_at: rule.entity.as_ref().map(yaml::place_of).unwrap_or_default(),
+                entity: rule.entity.map(|at| at.value),
                 count: rule.count,
                 within_minutes: rule.within_minutes,
                 except_roles: rule.except_roles.into_iter().map(|role| role.value).collect(),
@@ -211,10 +231,12 @@ impl AlertsConfig {
     /// Roles and entity types that are not there count nothing: faults.
     pub fn check(&self, access: &Access, contract: &Contract, faults: &mut Faults) {
         roles_known(self.rules.iter().flat_map(|rule| &rule.named), &self.file, access, faults);
-        if let Some(name) = self.entity.as_deref().filter(|name| contract.entity_named(name).is_none()) {
+        let of_rules = self.rules.iter().map(|rule| (&rule.entity, rule.entity_at));
+        for (name, place) in std::iter::once((&self.entity, self.entity_at)).chain(of_rules) {
+            let Some(name) = name.as_deref().filter(|name| contract.entity_named(name).is_none()) else { continue };
             let known = contract.entities.iter().map(|entity| &*entity.name);
             let hint = did_you_mean(name, known, "an entity is a type of the contract with @key");
-            faults.add(&self.file, self.entity_at, format!("the contract has no entity `{name}`"), hint);
+            faults.add(&self.file, place, format!("the contract has no entity `{name}`"), hint);
         }
     }
 }
