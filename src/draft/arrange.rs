@@ -144,7 +144,14 @@ impl Arranging<'_> {
             operation.request.insert("item_key".to_owned(), json!(at.pointer));
             operation.decide.push(format!("item_key: does {} hold the key that was asked with?", at.pointer));
         }
-        let group = if self.wanted.entity.is_some() { String::new() } else { key.group.clone() };
+        let group = match &operation.record.name {
+            _ if self.wanted.entity.is_some() => String::new(),
+            // Records of an entity that is known already, by its own key.
+            Some(name) if many && self.is_key_of(name, &operation) => {
+                self.group_of(name).unwrap_or(&key.group).to_owned()
+            }
+            _ => key.group.clone(),
+        };
         let itself = self.wanted.entity.is_none() && !operation.record.list && key.last;
         let at = match self.by_group.get(&group) {
             Some(at) => *at,
@@ -205,6 +212,23 @@ impl Arranging<'_> {
         }
         entity.endpoints.push(endpoint);
         Ok(())
+    }
+
+    fn is_key_of(&self, record: &str, operation: &Operation) -> bool {
+        let entity = self.by_record.get(record).and_then(|at| self.entities.get(*at));
+        let at = operation.request.get("item_key").and_then(Value::as_str);
+        entity.is_some_and(|entity| {
+            operation
+                .record
+                .members
+                .iter()
+                .any(|member| member.name == entity.key && Some(member.pointer.as_str()) == at)
+        })
+    }
+
+    fn group_of(&self, record: &str) -> Option<&str> {
+        let at = self.by_record.get(record)?;
+        self.by_group.iter().find(|(_, group)| *group == at).map(|(group, _)| group.as_str())
     }
 
     fn new_entity(&mut self, group: String, key: &Key, operation: &Operation, itself: bool) -> usize {

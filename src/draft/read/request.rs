@@ -44,7 +44,17 @@ pub fn read<'a>(one: &One<'a>, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Re
     let mut asking = Asking { asked: Asked::With(Vec::new()), request: Map::new(), decide: Vec::new(), pages: None };
     let mut query = Map::new();
     let mut headers = Map::new();
-    let mut path = one.path.to_owned();
+    let (path, given) = one.path.split_once('?').unwrap_or((one.path, ""));
+    let mut path = path.to_owned();
+    for pair in given.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        query.insert(name.to_owned(), json!(value));
+    }
+    let undeclared =
+        |name: &&str| !parameters.iter().any(|parameter| parameter.place == "path" && parameter.name == *name);
+    if let Some(name) = in_braces(one.path).find(undeclared) {
+        return Err(format!("its path has `{{{name}}}`, which the document does not declare"));
+    }
     let is_key = |parameter: &Parameter| {
         let named = wanted.keys.iter().any(|(name, _)| name == parameter.name);
         named || (wanted.entity.is_none() && parameter.required && parameter.fixed.is_none())
@@ -111,6 +121,10 @@ pub fn read<'a>(one: &One<'a>, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Re
         ),
     };
     Ok(asking)
+}
+
+fn in_braces(path: &str) -> impl Iterator<Item = &str> {
+    path.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0))
 }
 
 fn argument(name: &str) -> String {
@@ -241,6 +255,9 @@ fn body<'a>(
     said.extend(one.path.rsplit('/').next().map(name_words).unwrap_or_default());
     if !said.iter().any(|word| READS.contains(&word.as_str())) {
         return Err(String::new());
+    }
+    if one.path.contains(['?', '{']) {
+        return Err("its path has parameters beside its body".to_owned());
     }
     if let Some(needed) = parameters.iter().find(|parameter| parameter.required) {
         return Err(format!("it needs `{}` beside its body", needed.name));
