@@ -290,13 +290,13 @@ fn what_is_wrong_with_a_document_is_told_with_its_place() {
     assert!(output.status.success());
     let told = stderr(&output);
     assert!(told.contains("warning: `elsewhere.json#/definitions/Assist` is not followed"), "{told}");
-    assert!(told.contains("assist.json:39:"), "{told}");
+    assert!(told.contains("assist.json:35:"), "{told}");
 }
 
 #[test]
 fn documents_that_contain_themselves_and_long_ones_are_drafted_in_seconds() {
     let mut paths = serde_json::Map::new();
-    for n in 0..1_500 {
+    for n in 0..1_100 {
         let node = json!({"$ref": format!("#/components/schemas/N{}", n % 40)});
         let parameter = json!([{"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}]);
         let answer = json!({"200": {"content": {"application/json": {"schema": node}}}});

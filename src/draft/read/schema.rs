@@ -14,7 +14,7 @@ const FIELDS_MAX: usize = 150;
 /// References followed from one to the next, and schemas within schemas of one value.
 const HOPS_MAX: usize = 24;
 /// Schemas looked at for one operation.
-const STEPS_MAX: usize = 20_000;
+const STEPS_MAX: usize = 3_000;
 const ENUM_MAX: usize = 200;
 
 pub struct Schemas<'a> {
@@ -172,15 +172,20 @@ impl<'a> Schemas<'a> {
         above.extend(&flat.parts);
         let mut taken = HashSet::new();
         let mut members = Vec::new();
+        // Scalars first: what is cut off is what is nested.
+        let mut properties: Vec<(usize, &str, Flat<'a>)> = Vec::new();
         for (number, (property, schema)) in flat.properties.iter().enumerate() {
-            if self.fields >= FIELDS_MAX {
+            properties.push((number, property, self.flat(schema)));
+        }
+        properties.sort_by_key(|(_, _, inner)| !inner.is_scalar());
+        for (number, property, inner) in properties {
+            if self.fields >= FIELDS_MAX || self.steps > STEPS_MAX {
                 break;
             }
             let named = name::camel(property);
             let unnamed = named.is_none();
             let field = named.unwrap_or_else(|| format!("field{}", number + 1));
             let pointer = format!("{at}/{}", property.replace('~', "~0").replace('/', "~1"));
-            let inner = self.flat(schema);
             if inner.parts.iter().any(|part| above.iter().any(|known| std::ptr::eq(*known, *part))) {
                 continue;
             }
