@@ -222,7 +222,7 @@ async fn a_draft_of_openapi_2_fills_an_entity_that_the_contract_has() {
     let binding = root.read("resolvers/pets.yaml");
     for line in [
         "    key: members",
-        "many: {get: /assist/batch, query: {ver: \"2\", sfzh: \"{keys:,}\"}, batch_max: 200, item_key: /sfzh, items: /list}",
+        "many: {get: /assist/batch, query: {ver: \"2\", sfzh: \"{keys:,}\"}, batch_max: 200, items: /list, item_key: /sfzh}",
         "envelope: {ok: {at: /code, is: [\"0\", \"200\"]}, data: /data, message: /msg}",
         "sign: {scheme: basic, user: \"${PETS_USER}\", password: \"${PETS_PASSWORD}\"}",
         "assistBatch.dbzt: {at: /dbzt, map: {\"01\": N01, \"02\": N02}}",
