@@ -44,13 +44,36 @@ pub struct Flat<'a> {
     parts: Vec<&'a Value>,
 }
 
-impl Flat<'_> {
+impl<'a> Flat<'a> {
     pub fn is_object(&self) -> bool {
         !self.properties.is_empty()
     }
 
     pub fn is_list(&self) -> bool {
         self.kind == Some("array") || (self.kind.is_none() && self.items.is_some())
+    }
+
+    /// Lays one of several forms to the rest.
+    fn absorb(&mut self, form: Self) {
+        self.name = self.name.or(form.name);
+        self.kind = self.kind.or(form.kind);
+        self.format = self.format.or(form.format);
+        self.items = self.items.or(form.items);
+        self.values = self.values.or(form.values);
+        self.maximum = self.maximum.or(form.maximum);
+        self.description = self.description.or(form.description);
+        self.decide = self.decide.or(form.decide);
+        self.parts = form.parts.into_iter().fold(std::mem::take(&mut self.parts), |mut parts, part| {
+            if !parts.iter().any(|known| std::ptr::eq(*known, part)) {
+                parts.push(part);
+            }
+            parts
+        });
+        for (name, schema) in form.properties {
+            if self.known.insert(name) {
+                self.properties.push((name, schema));
+            }
+        }
     }
 
     fn is_scalar(&self) -> bool {
@@ -140,24 +163,25 @@ impl<'a> Schemas<'a> {
     fn variants(&mut self, variants: &'a [Value], flat: &mut Flat<'a>, depth: usize) {
         let mut forms = Vec::new();
         for variant in variants {
-            let mut form = Flat::default();
+            // What is laid already is not laid again: a form that holds the whole would be walked without end.
+            let mut form = Flat { parts: flat.parts.clone(), ..Flat::default() };
             self.lay(variant, &mut form, depth);
             if form.kind != Some("null") && (form.is_object() || form.is_list() || form.is_scalar()) {
-                forms.push((variant, form));
+                forms.push(form);
             }
         }
         if forms.len() > 1 {
             flat.decide = Some("the document gives several forms");
         }
-        if flat.properties.is_empty() && forms.iter().any(|(_, form)| form.is_scalar()) {
-            forms.retain(|(_, form)| form.is_scalar());
+        if flat.properties.is_empty() && forms.iter().any(|form| form.is_scalar()) {
+            forms.retain(|form| form.is_scalar());
             forms.truncate(1);
-        } else if forms.iter().any(|(_, form)| form.is_list()) {
-            forms.retain(|(_, form)| form.is_list());
+        } else if forms.iter().any(|form| form.is_list()) {
+            forms.retain(|form| form.is_list());
             forms.truncate(1);
         }
-        for (variant, _) in forms {
-            self.lay(variant, flat, depth);
+        for form in forms {
+            flat.absorb(form);
         }
     }
 
