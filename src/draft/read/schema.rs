@@ -1,6 +1,6 @@
 //! JSON Schema, as OpenAPI has it → members. Every walk is bounded in depth and in steps.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -22,13 +22,15 @@ pub struct Schemas<'a> {
     pub types: Types,
     /// References that lead nowhere, with what is wrong.
     pub broken: Vec<(String, &'static str)>,
+    /// What was laid together already, by where it stands.
+    laid: HashMap<*const Value, Flat<'a>>,
     steps: usize,
     fields: usize,
     depth: usize,
 }
 
 /// A schema with its references followed and its parts (`allOf`, `oneOf`, `anyOf`) laid together.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Flat<'a> {
     pub name: Option<&'a str>,
     pub kind: Option<&'a str>,
@@ -83,7 +85,7 @@ impl<'a> Flat<'a> {
 
 impl<'a> Schemas<'a> {
     pub fn new(root: &'a Value) -> Self {
-        Self { root, types: Types::default(), broken: Vec::new(), steps: 0, fields: 0, depth: 0 }
+        Self { root, types: Types::default(), laid: HashMap::new(), broken: Vec::new(), steps: 0, fields: 0, depth: 0 }
     }
 
     /// Begins the next operation.
@@ -114,8 +116,15 @@ impl<'a> Schemas<'a> {
     }
 
     pub fn flat(&mut self, schema: &'a Value) -> Flat<'a> {
+        let place = std::ptr::from_ref(schema);
+        if let Some(known) = self.laid.get(&place) {
+            return known.clone();
+        }
         let mut flat = Flat::default();
         self.lay(schema, &mut flat, 0);
+        if self.steps <= STEPS_MAX {
+            self.laid.insert(place, flat.clone());
+        }
         flat
     }
 
