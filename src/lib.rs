@@ -14,6 +14,7 @@ pub mod approval;
 pub mod audit;
 pub mod base;
 pub mod cli;
+pub mod draft;
 pub mod egress;
 pub mod engine;
 pub mod identify;

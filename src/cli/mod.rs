@@ -15,6 +15,7 @@ mod plan;
 mod revoke;
 mod schema;
 mod serve;
+mod source;
 mod text;
 mod token;
 
@@ -50,6 +51,8 @@ enum Command {
     Documents(documents::DocumentsArgs),
     /// Make a token of the demo issuer; revoke tokens, and list what was revoked
     Token(token::TokenArgs),
+    /// Draft the binding of a source from a description of its system
+    Source(source::SourceArgs),
     /// Print the published contract, or what a change of it breaks
     Schema(schema::SchemaArgs),
 }
@@ -99,6 +102,7 @@ pub fn run() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Documents(args) => documents::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Source(args) => source::run(&args),
         Command::Schema(args) => schema::run(&args),
     };
     match done {

@@ -1,0 +1,128 @@
+//! `huxiang source import`: a description of a system → a draft of its binding.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::super::{Done, Stop, load, text};
+use crate::base::fault::{self, Faults};
+use crate::draft::{self, Draft, Wanted};
+use crate::model::contract::{self, Contract};
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The document
+    file: PathBuf,
+    /// The source's id: lower-case letters, digits and `-`
+    #[arg(long, value_name = "ID")]
+    source: String,
+    /// The department's name, as people read it
+    #[arg(long)]
+    title: String,
+    /// The entity that the operations are about, of the contract or a new one; without it, entities are found in the document
+    #[arg(long, requires = "key", value_name = "TYPE")]
+    entity: Option<String>,
+    /// A parameter that holds the entity's key, or the value of one of its fields; may be given more than once
+    #[arg(long, requires = "entity", value_name = "PARAMETER[=FIELD]")]
+    key: Vec<String>,
+    /// Only operations whose path begins so
+    #[arg(long, value_name = "PATH")]
+    only: Option<String>,
+    /// The folder whose schema/ the draft is laid beside, where there is one
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Write DIR/resolvers/ID.yaml and DIR/schema/ID.graphql instead of standard output; files that are there are kept
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the draft, and what was bound and left out, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &ImportArgs) -> Done {
+    let id = &args.source;
+    let fits = id.starts_with(|c: char| c.is_ascii_lowercase())
+        && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if !fits {
+        return Err(Stop::failed(format!(
+            "error: `{id}` is not a source id: a lower-case letter, then lower-case letters, digits and `-`"
+        )));
+    }
+    let mut faults = Faults::default();
+    let contract = args.root.as_deref().and_then(|root| beside(root, &mut faults));
+    let file = fault::read(&args.file, &mut faults);
+    let Some(file) = file.filter(|_| faults.is_empty()) else { return Err(load::refused(&faults)) };
+    let wanted = Wanted {
+        source: id.clone(),
+        title: args.title.clone(),
+        entity: args.entity.clone(),
+        keys: args.key.iter().map(|key| key_of(key)).collect(),
+        only: args.only.clone(),
+    };
+    let mut warnings = Faults::default();
+    let draft = draft::openapi(&file, &wanted, contract.as_ref(), &mut faults, &mut warnings);
+    let Some(draft) = draft.filter(|_| faults.is_empty()) else { return Err(load::refused(&faults)) };
+    if !warnings.is_empty() {
+        text::note(warnings.render_warnings().trim_end());
+    }
+    let names = [format!("resolvers/{id}.yaml"), format!("schema/{id}.graphql")];
+    if let Some(out) = &args.out {
+        for (name, text) in names.iter().zip([&draft.binding, &draft.contract]) {
+            keep(&out.join(name), text)?;
+        }
+    }
+    match (&args.out, args.json) {
+        (_, true) => text::out(&format!("{:#}\n", as_json(&draft, &names))),
+        (None, false) => {
+            text::out(&format!("# {}\n{}\n# {}\n{}", names[0], draft.binding, names[1], draft.contract));
+        }
+        (Some(_), false) => {}
+    }
+    text::note(&format!(
+        "{} operations bound, {} left out; {} places to decide, each marked `# decide:`",
+        draft.bound.len(),
+        draft.left_out.len(),
+        draft.decisions
+    ));
+    Ok(0)
+}
+
+fn key_of(text: &str) -> (String, Option<String>) {
+    match text.split_once('=') {
+        Some((name, field)) => (name.to_owned(), Some(field.to_owned())),
+        None => (text.to_owned(), None),
+    }
+}
+
+/// The contract under a root; none where it has no `schema/` yet.
+fn beside(root: &Path, faults: &mut Faults) -> Option<Contract> {
+    let folder = root.join("schema");
+    if folder.is_dir() { contract::load::load(&folder, faults) } else { None }
+}
+
+/// Writes a file that is not there yet.
+fn keep(path: &Path, text: &str) -> Result<(), Stop> {
+    use std::io::Write as _;
+    let failed = |error: std::io::Error| {
+        let told = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => "it is there already: move it away, or give another --out".to_owned(),
+            _ => error.to_string(),
+        };
+        Stop::failed(format!("error: {} cannot be written: {told}", path.display()))
+    };
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+    let mut file = std::fs::File::create_new(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)
+}
+
+fn as_json(draft: &Draft, names: &[String; 2]) -> serde_json::Value {
+    let [binding, contract] = names;
+    let left_out: Vec<_> = draft.left_out.iter().map(|(name, why)| json!({"operation": name, "why": why})).collect();
+    json!({
+        "files": {binding: draft.binding, contract: draft.contract},
+        "bound": draft.bound,
+        "left_out": left_out,
+        "decisions": draft.decisions,
+    })
+}

@@ -1,0 +1,78 @@
+//! Drafts: a description that a department has of its system → a binding, and the contract types it could fill.
+//!
+//! Each kind of description has a reader under `read/`; what readers find is arranged into entities, endpoints and
+//! queries ([`arrange`]) and written as the two files of a draft ([`write`]). A draft is deterministic, and whatever it
+//! cannot know stands in it as a `# decide:` comment. Nothing here does IO or needs the engine.
+
+mod arrange;
+mod name;
+mod operation;
+mod read;
+mod types;
+mod write;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::base::fault::{Faults, SourceText};
+use crate::model::contract::Contract;
+
+/// What is to be drafted.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The source's id.
+    pub source: String,
+    pub title: String,
+    /// The entity that all operations are about; without it, entities are found in the description.
+    pub entity: Option<String>,
+    /// Parameters that hold the entity's key, each perhaps with the field whose value it is.
+    pub keys: Vec<(String, Option<String>)>,
+    /// Only operations whose path begins so.
+    pub only: Option<String>,
+}
+
+/// A binding and its types, as texts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Draft {
+    pub binding: String,
+    /// Empty where nothing was bound.
+    pub contract: String,
+    /// Operations that read, by name, that are bound.
+    pub bound: Vec<String>,
+    /// Operations that are not, and why.
+    pub left_out: Vec<(String, String)>,
+    /// `# decide:` comments in both files.
+    pub decisions: usize,
+}
+
+/// Drafts from an OpenAPI document (2.0, 3.0, 3.1; JSON or YAML). `contract` is the one that the draft is laid beside,
+/// if there is any. `None` where faults were added that leave nothing to draft; what can be passed over is a warning.
+pub fn openapi(
+    file: &Arc<SourceText>,
+    wanted: &Wanted,
+    contract: Option<&Contract>,
+    faults: &mut Faults,
+    warnings: &mut Faults,
+) -> Option<Draft> {
+    let found = read::openapi::read(file, wanted, taken(contract), faults, warnings)?;
+    let arranged = arrange::arrange(found, wanted, contract);
+    if arranged.bound.is_empty() {
+        let message = "no operation that reads could be bound";
+        let mut hint = arranged.left_out.first().map_or_else(
+            || "the document has no operation that reads (GET, or POST with keys)".to_owned(),
+            |(name, why)| format!("the first of them, {name}: {why}"),
+        );
+        hint.truncate(hint.char_indices().nth(200).map_or(hint.len(), |(at, _)| at));
+        faults.add(file, crate::base::fault::Place::default(), message, hint);
+        return None;
+    }
+    Some(write::write(arranged, wanted, contract))
+}
+
+/// Names that the draft's types cannot have.
+fn taken(contract: Option<&Contract>) -> HashSet<String> {
+    let builtin = ["Query", "Mutation", "Subscription", "String", "Int", "Float", "Boolean", "ID"];
+    let own = ["Date", "DateTime", "Decimal", "IdNumber", "GeoJSON"];
+    let known = contract.into_iter().flat_map(|contract| contract.full.types.keys().map(ToString::to_string));
+    builtin.iter().chain(&own).map(|name| (*name).to_owned()).chain(known).collect()
+}

@@ -1,0 +1,6 @@
+//! Readers: one a kind of description.
+
+pub mod openapi;
+mod request;
+mod schema;
+mod security;
