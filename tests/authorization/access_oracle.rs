@@ -566,6 +566,13 @@ pub struct Endpoint {
     pub lists: BTreeSet<String>,
 }
 
+/// The departments' names, which are no secret.
+pub fn titles() -> BTreeSet<String> {
+    let files = std::fs::read_dir(folder("resolvers")).unwrap().map(|file| file.unwrap().path());
+    let bindings = files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    bindings.filter_map(|path| yaml(&path)["title"].as_str().map(str::to_owned)).collect()
+}
+
 pub fn endpoints() -> Vec<Endpoint> {
     let mut found = Vec::new();
     for file in std::fs::read_dir(folder("resolvers")).unwrap() {
