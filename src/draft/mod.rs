@@ -1,7 +1,7 @@
 //! Drafts: a description that a department has of its system → a binding, and the contract types it could fill.
 //!
 //! Each kind of description has a reader under `read/`; what readers find is arranged into entities, endpoints and
-//! queries ([`arrange`]) and written as the two files of a draft ([`write`]). A draft is deterministic, and whatever it
+//! queries ([`arrange`]) and written as the two files of a draft ([`mod@write`]). A draft is deterministic, and whatever it
 //! cannot know stands in it as a `# decide:` comment. Nothing here does IO or needs the engine.
 
 mod arrange;
