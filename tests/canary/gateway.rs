@@ -16,6 +16,9 @@ use serde_json::{Map, Value, json};
 use crate::marks;
 use crate::support::HOUSEHOLD;
 
+/// What the officer on duty says: no household's words.
+const REASON: &str = "typhoon, moving people tonight";
+
 /// Somebody who asks.
 pub struct Caller {
     pub role: &'static str,
@@ -24,6 +27,8 @@ pub struct Caller {
     forwarded: Option<&'static str>,
     purpose: Option<&'static str>,
     case: Option<&'static str>,
+    /// Of an emergency.
+    reason: Option<&'static str>,
 }
 
 pub struct Serving {
@@ -78,6 +83,10 @@ impl Serving {
         for folder in ["schema", "resolvers", "config"] {
             copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &root.join("input").join(folder));
         }
+        let config = root.join("input/config/gateway.yaml");
+        let text = std::fs::read_to_string(&config).expect("the configuration");
+        assert!(text.contains("batch_max: 0"), "batches are off by default");
+        std::fs::write(&config, text.replace("batch_max: 0", "batch_max: 2")).expect("a file");
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key pair");
         let port =
             std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
@@ -152,7 +161,7 @@ impl Serving {
             let issuer = &self.snapshot.config.issuers[0];
             let claims: Map<String, Value> = claims;
             let token = mint(issuer, id, &[String::from(role)], &claims, Duration::from_secs(3600)).expect("a token");
-            Caller { role, token, forwarded, purpose, case }
+            Caller { role, token, forwarded, purpose, case, reason: None }
         };
         let public = Some("203.0.113.7");
         vec![
@@ -171,6 +180,12 @@ impl Serving {
             of("supervisor", "s-1", json!({"divisions": ["331122"]}), None, Some("supervision"), Some("JD-2026-0001")),
             of("verifier", "v-1", json!({"divisions": ["331122"]}), None, Some("recognition"), Some("HD-2026-0001")),
             of("auditor", "a-1", json!({}), None, None, None),
+            of("security-officer", "o-1", json!({}), None, None, None),
+            Caller { role: "acting cadre", ..of("cadre", &household.cadre_id, json!({}), None, Some("acting"), None) },
+            Caller {
+                reason: Some(REASON),
+                ..of("duty-officer", "n-1", json!({"divisions": ["331122"]}), None, Some("emergency"), None)
+            },
         ]
     }
 
@@ -195,9 +210,34 @@ impl Serving {
     }
 
     pub async fn ask(&self, caller: &Caller, query: &str, variables: &Value) -> (u16, Value) {
-        let body = json!({"query": query, "variables": variables}).to_string();
-        let post =
-            self.client.post(format!("{}/graphql", self.url)).header("content-type", "application/json").body(body);
+        let body = json!({"query": query, "variables": variables});
+        self.post(caller, "/graphql", body, None).await
+    }
+
+    /// Two operations in one body.
+    pub async fn batch(&self, caller: &Caller, query: &str, variables: [&Value; 2]) -> (u16, Value) {
+        let body = variables.map(|variables| json!({"query": query, "variables": variables}));
+        self.post(caller, "/graphql", json!(body), None).await
+    }
+
+    /// Relying on an approval.
+    pub async fn ask_with(&self, caller: &Caller, approval: &Value, query: &str, variables: &Value) -> (u16, Value) {
+        self.post(caller, "/graphql", json!({"query": query, "variables": variables}), Some(approval)).await
+    }
+
+    pub async fn admin(&self, caller: &Caller, query: &str, variables: &Value) -> Value {
+        self.post(caller, "/admin/graphql", json!({"query": query, "variables": variables}), None).await.1
+    }
+
+    async fn post(&self, caller: &Caller, path: &str, mut body: Value, approval: Option<&Value>) -> (u16, Value) {
+        if let Some(reason) = caller.reason {
+            body["extensions"] = json!({"breakGlass": reason});
+        }
+        if let Some(approval) = approval {
+            body["extensions"] = json!({"approval": approval});
+        }
+        let url = format!("{}{path}", self.url);
+        let post = self.client.post(url).header("content-type", "application/json").body(body.to_string());
         let response = self.with(caller, post).send().await.expect("an answer");
         let status = response.status().as_u16();
         let text = response.text().await.expect("a whole answer");
