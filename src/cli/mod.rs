@@ -136,7 +136,7 @@ fn arguments() -> Vec<std::ffi::OsString> {
 
 /// The runtime of commands that wait for others.
 fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
-    crate::base::open_files::raise_limit();
+    let _ = crate::base::open_files::raise_limit();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -28,6 +28,9 @@ use tracing_subscriber::fmt::MakeWriter;
 const CASES: u64 = 240;
 /// From so many on, it pays to start more gateways.
 const MANY: u64 = 5_000;
+/// Stages at once at most, and the connections that each may come to.
+const STAGES_MAX: usize = 6;
+const CONNECTIONS: u64 = 2_500;
 /// From so many on, every pair must have come together.
 const COVERING: u64 = 20_000;
 /// Runs that making a failing case smaller may take.
@@ -147,7 +150,7 @@ async fn smaller(bench: &Bench, tree: &mut impl proptest::strategy::ValueTree<Va
 fn what_is_refused_is_neither_answered_nor_asked_nor_logged() {
     let lines = Lines::default();
     let _ = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).try_init();
-    huxiang::base::open_files::raise_limit();
+    let open = huxiang::base::open_files::raise_limit().map_or(usize::MAX, |files| (files / CONNECTIONS) as usize);
     let seed = number("SEED").unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         now.map_or(1, |since| since.subsec_nanos().into())
@@ -159,7 +162,7 @@ fn what_is_refused_is_neither_answered_nor_asked_nor_logged() {
     // Of a case, most is waiting: for departments, for the disk.
     let at_once = if wanted.end - wanted.start > MANY { 3 } else { 1 };
     let workers = std::thread::available_parallelism()
-        .map_or(2, |cores| cores.get() * at_once)
+        .map_or(2, |cores| (cores.get() * at_once).min(STAGES_MAX).min(open.max(1)))
         .min(usize::try_from(wanted.end - wanted.start).unwrap_or(1));
     println!("SEED={seed} CASES={}", wanted.end - wanted.start);
     let began = Instant::now();
