@@ -191,7 +191,12 @@ impl Asked<'_> {
                 "Person" if access == Access::No => return Err(format!("{path} is refused and there")),
                 "Person" => {
                     let household = self.bench.household(at(&entity.household, "id").as_str().unwrap()).unwrap();
-                    for (element, member) in value.as_array().into_iter().flatten().zip(&household.members) {
+                    let elements = value.as_array().map_or(&[][..], Vec::as_slice);
+                    // Elements stand in the order of the members; one more would be held against nobody.
+                    if elements.len() > household.members.len() {
+                        return Err(format!("{path} has more persons than the household"));
+                    }
+                    for (element, member) in elements.iter().zip(&household.members) {
                         let mut relations = Standing::clone(&entity.relations);
                         relations.own.extend(relations.persons[&member.id_number].clone());
                         let person = Entity {
