@@ -1,9 +1,10 @@
 //! `huxiang serve` as a process of its own, in a folder of its own, logging as much as it can.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -14,21 +15,35 @@ use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Map, Value, json};
 
 use crate::marks;
+use crate::portal::{Portal, SECRET};
 use crate::support::HOUSEHOLD;
 
 /// What the officer on duty says: no household's words.
 const REASON: &str = "typhoon, moving people tonight";
 
+/// Counts for trusted documents alone.
+const COUNTER: &str = "  counter:
+    title: 窗口
+    networks: [gov]
+    documents: trusted
+    grants:
+      - relation: jurisdiction
+        purposes: [duty]
+        classes: [basic, contact, identity, welfare]
+        except: [registry.personIds]
+";
+
 /// Somebody who asks.
+#[derive(Clone)]
 pub struct Caller {
     pub role: &'static str,
-    token: String,
+    pub token: String,
     /// What the proxy forwards for.
-    forwarded: Option<&'static str>,
-    purpose: Option<&'static str>,
-    case: Option<&'static str>,
+    pub forwarded: Option<&'static str>,
+    pub purpose: Option<&'static str>,
+    pub case: Option<&'static str>,
     /// Of an emergency.
-    reason: Option<&'static str>,
+    pub reason: Option<&'static str>,
 }
 
 pub struct Serving {
@@ -38,6 +53,12 @@ pub struct Serving {
     snapshot: Snapshot,
     client: reqwest::Client,
     process: AtomicU32,
+    /// What happened, and how often.
+    steps: Mutex<BTreeMap<&'static str, usize>>,
+    /// Tokens, codes and what else is shown to the gateway and is to be kept nowhere.
+    shown: Mutex<BTreeSet<String>>,
+    /// Outputs of commands that are kept, to be searched.
+    outputs: AtomicU32,
 }
 
 /// Killed at the latest when it is dropped.
@@ -77,7 +98,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 impl Serving {
-    pub fn prepare(mut variables: BTreeMap<String, String>) -> Self {
+    pub fn prepare(mut variables: BTreeMap<String, String>, portal: &Portal) -> Self {
         let root = std::env::temp_dir().join(format!("huxiang-canary-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         for folder in ["schema", "resolvers", "config"] {
@@ -85,13 +106,30 @@ impl Serving {
         }
         let config = root.join("input/config/gateway.yaml");
         let text = std::fs::read_to_string(&config).expect("the configuration");
-        assert!(text.contains("batch_max: 0"), "batches are off by default");
-        std::fs::write(&config, text.replace("batch_max: 0", "batch_max: 2")).expect("a file");
+        // Every door is open.
+        let mut text = text;
+        for (from, to) in [
+            ("batch_max: 0", "batch_max: 2"),
+            ("get_queries: false", "get_queries: true"),
+            ("# trusted_documents: documents ", "trusted_documents: documents "),
+        ] {
+            assert!(text.contains(from), "gateway.yaml has `{from}`");
+            text = text.replacen(from, to, 1);
+        }
+        let demo = text.find("  # A real one:").expect("the demo's issuer ends there");
+        text.insert_str(demo, &portal.as_issuer());
+        std::fs::write(&config, text).expect("a file");
+        let roles = root.join("input/config/roles.yaml");
+        let text = std::fs::read_to_string(&roles).expect("the roles");
+        std::fs::write(&roles, format!("{}\n{COUNTER}", text.trim_end())).expect("a file");
+        std::fs::create_dir_all(root.join("input/documents")).expect("a folder");
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key pair");
         let port =
             std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
         variables.insert("DEMO_ISSUER_PUBLIC_KEY".to_owned(), key.public_key_pem());
         variables.insert("DEMO_ISSUER_PRIVATE_KEY".to_owned(), key.serialize_pem());
+        variables.insert("PORTAL_PUBLIC_KEY".to_owned(), portal.public_pem());
+        variables.insert("PORTAL_SECRET".to_owned(), SECRET.to_owned());
         variables.insert("AUDIT_KEY".to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
         variables.insert("HUXIANG_LISTEN".to_owned(), format!("127.0.0.1:{port}"));
         std::fs::create_dir_all(root.join("tmp")).expect("a folder");
@@ -101,7 +139,58 @@ impl Serving {
         let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client");
         let url = format!("http://127.0.0.1:{port}");
-        Self { root, variables, url, snapshot, client, process: AtomicU32::new(0) }
+        Self {
+            root,
+            variables,
+            url,
+            snapshot,
+            client,
+            process: AtomicU32::new(0),
+            steps: Mutex::default(),
+            shown: Mutex::new([SECRET.to_owned()].into()),
+            outputs: AtomicU32::new(0),
+        }
+    }
+
+    /// Something was done and seen to have worked.
+    pub fn done(&self, step: &'static str) {
+        *self.steps.lock().expect("nobody panics here").entry(step).or_default() += 1;
+    }
+
+    pub fn steps(&self) -> BTreeMap<&'static str, usize> {
+        self.steps.lock().expect("nobody panics here").clone()
+    }
+
+    /// What was shown to the gateway is looked for as well. Of a token, what its issuer wrote and signed.
+    pub fn show(&self, text: &str) {
+        let parts = text.split('.').skip(usize::from(text.contains('.'))).filter(|part| !part.is_empty());
+        self.shown.lock().expect("nobody panics here").extend(parts.map(str::to_owned));
+    }
+
+    pub fn shown(&self) -> BTreeSet<String> {
+        self.shown.lock().expect("nobody panics here").clone()
+    }
+
+    /// Runs a command beside the gateway, over the same files, logging as much as it can; what it prints is kept to be
+    /// searched.
+    pub fn command(&self, arguments: &[&str], token: &str) -> Output {
+        self.show(token);
+        let output = Command::new(env!("CARGO_BIN_EXE_huxiang"))
+            .args(arguments)
+            .arg("--root")
+            .arg(self.root.join("input"))
+            .current_dir(&self.root)
+            .envs(&self.variables)
+            .env("TMPDIR", self.root.join("tmp"))
+            .env("HUXIANG_LOG", "trace")
+            .env("HUXIANG_TOKEN", token)
+            .output()
+            .expect("the command runs");
+        let at = self.outputs.fetch_add(1, Ordering::SeqCst);
+        for (name, text) in [("out", &output.stdout), ("err", &output.stderr)] {
+            std::fs::write(self.root.join(format!("command-{at}.{name}")), text).expect("a file");
+        }
+        output
     }
 
     pub fn root(&self) -> PathBuf {
@@ -179,6 +268,7 @@ impl Serving {
             ),
             of("supervisor", "s-1", json!({"divisions": ["331122"]}), None, Some("supervision"), Some("JD-2026-0001")),
             of("verifier", "v-1", json!({"divisions": ["331122"]}), None, Some("recognition"), Some("HD-2026-0001")),
+            of("counter", "c-1", json!({"divisions": ["331122"]}), None, Some("duty"), None),
             of("auditor", "a-1", json!({}), None, None, None),
             of("security-officer", "o-1", json!({}), None, None, None),
             Caller { role: "acting cadre", ..of("cadre", &household.cadre_id, json!({}), None, Some("acting"), None) },
@@ -196,6 +286,7 @@ impl Serving {
     }
 
     fn with(&self, caller: &Caller, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        self.show(&caller.token);
         let mut request = request
             .header("accept", "application/graphql-response+json")
             .header("authorization", format!("Bearer {}", caller.token));
@@ -244,14 +335,56 @@ impl Serving {
         (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:.200}")))
     }
 
-    /// As a careless client would: the id in the URL. It is refused, and the URL is not kept.
+    /// As a careless client would: the id in the URL, where such are taken, and where they are not.
     pub async fn get_in_the_url(&self, caller: &Caller, household: &str) {
-        let url = format!("{}/graphql?query=%7Bhousehold(id:%22{household}%22)%7Bid%7D%7D", self.url);
+        let query = format!("query=%7Bhousehold(id:%22{household}%22)%7Bid%7D%7D");
+        let extensions = caller.reason.map(|reason| json!({"breakGlass": reason}).to_string());
+        let extensions =
+            extensions.map_or_else(String::new, |text| format!("&extensions={}", text.replace(' ', "%20")));
+        for (path, taken) in [
+            (format!("/graphql?{query}{extensions}"), caller.role != "counter"),
+            (format!("/admin/graphql?{query}"), false),
+            (format!("/households/{household}"), false),
+        ] {
+            let get = self.client.get(format!("{}{path}", self.url));
+            let response = self.with(caller, get).send().await.expect("an answer");
+            let status = response.status();
+            let text = response.text().await.expect("a whole answer");
+            assert!(if taken { status.is_success() } else { status.is_client_error() }, "{path}: {status} {text:.200}");
+            if taken && text.contains(&format!("\"id\":\"{household}\"")) {
+                self.done("GET with the id in the query");
+            }
+        }
+    }
+
+    /// By the document's id, its variables in the URL.
+    pub async fn get_document(&self, caller: &Caller, id: &str, variables: &Value) -> Value {
+        let mut url = reqwest::Url::parse(&format!("{}/graphql", self.url)).expect("a URL");
+        url.query_pairs_mut().append_pair("documentId", id).append_pair("variables", &variables.to_string());
         let response = self.with(caller, self.client.get(url)).send().await.expect("an answer");
-        assert!(response.status().is_client_error(), "{}", response.status());
-        let elsewhere = format!("{}/households/{household}", self.url);
-        let response = self.with(caller, self.client.get(elsewhere)).send().await.expect("an answer");
-        assert!(response.status().is_client_error(), "{}", response.status());
+        serde_json::from_slice(&response.bytes().await.expect("a whole answer")).expect("an answer in JSON")
+    }
+
+    /// By the document's id, or whatever else the body says.
+    pub async fn post_body(&self, caller: &Caller, body: Value) -> Value {
+        self.post(caller, "/graphql", body, None).await.1
+    }
+
+    /// Without a token.
+    pub async fn post_openly(&self, path: &str, body: &Value) -> (u16, Value) {
+        let post = self.client.post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        let response = post.body(body.to_string()).send().await.expect("an answer");
+        let status = response.status().as_u16();
+        let answer = response.bytes().await.expect("a whole answer");
+        (status, serde_json::from_slice(&answer).expect("an answer in JSON"))
+    }
+
+    /// The answer, byte for byte.
+    pub async fn raw(&self, caller: &Caller, query: &str, variables: &Value) -> Vec<u8> {
+        let body = json!({"query": query, "variables": variables}).to_string();
+        let post = self.client.post(format!("{}/graphql", self.url)).header("content-type", "application/json");
+        let response = self.with(caller, post.body(body)).send().await.expect("an answer");
+        response.bytes().await.expect("a whole answer").to_vec()
     }
 
     /// Asks for ever, as somebody who may see everything; ends with the gateway.

@@ -1,15 +1,21 @@
 //! No copy: whatever departments said, and whoever was asked about, is in no file, log or store of the gateway, however it
-//! ended. `ROUNDS=20 cargo test --test canary` kills it more often; `SEED=…` kills it at the same moments again.
+//! ended and whichever way it was asked: by POST, GET and batch, by trusted documents, through a portal's login, at the
+//! admin API, and by the commands that read the stores. Each of these is counted when it is seen to have worked.
+//! `ROUNDS=20 cargo test --test canary` kills it more often; `SEED=…` kills it at the same moments again.
 //!
-//! Recognised are words of three Han characters or more, numbers and codes of eleven digits or more, and every id that was
-//! asked about; in UTF-8, GBK, percent encoding and JSON escapes. Not recognised are amounts, dates, and names and other
+//! Recognised are words of three Han characters or more, numbers and codes of eleven digits or more, every id that was
+//! asked about, and tokens, codes and verifiers that callers showed; in UTF-8, GBK, percent encoding and JSON escapes. Not recognised are amounts, dates, and names and other
 //! words of two characters: they stand by chance in any text.
 #![cfg(feature = "demo")]
 
 mod gateway;
+#[path = "../identity_support/mod.rs"]
+mod identity_support;
 mod marks;
+mod portal;
 #[path = "../support/mod.rs"]
 mod support;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +23,7 @@ use std::time::Duration;
 use departments::{Fault, Options, Running};
 use gateway::Serving;
 use marks::Marks;
+use portal::Portal;
 use serde_json::{Value, json};
 
 /// One with everything, others of the same village, one of another county, and none at all.
@@ -48,7 +55,9 @@ fn next(state: &mut u64) -> u64 {
 async fn nothing_of_a_household_is_left_in_any_file_log_or_store_after_kills_at_random() {
     let options = Options { latency: false, rates: false, keep_answers: true, ..Options::default() };
     let departments = departments::start(options).await.expect("the departments start");
-    let serving = Serving::prepare(departments.variables());
+    let portal = Portal::start().await;
+    let serving = Serving::prepare(departments.variables(), &portal);
+    let document = ways::trust(&serving);
     let mut outside = Vec::new();
     let mut moments = seed();
     println!("SEED={moments}");
@@ -58,6 +67,10 @@ async fn nothing_of_a_household_is_left_in_any_file_log_or_store_after_kills_at_
         }
         let process = serving.start(round);
         everything(&serving, &departments, &mut outside).await;
+        ways::through_the_portal(&serving, &departments, &portal).await;
+        ways::by_trusted_documents(&serving, &document, &departments).await;
+        ways::commands(&serving, &departments).await;
+        misbehaving(&serving, &departments).await;
         // The last of it is cut short: a load in flight, and a kill that nobody announced.
         let load = tokio::spawn(serving.load(support::HOUSEHOLD));
         tokio::time::sleep(Duration::from_millis(next(&mut moments) % 400)).await;
@@ -65,16 +78,24 @@ async fn nothing_of_a_household_is_left_in_any_file_log_or_store_after_kills_at_
         process.kill();
         load.abort();
     }
+    let steps = serving.steps();
+    println!("{steps:#?}");
+    for step in ways::STEPS {
+        assert!(steps.get(step).is_some_and(|times| *times >= rounds()), "{step}: {steps:?}");
+    }
     assert!(outside.is_empty(), "the gateway writes outside of its folder: {outside:?}");
 
-    let marks = Marks::of(&departments, &HOUSEHOLDS, &serving.inputs(&departments)).await;
+    let marks = Marks::of(&departments, &HOUSEHOLDS, serving.shown(), &serving.inputs(&departments)).await;
     let called: Vec<String> = departments.calls().into_keys().collect();
-    for source in called.iter().map(String::as_str).chain(["housing"]).filter(|source| !source.starts_with("banks/")) {
+    for source in
+        called.iter().map(String::as_str).chain(["housing", "shown"]).filter(|source| !source.starts_with("banks/"))
+    {
         assert!(marks.count(source) > 0, "nothing that {source} said would be recognised");
     }
     let (files, found) = marks.search(&serving.root());
     assert!(files.iter().any(|file| file.contains("audit")), "the audit store was searched: {files:?}");
     assert!(files.iter().any(|file| file.ends_with(".log")), "the logs were searched: {files:?}");
+    assert!(files.iter().any(|file| file.ends_with(".out")), "what commands print was searched: {files:?}");
     assert!(files.iter().any(|file| file.contains("approvals")), "approvals and emergencies were searched: {files:?}");
     assert!(found.is_empty(), "{} of {} marks found:\n{}", found.len(), marks.len(), found.join("\n"));
 
@@ -115,6 +136,11 @@ async fn everything(serving: &Serving, departments: &Running, outside: &mut Vec<
     assert!(answered["duty-officer"] >= 3, "{answered:?}");
     administered(serving, departments, &whole).await;
     outside.extend(serving.written_elsewhere_now());
+}
+
+/// Departments that answer nonsense.
+async fn misbehaving(serving: &Serving, departments: &Running) {
+    let whole = support::document::portrait(&serving.snapshot().contract);
     let supervisor = serving.callers(departments).into_iter().find(|caller| caller.role == "supervisor");
     let supervisor = supervisor.expect("a supervisor");
     for fault in ILL {
@@ -123,6 +149,7 @@ async fn everything(serving: &Serving, departments: &Running, outside: &mut Vec<
         }
         let (_, answer): (u16, Value) = serving.ask(&supervisor, &whole, &json!({ "id": HOUSEHOLDS[0] })).await;
         assert!(answer["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{answer:.300}");
+        serving.done("a department that answers wrongly");
     }
 }
 
@@ -143,23 +170,29 @@ async fn administered(serving: &Serving, departments: &Running, whole: &str) {
     assert_eq!(given["data"]["decideApproval"]["state"], "GIVEN", "{given}");
     let (_, answer) = serving.ask_with(caller("verifier"), &approval, whole, &household).await;
     assert_eq!(answer["extensions"]["approval"]["id"], approval, "{answer:.300}");
+    serving.done("an approval, asked for, given and used");
     let (_, again) = serving.ask_with(caller("verifier"), &approval, whole, &household).await;
     assert!(again.get("data").is_none(), "it is used up: {again:.300}");
 
     let listed = serving.admin(caller("security-officer"), "{ emergencies { id reason } }", &json!({})).await;
     assert!(listed["data"]["emergencies"].as_array().is_some_and(|all| !all.is_empty()), "{listed}");
+    serving.done("a list of emergencies");
     let search = format!(
         "{{ auditRecords(filter: {{ subject: {{ entity: \"Household\", key: \"{}\" }} }}) {{ records {{ seq }} }} }}",
         HOUSEHOLDS[0]
     );
     let found = serving.admin(caller("auditor"), &search, &json!({})).await;
     assert!(found["data"]["auditRecords"]["records"].as_array().is_some_and(|all| !all.is_empty()), "{found}");
+    serving.done("an auditor's search");
     let issuer = &serving.snapshot().config.issuers[0].issuer;
     let revoke = "mutation($issuer: String!, $who: String) { revokeToken(issuer: $issuer, principal: $who, \
                   reason: \"left the office\") { kind } }";
     let revoked = json!({ "issuer": issuer, "who": "t-9" });
     let revoked = serving.admin(caller("security-officer"), revoke, &revoked).await;
     assert!(revoked.get("errors").is_none(), "{revoked}");
+    serving.done("a revocation");
     let (_, both) = serving.batch(caller("supervisor"), whole, [&household, &json!({ "id": HOUSEHOLDS[1] })]).await;
     assert_eq!(both.as_array().map(Vec::len), Some(2), "{both:.300}");
+    assert!(both.as_array().into_iter().flatten().all(|one| one["data"]["household"]["id"].is_string()), "{both:.300}");
+    serving.done("a batch");
 }

@@ -19,7 +19,8 @@ pub struct Marks {
 
 impl Marks {
     /// `inputs` are the texts the gateway was given by its operator: what stands there is no household's.
-    pub async fn of(departments: &Running, asked: &[&str], inputs: &str) -> Self {
+    /// `shown` are tokens and codes.
+    pub async fn of(departments: &Running, asked: &[&str], shown: BTreeSet<String>, inputs: &str) -> Self {
         let mut by_source: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for source in departments.sources() {
             let said = if source == "housing" {
@@ -31,6 +32,7 @@ impl Marks {
             by_source.entry(source).or_default().extend(words);
         }
         by_source.entry("asked".to_owned()).or_default().extend(asked.iter().map(|id| (*id).to_owned()));
+        by_source.entry("shown".to_owned()).or_default().extend(shown);
         Self { by_source }
     }
 
@@ -42,10 +44,12 @@ impl Marks {
         self.by_source.values().map(BTreeSet::len).sum()
     }
 
-    /// One mark of the household's head, in every encoding that is searched for, within other text.
+    /// One mark of a department and one that was shown to the gateway, in every encoding that is searched for, within
+    /// other text.
     pub fn as_they_would_leak(&self) -> Vec<Vec<u8>> {
-        let word = self.by_source["agriculture"].iter().next_back().expect("agriculture said something");
-        encodings(word).map(|bytes| [b"x".to_vec(), bytes, b"y".to_vec()].concat()).to_vec()
+        let one = |source: &str| self.by_source[source].iter().next_back().expect("there are some").clone();
+        let leaked = ["agriculture", "shown"].map(|source| encodings(&one(source)));
+        leaked.iter().flatten().map(|bytes| [b"x", bytes.as_slice(), b"y"].concat()).collect()
     }
 
     /// The files under a folder, and where a mark was found in them: as UTF-8, as GBK, or as a URL carries it.
