@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, Path, Query};
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use huxiang::base::code::ErrorCode;
 use serde_json::{Value, json};
@@ -209,6 +210,53 @@ async fn pages_stop_at_the_cap_and_say_so_and_a_stuck_cursor_is_an_error() {
     assert_eq!(fetched.next, Some(huxiang::source::PageAt::Number(3)));
     let stuck = Asked::new(&binding("", "one: {get: /stuck, items: /list, pages: {cursor: after, next: /next}}"), &url);
     assert_eq!(stuck.one("x", &[]).await.unwrap_err().code, ErrorCode::SourceBadAnswer);
+}
+
+/// A source that copies what it was asked with into the next page's address.
+#[tokio::test]
+async fn a_linked_page_is_signed_anew_and_stays_at_its_host() {
+    async fn linked(uri: OriginalUri, headers: axum::http::HeaderMap) -> axum::response::Response {
+        let query = uri.0.query().unwrap().to_owned();
+        assert_eq!(query.matches("key=s3cret").count(), 1, "{query}");
+        let n = query.split("page=").nth(1).map_or(1, |page| page.split('&').next().unwrap().parse().unwrap());
+        let host = headers["host"].to_str().unwrap().to_owned();
+        let next = match uri.0.path() {
+            "/all" if n < 3 => format!("<http://{host}/all?{}&page={}>; rel=\"next\"", "key=s3cret&at=a%2Fb", n + 1),
+            "/away" => "<http://localhost:1/all>; rel=next".to_owned(),
+            "/secure" => format!("<https://{host}/all>; rel=next"),
+            "/user" => format!("<http://u:p@{host}/all>; rel=next"),
+            "/none" => "<http://>; rel=next".to_owned(),
+            "/again" => format!("<http://{host}/again?{}>; rel=next", query.replace("key=s3cret", "")),
+            _ => "</all>; rel=prev".to_owned(),
+        };
+        ([("link", next)], format!("[{{\"n\":{n}}}]")).into_response()
+    }
+    let url = serve(Router::new().fallback(linked)).await;
+    let head = "sign: {scheme: api-key, query: key, key: s3cret}";
+    let asked = |path: &str| {
+        let request = format!("one: {{get: {path}, query: {{at: \"{{key}}\"}}, items: \"\", pages: {{link: header}}}}");
+        Asked::new(&binding(head, &request), &url)
+    };
+    let all = asked("/all");
+    let expected = [1, 2, 3].map(|n| record(0, &format!("{{\"n\":{n}}}")));
+    assert_eq!(all.one("a/b", &[]).await.unwrap(), expected);
+    let template = all.one.as_ref().unwrap();
+    let mut at = Some(huxiang::source::PageAt::First);
+    let mut pages = 0;
+    while let Some(page) = at {
+        at = all.fetch(template, &["a/b"], &[], Some(page)).await.unwrap().next;
+        assert!(!format!("{at:?}").contains("s3cret"), "a page's address keeps no key");
+        pages += 1;
+    }
+    assert_eq!(pages, 3);
+    for path in ["/away", "/secure", "/user", "/none", "/again"] {
+        let refused = asked(path);
+        assert_eq!(refused.one("a", &[]).await.unwrap_err().code, ErrorCode::SourceBadAnswer, "{path}");
+        assert!(refused.connector.calls() <= 2, "{path}");
+    }
+    let elsewhere = huxiang::source::PageAt::Link("http://localhost:1/all".to_owned());
+    let error = all.fetch(template, &["a"], &[], Some(elsewhere)).await.unwrap_err();
+    assert_eq!((error.code, error.calls), (ErrorCode::SourceBadAnswer, 0));
 }
 
 #[tokio::test]

@@ -246,7 +246,7 @@ async fn run(call: &Call<'_>, log: &AccessLog, ask: &AuditAsk, out: &mut Fetched
     out.buffers.push(Bytes::from(json));
     let count = records.len();
     out.records.extend(records);
-    Ok(PageEnd { count, cursor: None })
+    Ok(PageEnd { count, ..PageEnd::default() })
 }
 
 fn unreadable(error: audit::ReadError) -> Failure {

@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::guard::Guards;
 use super::records::{KeyIndex, PageEnd, Reader};
 use super::sql::Pool;
+use super::walk::Walk;
 use super::wire::Wire;
 use super::{AccessLog, Fetch, Fetched, PageAt, SourceError, audit, graphql, rest, sql};
 use crate::base::code::ErrorCode;
@@ -18,8 +19,8 @@ use crate::egress::{Client, Http};
 use crate::model::binding::connection::sign::Session;
 use crate::model::binding::connection::{Connection, TlsFiles};
 use crate::model::binding::format::Protocol;
+use crate::model::binding::request::Ask;
 use crate::model::binding::request::template::Values;
-use crate::model::binding::request::{Ask, PageBy};
 use crate::model::config::egress::EgressConfig;
 
 /// Pages of one read together are at most this many times `answer_bytes_max`.
@@ -128,14 +129,14 @@ impl Connector {
         let keys = KeyIndex::new(fetch.keys);
         let today = today();
         let mut at = fetch.page.clone().unwrap_or(PageAt::First);
-        let mut pages = 0;
+        let mut walk = Walk::default();
         loop {
             let deadline = fetch.deadline.min(Instant::now() + self.timeout(template.timeout()));
             let call = Call { connector: self, fetch, keys: &keys, today: &today, deadline, calls };
             let end = call.page(&at, &mut fetched).await?;
-            pages += 1;
-            let Some(next) = self.next(fetch, &at, end)? else { return Ok(fetched) };
-            if fetch.page.is_some() || template.page().is_none_or(|page| pages >= page.pages_max) {
+            let Some(page) = template.page() else { return Ok(fetched) };
+            let Some(next) = walk.next(page, &at, end)? else { return Ok(fetched) };
+            if fetch.page.is_some() || walk.pages >= page.pages_max {
                 fetched.next = Some(next);
                 return Ok(fetched);
             }
@@ -145,22 +146,6 @@ impl Connector {
             }
             at = next;
         }
-    }
-
-    fn next(&self, fetch: &Fetch<'_>, at: &PageAt, end: PageEnd) -> Result<Option<PageAt>, Failure> {
-        let Some(page) = fetch.template.page() else { return Ok(None) };
-        Ok(match (&page.by, end.cursor) {
-            (PageBy::Cursor { .. }, None) => None,
-            (PageBy::Cursor { .. }, Some(cursor)) => {
-                let next = PageAt::Cursor(cursor);
-                if next == *at {
-                    return Err(Failure::bad("the answer's next cursor is the one it was asked with"));
-                }
-                Some(next)
-            }
-            (PageBy::Number { .. }, _) if end.count < page.size => None,
-            (PageBy::Number { .. }, _) => Some(PageAt::Number(rest::number_of(at).saturating_add(1))),
-        })
     }
 }
 

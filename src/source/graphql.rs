@@ -108,7 +108,7 @@ fn read(
             }
             let data = value("r")?.ok_or_else(missing)?;
             let cursor = reader.cursor(data)?;
-            Ok(PageEnd { count: reader.data(buffer, data, None, out)?, cursor })
+            Ok(PageEnd { count: reader.data(buffer, data, None, out)?, cursor, mark: None })
         }
         GraphqlAsk::Aliases { .. } => {
             let failed = errors.keys(call, |path| path.first()?.strip_prefix('a')?.parse().ok())?;

@@ -7,6 +7,7 @@ mod failure;
 mod graphql;
 mod guard;
 mod json;
+mod link;
 mod records;
 mod rest;
 mod secret;
@@ -14,6 +15,7 @@ mod session;
 mod sign;
 mod soap;
 mod sql;
+mod walk;
 mod wire;
 mod xml;
 
@@ -72,12 +74,14 @@ pub struct Fetch<'a> {
     pub page: Option<PageAt>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PageAt {
     First,
-    /// From 1.
+    /// A page's number, or how many records lie before it: whichever the source counts.
     Number(u32),
     Cursor(String),
+    /// An address of the source's own host.
+    Link(String),
 }
 
 /// What a read brought. No record for a key: no [`Record`] with its index.

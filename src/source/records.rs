@@ -1,6 +1,7 @@
 //! From an answer to its records: envelope, list, columns, keys.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use super::failure::{Failure, redacted};
 use super::{Fetch, Fetched, Record, json};
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
+use crate::model::binding::request::PageBy;
 use crate::model::binding::request::reading::{Condition, Reading};
 use crate::model::binding::request::template::json_text;
 
@@ -17,9 +19,14 @@ use crate::model::binding::request::template::json_text;
 pub(crate) struct PageEnd {
     /// Records of the page, counted before any is left out.
     pub count: usize,
-    /// The next cursor.
+    /// The next cursor, or the next page's address.
     pub cursor: Option<String>,
+    /// Tells a page from another by all its records hold; none where only what is wanted of them was asked for.
+    pub mark: Option<u64>,
 }
+
+/// Records, each with the key it is known to be of.
+type Items<'t> = Vec<(Option<u32>, &'t str)>;
 
 /// Keys by their text.
 #[derive(Debug)]
@@ -59,7 +66,8 @@ impl Reader<'_> {
         let Some(data) = self.opened(text)? else { return Ok(PageEnd::default()) };
         let cursor = self.cursor(data)?;
         let count = self.data(buffer, data, None, out)?;
-        Ok(PageEnd { count, cursor })
+        let mark = self.mark(data)?;
+        Ok(PageEnd { count, cursor, mark })
     }
 
     /// The data inside the envelope; `None` where the envelope says there is no record.
@@ -95,13 +103,29 @@ impl Reader<'_> {
     }
 
     pub fn cursor(&self, data: &str) -> Result<Option<String>, Failure> {
-        use crate::model::binding::request::{PageBy, PageTemplate};
-        let Some(PageTemplate { by: PageBy::Cursor { next, .. }, .. }) = self.fetch.template.page() else {
-            return Ok(None);
+        let next = match self.fetch.template.page().map(|page| &page.by) {
+            Some(PageBy::Cursor { next, .. } | PageBy::Link { at: Some(next) }) => next,
+            _ => return Ok(None),
         };
         let Some(found) = json::find(data, next)? else { return Ok(None) };
         let cursor = json::text(found)?;
         Ok((!cursor.is_empty() && !matches!(found, "null" | "false")).then(|| cursor.into_owned()))
+    }
+
+    /// What tells a page by what it holds; nothing of one without records.
+    fn mark(&self, data: &str) -> Result<Option<u64>, Failure> {
+        if self.fetch.template.page().is_none() {
+            return Ok(None);
+        }
+        let items = match &self.reading().items {
+            Some(at) => json::find(data, at)?,
+            None => Some(data),
+        };
+        Ok(items.filter(|items| !matches!(*items, "[]" | "{}" | "null" | "\"\"")).map(|items| {
+            let mut hasher = DefaultHasher::new();
+            items.hash(&mut hasher);
+            hasher.finish()
+        }))
     }
 
     /// The records in `data`, a part of `buffer`; all of `key` where it is given. Gives their count.
@@ -111,15 +135,16 @@ impl Reader<'_> {
             return Ok(0);
         }
         let single = !self.fetch.template.many || key.is_some();
-        let found: Vec<(Option<u32>, &str)> = match &reading.items {
-            None if single => vec![(key.or(Some(0)), data)],
+        let (found, count): (Items<'_>, usize) = match &reading.items {
+            None if single => (vec![(key.or(Some(0)), data)], 1),
             _ if reading.items_by_key => self.by_key(data)?,
             _ => {
                 let key = if single { key.or(Some(0)) } else { None };
-                self.list(data)?.into_iter().map(|item| (key, item)).collect()
+                let list = self.list(data)?;
+                let count = list.len();
+                (list.into_iter().map(|item| (key, item)).collect(), count)
             }
         };
-        let count = found.len();
         if let Some(columns) = &reading.columns {
             let names = json::find(data, columns)?
                 .filter(|names| names.starts_with('['))
@@ -177,15 +202,17 @@ impl Reader<'_> {
         }
     }
 
-    fn by_key<'t>(&self, data: &'t str) -> Result<Vec<(Option<u32>, &'t str)>, Failure> {
+    /// And how many records there are, those of keys that were not asked for among them.
+    fn by_key<'t>(&self, data: &'t str) -> Result<(Items<'t>, usize), Failure> {
         let at = self.reading().items.clone().unwrap_or_default();
         let object = match json::find(data, &at)? {
             Some(object) if object.starts_with('{') => object,
-            Some("null" | "[]") => return Ok(Vec::new()),
+            Some("null" | "[]") => return Ok((Vec::new(), 0)),
             _ => return Err(Failure::bad(format!("the answer has no object of records at `{at}`"))),
         };
-        let mut found = Vec::new();
-        for (name, value) in json::members(object)? {
+        let (mut found, members) = (Vec::new(), json::members(object)?);
+        let count = members.len();
+        for (name, value) in members {
             let Some(key) = self.keys.get(&name) else { continue };
             if value.starts_with('[') {
                 found.extend(json::elements(value)?.into_iter().map(|item| (Some(key), item)));
@@ -193,7 +220,7 @@ impl Reader<'_> {
                 found.push((Some(key), value));
             }
         }
-        Ok(found)
+        Ok((found, count))
     }
 
     fn list<'t>(&self, data: &'t str) -> Result<Vec<&'t str>, Failure> {

@@ -12,16 +12,26 @@ use super::failure::Failure;
 use super::records::{PageEnd, Reader};
 use super::sign::header;
 use super::wire::{Outgoing, Reply};
-use super::{Fetched, PageAt, charset, json, soap, xml};
+use super::{Fetched, PageAt, charset, json, link, soap, xml};
 use crate::base::code::ErrorCode;
 use crate::model::binding::format::Format;
 use crate::model::binding::request::template::{Hole, Node, Text, Values, json_text};
-use crate::model::binding::request::{Body, HttpAsk, PageBy};
+use crate::model::binding::request::{Body, Counted, HttpAsk, PageBy};
 
 /// One page of a read.
 pub(crate) async fn page(call: &Call<'_>, ask: &HttpAsk, at: &PageAt, out: &mut Fetched) -> Result<PageEnd, Failure> {
     let outgoing = outgoing(call, ask, at)?;
     let reply = call.wire()?.send(&outgoing).await?;
+    let links = reply.links.clone();
+    let mut end = read(call, ask, reply, out)?;
+    if let Some(PageBy::Link { at }) = call.fetch.template.page().map(|page| &page.by) {
+        let told = if at.is_none() { link::next(&links) } else { end.cursor.as_deref() };
+        end.cursor = told.map(|told| link::followed(call.connection(), &outgoing.url, told)).transpose()?;
+    }
+    Ok(end)
+}
+
+fn read(call: &Call<'_>, ask: &HttpAsk, reply: Reply, out: &mut Fetched) -> Result<PageEnd, Failure> {
     let reader = call.reader();
     let xml = call.connection().format == Format::Xml;
     // A lookup of something that is not there; a list that is not there is a wrong address.
@@ -66,6 +76,9 @@ fn refused(call: &Call<'_>, reader: &Reader<'_>, reply: Reply, soap: bool) -> Fa
 
 fn outgoing(call: &Call<'_>, ask: &HttpAsk, at: &PageAt) -> Result<Outgoing, Failure> {
     let values = call.values();
+    if let PageAt::Link(address) = at {
+        return linked(call, ask, address);
+    }
     let in_body = matches!(&ask.body, Some(Body::Json(Node::Object(_))));
     let parameters = page_parameters(call, at);
     let mut query = query(ask, &values)?;
@@ -100,10 +113,25 @@ fn outgoing(call: &Call<'_>, ask: &HttpAsk, at: &PageAt) -> Result<Outgoing, Fai
             (None, charset::encode(text, encoding, true)?)
         }
     };
-    let accept = if call.connection().format == Format::Xml { "text/xml, application/xml" } else { "application/json" };
-    headers.entry(ACCEPT).or_insert(HeaderValue::from_static(accept));
+    headers.entry(ACCEPT).or_insert(accept(call));
     let method = if ask.post { Method::POST } else { Method::GET };
     Ok(Outgoing { method, url, query, headers, json, body: Bytes::from(body) })
+}
+
+/// The next page, at the address that the one before told.
+fn linked(call: &Call<'_>, ask: &HttpAsk, address: &str) -> Result<Outgoing, Failure> {
+    let url = Url::parse(address).map_err(|_| Failure::bad("the next page's address is none"))?;
+    let address = link::followed(call.connection(), &url, address)?;
+    let url = Url::parse(&address).map_err(|_| Failure::bad("the next page's address is none"))?;
+    let mut headers = headers(ask, &call.values())?;
+    headers.entry(ACCEPT).or_insert(accept(call));
+    let query = link::query(&url);
+    Ok(Outgoing { method: Method::GET, url, query, headers, json: None, body: Bytes::new() })
+}
+
+fn accept(call: &Call<'_>) -> HeaderValue {
+    let xml = call.connection().format == Format::Xml;
+    HeaderValue::from_static(if xml { "text/xml, application/xml" } else { "application/json" })
 }
 
 fn content_type(headers: &mut HeaderMap, value: &str) -> Result<(), Failure> {
@@ -146,20 +174,20 @@ pub(crate) fn page_parameters<'t>(call: &Call<'t>, at: &PageAt) -> Vec<(&'t str,
             json_text(cursor, &mut json);
             parameters.push((parameter.as_ref(), cursor.clone(), json));
         }
-        (PageBy::Cursor { .. }, _) => {}
-        (PageBy::Number { parameter }, at) => {
-            let number = number_of(at).to_string();
-            parameters.push((parameter.as_ref(), number.clone(), number));
+        (PageBy::Cursor { .. } | PageBy::Link { .. }, _) => {}
+        (PageBy::Counted(counted), at) => {
+            let number = counted_at(counted, at).to_string();
+            parameters.push((counted.parameter.as_ref(), number.clone(), number));
         }
     }
     parameters
 }
 
-/// The page's number, from 1.
-pub(crate) fn number_of(at: &PageAt) -> u32 {
+/// What a page is asked with where pages, or records, are counted.
+pub(crate) fn counted_at(counted: &Counted, at: &PageAt) -> u32 {
     match at {
-        PageAt::Number(number) => (*number).max(1),
-        PageAt::First | PageAt::Cursor(_) => 1,
+        PageAt::Number(number) => *number,
+        PageAt::First | PageAt::Cursor(_) | PageAt::Link(_) => counted.from,
     }
 }
 

@@ -16,7 +16,6 @@ use tokio::time::timeout_at;
 use super::connector::Call;
 use super::failure::Failure;
 use super::records::PageEnd;
-use super::rest::number_of;
 use super::{Fetched, PageAt, Record};
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
@@ -100,7 +99,7 @@ pub(crate) async fn page(
         out.records.push(Record { key, buffer, start, end });
     }
     out.buffers.push(Bytes::from(rows.json));
-    Ok(PageEnd { count, cursor: None })
+    Ok(PageEnd { count, ..PageEnd::default() })
 }
 
 async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt) -> Result<Rows, Failure> {
@@ -188,7 +187,11 @@ fn statement(call: &Call<'_>, ask: &SqlAsk, columns: &[&str], at: &PageAt, condi
     }
     if let Some(page) = call.fetch.template.page() {
         let order = key.map_or("1".to_owned(), column);
-        let offset = (u64::from(number_of(at)) - 1).saturating_mul(u64::try_from(page.size).unwrap_or(u64::MAX));
+        let before = match at {
+            PageAt::Number(number) => u64::from(number.saturating_sub(1)),
+            PageAt::First | PageAt::Cursor(_) | PageAt::Link(_) => 0,
+        };
+        let offset = before.saturating_mul(u64::try_from(page.size).unwrap_or(u64::MAX));
         statement.push_str(&format!(" ORDER BY {order} LIMIT {} OFFSET {offset}", page.size));
     }
     statement

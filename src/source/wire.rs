@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, LINK};
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::Url;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -36,6 +36,8 @@ pub(crate) struct Outgoing {
 pub(crate) struct Reply {
     pub status: StatusCode,
     pub content_type: Option<String>,
+    /// The header `Link`, as often as it is there.
+    pub links: Vec<String>,
     pub body: Vec<u8>,
 }
 
@@ -130,11 +132,13 @@ impl Wire<'_> {
         }
         let content_type =
             response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let links = response.headers().get_all(LINK).iter();
+        let links = links.filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
         let body = body::read(response, self.connection.limits.answer_bytes_max).await?;
         if self.is_over(&body, content_type.as_deref()) {
             return Ok(Tried::Unauthorized);
         }
-        Ok(Tried::Reply(Reply { status, content_type, body }))
+        Ok(Tried::Reply(Reply { status, content_type, links, body }))
     }
 
     /// Whether the answer says that the session is no longer good. What cannot be read says nothing of it.

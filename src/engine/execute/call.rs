@@ -48,7 +48,11 @@ impl Execution<'_> {
             context,
             page: call.page,
         };
+        let all = fetch.page.is_none();
         let answered = call.connector.fetch(fetch).await;
+        if answered.as_ref().is_ok_and(|fetched| all && fetched.next.is_some()) {
+            tracing::warn!(source = %source.id, request = %context.request_id, "a source has more pages than are read at once (pages_max)");
+        }
         let now = Timestamp::now();
         self.calls.note(call.source, answered.as_ref().err().map(|error| error.code));
         answered.map(|fetched| (fetched, now)).map_err(|error| {

@@ -78,6 +78,7 @@ impl Position {
             PageAt::First => String::new(),
             PageAt::Number(number) => format!("n{number}"),
             PageAt::Cursor(cursor) => format!("c{cursor}"),
+            PageAt::Link(address) => format!("l{address}"),
         };
         format!("{} {page}", self.skip)
     }
@@ -88,6 +89,7 @@ impl Position {
             None => PageAt::First,
             Some(("n", number)) => PageAt::Number(number.parse().ok()?),
             Some(("c", cursor)) => PageAt::Cursor(cursor.to_owned()),
+            Some(("l", address)) => PageAt::Link(address.to_owned()),
             Some(_) => return None,
         };
         Some(Self { page, skip: skip.parse().ok()? })

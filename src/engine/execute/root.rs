@@ -119,7 +119,11 @@ impl Execution<'_> {
             }
             (RootKind::Lookup, Some(binding)) => self.lookup(selection, node, query, binding).await,
             (RootKind::List, Some(binding)) => match self.listed(selection, query, binding, None).await {
-                Ok((named, _)) => {
+                // The source has more pages than the binding allows: half a list is not a list.
+                Ok((_, Some(_))) => {
+                    self.nothing(node, Some(Failure::unavailable(ErrorCode::LimitExceeded, binding.source)))
+                }
+                Ok((named, None)) => {
                     let rows = named.into_iter().map(|named| seed(named.key, named.record)).collect();
                     let mut related = self.relate(node, Seeds { rows, inherited: None }).await;
                     related.rows.iter_mut().for_each(|row| self.only_if_comparable(row, selection));

@@ -10,6 +10,7 @@ use serde_saphyr::Spanned;
 
 pub use super::connection::sign::format::Sign;
 pub use super::hand::format::{Quota, Withhold};
+pub use super::request::format::Pages;
 
 /// Keys in the order of the file are not needed: a `BTreeMap` keeps errors and prints stable.
 pub type Named<T> = BTreeMap<String, Spanned<T>>;
@@ -336,33 +337,6 @@ pub struct Entities {
     pub typename: String,
     /// The key field in the representation.
     pub key: String,
-}
-
-/// How the source cuts long answers into pages. Exactly one of `cursor` and `number`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pages {
-    /// The query (or JSON body) parameter that takes the next page's cursor.
-    pub cursor: Option<String>,
-    /// Where the answer's data holds the next cursor; null, empty or missing: there is none.
-    pub next: Option<Spanned<String>>,
-    /// The query (or JSON body) parameter that takes the page's number, from 1.
-    pub number: Option<String>,
-    /// The parameter that takes the page's size, and the size.
-    pub size_parameter: Option<String>,
-    #[serde(default = "default_page_size")]
-    pub size: usize,
-    /// Pages fetched for one read at most.
-    #[serde(default = "default_pages_max")]
-    pub pages_max: usize,
-}
-
-fn default_page_size() -> usize {
-    100
-}
-
-fn default_pages_max() -> usize {
-    50
 }
 
 /// A root query answered with entity keys: a lookup (one key) or a listing.

@@ -1,6 +1,8 @@
 //! One request of a source, compiled: paths split, placeholders parsed, names checked.
 
+pub mod format;
 pub mod graphql;
+pub mod pages;
 pub mod reading;
 pub mod template;
 
@@ -16,7 +18,8 @@ use crate::base::fault::{Faults, Place, SourceText};
 use crate::base::pointer::Pointer;
 use crate::model::yaml;
 use graphql::{GraphqlAsk, GraphqlVariable, is_name, is_type, named, names_fields};
-use reading::{Reading, pointer};
+pub use pages::{Counted, PageBy, PageTemplate};
+use reading::Reading;
 use template::{Hole, Node, Text, XmlText};
 
 const BATCH_DEFAULT: usize = 100;
@@ -73,29 +76,6 @@ pub struct SqlAsk {
 pub struct AuditAsk {
     /// The entity type, as it stands in the records.
     pub entity: Arc<str>,
-}
-
-/// How the source cuts long answers.
-#[derive(Debug, Clone)]
-pub struct PageTemplate {
-    pub by: PageBy,
-    pub size_parameter: Option<Box<str>>,
-    /// Records of a full page.
-    pub size: usize,
-    /// Pages followed for one read at most.
-    pub pages_max: usize,
-}
-
-#[derive(Debug, Clone)]
-pub enum PageBy {
-    /// `next` starts at the answer's data.
-    Cursor {
-        parameter: Box<str>,
-        next: Pointer,
-    },
-    Number {
-        parameter: Box<str>,
-    },
 }
 
 impl CallTemplate {
@@ -367,37 +347,6 @@ impl Compiler<'_> {
             self.fault(self.at, "the request has no `key_column`", "name the column that holds the key");
         }
         Some(SqlAsk { view: parts.join(".").into(), key_column: key_column.map(|column| column.value.as_str().into()) })
-    }
-
-    fn page(&mut self) -> Option<PageTemplate> {
-        let spanned = self.request.pages.as_ref()?;
-        let (pages, at) = (&spanned.value, yaml::span(spanned));
-        let by = match (&pages.cursor, &pages.number) {
-            (Some(parameter), None) if self.protocol != Protocol::Sql => {
-                let Some(next) = &pages.next else {
-                    self.fault(at, "`cursor` needs `next`", "say where the answer holds the next cursor");
-                    return None;
-                };
-                PageBy::Cursor { parameter: parameter.as_str().into(), next: pointer(next, self.text, self.faults)? }
-            }
-            (None, Some(parameter)) => PageBy::Number { parameter: parameter.as_str().into() },
-            (Some(_), None) => {
-                self.fault(at, "a SQL source is paged by number", "write `number: page`");
-                return None;
-            }
-            _ => {
-                self.fault(at, "`pages` has not exactly one of `cursor` and `number`", "");
-                return None;
-            }
-        };
-        if pages.size == 0 || pages.pages_max == 0 || pages.size > 10_000 || pages.pages_max > 10_000 {
-            self.fault(at, "`size` and `pages_max` are between 1 and 10 000", "");
-        }
-        if self.request.aliases || self.request.entities.is_some() || self.protocol == Protocol::Soap {
-            self.fault(at, "this request cannot be paged", "aliases, entities and SOAP answer everything at once");
-        }
-        let size_parameter = pages.size_parameter.as_deref().map(Into::into);
-        Some(PageTemplate { by, size_parameter, size: pages.size, pages_max: pages.pages_max })
     }
 
     fn batch_max(&mut self) -> usize {

@@ -1,0 +1,41 @@
+//! Parts of a request as they are written.
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+/// How the source cuts long answers into pages. Exactly one of `cursor`, `number`, `offset` and `link`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pages {
+    /// The query (or JSON body) parameter that takes the next page's cursor.
+    pub cursor: Option<String>,
+    /// With `cursor`: where the answer's data holds the next cursor; null, empty or missing: there is none.
+    pub next: Option<Spanned<String>>,
+    /// The query (or JSON body) parameter that takes the page's number.
+    pub number: Option<String>,
+    /// The query (or JSON body) parameter that takes how many records lie before the page.
+    pub offset: Option<String>,
+    /// Where the address of the next page is: `header` (`Link` with `rel="next"`, RFC 8288), or where the answer's
+    /// data holds it.
+    pub link: Option<Spanned<String>>,
+    /// The first page's number (1 without it), or the first record's offset (0 without it).
+    pub from: Option<Spanned<u32>>,
+    /// With `number` and `offset`: which page is the last one.
+    pub until: Option<Spanned<Until>>,
+    /// The parameter that takes the page's size.
+    pub size_parameter: Option<String>,
+    /// Records of a full page; absent: 100.
+    pub size: Option<usize>,
+    /// Pages fetched for one read at most; absent: 50.
+    pub pages_max: Option<usize>,
+}
+
+/// Which page is the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Until {
+    /// One with fewer records than `size`.
+    Short,
+    /// One without a record.
+    Empty,
+}
