@@ -56,6 +56,31 @@ struct Configuration {
     sources: usize,
     introspection: bool,
     get_queries: bool,
+    /// The version of the files that requests are answered with; none, where nobody looks after versions.
+    version: Option<Version>,
+    /// The newest version of the files, where it has faults: the one before it stays in force.
+    refused: Option<RefusedVersion>,
+    /// `gateway.yaml` was changed since the start: it comes into force with the next.
+    needs_restart: bool,
+}
+
+/// A version of the contract, the bindings, the rules and the roles.
+#[derive(SimpleObject)]
+struct Version {
+    /// From 1 at the start of the process.
+    number: u64,
+    /// SHA-256 of the files; stands in the audit record of kind CONFIGURATION too.
+    digest: String,
+    since: String,
+}
+
+/// A version that did not come into force.
+#[derive(SimpleObject)]
+struct RefusedVersion {
+    digest: String,
+    since: String,
+    /// As `huxiang check` prints them.
+    faults: String,
 }
 
 #[Object]
@@ -100,7 +125,19 @@ impl OperatorQuery {
     async fn configuration(&self, context: &Context<'_>) -> Result<Configuration> {
         let snapshot = session(context)?.gateway.snapshot();
         let config = &snapshot.config;
+        let known = session(context)?.gateway.versions().known();
         Ok(Configuration {
+            version: known.in_force.map(|version| Version {
+                number: version.number,
+                digest: version.digest,
+                since: version.since.to_string(),
+            }),
+            refused: known.refused.map(|refused| RefusedVersion {
+                digest: refused.digest,
+                since: refused.since.to_string(),
+                faults: refused.faults,
+            }),
+            needs_restart: known.needs_restart,
             issuers: config.issuers.iter().map(|issuer| issuer.issuer.clone()).collect(),
             networks: config.networks.named.keys().cloned().collect(),
             roles: snapshot.access.roles.iter().map(|role| role.name.to_string()).collect(),

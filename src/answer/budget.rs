@@ -30,6 +30,7 @@ impl Inner {
         // Before anything is noted: what is refused here uses up no approval and declares no emergency.
         let ready = self.ready(asked, planned)?;
         let paid = self
+            .kept
             .calls
             .take(asked.identity, u64::try_from(estimate).unwrap_or(u64::MAX))
             .map_err(|busy| RequestError::rate_limited("calls to departments", busy.retry_after_s))?;

@@ -74,7 +74,7 @@ impl Gateway {
     ) -> Result<Looked, RequestError> {
         let inner = &self.inner;
         let began = Instant::now();
-        let asking = Asking { trusted: true, ..Asking::new(identity, inner.clock.now()) };
+        let asking = Asking { trusted: true, ..Asking::new(identity, inner.kept.clock.now()) };
         let mut record =
             inner.assumed(AuditRecord::event(Kind::Admin, request_id, identity, "accessExplain"), identity);
         let mut look = Look { identity, asking, entity, key, request_id };
@@ -92,7 +92,7 @@ impl Gateway {
             }
         }
         record.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        inner.audit.append(record).await.map_err(|error| {
+        inner.kept.audit.append(record).await.map_err(|error| {
             tracing::error!(request = request_id, %error, "the audit record could not be written: nothing is told");
             let message = "the audit record could not be written, so nothing is told; try again later";
             RequestError::new(ErrorCode::AuditUnavailable, message.to_owned())
@@ -104,15 +104,15 @@ impl Gateway {
 impl Inner {
     /// What the look only assumes: an emergency that is not declared, an approval that is not used up, another time.
     fn assumed(&self, mut record: AuditRecord, identity: &Identity) -> AuditRecord {
-        let now = self.clock.now();
+        let now = self.kept.clock.now();
         if now.duration_since(Timestamp::now()).abs() > CLOCKS_APART_MAX {
             record = record.with("assumedTime", timestamp(now));
         }
         if let Some(reason) = &identity.break_glass {
-            record = record.with("assumedBreakGlass", self.subjects.argument("breakGlass", reason));
+            record = record.with("assumedBreakGlass", self.kept.subjects.argument("breakGlass", reason));
         }
         if let Some(id) = &identity.approval {
-            record = record.with("assumedApproval", self.subjects.argument("approval", id));
+            record = record.with("assumedApproval", self.kept.subjects.argument("approval", id));
         }
         record
     }
@@ -130,7 +130,7 @@ impl Inner {
         let holds = found.iter().filter(|(_, standing)| **standing == Standing::Yes);
         let relations: BTreeSet<String> =
             holds.filter_map(|(id, _)| access.relation(*id)).map(|relation| relation.name.to_string()).collect();
-        let of = |id: EntityId, key: &str| self.subjects.subject(&contract.entity(id).name, key);
+        let of = |id: EntityId, key: &str| self.kept.subjects.subject(&contract.entity(id).name, key);
         let looked_at = (look.entity, look.key.to_owned());
         read.used.entry(looked_at.clone()).or_default();
         for (whom, used) in read.used {
@@ -154,7 +154,7 @@ impl Inner {
     ) -> Result<(), RequestError> {
         let access = &self.snapshot.access;
         if let Some(id) = &look.identity.approval {
-            look.asking.approved = Some(self.approvals.check(look.identity, id).await?);
+            look.asking.approved = Some(self.kept.approvals.check(look.identity, id).await?);
         }
         let counting = access.active(look.asking.presented());
         let possible: BTreeSet<usize> = active_grants(&self.snapshot, &look.asking).into_iter().collect();
@@ -222,8 +222,8 @@ impl Inner {
             context,
             deadline: tokio::time::Instant::now() + Duration::from_millis(limits.request_timeout_ms),
             calls: CallLog::new(limits.upstream_calls_max),
-            cursors: &self.cursors,
-            quotas: &self.quotas,
+            cursors: &self.kept.cursors,
+            quotas: &self.kept.quotas,
         };
         let stood = execution.standing(node, key).await;
         for (source, failed) in execution.calls.entries() {

@@ -11,13 +11,14 @@ mod introspect;
 mod record;
 mod request;
 mod second;
+mod start;
+pub mod versions;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use regex::Regex;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
@@ -38,10 +39,10 @@ use crate::engine::plan::{self, Plan};
 use crate::engine::project::answer::{self as projection, Response};
 use crate::identify::rate::Meter;
 use crate::identify::{Identity, Revocation, RevocationError, RevocationOrder, Revocations, Verifier};
-use crate::model::access::{Approved, Presented, Rights, Role};
-use crate::model::config::{AuditConfig, GatewayConfig};
+use crate::model::access::{Approved, Presented, Rights};
+use crate::model::config::GatewayConfig;
 use crate::model::snapshot::Snapshot;
-use crate::source::{AccessLog, CallContext, Caller, Connector, Period, Shared};
+use crate::source::{CallContext, Caller, Period, Shared};
 use crate::watch::Watch;
 
 pub use budget::estimates_of;
@@ -51,6 +52,8 @@ pub use explain::{Looked, Standing};
 pub use introspect::RoleSchema;
 pub use request::{Answer, GraphqlRequest, Outcome};
 use second::Noted;
+pub use start::StartError;
+use versions::Versions;
 
 /// The gateway: one snapshot, its sources and the audit store. Cheap to clone.
 #[derive(Clone)]
@@ -61,31 +64,27 @@ pub struct Gateway {
 struct Inner {
     snapshot: Arc<Snapshot>,
     connectors: Connectors,
+    caches: Caches,
+    kept: Arc<Kept>,
+}
+
+/// What snapshots follow one another under: made once.
+struct Kept {
     audit: AuditStore,
     watch: Watch,
     subjects: SubjectKey,
     cursors: CursorSeal,
     quotas: Quotas,
-    caches: Caches,
     clock: Clock,
     /// Calls to departments within a minute, by who pays for them.
     calls: Meter,
     /// What checks tokens in front of this gateway, where it is served.
     verifier: OnceLock<Arc<Verifier>>,
     approvals: Approvals,
+    /// Clients, and what keeps to the limits of sources.
+    shared: Shared,
+    versions: Versions,
 }
-
-/// Why the gateway cannot start.
-#[derive(Debug)]
-pub struct StartError(pub String);
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// One request on its way.
 struct Asked<'a> {
@@ -119,55 +118,9 @@ struct Executed {
 }
 
 impl Gateway {
-    /// Connects the sources and opens the audit store.
-    pub async fn start(snapshot: Snapshot) -> Result<Self, StartError> {
-        Self::start_at(snapshot, Clock::system()).await
-    }
-
-    /// As [`Self::start`], at the time that a clock tells.
-    pub async fn start_at(snapshot: Snapshot, clock: Clock) -> Result<Self, StartError> {
-        let audit = AuditStore::open(&recording(&snapshot)).await.map_err(|error| StartError(error.to_string()))?;
-        let watch = Watch::start(snapshot.config.alerts.clone(), audit.clone());
-        let subjects = SubjectKey::new(Arc::clone(&snapshot.config.audit.key));
-        let cursors = CursorSeal::new(&snapshot.config.audit.key);
-        let approvals = Approvals::new(&snapshot.config, subjects.clone(), audit.clone(), clock.clone());
-        if snapshot.access.needs_second_persons() {
-            approvals.open().await.map_err(StartError)?;
-        }
-        let shared =
-            Shared::new(snapshot.config.egress.clone(), Some(Arc::new(AccessLog::new(&snapshot, clock.clone()))));
-        let mut connectors: Connectors = Vec::with_capacity(snapshot.bindings.sources.len());
-        for source in &snapshot.bindings.sources {
-            let connect = |connection: &Arc<crate::model::binding::connection::Connection>| {
-                Connector::new((**connection).clone(), &shared).map(Arc::new)
-            };
-            let connected: Result<Vec<_>, String> = source.connections.iter().map(connect).collect();
-            connectors.push(
-                connected
-                    .map_err(|error| StartError(format!("the source `{}` cannot be connected: {error}", source.id)))?,
-            );
-        }
-        Ok(Self {
-            inner: Arc::new(Inner {
-                calls: Meter::of_calls(&snapshot.config.rates),
-                snapshot: Arc::new(snapshot),
-                connectors,
-                watch,
-                audit,
-                subjects,
-                cursors,
-                quotas: Quotas::default(),
-                caches: Caches::default(),
-                verifier: OnceLock::new(),
-                clock,
-                approvals,
-            }),
-        })
-    }
-
     /// The verifier that checks tokens in front of this gateway, so that tokens can be revoked through it. Said once.
     pub fn served_behind(&self, verifier: Arc<Verifier>) {
-        let _ = self.inner.verifier.set(verifier);
+        let _ = self.inner.kept.verifier.set(verifier);
     }
 
     /// The list of revoked tokens; an error where there is none to this gateway.
@@ -183,12 +136,12 @@ impl Gateway {
         order: RevocationOrder,
     ) -> Result<Revocation, RevokeError> {
         let verifier = self.verifier().map_err(RevokeError::List)?;
-        audit::revoke(verifier, &self.inner.audit, &self.inner.subjects, identity, request_id, order).await
+        audit::revoke(verifier, &self.inner.kept.audit, &self.inner.kept.subjects, identity, request_id, order).await
     }
 
     fn verifier(&self) -> Result<&Verifier, RevocationError> {
         let none = || RevocationError::Store("this gateway checks no tokens".to_owned());
-        self.inner.verifier.get().map(AsRef::as_ref).ok_or_else(none)
+        self.inner.kept.verifier.get().map(AsRef::as_ref).ok_or_else(none)
     }
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {
@@ -197,32 +150,37 @@ impl Gateway {
 
     /// Whether requests can be answered now.
     pub fn ready(&self) -> bool {
-        self.inner.audit.is_healthy()
+        self.inner.kept.audit.is_healthy()
     }
 
     /// Approvals and emergencies.
     pub fn approvals(&self) -> &Approvals {
-        &self.inner.approvals
+        &self.inner.kept.approvals
     }
 
     /// What decides which day and hour it is.
     pub fn clock(&self) -> &Clock {
-        &self.inner.clock
+        &self.inner.kept.clock
+    }
+
+    /// What is known of the versions of the files.
+    pub fn versions(&self) -> &Versions {
+        &self.inner.kept.versions
     }
 
     /// Where records go.
     pub fn audit(&self) -> &AuditStore {
-        &self.inner.audit
+        &self.inner.kept.audit
     }
 
     /// What is known of unusual reading.
     pub fn watch(&self) -> &Watch {
-        &self.inner.watch
+        &self.inner.kept.watch
     }
 
     /// Under which subjects stand in the records.
     pub fn subjects(&self) -> &SubjectKey {
-        &self.inner.subjects
+        &self.inner.kept.subjects
     }
 
     /// The connectors, by source and instance.
@@ -245,7 +203,7 @@ impl Gateway {
     ) -> Answer {
         let inner = Arc::clone(&self.inner);
         let mut failed = AuditRecord::new(&request_id, &identity);
-        failed.document = request.query.as_deref().map(|text| inner.subjects.document(text));
+        failed.document = request.query.as_deref().map(|text| inner.kept.subjects.document(text));
         let id = request_id.clone();
         let (ending, told) = Ending::new();
         let ending = Arc::new(ending);
@@ -323,7 +281,7 @@ impl Inner {
             Err(error) => (None, Some(error)),
         };
         // Where the approval is refused, only so that the record tells of whom the request was.
-        let planned = plan_of(&self.snapshot, &self.caches, asked, self.clock.now(), approved);
+        let planned = plan_of(&self.snapshot, &self.caches, asked, self.kept.clock.now(), approved);
         let executed = match (not_approved, &planned) {
             (Some(error), _) => Err(error),
             (None, Ok(planned)) => self.within_budget(asked, planned).await,
@@ -338,7 +296,7 @@ impl Inner {
             Err(error) => Answer::refused(&error, asked.request_id),
         };
         if !ending.decide() {
-            if let Err(error) = self.audit.append(ending.unsent(record).await).await {
+            if let Err(error) = self.kept.audit.append(ending.unsent(record).await).await {
                 tracing::error!(request = asked.request_id, %error, "what came too late could not be recorded");
             }
             return answer;
@@ -367,8 +325,8 @@ impl Inner {
         request_id: &str,
         told: Option<oneshot::Sender<i64>>,
     ) -> Answer {
-        record.answer = Some(self.subjects.answer(&answer.body));
-        match self.audit.append(record).await {
+        record.answer = Some(self.kept.subjects.answer(&answer.body));
+        match self.kept.audit.append(record).await {
             Ok(receipt) => {
                 // Nobody may be waiting for it.
                 told.and_then(|told| told.send(receipt.seq).err());
@@ -424,8 +382,8 @@ impl Inner {
             context,
             deadline: tokio::time::Instant::now() + Duration::from_millis(config.limits.request_timeout_ms),
             calls: CallLog::new(calls_max),
-            cursors: &self.cursors,
-            quotas: &self.quotas,
+            cursors: &self.kept.cursors,
+            quotas: &self.kept.quotas,
         };
         let roots = execution.run().await;
         let log = execution.calls;
@@ -450,19 +408,6 @@ impl Inner {
         };
         Executed { roots, log, response, noted }
     }
-}
-
-/// The audit's settings, with what may stand in records of purposes and cases.
-fn recording(snapshot: &Snapshot) -> AuditConfig {
-    let access = &snapshot.access;
-    let forms = |role: &Role| -> Vec<(Arc<str>, Regex)> {
-        let grants = role.grants.iter().filter_map(|grant| access.grants.get(*grant));
-        grants.filter_map(|grant| Some((Arc::clone(&role.name), grant.conditions.case.clone()?))).collect()
-    };
-    let mut audit = snapshot.config.audit.clone();
-    audit.recorded.purposes = snapshot.config.purposes.keys().cloned().collect();
-    audit.recorded.cases = access.roles.iter().flat_map(forms).collect();
-    audit
 }
 
 fn document_limits(config: &GatewayConfig) -> DocumentLimits {

@@ -36,14 +36,14 @@ impl Inner {
     ) -> AuditRecord {
         let mut record = AuditRecord::new(asked.request_id, asked.identity);
         let asking = planned.map_or_else(
-            || Cow::Owned(Asking::new(asked.identity, self.clock.now())),
+            || Cow::Owned(Asking::new(asked.identity, self.kept.clock.now())),
             |planned| Cow::Borrowed(&planned.asking),
         );
         let counting = self.snapshot.access.counting(asking.presented());
         record.counting = Some(counting.map(|role| role.name.to_string()).collect());
-        record.operation =
-            planned.and_then(|planned| planned.plan.operation.name.as_deref().map(|name| self.subjects.name(name)));
-        record.document = asked.request.query.as_deref().map(|text| self.subjects.document(text));
+        record.operation = planned
+            .and_then(|planned| planned.plan.operation.name.as_deref().map(|name| self.kept.subjects.name(name)));
+        record.document = asked.request.query.as_deref().map(|text| self.kept.subjects.document(text));
         record.document_id.clone_from(&asked.request.document_id);
         record.arguments = planned.map(|planned| self.arguments(&planned.variables)).unwrap_or_default();
         match executed {
@@ -111,10 +111,10 @@ impl Inner {
                 for (key, access) in of_each {
                     for id in view.texts(key).unwrap_or_default() {
                         let access = Access { on_behalf_of: self.behalf(row), ..access.clone() };
-                        record.add(self.subjects.subject(&access.entity, &id), access);
+                        record.add(self.kept.subjects.subject(&access.entity, &id), access);
                     }
                 }
-                let subject = self.subjects.subject(&access.entity, key);
+                let subject = self.kept.subjects.subject(&access.entity, key);
                 record.add(subject, access);
             });
         }
@@ -132,7 +132,7 @@ impl Inner {
                 |answer: &RootAnswer| answer.failure.is_none() && answer.frame.rows.iter().all(|row| row.key.is_none());
             let asked = match key_of(contract, selection, &planned.variables) {
                 Some(key) if node.gives_nothing() => {
-                    vec![self.subjects.subject(&contract.entity(node.entity).name, &key)]
+                    vec![self.kept.subjects.subject(&contract.entity(node.entity).name, &key)]
                 }
                 None if node.gives_nothing() || answer.as_ref().is_some_and(found_nobody) => {
                     self.looked_for(planned, selection, node)
@@ -149,7 +149,7 @@ impl Inner {
         for (selection, node) in planned.plan.operation.roots.iter().zip(&planned.plan.roots) {
             let Some(node) = node.map(|node| planned.plan.node(node)) else { continue };
             let asked = match key_of(contract, selection, &planned.variables) {
-                Some(key) => vec![self.subjects.subject(&contract.entity(node.entity).name, &key)],
+                Some(key) => vec![self.kept.subjects.subject(&contract.entity(node.entity).name, &key)],
                 None => self.looked_for(planned, selection, node),
             };
             self.refused_of(record, node, asked);
@@ -160,7 +160,7 @@ impl Inner {
         let contract = &self.snapshot.contract;
         let entity = &contract.entity(node.entity).name;
         let asked = looked_for(contract, selection, &planned.variables).into_iter();
-        asked.map(|(argument, value)| self.subjects.subject(&format!("{entity}?{argument}"), &value)).collect()
+        asked.map(|(argument, value)| self.kept.subjects.subject(&format!("{entity}?{argument}"), &value)).collect()
     }
 
     /// Nothing of the node was given of any of these.
@@ -186,7 +186,7 @@ impl Inner {
     /// For whom the caller acted, as subjects.
     fn behalf(&self, row: &Row) -> BTreeSet<String> {
         let entity = |id| &*self.snapshot.contract.entity(id).name;
-        row.on_behalf_of.iter().map(|(id, key)| self.subjects.subject(entity(*id), key)).collect()
+        row.on_behalf_of.iter().map(|(id, key)| self.kept.subjects.subject(entity(*id), key)).collect()
     }
 
     /// What was read in lists that tell of single entities, as read of each whom they were asked for: by the slot that
@@ -243,7 +243,7 @@ impl Inner {
     fn arguments(&self, variables: &Map<String, Value>) -> BTreeMap<String, String> {
         let first = variables.iter().take(ARGUMENTS_MAX);
         first
-            .map(|(name, value)| (self.subjects.name(name), self.subjects.argument(name, &value.to_string())))
+            .map(|(name, value)| (self.kept.subjects.name(name), self.kept.subjects.argument(name, &value.to_string())))
             .collect()
     }
 

@@ -30,7 +30,7 @@ impl Inner {
     /// The approval that the request names.
     pub(super) async fn approved(&self, asked: &Asked<'_>) -> Result<Option<Approved>, RequestError> {
         match &asked.identity.approval {
-            Some(id) => self.approvals.check(asked.identity, id).await.map(Some),
+            Some(id) => self.kept.approvals.check(asked.identity, id).await.map(Some),
             None => Ok(None),
         }
     }
@@ -46,7 +46,7 @@ impl Inner {
         let by_approval = |relation| access.relation(relation).is_some_and(|relation| relation.approved);
         let relies = planned.plan.nodes.iter().flat_map(|node| &node.relations).any(|need| by_approval(need.relation));
         if let Some(approved) = planned.asking.approved.as_ref().filter(|_| relies) {
-            self.approvals.take(&act, &approved.id).await?;
+            self.kept.approvals.take(&act, &approved.id).await?;
             noted.extensions.insert("approval".to_owned(), json!({ "id": approved.id }));
             noted.details.push(("approval".to_owned(), json!(approved.id)));
         }
@@ -75,7 +75,7 @@ impl Inner {
         }
         let mut opened = Vec::with_capacity(rules.len());
         for ((review_by, hours), roles) in &rules {
-            let one = self.approvals.break_glass(act, reason, review_by, *hours).await?;
+            let one = self.kept.approvals.break_glass(act, reason, review_by, *hours).await?;
             tracing::warn!(
                 request_id = act.request_id,
                 emergency = one.id,

@@ -46,6 +46,8 @@ pub enum Kind {
     Login,
     /// Requests of one address that were refused before the contract was looked at: how many, by HTTP status.
     Refusals,
+    /// A version of the contract, the bindings, the rules and the roles came into force: its digest.
+    Configuration,
 }
 
 impl Kind {
@@ -66,6 +68,7 @@ impl Kind {
             Self::Acknowledgement => "ACKNOWLEDGEMENT",
             Self::Login => "LOGIN",
             Self::Refusals => "REFUSALS",
+            Self::Configuration => "CONFIGURATION",
         }
     }
 }

@@ -13,6 +13,7 @@ use super::reader::Reader;
 use super::record::AuditRecord;
 use super::retention;
 use super::writer::Writer;
+use crate::base::current::Current;
 use crate::model::config::watch::Recorded;
 use crate::model::config::{AuditConfig, ChainHash};
 
@@ -97,7 +98,7 @@ struct Shared {
     commits: Arc<AtomicU64>,
     head: watch::Receiver<Head>,
     path: PathBuf,
-    recorded: Recorded,
+    recorded: Current<Recorded>,
     subjects: SubjectKey,
     checkpoints: Option<Arc<Checkpointer>>,
     retention_months: u32,
@@ -129,7 +130,7 @@ impl AuditStore {
             commits,
             head: head.clone(),
             path: config.store.clone(),
-            recorded: config.recorded.clone(),
+            recorded: Arc::new(config.recorded.clone()).into(),
             subjects: SubjectKey::new(Arc::clone(&config.key)),
             checkpoints,
             retention_months: config.retention_months,
@@ -142,13 +143,19 @@ impl AuditStore {
         Ok(store)
     }
 
+    /// From now on, what is recorded of who asked and what for is this.
+    pub fn record_of_callers(&self, recorded: Recorded) {
+        self.shared.recorded.switch(recorded);
+    }
+
     /// Writes the record; when this returns a receipt, it survives a crash of the process and of the machine.
     pub async fn append(&self, mut record: AuditRecord) -> Result<Receipt, AuditError> {
         if let Some(checkpoints) = self.checkpoints() {
             checkpoints.allows()?;
         }
-        record.record_claims(&self.shared.recorded);
-        record.record_declared(&self.shared.recorded, &self.shared.subjects);
+        let recorded = self.shared.recorded.now();
+        record.record_claims(&recorded);
+        record.record_declared(&recorded, &self.shared.subjects);
         let json = serde_json::to_string(&record).map_err(|e| AuditError(e.to_string()))?;
         let subjects: Vec<&String> = record.access.iter().flat_map(|access| &access.subjects).collect();
         let subjects = match subjects.as_slice() {

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod code;
+pub mod current;
 pub mod fault;
 pub mod nesting;
 pub mod open_files;

@@ -10,11 +10,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Done, RootArgs, Stop, load};
 use crate::answer::Gateway;
+use crate::base::current::Current;
 use crate::identify::Verifier;
 use crate::model::config::GatewayConfig;
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{Folders, Snapshot};
 use crate::serve;
 use crate::serve::refusals::Summing;
+use crate::serve::reload::{Reload, Variables};
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -29,7 +31,8 @@ pub fn run(args: &ServeArgs) -> Done {
     log("info", args.log_json);
     let snapshot = load::to_serve(&args.root)?;
     super::runtime()?.block_on(async {
-        let ready = Ready::new(snapshot).await?;
+        let environment: Variables = Arc::new(|name: &str| std::env::var(name).ok());
+        let ready = Ready::new(snapshot, load::folders(&args.root), environment).await?.reloading_at_hangups();
         tracing::info!(address = %ready.address, "serving");
         let stop = stop_signal()?;
         ready.serve(stop).await;
@@ -58,13 +61,15 @@ pub struct Ready {
     pub gateway: Gateway,
     listener: TcpListener,
     app: Router,
+    reload: Reload,
     summing: Summing,
     tls: Option<TlsAcceptor>,
     config: GatewayConfig,
 }
 
 impl Ready {
-    pub async fn new(snapshot: Snapshot) -> Result<Self, Stop> {
+    /// `folders` and `variables` are what the snapshot was made from; it is made anew when they change.
+    pub async fn new(snapshot: Snapshot, folders: Folders, variables: Variables) -> Result<Self, Stop> {
         let config = snapshot.config.clone();
         let verifier =
             Arc::new(Verifier::open(&config).await.map_err(|error| Stop::failed(format!("error: {error}")))?);
@@ -77,17 +82,27 @@ impl Ready {
         gateway.served_behind(Arc::clone(&verifier));
         let failed = |error: serve::ServeError| Stop::failed(format!("error: {error}"));
         let tls = config.tls.as_ref().map(serve::acceptor).transpose().map_err(failed)?;
-        let (app, summing) = serve::app_to_its_end(&config, verifier, Arc::new(gateway.clone())).map_err(failed)?;
+        let current = Current::from(Arc::new(gateway.clone()));
+        let (app, summing) = serve::app_to_its_end(&config, verifier, current.clone()).map_err(failed)?;
         let listener = TcpListener::bind(config.listen).await.map_err(|error| {
             Stop::failed(format!("error: cannot listen at {}: {error}; is another one running?", config.listen))
         })?;
+        let reload = Reload::new(folders, variables, current);
+        reload.begin().await.map_err(|error| Stop::failed(format!("error: {error}")))?;
         let address = listener.local_addr().map_err(|error| Stop::failed(format!("error: {error}")))?;
-        Ok(Self { address, gateway, listener, app, summing, tls, config })
+        Ok(Self { address, gateway, listener, app, reload, summing, tls, config })
+    }
+
+    /// Looks at the files at SIGHUP too.
+    pub fn reloading_at_hangups(self) -> Self {
+        Self { reload: self.reload.at_hangups(), ..self }
     }
 
     /// Until `stop` ends, and then until the requests under way are answered and what was refused is on record.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let reloading = tokio::spawn(self.reload.run());
         serve::run(self.listener, self.app, self.tls, &self.config, stop).await;
+        reloading.abort();
         self.summing.ended().await;
         self.gateway.audit().settle().await;
     }

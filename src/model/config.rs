@@ -61,6 +61,8 @@ pub struct GatewayConfig {
     pub admin: Option<AdminConfig>,
     pub access_log: AccessLogConfig,
     pub alerts: AlertsConfig,
+    /// How often the files are looked at for changes; 0: only when the process is told to.
+    pub reload_every_ms: u64,
 }
 
 /// What a request may be made for, as people read it.

@@ -5,6 +5,7 @@ pub mod binding;
 pub mod config;
 pub mod contract;
 pub mod documents;
+pub mod files;
 pub mod mask;
 pub mod rule;
 pub mod snapshot;

@@ -48,6 +48,25 @@ impl Snapshot {
     pub fn load(folders: &Folders, variables: &dyn Fn(&str) -> Option<String>, faults: &mut Faults) -> Option<Self> {
         let base = folders.config.parent().unwrap_or(Path::new("."));
         let config = GatewayConfig::load(&folders.config.join("gateway.yaml"), base, variables, faults);
+        Self::compile(folders, config, variables, faults)
+    }
+
+    /// As [`Self::load`], under a configuration that is in force already: of `gateway.yaml` nothing is read.
+    pub fn load_under(
+        config: GatewayConfig,
+        folders: &Folders,
+        variables: &dyn Fn(&str) -> Option<String>,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        Self::compile(folders, Some(config), variables, faults)
+    }
+
+    fn compile(
+        folders: &Folders,
+        config: Option<GatewayConfig>,
+        variables: &dyn Fn(&str) -> Option<String>,
+        faults: &mut Faults,
+    ) -> Option<Self> {
         let codes = CodeTables::load(&folders.config.join("codes"), faults);
         let contract = contract::load::load(&folders.schema, faults)?;
         let names = Names::of(config.as_ref(), &folders.config.join("gateway.yaml"));

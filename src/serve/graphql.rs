@@ -55,6 +55,8 @@ pub async fn admin<G: Gateway>(
 /// The operations that answer to a request, and what it is called.
 struct Asking<'a, G> {
     app: &'a App<G>,
+    /// In force when the request began; all its operations end with it.
+    gateway: &'a G,
     id: &'a str,
     api: Api,
     media: Media,
@@ -66,7 +68,8 @@ async fn respond<G: Gateway>(app: &App<G>, id: &str, api: Api, request: Request)
     let cors = if api == Api::Contract { &app.cors } else { &none };
     let (parts, body) = request.into_parts();
     let site = origin::site(&parts, cors, app.is_tls);
-    let methods = methods(app, api);
+    let gateway = app.gateway.now();
+    let methods = methods(app, &*gateway, api);
     let mut response = match site {
         Site::Listed(_) if origin::is_preflight(&parts) => origin::preflight(cors, methods),
         Site::Foreign => {
@@ -74,7 +77,7 @@ async fn respond<G: Gateway>(app: &App<G>, id: &str, api: Api, request: Request)
             refused(id, &parts.headers, Refusal::with_code(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message))
         }
         Site::Listed(_) | Site::Own if parts.method == Method::OPTIONS => options(methods),
-        Site::Listed(_) | Site::Own => match answer(app, id, api, &parts, body).await {
+        Site::Listed(_) | Site::Own => match answer(app, &*gateway, id, api, &parts, body).await {
             Ok(response) => response,
             Err(refusal) => refused(id, &parts.headers, refusal),
         },
@@ -95,8 +98,8 @@ pub(super) fn refused(id: &str, headers: &HeaderMap, refusal: Refusal) -> Respon
     out
 }
 
-fn methods<G: Gateway>(app: &App<G>, api: Api) -> &'static str {
-    let get = api == Api::Contract && (app.get_queries || app.gateway.has_documents());
+fn methods<G: Gateway>(app: &App<G>, gateway: &G, api: Api) -> &'static str {
+    let get = api == Api::Contract && (app.get_queries || gateway.has_documents());
     if get { "GET, POST, OPTIONS" } else { "POST, OPTIONS" }
 }
 
@@ -109,12 +112,13 @@ fn options(methods: &'static str) -> Response<Body> {
 
 async fn answer<G: Gateway>(
     app: &App<G>,
+    gateway: &G,
     id: &str,
     api: Api,
     parts: &Parts,
     body: Body,
 ) -> Result<Response<Body>, Refusal> {
-    let is_get = is_get(parts, methods(app, api))?;
+    let is_get = is_get(parts, methods(app, gateway, api))?;
     let media = accepted(&parts.headers).ok_or_else(|| {
         let types = "accept application/graphql-response+json or application/json";
         Refusal::new(StatusCode::NOT_ACCEPTABLE, types)
@@ -126,7 +130,7 @@ async fn answer<G: Gateway>(
         false => request::from_body(&read(app, body).await?, batch_max),
     };
     let trace = ids::traceparent(parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
-    let asking = Asking { app, id, api, media };
+    let asking = Asking { app, gateway, id, api, media };
     match sent.map_err(bad)? {
         Sent::One(request) => {
             let (identity, request) = asking.prepared(parts, &identity, request, is_get)?;
@@ -153,13 +157,14 @@ fn is_get(parts: &Parts, methods: &'static str) -> Result<bool, Refusal> {
 /// Puts a trusted document's text in its place, and keeps GET to queries.
 fn trusted<G: Gateway>(
     app: &App<G>,
+    gateway: &G,
     api: Api,
     mut sent: GraphqlRequest,
     is_get: bool,
 ) -> Result<GraphqlRequest, Refusal> {
     match &sent.document_id {
         Some(_) if api == Api::Admin => return Err(bad("the admin API has no trusted documents; send `query`")),
-        Some(id) => match app.gateway.document(id) {
+        Some(id) => match gateway.document(id) {
             Some(text) => sent.query = Some(text.to_string()),
             // What clients of automatic persisted queries take as: send the text, always.
             None if sent.extensions.contains_key("persistedQuery") => return Err(bad("PersistedQueryNotSupported")),
@@ -188,7 +193,7 @@ impl<G: Gateway> Asking<'_, G> {
         sent: GraphqlRequest,
         is_get: bool,
     ) -> Result<(Identity, GraphqlRequest), Refusal> {
-        let sent = trusted(self.app, self.api, sent, is_get)?;
+        let sent = trusted(self.app, self.gateway, self.api, sent, is_get)?;
         for name in Declared::HEADERS {
             if parts.headers.get_all(name).iter().nth(1).is_some() {
                 return Err(bad(format!("the header {name} is sent twice")));
@@ -232,8 +237,8 @@ impl<G: Gateway> Asking<'_, G> {
         let limit = Duration::from_millis(self.app.limits.request_timeout_ms).saturating_add(ENGINE_GRACE);
         let asked = async {
             match self.api {
-                Api::Contract => self.app.gateway.answer(identity, sent, id.clone(), Some(trace)).await,
-                Api::Admin => self.app.gateway.admin(identity, sent, id.clone()).await,
+                Api::Contract => self.gateway.answer(identity, sent, id.clone(), Some(trace)).await,
+                Api::Admin => self.gateway.admin(identity, sent, id.clone()).await,
             }
         };
         match tokio::time::timeout(limit, AssertUnwindSafe(asked).catch_unwind()).await {

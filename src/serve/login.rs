@@ -88,7 +88,7 @@ async fn recorded<G: Gateway>(
     let issuer = app.verifier.login_issuer(name).unwrap_or_default().to_owned();
     let identity = Identity { principal, ..identity.clone() };
     let login = LoggedIn { identity, request_id: id.to_owned(), issuer, failed };
-    let recorded = app.gateway.logged_in(login).await;
+    let recorded = app.gateway.now().logged_in(login).await;
     recorded.map_err(|error| Refusal::with_code(StatusCode::SERVICE_UNAVAILABLE, error.code, error.message))
 }
 

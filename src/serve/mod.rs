@@ -15,6 +15,7 @@ mod login;
 mod negotiate;
 mod origin;
 pub mod refusals;
+pub mod reload;
 mod request;
 mod write_limit;
 
@@ -34,6 +35,7 @@ pub use crate::answer::{Answer, GraphqlRequest, Outcome};
 pub use listen::{acceptor, run, stop_signal};
 
 use crate::base::code::ErrorCode;
+use crate::base::current::Current;
 use crate::engine::error::RequestError;
 use crate::identify::rate::Meter;
 use crate::identify::{ClientCertificate, ForwardedCertificates, Identity, Verifier};
@@ -131,7 +133,7 @@ impl Peer {
 struct RequestId(Arc<str>);
 
 struct App<G> {
-    gateway: Arc<G>,
+    gateway: Current<G>,
     verifier: Arc<Verifier>,
     networks: Networks,
     /// The header in which listed proxies forward client certificates, and what verifies them.
@@ -151,7 +153,11 @@ struct App<G> {
 
 /// The routes: `/graphql`, `/admin/graphql` (if configured), `/login/NAME/start` and `/token` (if configured), `/graphiql`
 /// (if configured), `/health/live`, `/health/ready`.
-pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway: Arc<G>) -> Result<Router, ServeError> {
+pub fn app<G: Gateway>(
+    config: &GatewayConfig,
+    verifier: Arc<Verifier>,
+    gateway: impl Into<Current<G>>,
+) -> Result<Router, ServeError> {
     Ok(app_to_its_end(config, verifier, gateway)?.0)
 }
 
@@ -159,12 +165,13 @@ pub fn app<G: Gateway>(config: &GatewayConfig, verifier: Arc<Verifier>, gateway:
 pub fn app_to_its_end<G: Gateway>(
     config: &GatewayConfig,
     verifier: Arc<Verifier>,
-    gateway: Arc<G>,
+    gateway: impl Into<Current<G>>,
 ) -> Result<(Router, Summing), ServeError> {
+    let gateway = gateway.into();
     let (open, closed) = watch::channel(());
     let refusals = Arc::new(Refusals::default());
     let app = Arc::new(App {
-        gateway: Arc::clone(&gateway),
+        gateway: gateway.clone(),
         verifier,
         networks: config.networks.clone(),
         forwarded: config.forwarded_certificate.as_ref().map(certificate::forwarded).transpose()?,
@@ -202,7 +209,11 @@ fn routes<G: Gateway>(config: &GatewayConfig, app: Arc<App<G>>) -> Router {
 }
 
 async fn ready<G: Gateway>(State(app): State<Arc<App<G>>>) -> (StatusCode, &'static str) {
-    if app.gateway.ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+    if app.gateway.now().ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
 }
 
 /// Gives every request its id, and every response the headers that all have.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Gateway;
+use crate::base::current::Current;
 use crate::identify::rate::site;
 use crate::model::config::Networks;
 
@@ -89,7 +90,7 @@ impl Summing {
 /// Sums up in the background. `app`: closed when the application is gone.
 pub(super) fn sum_up<G: Gateway>(
     refusals: Arc<Refusals>,
-    gateway: Arc<G>,
+    gateway: Current<G>,
     networks: Networks,
     every: Duration,
     mut app: watch::Receiver<()>,
@@ -101,7 +102,7 @@ pub(super) fn sum_up<G: Gateway>(
                 let from = address.map_or_else(|| "others".to_owned(), |address| address.to_string());
                 tracing::warn!(address = from, statuses = ?counts, "requests were refused");
                 let networks = address.map(|address| networks.of(address)).unwrap_or_default();
-                gateway.refused(address, networks, counts).await;
+                gateway.now().refused(address, networks, counts).await;
             }
             if is_gone {
                 return;

@@ -33,14 +33,18 @@ pub struct Shared {
     egress: Arc<EgressConfig>,
     clients: Mutex<HashMap<TlsFiles, Http>>,
     guards: Mutex<HashMap<String, Arc<Guards>>>,
-    /// For sources with protocol `audit`.
-    log: Option<Arc<AccessLog>>,
 }
 
 impl Shared {
-    /// Within the operator's bounds, and with the gateway's own records.
-    pub fn new(egress: EgressConfig, log: Option<Arc<AccessLog>>) -> Self {
-        Self { egress: Arc::new(egress), log, ..Self::default() }
+    /// Within the operator's bounds.
+    pub fn new(egress: EgressConfig) -> Self {
+        Self { egress: Arc::new(egress), ..Self::default() }
+    }
+
+    /// Lets go of what no connector has any more.
+    pub fn forget_unused(&self) {
+        let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+        guards.retain(|_, guards| Arc::strong_count(guards) > 1);
     }
 
     /// A client for the source's own hosts.
@@ -86,11 +90,19 @@ impl Connector {
     pub fn new(connection: Connection, shared: &Shared) -> Result<Self, String> {
         let way = match connection.protocol {
             Protocol::Sql => Way::Sql(Pool::new(&connection, &shared.egress)?),
-            Protocol::Audit => Way::Audit(shared.log.clone()),
+            Protocol::Audit => Way::Audit(None),
             Protocol::Rest | Protocol::Soap | Protocol::Graphql => Way::Http(shared.client(&connection)?),
         };
         let guards = shared.guards(&connection);
         Ok(Self { connection, guards, way })
+    }
+
+    /// With the gateway's own records, where these are what the source answers from.
+    pub fn reading(mut self, log: &Arc<AccessLog>) -> Self {
+        if let Way::Audit(records) = &mut self.way {
+            *records = Some(Arc::clone(log));
+        }
+        self
     }
 
     pub fn connection(&self) -> &Connection {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -18,6 +19,7 @@ use crate::cli::serve::Ready;
 use crate::cli::{Stop, load};
 use crate::model::contract::Contract;
 use crate::model::snapshot::{Folders, Snapshot};
+use crate::serve::reload::Variables;
 
 /// How long the tokens that are printed are valid.
 const TOKENS_VALID: Duration = Duration::from_secs(12 * 3600);
@@ -55,7 +57,9 @@ impl Started {
                     .map_err(|faults| load::refused(&faults))
             })
             .await?;
-        let ready = progress.show("the gateway", Ready::new(for_demo(snapshot))).await?;
+        let variables: Variables = Arc::new(move |name| variable(&variables, name));
+        let starting = Ready::new(for_demo(snapshot), Folders::under(&root()), variables);
+        let ready = progress.show("the gateway", starting).await?;
         let (address, gateway) = (ready.address, ready.gateway.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(ready.serve(async {

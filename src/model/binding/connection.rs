@@ -20,7 +20,7 @@ use sign::{Secret, Signing};
 const POSTGRES_PORT: u16 = 5432;
 
 /// How one source (or one instance of it) is reached.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     pub source: Arc<str>,
     pub instance: Option<Instance>,

@@ -126,7 +126,7 @@ pub struct Tls {
     pub client_key: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Deadline of one call, its wait in the queue included.

@@ -45,6 +45,15 @@ pub struct ConfigFile {
     pub access_log: AccessLogEntry,
     #[serde(default)]
     pub alerts: AlertsEntry,
+    #[serde(default)]
+    pub reload: ReloadEntry,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReloadEntry {
+    /// How often the files are looked at; 0: only when the process is told to (SIGHUP).
+    pub every_ms: Option<Spanned<u64>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -25,6 +25,7 @@ use crate::model::yaml;
 
 /// A month: how long an issuer's tokens may be valid where nothing is said.
 const TOKEN_MINUTES_MAX: u64 = 31 * 24 * 60;
+const RELOAD_EVERY_MS: u64 = 1_000;
 
 pub struct Reader<'a> {
     pub text: &'a Arc<SourceText>,
@@ -135,8 +136,18 @@ impl Reader<'_> {
             revocations,
             access_log: AccessLogConfig::read(file.access_log, self.text, self.faults),
             alerts: AlertsConfig::read(file.alerts, self.text, self.faults),
+            reload_every_ms: self.reload_every_ms(&file.reload),
             admin: file.admin.map(|entry| AdminConfig::read(entry, self.text, self.faults)),
         })
+    }
+
+    fn reload_every_ms(&mut self, entry: &format::ReloadEntry) -> u64 {
+        let Some(at) = &entry.every_ms else { return RELOAD_EVERY_MS };
+        if at.value != 0 && !(100..=3_600_000).contains(&at.value) {
+            let hint = "between 100 and 3 600 000, or 0: only at SIGHUP";
+            self.faults.add(self.text, yaml::span(at), "`reload.every_ms` is out of range", hint);
+        }
+        at.value
     }
 
     fn tls(&mut self, tls: &format::TlsFiles) -> TlsConfig {

@@ -1,0 +1,109 @@
+//! Files that are changed while the gateway serves: what is without faults comes into force within seconds, what has faults
+//! does not, and no request notices.
+
+mod live_support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use huxiang::audit::{Kind, Reader, Search};
+use live_support::{Live, binding};
+
+const QUICK: &str = "reload: {every_ms: 100}\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changed_files_come_into_force_under_load_and_no_answer_is_of_two_versions() {
+    let live = Arc::new(Live::start("load", QUICK).await);
+    let (done, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (live, done, answered) = (Arc::clone(&live), Arc::clone(&done), Arc::clone(&answered));
+            tokio::spawn(async move {
+                while !done.load(Ordering::Relaxed) {
+                    live.version().await;
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for number in 2..=12 {
+        let version = format!("v{number}");
+        live.write("resolvers/people.yaml", &binding(&version));
+        live.until(&version, || async { live.version().await == version }).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.expect("no request fails");
+    }
+    assert!(answered.load(Ordering::Relaxed) > 100, "there was load");
+}
+
+#[tokio::test]
+async fn a_version_with_faults_does_not_replace_a_good_one_and_is_told_with_its_place() {
+    let live = Live::start("faulty", QUICK).await;
+    live.write("resolvers/people.yaml", &binding("v2").replace("city: /told", "town: /told"));
+    live.until("the fault", || async { live.log().contains("has no field `town`") }).await;
+    assert!(live.log().contains("people.yaml:"), "{}", live.log());
+    assert_eq!(live.version().await, "v1");
+    // A file that is gone is a fault as well where something rests on it: nothing is answered by nobody.
+    live.write("resolvers/people.yaml", &binding("v3"));
+    live.until("v3", || async { live.version().await == "v3" }).await;
+}
+
+#[tokio::test]
+async fn new_grants_count_for_the_next_request_and_taken_ones_no_more() {
+    let live = Live::start("grants", QUICK).await;
+    let roles = std::fs::read_to_string(live.root.join("config/roles.yaml")).expect("the roles");
+    let (given, question) = (roles.replace("[open]", "[open], except: [city]"), "{ person(id: \"1\") { city } }");
+    let city = || async { live.ask(question).await["data"]["person"]["city"].clone() };
+    assert_eq!(city().await, "v1");
+    live.write("config/roles.yaml", &given);
+    live.until("the grant is taken", || async { city().await.is_null() }).await;
+    let answer = live.ask(question).await;
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");
+    live.write("config/roles.yaml", &roles);
+    live.until("it is given again", || async { city().await == "v1" }).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn where_files_are_not_watched_a_signal_takes_them() {
+    let live = Live::start("signal", "reload: {every_ms: 0}\n").await;
+    live.write("resolvers/people.yaml", &binding("v2"));
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    assert_eq!(live.version().await, "v1", "nobody looks");
+    live.signal("HUP");
+    live.until("v2", || async { live.version().await == "v2" }).await;
+}
+
+#[tokio::test]
+async fn gateway_yaml_waits_for_a_restart_and_holds_up_nothing_else() {
+    let live = Live::start("config", QUICK).await;
+    let config = std::fs::read_to_string(live.root.join("config/gateway.yaml")).expect("the file");
+    live.write("config/gateway.yaml", &format!("{config}limits: {{depth_max: 1}}\n"));
+    live.until("it is told", || async { live.log().contains("gateway.yaml was changed") }).await;
+    assert_eq!(live.version().await, "v1", "its limits are not in force");
+    live.write("resolvers/people.yaml", &binding("v2"));
+    live.until("v2", || async { live.version().await == "v2" }).await;
+}
+
+#[tokio::test]
+async fn each_version_is_on_record_with_its_digest_before_it_counts() {
+    let live = Live::start("records", QUICK).await;
+    live.write("resolvers/people.yaml", &binding("v2"));
+    live.until("v2", || async { live.version().await == "v2" }).await;
+    let reader = Reader::new(&live.root.join("audit.sqlite"));
+    let search = Search { kinds: vec![Kind::Configuration], first: 10, ..Search::default() };
+    let found = reader.search(&search).await.expect("the records are read").entries;
+    let mut told: Vec<(u64, String)> = found
+        .iter()
+        .map(|entry| {
+            let details = &entry.record.details;
+            (details["number"].as_u64().expect("a number"), details["digest"].as_str().expect("a digest").to_owned())
+        })
+        .collect();
+    told.sort();
+    let numbers: Vec<u64> = told.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [1, 2], "{told:?}");
+    assert!(told.iter().all(|(_, digest)| digest.len() == 64) && told[0].1 != told[1].1, "{told:?}");
+}
