@@ -115,6 +115,41 @@ fn all_faults_of_all_files_are_told_at_once() {
     }
 }
 
+/// Days without anybody are told where they are still to come.
+#[test]
+fn a_division_that_no_instance_covers_is_a_warning() {
+    let copied = Copied::new("gaps");
+    lay_over(&data().join("0153_territories_of_instances"), &copied.0);
+    let head = "id,title,territory,from,until\n";
+    let warnings = |rows: &str, today: &str| {
+        copied.put("resolvers/towns.csv", format!("{head}{rows}"));
+        let mut faults = Faults::default();
+        let variables =
+            |name: &str| Some(if name == "AUDIT_KEY" { "k".repeat(32) } else { "http://127.0.0.1:1".into() });
+        let snapshot = Snapshot::load(&Folders::under(&copied.0), &variables, &mut faults);
+        let gaps = snapshot.unwrap_or_else(|| panic!("{}", faults.render())).bindings.gaps(today.parse().unwrap());
+        let told = |fault: &&huxiang::base::fault::Fault| format!("{}: {}", fault.place.line, fault.message);
+        gaps.sorted().iter().map(told).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(warnings("a,A,33,,\nb,B,35 ,,\n", "2026-01-01"), none);
+    assert_eq!(warnings("a,A,3301 3302,,\n", "2026-01-01"), ["0: no instance covers the division `35`"]);
+    let moved = "a,A,33,,2025-12-31\nb,B,33,2026-02-01,\nc,C,35,,\n";
+    assert_eq!(
+        warnings(moved, "2025-06-01"),
+        ["2: after 2025-12-31 and before 2026-02-01 nobody covers what `a` covers"]
+    );
+    assert_eq!(warnings(moved, "2026-01-15").len(), 1);
+    assert_eq!(warnings(moved, "2026-02-01"), none, "what is over needs nobody");
+    assert_eq!(warnings(&moved.replace("2026-02-01", "2026-01-01"), "2025-06-01"), none);
+    let ends = "a,A,33,2026-03-01,2026-12-31\nc,C,35,,\n";
+    assert_eq!(
+        warnings(ends, "2026-01-01"),
+        ["2: after 2026-12-31 nobody covers what `a` covers", "2: before 2026-03-01 nobody covers what `a` covers"]
+    );
+    assert_eq!(warnings(ends, "2026-03-01"), ["2: after 2026-12-31 nobody covers what `a` covers"]);
+}
+
 /// Each is told as a fault or does no harm; none ends the process or takes long.
 #[test]
 fn hostile_files_do_no_harm() {

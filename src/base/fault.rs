@@ -54,6 +54,10 @@ impl Faults {
         self.found.push(Fault { file: Arc::clone(file), place, message: message.into(), hint: hint.into() });
     }
 
+    pub fn extend(&mut self, more: Self) {
+        self.found.extend(more.found);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

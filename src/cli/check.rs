@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::load::{self, Environment};
 use super::{Done, RootArgs, text};
+use crate::base::clock;
 use crate::base::fault::{self, Fault, Faults};
 use crate::model::access::telltale;
 use crate::model::contract::{Contract, Item};
@@ -61,10 +62,11 @@ pub fn run(args: &CheckArgs) -> Done {
 /// What stops nothing, and should be looked at.
 fn warnings(folders: &Folders, snapshot: &Snapshot) -> Faults {
     let mut warnings = Faults::default();
-    match fault::read(&folders.config.join("roles.yaml"), &mut warnings) {
-        Some(file) => telltale::warnings(&snapshot.contract, &snapshot.access, &file),
-        None => warnings,
+    if let Some(file) = fault::read(&folders.config.join("roles.yaml"), &mut warnings) {
+        warnings.extend(telltale::warnings(&snapshot.contract, &snapshot.access, &file));
     }
+    warnings.extend(snapshot.bindings.gaps(clock::local(jiff::Timestamp::now()).date()));
+    warnings
 }
 
 fn as_json(ok: bool, folders: &Folders, loaded: &Result<Snapshot, Faults>, missing: &[String]) -> serde_json::Value {

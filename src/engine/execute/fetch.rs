@@ -36,8 +36,16 @@ impl Need {
     }
 }
 
-/// Further inputs of the templates, and the fields wanted (only of endpoints that take field names): what shares calls.
-type GroupKey = (Arc<[(Arc<str>, String)]>, Arc<[SlotId]>);
+/// What shares calls.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct GroupKey {
+    /// The one instance that is asked; without it, all of them.
+    instance: Option<usize>,
+    /// Further inputs of the templates.
+    inputs: Arc<[(Arc<str>, String)]>,
+    /// The fields wanted, only of endpoints that take field names.
+    wanted: Arc<[SlotId]>,
+}
 
 /// What one entity asks of an endpoint: the keys, each with what goes with it.
 struct Asked {
@@ -96,14 +104,16 @@ impl Execution<'_> {
         let nobody: Arc<str> = NOBODY.into();
         let inputs: Arc<[(Arc<str>, String)]> =
             endpoint.with.iter().map(|(name, _)| (Arc::clone(name), NOBODY.to_owned())).collect();
+        let Ok(instance) = self.instance(endpoint, None) else { return (nobody, None) };
         let wanted = self.wanted_by_key(fetch, endpoint, row, &[Arc::clone(&nobody)], need);
-        let of = wanted.into_iter().next().map(|(_, wanted)| (inputs, wanted));
+        let of = wanted.into_iter().next().map(|(_, wanted)| GroupKey { instance, inputs, wanted });
         (nobody, of)
     }
 
     /// What an entity asks with, or why it cannot be asked.
     fn ask(&self, view: &RowView<'_>, fetch: &FetchNode, endpoint: &Endpoint, need: Need) -> Result<Asked, RowAnswer> {
         let source = self.snapshot.bindings.source(endpoint.source);
+        let mut instance = None;
         if let Some(slot) = self.snapshot.bindings.territory_slot(&self.snapshot.contract, endpoint) {
             let division = view.texts(slot).map_err(|failure| RowAnswer::Missing(self.blamed(failure)))?;
             let code = division.first();
@@ -116,6 +126,7 @@ impl Execution<'_> {
             if !code.is_none_or(inside) {
                 return Err(RowAnswer::Missing(Failure::undetermined(ErrorCode::OutsideTerritory, endpoint.source)));
             }
+            instance = self.instance(endpoint, code).map_err(RowAnswer::Missing)?;
         }
         let keys = view.texts(endpoint.key).map_err(|failure| RowAnswer::Missing(self.blamed(failure)))?;
         if keys.is_empty() {
@@ -140,9 +151,20 @@ impl Execution<'_> {
         let keys: Vec<(Arc<str>, GroupKey)> = self
             .wanted_by_key(fetch, endpoint, view.row, &keys, need)
             .into_iter()
-            .map(|(key, wanted)| (key, (Arc::clone(&inputs), wanted)))
+            .map(|(key, wanted)| (key, GroupKey { instance, inputs: Arc::clone(&inputs), wanted }))
             .collect();
         if keys.is_empty() { Err(RowAnswer::NotAsked) } else { Ok(Asked { keys }) }
+    }
+
+    /// The instance that a division is of, where instances divide the territory. Without a division, as one is asked about
+    /// nobody, it is any.
+    fn instance(&self, endpoint: &Endpoint, division: Option<&Arc<str>>) -> Result<Option<usize>, Failure> {
+        let source = self.snapshot.bindings.source(endpoint.source);
+        if source.divided.is_none() {
+            return Ok(None);
+        }
+        let covering = source.covering(division.map(AsRef::as_ref), self.asking.today);
+        covering.map(Some).ok_or(Failure::undetermined(ErrorCode::OutsideTerritory, endpoint.source))
     }
 
     /// The keys an entity is asked by, and what is wanted by each. Where keys are those of single entities, each is asked
@@ -216,7 +238,7 @@ impl Execution<'_> {
 
     async fn group(&self, endpoint: &Endpoint, key: &GroupKey, group: &Group, charges: &Charges) -> GroupAnswer {
         let charges = charges.get(&endpoint.source).map_or(&[][..], Vec::as_slice);
-        let (inputs, wanted) = key;
+        let GroupKey { instance, inputs, wanted } = key;
         let inputs: &[(Arc<str>, String)] = inputs;
         let wanted: Vec<Pointer> = if endpoint.selects_fields {
             endpoint.mapping.wanted_pointers(&|slot| wanted.contains(&slot))
@@ -225,7 +247,8 @@ impl Execution<'_> {
         };
         let Some((template, size)) = endpoint.template(group.keys.len()) else { return GroupAnswer::default() };
         let (_, connectors) = self.source_of(endpoint);
-        let calls = connectors.iter().enumerate().map(|(instance, connector)| {
+        let asked = connectors.iter().enumerate().filter(|(at, _)| instance.is_none_or(|instance| instance == *at));
+        let calls = asked.map(|(instance, connector)| {
             let wanted = &wanted;
             async move {
                 let batches = group.keys.chunks(size).map(|keys| {

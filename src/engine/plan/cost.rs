@@ -70,7 +70,13 @@ pub fn calls(snapshot: &Snapshot, plan: &Plan, node: NodeId, fetch: &FetchNode, 
         _ => entities(snapshot, plan, node, assumed),
     };
     let batch = endpoint.template(keys).map_or(1, |(_, batch)| batch.max(1));
-    keys.div_ceil(batch).saturating_mul(snapshot.bindings.source(endpoint.source).connections.len())
+    let source = snapshot.bindings.source(endpoint.source);
+    if source.divided.is_some() {
+        // At worst the batches of all instances are begun.
+        let begun = keys.div_ceil(batch).saturating_add(source.connections.len().saturating_sub(1));
+        return begun.min(keys);
+    }
+    keys.div_ceil(batch).saturating_mul(source.connections.len())
 }
 
 /// Calls by source, the most first.

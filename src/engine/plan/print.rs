@@ -119,10 +119,10 @@ impl<D: Fn(SlotId) -> String> Printer<'_, D> {
             (_, Some(many)) => format!("batches of {}", many.batch_max()),
             _ => "one a call".to_owned(),
         };
-        let instances = if source.connections.len() > 1 {
-            format!(" × {} instances", source.connections.len())
-        } else {
-            String::new()
+        let instances = match source.connections.len() {
+            0 | 1 => String::new(),
+            instances if source.divided.is_some() => format!(" at one of {instances} instances"),
+            instances => format!(" × {instances} instances"),
         };
         let gate = if fetch.stage == Stage::Relation { ", before the gate" } else { "" };
         let key = &self.snapshot.contract.slot(endpoint.key).path;

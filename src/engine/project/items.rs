@@ -10,6 +10,7 @@ use crate::base::code::ItemState;
 use crate::engine::frame::RowAnswer;
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::items_of;
+use crate::model::binding::connection::Instance;
 use crate::model::binding::mapping::Read;
 use crate::model::binding::{Endpoint, EndpointId, Source, SourceId};
 use crate::model::contract::{ItemId, Shape, Slot, SlotId};
@@ -143,9 +144,14 @@ fn info(
         ("state", _) => writer.string(written.state.as_str()),
         ("truncated", _) => writer.out.extend_from_slice(if written.truncated { b"true" } else { b"false" }),
         ("source", Some(source)) => writer.string(&source.id),
-        ("sourceTitle", Some(source)) => writer.string(&source.title),
+        ("sourceTitle", Some(source)) => match instance_of(view, slot.id) {
+            Some(instance) => writer.string(&instance.title),
+            None => writer.string(&source.title),
+        },
         ("territory", Some(source)) => {
-            let _ = serde_json::to_writer(&mut writer.out, &source.territory);
+            let cover = instance_of(view, slot.id).and_then(|instance| instance.cover.as_ref());
+            let prefixes = cover.map_or(&*source.territory, |cover| &*cover.prefixes);
+            let _ = serde_json::to_writer(&mut writer.out, prefixes);
         }
         ("fetchedAt", Some(_)) => match fetched_at(view, slot.id) {
             Some(at) => writer.string(&shown(at)),
@@ -190,6 +196,25 @@ fn source_of(view: &RowView<'_>, slot: SlotId) -> Option<SourceId> {
             shown.chain(parts).find_map(|part| source_of(view, *part))
         }
         Filling::Derived(_) => None,
+    }
+}
+
+/// The instance that was asked, where instances divide their source's territory.
+fn instance_of<'v>(view: &RowView<'v>, slot: SlotId) -> Option<&'v Instance> {
+    match view.filling(slot) {
+        Filling::Answer(fetched) => {
+            let source = view.snapshot.bindings.source(fetched.endpoint.source);
+            let part = fetched.parts().ok()?.first().filter(|_| source.divided.is_some())?;
+            source.connections.get(part.instance)?.instance.as_ref()
+        }
+        Filling::Parts => {
+            let parts = &view.snapshot.contract.slot(slot).children;
+            let shown = parts.iter().filter(|part| view.node.shown.contains(**part));
+            // As `source_of` takes the source.
+            let first = shown.chain(parts).find(|part| source_of(view, **part).is_some())?;
+            instance_of(view, *first)
+        }
+        _ => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Binding files, contract, code tables and variables → [`Bindings`].
 
+mod divided;
+mod queries;
 mod whole;
 
 use std::collections::{HashMap, HashSet};
@@ -15,10 +17,10 @@ use super::format::{self, Protocol, SourceFile};
 use super::hand::{self, Hand};
 use super::mapping::Mapping;
 use super::request::CallTemplate;
-use super::{Bindings, Endpoint, EndpointId, Requirement, RootBinding, Source, SourceId};
+use super::{Bindings, Endpoint, EndpointId, Requirement, Source, SourceId};
 use crate::base::fault::{self, Faults, Place, SourceText};
 use crate::model::config::egress::EgressConfig;
-use crate::model::contract::{Contract, EntityId, RootKind, Shape, SlotId};
+use crate::model::contract::{Contract, EntityId, Shape, SlotId};
 use crate::model::rule::{Expression, Scope};
 use crate::model::yaml;
 
@@ -77,6 +79,7 @@ pub fn load(folder: &Path, against: &Against, faults: &mut Faults) -> Bindings {
         compiler.nobody(&whole);
     }
     compiler.circles(&whole);
+    compiler.undecided(&whole);
     compiler.bindings
 }
 
@@ -134,14 +137,16 @@ impl Compiler<'_> {
             }
         }
         let connections = Connection::compile(file, text, self.against.variables, self.against.egress, self.faults);
+        let divided = self.divided(file, text);
         let id = SourceId(u32::try_from(self.bindings.sources.len()).unwrap_or(u32::MAX));
         self.bindings.sources.push(Source {
             id: name.as_str().into(),
             title: file.title.as_str().into(),
-            territory: file.territory.iter().map(|prefix| prefix.value.clone()).collect(),
+            territory: divided::territory(file, &connections),
             authority: file.authority,
             connections: connections.into_iter().map(Arc::new).collect(),
             instanced: file.instances.is_some(),
+            divided,
             hand: Hand::default(),
         });
         for (name, endpoint) in &file.endpoints {
@@ -163,7 +168,7 @@ impl Compiler<'_> {
             text,
             faults: self.faults,
             named: &mut self.named,
-            instanced: file.instances.is_some(),
+            instanced: file.instances.as_ref().is_some_and(|list| list.value.by.is_none()),
         }
     }
 
@@ -415,67 +420,6 @@ impl Compiler<'_> {
                 let place = Place { column: place.column + error.offset, length: error.length, ..place };
                 self.faults.add(text, place, error.message, error.hint);
                 None
-            }
-        }
-    }
-
-    fn query(
-        &mut self,
-        source: SourceId,
-        name: &str,
-        query: &Spanned<format::Query>,
-        file: &SourceFile,
-        text: &Arc<SourceText>,
-    ) {
-        let contract = self.against.contract;
-        let place = Place { length: name.chars().count(), ..yaml::place(query) };
-        let Some((at, field)) = contract.queries.iter().enumerate().find(|(_, field)| &*field.name == name) else {
-            let hint = fault::did_you_mean(
-                name,
-                contract.queries.iter().map(|field| &*field.name),
-                "`queries` names fields of the contract's query type",
-            );
-            self.faults.add(text, place, format!("the contract has no query `{name}`"), hint);
-            return;
-        };
-        if file.protocol == Protocol::Audit {
-            let message = "a source with protocol audit answers no queries";
-            self.faults.add(text, place, message, "ask for the records of an entity: `endpoints`");
-            return;
-        }
-        if matches!(field.kind, RootKind::ByKey { .. }) {
-            self.faults.add(text, place, format!("`{name}` takes the key itself and needs no binding"), "leave it out");
-            return;
-        }
-        let Some(ask) =
-            CallTemplate::compile(&query.value.ask, file.protocol, false, file.envelope.as_ref(), text, self.faults)
-        else {
-            self.partial = true;
-            return;
-        };
-        let key = contract.entity(field.entity).key;
-        let mut mapping = Mapping::default();
-        let mut fields: format::Named<format::Field> = format::Named::new();
-        fields.insert(
-            contract.slot(key).path.to_string(),
-            Spanned::new(
-                format::Field::Pointer(query.value.key_at.value.clone()),
-                query.value.key_at.referenced,
-                query.value.key_at.defined,
-            ),
-        );
-        let base = Base { entity: field.entity, parent: None, per_instance: false };
-        self.fields(file, text).fields(&fields, base, &mut mapping);
-        self.fields(file, text).fields(&query.value.fields, base, &mut mapping);
-        if let Some(binding) = self.bindings.queries.get_mut(at) {
-            let bound = binding.replace(RootBinding { source, name: name.into(), entity: field.entity, ask, mapping });
-            if bound.is_some() {
-                self.faults.add(
-                    text,
-                    place,
-                    format!("the query `{name}` is bound twice"),
-                    "one source answers a query",
-                );
             }
         }
     }

@@ -2,13 +2,14 @@
 
 pub mod instances;
 pub mod sign;
+pub mod territory;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::format::{Authority, Encoding, Format, Limits, Protocol, SourceFile};
+use super::format::{Authority, DividedBy, Encoding, Format, Limits, Protocol, SourceFile};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::model::config::egress::EgressConfig;
 use crate::model::yaml;
@@ -62,7 +63,12 @@ impl Connection {
             return compiler.connection(None).into_iter().collect();
         };
         let Some(csv) = instances::open(text, &list.value.file, compiler.faults) else { return Vec::new() };
-        let instances = instances::read(&csv, variables, compiler.faults);
+        let divided = list.value.by == Some(DividedBy::Territory);
+        let needed: &[&str] = if divided { &["id", "title", "territory"] } else { &["id", "title"] };
+        let mut instances = instances::read(&csv, needed, variables, compiler.faults);
+        if divided {
+            territory::read(&csv, &mut instances, &file.territory, compiler.faults);
+        }
         instances.into_iter().filter_map(|instance| compiler.connection(Some(instance))).collect()
     }
 

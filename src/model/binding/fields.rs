@@ -291,8 +291,8 @@ impl FieldCompiler<'_> {
                 }
                 self.fault(
                     yaml::place_of(list),
-                    "this source has no instance list",
-                    "give `instances: {file: …}`, or a pointer",
+                    "this source has no instance list of which all are asked",
+                    "give `instances: {file: …}` without `by`, or a pointer",
                 );
                 None
             }

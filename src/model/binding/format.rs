@@ -228,6 +228,16 @@ impl OneOrMany {
 pub struct Instances {
     /// A CSV file beside the binding, with a header line; columns `id` and `title` are required.
     pub file: String,
+    /// What decides which instance is asked; absent: all of them are.
+    pub by: Option<DividedBy>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DividedBy {
+    /// The entity's division: the one instance whose column `territory` covers it, on the days between the columns
+    /// `from` and `until`.
+    Territory,
 }
 
 /// One operation of the source: what it is asked with, and which contract fields its answer fills.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::contract::{Contract, EntityId, SlotId, index};
 use super::rule::Expression;
+use crate::base::fault::SourceText;
 use connection::Connection;
 use conversion::Conversion;
 use hand::Hand;
@@ -53,6 +54,8 @@ pub struct Source {
     /// One, or one an instance.
     pub connections: Vec<Arc<Connection>>,
     pub instanced: bool,
+    /// Each division is one instance's; the list that says so.
+    pub divided: Option<Arc<SourceText>>,
     /// What it keeps from roles.
     pub hand: Hand,
 }
@@ -106,6 +109,16 @@ pub struct RootBinding {
     pub mapping: Mapping,
 }
 
+impl Source {
+    /// The instance that covers a division; without one, any that counts on the day.
+    pub fn covering(&self, division: Option<&str>, day: jiff::civil::Date) -> Option<usize> {
+        self.connections.iter().position(|connection| {
+            let cover = connection.instance.as_ref().and_then(|instance| instance.cover.as_ref());
+            cover.is_some_and(|cover| cover.counts_on(day) && division.is_none_or(|division| cover.holds(division)))
+        })
+    }
+}
+
 impl Endpoint {
     /// The template for a number of keys, and how many of them go into one call.
     pub fn template(&self, keys: usize) -> Option<(&CallTemplate, usize)> {
@@ -137,7 +150,8 @@ impl Bindings {
     /// is cannot be held against it: its own records decide.
     pub fn territory_slot(&self, contract: &Contract, endpoint: &Endpoint) -> Option<SlotId> {
         let slot = contract.entity(endpoint.entity).territory?;
-        let covers_everything = self.source(endpoint.source).territory.is_empty();
+        let source = self.source(endpoint.source);
+        let covers_everything = source.territory.is_empty() && source.divided.is_none();
         let bound = std::iter::once(slot).chain(contract.above(slot)).find_map(|slot| self.provider(slot));
         let says_it_itself = bound.is_some_and(|provider| self.endpoint(provider).source == endpoint.source);
         (!covers_everything && !says_it_itself).then_some(slot)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::territory::Cover;
 use crate::base::fault::{self, Faults, Place, SourceText};
 
 /// One of many systems behind one binding.
@@ -12,6 +13,10 @@ pub struct Instance {
     pub title: String,
     /// All columns, `id` and `title` among them; variables are filled in.
     pub columns: BTreeMap<String, String>,
+    /// What it covers, where instances divide the source's territory.
+    pub cover: Option<Cover>,
+    /// Of its row in the list.
+    pub line: usize,
 }
 
 /// Where variables come from.
@@ -40,17 +45,22 @@ pub fn substitute(text: &str, variables: Variables<'_>, instance: Option<&Instan
     Ok(out)
 }
 
-/// Reads an instance list. Faults stand in the CSV file.
-pub fn read(text: &Arc<SourceText>, variables: Variables<'_>, faults: &mut Faults) -> Vec<Instance> {
+/// Reads an instance list that has the needed columns. Faults stand in the CSV file.
+pub fn read(text: &Arc<SourceText>, needed: &[&str], variables: Variables<'_>, faults: &mut Faults) -> Vec<Instance> {
     let mut rows = rows(&text.text).into_iter();
     let Some((_, header)) = rows.next() else {
         faults.add(text, Place::default(), "the instance list is empty", "start with a header: `id,title,url`");
         return Vec::new();
     };
-    for column in ["id", "title"] {
-        if !header.iter().any(|name| name == column) {
+    for column in needed {
+        if !header.iter().any(|name| name == *column) {
             let at = Place { line: 1, column: 1, length: 0 };
-            faults.add(text, at, format!("the instance list has no column `{column}`"), "");
+            faults.add(
+                text,
+                at,
+                format!("the instance list has no column `{column}`"),
+                "add it to the header and to every row",
+            );
             return Vec::new();
         }
     }
@@ -76,7 +86,7 @@ pub fn read(text: &Arc<SourceText>, variables: Variables<'_>, faults: &mut Fault
             faults.add(text, at, format!("the id `{id}` is empty or stands twice"), "give every instance its own id");
             continue;
         }
-        found.push(Instance { id, title, columns });
+        found.push(Instance { id, title, columns, cover: None, line });
     }
     found
 }
