@@ -68,7 +68,7 @@ impl Contract {
             text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
         }
         let schema = Schema::parse(text, "schema").unwrap();
-        let on = yaml(&folder("config/rules/relations.yaml"));
+        let on = yaml(&root.join("config/rules/relations.yaml"));
         let on = on["relations"].as_object().unwrap().iter();
         let mut contract = Self {
             fields: BTreeMap::new(),
@@ -81,7 +81,7 @@ impl Contract {
         for entity in ENTITIES {
             contract.enter(&schema, entity, entity, "", (None, false));
         }
-        for endpoint in endpoints().into_iter().filter(|endpoint| endpoint.by_persons) {
+        for endpoint in endpoints(root).into_iter().filter(|endpoint| endpoint.by_persons) {
             contract.told_of_persons.extend(endpoint.fields.into_keys());
             for list in endpoint.lists {
                 let inside = contract.fields.values().filter(|field| field.entity == "Household");
@@ -215,8 +215,8 @@ fn moment() -> (String, String) {
 }
 
 /// What a request may declare as its purpose.
-pub fn purposes() -> BTreeSet<String> {
-    let file = yaml(&folder("config/gateway.yaml"));
+pub fn purposes(root: &Path) -> BTreeSet<String> {
+    let file = yaml(&root.join("config/gateway.yaml"));
     file["purposes"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
 }
 
@@ -227,8 +227,8 @@ pub fn is_declared_rightly(caller: &Caller, purposes: &BTreeSet<String>) -> bool
 }
 
 /// The issuer whose tokens the gateway takes.
-pub fn issuer() -> String {
-    yaml(&folder("config/gateway.yaml"))["issuers"][0]["issuer"].as_str().unwrap().to_owned()
+pub fn issuer(root: &Path) -> String {
+    yaml(&root.join("config/gateway.yaml"))["issuers"][0]["issuer"].as_str().unwrap().to_owned()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -356,6 +356,11 @@ impl Roles {
         Self { grants: grants.collect(), written }
     }
 
+    /// A role as it is written.
+    pub fn role(&self, name: &str) -> &Value {
+        &self.written["roles"][name]
+    }
+
     pub fn all(&self) -> Vec<String> {
         self.grants.keys().cloned().collect()
     }
@@ -471,6 +476,8 @@ impl Roles {
 pub struct Standing {
     pub own: BTreeSet<String>,
     pub persons: BTreeMap<String, BTreeSet<String>>,
+    /// Of all these, the relations that may hold or not: what they rest on is not known.
+    pub unknown: BTreeSet<String>,
 }
 
 /// How the caller stands to a household and its members, as the generator knows it.
@@ -511,7 +518,7 @@ pub fn relations(world: &World, caller: &Caller, portrait: &Value) -> Standing {
         let approved: Vec<String> = found.iter().map(|name| format!("{name}:approved")).collect();
         found.extend(approved);
     }
-    Standing { own: found, persons }
+    Standing { own: found, persons, unknown: BTreeSet::new() }
 }
 
 /// How the caller stands to a person, beside how it stands to the person's household.
@@ -567,15 +574,15 @@ pub struct Endpoint {
 }
 
 /// The departments' names, which are no secret.
-pub fn titles() -> BTreeSet<String> {
-    let files = std::fs::read_dir(folder("resolvers")).unwrap().map(|file| file.unwrap().path());
+pub fn titles(root: &Path) -> BTreeSet<String> {
+    let files = std::fs::read_dir(root.join("resolvers")).unwrap().map(|file| file.unwrap().path());
     let bindings = files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     bindings.filter_map(|path| yaml(&path)["title"].as_str().map(str::to_owned)).collect()
 }
 
-pub fn endpoints() -> Vec<Endpoint> {
+pub fn endpoints(root: &Path) -> Vec<Endpoint> {
     let mut found = Vec::new();
-    for file in std::fs::read_dir(folder("resolvers")).unwrap() {
+    for file in std::fs::read_dir(root.join("resolvers")).unwrap() {
         let path = file.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "yaml") {
             continue;
@@ -631,9 +638,9 @@ pub struct WithheldCodes {
     except_relations: Vec<String>,
 }
 
-pub fn withheld_codes() -> Vec<WithheldCodes> {
+pub fn withheld_codes(root: &Path) -> Vec<WithheldCodes> {
     let mut found = Vec::new();
-    for file in std::fs::read_dir(folder("resolvers")).unwrap() {
+    for file in std::fs::read_dir(root.join("resolvers")).unwrap() {
         let path = file.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "yaml") {
             continue;
@@ -692,11 +699,11 @@ impl WithheldCodes {
 }
 
 /// Fields that are derived as one value, and what each reads.
-pub fn derived_inputs() -> BTreeMap<String, BTreeSet<String>> {
+pub fn derived_inputs(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let path = Regex::new(r"household\.([a-zA-Z0-9.]+)").unwrap();
     let element = Regex::new(r"household\.([a-zA-Z0-9.]+)\.exists\((\w+), (\w+)\.(\w+)").unwrap();
     let mut found = BTreeMap::new();
-    for file in std::fs::read_dir(folder("config/rules")).unwrap() {
+    for file in std::fs::read_dir(root.join("config/rules")).unwrap() {
         for (name, derived) in yaml(&file.unwrap().path())["derived"].as_object().into_iter().flatten() {
             let Some(value) = derived["value"].as_str() else { continue };
             let mut inputs: BTreeSet<String> =
@@ -709,8 +716,8 @@ pub fn derived_inputs() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// The fields that the rules of item 61 read.
-pub fn rule_inputs() -> BTreeSet<String> {
-    let text = std::fs::read_to_string(folder("config/rules/warning.yaml")).unwrap();
+pub fn rule_inputs(root: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root.join("config/rules/warning.yaml")).unwrap();
     let path = Regex::new(r"household\.([a-zA-Z0-9.]+)").unwrap();
     let mut found: BTreeSet<String> = path
         .captures_iter(&text)
@@ -718,10 +725,4 @@ pub fn rule_inputs() -> BTreeSet<String> {
         .collect();
     found.extend(["identity.members.lifeStatus", "identity.members.deathOn"].map(str::to_owned));
     found
-}
-
-/// Every household id and id number of a household.
-pub fn keys(household: &Household) -> BTreeSet<String> {
-    let members = household.members.iter().map(|member| member.id_number.clone());
-    members.chain([household.id.clone()]).collect()
 }

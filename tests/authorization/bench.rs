@@ -6,21 +6,16 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use departments::Logged;
-use departments::expected::portrait;
-use departments::world::Household;
 use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::access_oracle::{self, Caller, Endpoint, Field};
-use crate::case::{ABSENT, Case, Drawn, HOUSEHOLDS, Root, Transport, VILLAGE};
+use crate::case::{Case, Drawn, Root, Transport, VILLAGE};
 use crate::check;
 use crate::document::{LEFT_OUT, Rooted, Selected, Writer, name};
+use crate::facts::{Facts, Home};
 use crate::stage::{Asked, Gate, PATIENCE, Reply, Stage, curl};
 use crate::tally::Tally;
-
-/// An id number and a code that are nobody's.
-const NOBODY: &str = "331122199001011230";
-const NO_CODE: &str = "ZN00000000000000000000";
 
 pub struct Bench {
     pub stage: Stage,
@@ -31,7 +26,7 @@ pub struct Bench {
     pub derived: std::collections::BTreeMap<String, BTreeSet<String>>,
     pub purposes: BTreeSet<String>,
     pub titles: BTreeSet<String>,
-    households: RefCell<BTreeMap<String, Option<Rc<Household>>>>,
+    households: RefCell<BTreeMap<String, Option<Rc<Home>>>>,
     portraits: RefCell<BTreeMap<String, Option<Rc<Value>>>>,
     leaves: RefCell<BTreeMap<&'static str, Rc<Vec<Vec<Field>>>>>,
     pub tally: RefCell<Tally>,
@@ -41,6 +36,7 @@ pub struct Bench {
 }
 
 /// One case, written out.
+#[derive(Clone)]
 struct Written {
     caller: Caller,
     selected: Vec<Selected>,
@@ -51,15 +47,16 @@ struct Written {
 
 impl Bench {
     pub fn new(stage: Stage, drawn: Drawn) -> Self {
+        let root = stage.root.clone();
         Self {
             stage,
             drawn,
-            endpoints: access_oracle::endpoints(),
-            inputs: access_oracle::rule_inputs(),
-            withheld: access_oracle::withheld_codes(),
-            derived: access_oracle::derived_inputs(),
-            purposes: access_oracle::purposes(),
-            titles: access_oracle::titles(),
+            endpoints: access_oracle::endpoints(&root),
+            inputs: access_oracle::rule_inputs(&root),
+            withheld: access_oracle::withheld_codes(&root),
+            derived: access_oracle::derived_inputs(&root),
+            purposes: access_oracle::purposes(&root),
+            titles: access_oracle::titles(&root),
             households: RefCell::default(),
             portraits: RefCell::default(),
             leaves: RefCell::default(),
@@ -69,13 +66,13 @@ impl Bench {
         }
     }
 
-    pub fn household(&self, id: &str) -> Option<Rc<Household>> {
-        let make = || self.stage.world.household(id).map(Rc::new);
+    pub fn household(&self, id: &str) -> Option<Rc<Home>> {
+        let make = || self.stage.facts.home(id).map(Rc::new);
         self.households.borrow_mut().entry(id.to_owned()).or_insert_with(make).clone()
     }
 
     pub fn portrait(&self, id: &str) -> Option<Rc<Value>> {
-        let make = || portrait(&self.stage.world, id).map(Rc::new);
+        let make = || self.stage.facts.portrait(id).map(Rc::new);
         self.portraits.borrow_mut().entry(id.to_owned()).or_insert_with(make).clone()
     }
 
@@ -142,8 +139,8 @@ impl Bench {
     }
 
     fn write(&self, case: &Case) -> Written {
-        let caller = case.caller(&self.drawn, &self.stage.world);
-        let target = HOUSEHOLDS[case.target];
+        let caller = self.stage.facts.caller(case, &self.drawn);
+        let target = self.target(case);
         let known = self.household(target);
         let entity = if case.root == Root::Person { "Person" } else { "Household" };
         let selected = self.select(case, entity);
@@ -157,9 +154,8 @@ impl Bench {
             body.truncate(body.rfind('}').unwrap_or(body.len()));
             body.push_str(&insert);
         }
-        let person =
-            known.as_ref().map_or(NOBODY.to_owned(), |known| known.members[known.members.len() / 2].id_number.clone());
-        let code = known.as_ref().map_or(NO_CODE.to_owned(), |known| known.agri_code.clone());
+        let person = self.person(case, known.as_deref());
+        let code = known.as_ref().and_then(|known| known.code.clone()).unwrap_or_else(|| self.drawn.no_code.clone());
         let by = |query, declared, argument, value: &str| Rooted {
             query,
             declared,
@@ -171,7 +167,10 @@ impl Bench {
             Root::Household => by("household", "$key: ID!", "id", target),
             Root::ByCode => by("householdByCode", "$key: String!", "code", &code),
             Root::Person => by("person", "$key: IdNumber!", "idNumber", &person),
-            Root::Listing => Rooted { more: ", first: 3", ..by("households", "$key: ID!", "division", VILLAGE) },
+            Root::Listing => {
+                let division = self.drawn.division.as_deref().unwrap_or_default();
+                Rooted { more: ", first: 3", ..by("households", "$key: ID!", "division", division) }
+            }
         };
         if case.root == Root::Listing {
             body = format!("{{ nodes {body} }}");
@@ -181,6 +180,20 @@ impl Bench {
         let operation = named.then(|| "Wanted".to_owned());
         let asked = Asked { query, variables, operation, in_extensions: case.extensions };
         Written { caller, selected, items, person, asked }
+    }
+
+    fn target(&self, case: &Case) -> &str {
+        &self.drawn.households[case.target]
+    }
+
+    /// A member of the household; where they are not known, somebody of whom nothing is.
+    fn person(&self, case: &Case, known: Option<&Home>) -> String {
+        let strangers = self.stage.facts.learned().map_or(&[][..], |learned| &learned.strangers);
+        match known {
+            Some(known) if !known.members.is_empty() => known.members[known.members.len() / 2].id_number.clone(),
+            Some(_) if !strangers.is_empty() => strangers[case.member % strangers.len()].clone(),
+            _ => self.drawn.nobody.clone(),
+        }
     }
 
     pub async fn run(&self, case: &Case) -> Result<(), String> {
@@ -202,7 +215,18 @@ impl Bench {
         if gate.without.is_some() && !asks_for(&written.selected, "accessLog") {
             self.gives_no_more(&written, case, &reply).await.map_err(&told)?;
         }
+        if self.stage.facts.learned().is_some() && !asks_for(&written.selected, "accessLog") {
+            self.gives_more_to_more(case, &written, &reply).await.map_err(&told)?;
+        }
         Ok(())
+    }
+
+    /// Whether an answer with this text somewhere in it would be a fault.
+    pub async fn notices(&self, case: &Case, text: &str) -> bool {
+        let (gate, written) = (&self.stage.gates[0], self.write(case));
+        let (mut reply, ..) = self.ask(gate, &written, case.transport, &written.asked).await.expect("an answer");
+        reply.whole.push_str(text);
+        self.check(case, gate, &written, &reply, None).is_err()
     }
 
     async fn ask(
@@ -234,7 +258,7 @@ impl Bench {
         if reply.whole.contains(&format!("\"{LEFT_OUT}")) {
             return Err("what a directive took out is in the answer".to_owned());
         }
-        let target = HOUSEHOLDS[case.target];
+        let target = self.target(case);
         let known = self.household(target);
         let items: Vec<&Field> = written.items.iter().collect();
         let asked = check::Asked {
@@ -256,7 +280,10 @@ impl Bench {
             return Err(format!("{path} is given and held, and is not there"));
         }
         let scope: Vec<String> = match case.root {
-            Root::Listing => self.stage.world.village_household_ids(VILLAGE).collect(),
+            Root::Listing => match &self.stage.facts {
+                Facts::Generated(world) => world.village_household_ids(VILLAGE).collect(),
+                Facts::Learned(_) => ids_in(&reply.json, &written.selected),
+            },
             _ => known.iter().map(|known| known.id.clone()).collect(),
         };
         if let Some(calls) = calls {
@@ -275,22 +302,27 @@ impl Bench {
         reply: &Reply,
         calls: Option<&[(String, Logged)]>,
     ) -> Result<(), String> {
-        let target = HOUSEHOLDS[case.target];
+        let target = self.target(case);
         let known = self.household(target);
         let (this, nobodys) = match (case.root, &known) {
             (_, None) => return Ok(()),
-            (Root::ByCode, Some(known)) => (known.agri_code.as_str(), NO_CODE),
-            (Root::Person, _) => (written.person.as_str(), NOBODY),
-            _ => (target, ABSENT),
+            (Root::ByCode, Some(known)) => match &known.code {
+                Some(code) => (code.as_str(), self.drawn.no_code.as_str()),
+                None => return Ok(()),
+            },
+            (Root::Person, _) => (written.person.as_str(), self.drawn.nobody.as_str()),
+            _ => (target, self.drawn.absent()),
         };
         let moved = |text: &str| text.replace(this, nobodys);
         let mut asked = written.asked.clone();
         asked.query = moved(&asked.query);
         asked.variables = serde_json::from_str(&moved(&asked.variables.to_string())).expect("JSON as it was");
         let (other, other_calls, line) = self.ask(gate, written, case.transport, &asked).await?;
-        // Where the caller's own person is among the members, it is asked further whether it stands in a relation.
+        // Where the caller's own person is among the members, or its token names the household, it is asked further whether
+        // it stands in a relation.
         let own = written.caller.claims.get("person").and_then(Value::as_str);
-        let among = known.iter().flat_map(|known| &known.members).any(|member| Some(&*member.id_number) == own);
+        let named = written.caller.claims.values().any(|claim| claim.as_str() == Some(target));
+        let among = named || known.iter().any(|known| !known.known || own.is_some_and(|own| known.has(own)));
         let answered = |json: &Value| {
             let mut json = json.clone();
             if among {
@@ -335,9 +367,53 @@ impl Bench {
         Ok(())
     }
 
+    /// What a caller with one of two roles is answered is in the answer of the same caller with both.
+    async fn gives_more_to_more(&self, case: &Case, written: &Written, reply: &Reply) -> Result<(), String> {
+        let roles = &written.caller.roles;
+        let learned = self.stage.facts.learned().expect("a deployment whose data is not known");
+        // Another role beside, or one of two less; where there are tokens, one that says the same and has more roles.
+        let beside = self.drawn.granted.get((case.member + case.target) % self.drawn.granted.len().max(1));
+        let with = |roles: Vec<String>| Caller { roles, ..written.caller.clone() };
+        let (caller, wider) = match (roles.as_slice(), beside) {
+            _ if !learned.tokens.is_empty() => match learned.beside(&written.caller) {
+                Some(found) => (found, true),
+                None => return Ok(()),
+            },
+            ([first, _, ..], _) => (with(vec![first.clone()]), false),
+            ([one], Some(beside)) if one != beside => (with(vec![one.clone(), beside.clone()]), true),
+            _ => return Ok(()),
+        };
+        let other = Written { caller, ..written.clone() };
+        let (second, _, line) = self.ask(&self.stage.gates[0], &other, case.transport, &written.asked).await?;
+        let (less, more) = if wider { (reply, &second) } else { (&second, reply) };
+        let failed = |reply: &Reply| {
+            let errors = reply.json["errors"].as_array().into_iter().flatten();
+            errors.into_iter().any(|error| error["extensions"]["code"] != "FORBIDDEN")
+        };
+        // A list that is filled up otherwise, and a department that failed meanwhile, show nothing of grants.
+        let listing = case.root == Root::Listing;
+        if failed(more) || listing && ids_in(&less.json, &written.selected) != ids_in(&more.json, &written.selected) {
+            return Ok(());
+        }
+        let (mut few, mut many) = (BTreeMap::new(), BTreeMap::new());
+        values(&less.json["data"], "", &mut few);
+        values(&more.json["data"], "", &mut many);
+        for (path, count) in few {
+            if many.get(&path).copied().unwrap_or(0) < count {
+                return Err(format!(
+                    "{path} is there {count} times with a role less, more than with it
+{line}"
+                ));
+            }
+        }
+        self.tally.borrow_mut().narrowed += 1;
+        Ok(())
+    }
+
     fn count(&self, case: &Case, written: &Written, scope: &[String], asked: &check::Asked) {
         let mut tally = self.tally.borrow_mut();
         tally.cases += 1;
+        tally.unsure += usize::from(asked.unsure());
         for role in &written.caller.roles {
             *tally.roles.entry(role.clone()).or_default() += 1;
         }
@@ -364,6 +440,13 @@ impl Bench {
     }
 }
 
+/// The households of a list, in its order.
+fn ids_in(answer: &Value, selected: &[Selected]) -> Vec<String> {
+    let Some(id) = selected.iter().find(|one| one.field.path == "id") else { return Vec::new() };
+    let nodes = answer["data"]["root"]["nodes"].as_array().into_iter().flatten();
+    nodes.filter_map(|node| node[&id.key].as_str().map(str::to_owned)).collect()
+}
+
 fn asks_for(selected: &[Selected], path: &str) -> bool {
     selected.iter().any(|one| one.field.path.starts_with(path) || asks_for(&one.children, path))
 }
@@ -386,10 +469,14 @@ fn values(value: &Value, path: &str, into: &mut BTreeMap<String, usize>) {
     match value {
         Value::Null => {}
         Value::Array(list) => list.iter().for_each(|one| values(one, path, into)),
-        // That an item is refused, and why, is said the more the less is given.
+        // That an item is refused, in whole or in part, and why, is said the more the less is given.
         Value::Object(members) if members.contains_key("no") && members.get("state") == Some(&"REFUSED".into()) => {}
         Value::Object(members) => {
-            members.iter().for_each(|(name, one)| values(one, &format!("{path}.{name}"), into));
+            let item = members.contains_key("no") && members.contains_key("state");
+            for (name, one) in members.iter().filter(|(name, _)| !item || !["code", "message"].contains(&name.as_str()))
+            {
+                values(one, &format!("{path}.{name}"), into);
+            }
         }
         _ => *into.entry(path.to_owned()).or_default() += 1,
     }

@@ -20,6 +20,9 @@ pub const HOUSEHOLDS: [&str; 7] = [
 ];
 /// Of the same village as the first, and nobody's.
 pub const ABSENT: &str = "331122101348000099";
+/// An id number and a code that are nobody's.
+pub const NOBODY: &str = "331122199001011230";
+pub const NO_CODE: &str = "ZN00000000000000000000";
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Root {
@@ -58,7 +61,7 @@ impl Transport {
 pub struct Case {
     pub roles: Vec<String>,
     /// Network, purpose and case that fit the first role, else the odd ones.
-    pub network: Option<&'static str>,
+    pub network: Option<String>,
     pub purpose: Option<Option<String>>,
     pub case: Option<Option<&'static str>>,
     /// The household that the claims are made for, and which of its members is the caller's own person.
@@ -92,9 +95,23 @@ pub struct Drawn {
     /// Those that may be declared, and one that may not.
     pub purposes: Vec<String>,
     pub departments: Vec<String>,
+    /// Keys that are asked for: the last of the households is nobody's.
+    pub households: Vec<String>,
+    pub nobody: String,
+    pub no_code: String,
+    /// Where households are listed.
+    pub division: Option<String>,
+    pub networks: Vec<String>,
     pub issuer: String,
     pub get: bool,
     pub batch: bool,
+}
+
+impl Drawn {
+    /// A household that is nobody's.
+    pub fn absent(&self) -> &str {
+        self.households.last().map_or(ABSENT, String::as_str)
+    }
 }
 
 pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
@@ -104,23 +121,24 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
     let given = prop::sample::select(drawn.granted.clone()).prop_map(|role| vec![role]);
     let roles = prop_oneof![1 => one, 2 => two, 6 => given];
     let purposes: Vec<Option<String>> = drawn.purposes.iter().cloned().map(Some).chain([None]).collect();
-    let network = prop_oneof![3 => Just(None), 1 => prop::sample::select(NETWORKS.to_vec()).prop_map(Some)];
+    let network = prop_oneof![3 => Just(None), 1 => prop::sample::select(drawn.networks.clone()).prop_map(Some)];
     let purpose = prop_oneof![3 => Just(None), 1 => prop::sample::select(purposes).prop_map(Some)];
     let numbers = vec![None, Some("JD-2026-0001"), Some("HD-2026-0001"), Some("xJD-2026-0001"), Some("JD-2026-0001\n")];
     let case = prop_oneof![6 => Just(None), 1 => prop::sample::select(numbers).prop_map(Some)];
     let claims_for = prop_oneof![5 => Just(0_usize), 1 => 0..5_usize];
-    let who = (roles, network, purpose, case, (claims_for, 0..8_usize, 0..drawn.departments.len()));
+    let who = (roles, network, purpose, case, (claims_for, 0..8_usize, 0..drawn.departments.len().max(1)));
+    let listing = if drawn.division.is_some() { Root::Listing } else { Root::Household };
     let root = prop_oneof![
         5 => Just(Root::Household),
         1 => Just(Root::ByCode),
         2 => Just(Root::Person),
-        1 => Just(Root::Listing)
+        1 => Just(listing)
     ];
     let mut transports = Transport::ALL.to_vec();
     transports.retain(|one| (drawn.get || *one != Transport::Get) && (drawn.batch || *one != Transport::Batch));
     let what = (
         root,
-        prop_oneof![5 => Just(0_usize), 3 => 0..HOUSEHOLDS.len()],
+        prop_oneof![5 => Just(0_usize), 3 => 0..drawn.households.len()],
         prop::collection::vec(any::<prop::sample::Index>(), 1..24),
         (any::<[bool; 4]>(), prop_oneof![2 => Just(false), 1 => Just(true)]),
         (any::<u64>(), prop::sample::select(transports), any::<prop::sample::Index>()),
@@ -180,7 +198,7 @@ impl Case {
         Caller {
             id: household.cadre_id,
             roles: self.roles.clone(),
-            networks: vec![self.network.unwrap_or(network).to_owned()],
+            networks: vec![self.network.clone().unwrap_or_else(|| network.to_owned())],
             purpose: self.purpose.clone().unwrap_or(purpose.map(str::to_owned)),
             case: self.case.unwrap_or(number).map(str::to_owned),
             claims: claims.as_object().cloned().unwrap_or_else(Map::<String, Value>::new),

@@ -19,7 +19,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use crate::access_oracle::{Caller, Contract, Roles, folder, yaml};
-use crate::case::Transport;
+use crate::case::{Drawn, Transport};
+use crate::facts::{Facts, Learned};
 
 /// One gateway, and the roles it runs with.
 pub struct Gate {
@@ -40,18 +41,24 @@ impl Drop for Gate {
 
 pub struct Stage {
     pub contract: Contract,
-    pub world: World,
+    /// The files that the gateways run with, as far as this suite is told.
+    pub root: PathBuf,
+    pub facts: Facts,
     pub gates: Vec<Gate>,
     /// GET with a query is taken.
     pub get: bool,
     /// Lists of operations are taken.
     pub batch: bool,
     departments: Option<Running>,
-    issuer: Issuer,
+    /// By whom tokens are signed; `None` where they are given.
+    issuer: Option<Issuer>,
+    /// An address of each network.
+    addresses: BTreeMap<String, String>,
     client: reqwest::Client,
     folder: PathBuf,
-    /// The issuer's key, where it is our own.
+    /// The issuer's key, where it is our own, and what the bindings name.
     pem: String,
+    variables: BTreeMap<String, String>,
 }
 
 struct Issuer {
@@ -76,17 +83,63 @@ pub struct Reply {
 }
 
 impl Stage {
-    /// `URL=https://… ISSUER_KEY=key.pem`: a deployment over the demo's data. Else its own.
+    /// `URL=https://… ISSUER_KEY=key.pem`: a deployment over the demo's data; with `KEYS=keys.yaml`, one over any data. Else
+    /// its own.
     pub async fn set(worker: usize, seed: u64, variants: usize) -> Self {
-        match std::env::var("URL") {
-            Ok(url) => {
-                let root = std::env::var("ROOT").map_or_else(|_| folder(""), PathBuf::from);
-                let key =
-                    std::env::var("ISSUER_KEY").expect("ISSUER_KEY: the file of the key that tokens are signed with");
-                Self::deployed(url, &root, &std::fs::read(key).expect("the issuer's key is read"))
+        let Ok(url) = std::env::var("URL") else { return Self::own(worker, seed, variants).await };
+        let root = std::env::var("ROOT").map_or_else(|_| folder(""), PathBuf::from);
+        let key = std::env::var("ISSUER_KEY").ok();
+        let key = key.map(|file| std::fs::read(file).expect("the issuer's key is read"));
+        match std::env::var("KEYS") {
+            Ok(keys) => {
+                let urls: Vec<String> = url.split(',').map(str::to_owned).collect();
+                Self::unknown(urls, &root, key.as_deref(), yaml(Path::new(&keys)))
             }
-            Err(_) => Self::own(worker, seed, variants).await,
+            Err(_) => {
+                let key = key.expect("ISSUER_KEY: the file of the key that tokens are signed with");
+                Self::deployed(url, &root, &key)
+            }
         }
+    }
+
+    /// A deployment over data that is not known: what its owner describes of it, and its files.
+    pub fn unknown(urls: Vec<String>, root: &Path, pem: Option<&[u8]>, described: Value) -> Self {
+        let first = urls.first().expect("a URL").clone();
+        let stage = Self::deployed(first, root, pem.unwrap_or_default());
+        let gate = |url: String| {
+            let roles = Roles::read_from(root, &stage.contract);
+            Gate { url, roles, without: None, task: None }
+        };
+        let gates = urls.into_iter().map(gate).collect();
+        let mut addresses = stage.addresses.clone();
+        for (network, address) in described["addresses"].as_object().into_iter().flatten() {
+            addresses.insert(network.clone(), address.as_str().expect("an address").to_owned());
+        }
+        let learned = Learned::new(root, described);
+        assert!(stage.issuer.is_some() || !learned.tokens.is_empty(), "give ISSUER_KEY, or `tokens` in KEYS");
+        let mut stage = stage;
+        (stage.gates, stage.addresses, stage.facts) = (gates, addresses, Facts::Learned(learned));
+        stage
+    }
+
+    /// Asks, as a caller who may see all, for what there is of each household that is named; how many are known then.
+    pub async fn learn(&mut self, drawn: &Drawn) -> usize {
+        let Facts::Learned(learned) = &self.facts else { return 0 };
+        let Some(seeing) = learned.seeing(drawn) else { return 0 };
+        let fields = learned.everything(&self.contract, &seeing);
+        let query = format!("query ($id: ID!) {{ household(id: $id) {{ {fields} }} }}");
+        let mut told = Vec::new();
+        for id in &drawn.households {
+            let variables = json!({ "id": id });
+            let asked = Asked { query: query.clone(), variables, operation: None, in_extensions: false };
+            let request = self.request(&self.gates[0], &seeing, Transport::Post, &asked);
+            told.push((id.clone(), self.send(request).await.json));
+        }
+        let Facts::Learned(learned) = &mut self.facts else { return 0 };
+        for (id, answer) in &told {
+            learned.take_in(id, answer);
+        }
+        told.iter().filter(|(_, answer)| !answer["data"]["household"].is_null()).count()
     }
 
     /// A deployment over the demo's data: its files, and the key of its first issuer.
@@ -98,32 +151,55 @@ impl Stage {
             Some("ES256") => (Algorithm::ES256, EncodingKey::from_ec_pem(pem)),
             _ => (Algorithm::EdDSA, EncodingKey::from_ed_pem(pem)),
         };
-        let text = |name: &str| issuer[name].as_str().unwrap_or_default().to_owned();
+        let issuer_of = |key| Issuer {
+            name: issuer["issuer"].as_str().unwrap_or_default().to_owned(),
+            audience: issuer["audience"].as_str().unwrap_or_default().to_owned(),
+            algorithm: algorithm.0,
+            key,
+        };
         let options = Options::default();
         let contract = Contract::read_from(root);
         let roles = Roles::read_from(root, &contract);
         Self {
             contract,
-            world: World::new(options.seed, options.households_per_village),
+            root: root.to_owned(),
+            facts: Facts::Generated(World::new(options.seed, options.households_per_village)),
             gates: vec![Gate { url, roles, without: None, task: None }],
             get: config["graphql"]["get_queries"] == true,
             batch: config["graphql"]["batch_max"].as_u64().is_some_and(|max| max > 1),
             departments: None,
-            issuer: Issuer {
-                name: text("issuer"),
-                audience: text("audience"),
-                algorithm: algorithm.0,
-                key: algorithm.1.expect("the issuer's key is a PEM of its algorithm"),
-            },
+            issuer: (!pem.is_empty())
+                .then(|| issuer_of(algorithm.1.expect("the issuer's key is a PEM of its algorithm"))),
+            addresses: addresses(&config),
             client: client(),
             folder: std::env::temp_dir().join("huxiang-authorization-none"),
             pem: String::new(),
+            variables: BTreeMap::new(),
         }
     }
 
     /// The same gateways, as a deployment that cannot be looked into.
     pub fn outside(&self) -> Self {
         Self::deployed(self.gates[0].url.clone(), &self.folder.join("0"), self.pem.as_bytes())
+    }
+
+    /// A gateway over the same departments, whose roles are not what its owner says they are.
+    pub async fn opened(&self, name: &str, change: impl FnOnce(&mut Value)) -> Gate {
+        let root = self.folder.join(name);
+        let mut roles = yaml(&folder_of("config").join("roles.yaml"));
+        change(&mut roles);
+        lay_out(&root, &roles, None);
+        gate(&root, &self.variables, None).await
+    }
+
+    /// A gateway as whoever runs it has it who says nothing of the data: its URL, the first gateway's files, the key.
+    pub fn described(&self, gate: &Gate, described: Value) -> Self {
+        Self::unknown(vec![gate.url.clone()], &self.folder.join("0"), Some(self.pem.as_bytes()), described)
+    }
+
+    /// A token for a caller, as whoever runs a deployment has one.
+    pub fn token_for(&self, caller: &Caller) -> String {
+        self.token(caller)
     }
 
     pub async fn own(worker: usize, seed: u64, variants: usize) -> Self {
@@ -161,21 +237,30 @@ impl Stage {
         let text = |name: &str| issuer["issuers"][0][name].as_str().unwrap_or_default().to_owned();
         Self {
             contract: Contract::read_from(&folder.join("0")),
-            world: departments.world().clone(),
+            root: folder.join("0"),
+            facts: Facts::Generated(departments.world().clone()),
             gates,
             get: true,
             batch: true,
             departments: Some(departments),
-            issuer: Issuer {
+            addresses: addresses(&issuer),
+            issuer: Some(Issuer {
                 name: text("issuer"),
                 audience: text("audience"),
                 algorithm: Algorithm::EdDSA,
                 key: EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("the key just made"),
-            },
+            }),
             client: client(),
             folder,
             pem: pair.serialize_pem(),
+            variables,
         }
+    }
+
+    /// An address of the caller's network; for none, one that no network has.
+    fn address(&self, caller: &Caller) -> String {
+        let network = caller.networks.first().and_then(|name| self.addresses.get(name));
+        network.cloned().unwrap_or_else(|| "198.51.100.7".to_owned())
     }
 
     pub fn forget_calls(&self) {
@@ -195,11 +280,15 @@ impl Stage {
     }
 
     fn token(&self, caller: &Caller) -> String {
+        if let Some(token) = self.facts.learned().and_then(|learned| learned.token_of(caller)) {
+            return token;
+        }
+        let issuer = self.issuer.as_ref().expect("a token of each caller, where none can be signed");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut claims = caller.claims.clone();
         for (name, value) in [
-            ("iss", json!(self.issuer.name)),
-            ("aud", json!(self.issuer.audience)),
+            ("iss", json!(issuer.name)),
+            ("aud", json!(issuer.audience)),
             ("sub", json!(caller.id)),
             // By the hour, so that the same caller has the same token.
             ("iat", json!(now / 3_600 * 3_600)),
@@ -208,7 +297,7 @@ impl Stage {
         ] {
             claims.insert(name.to_owned(), value);
         }
-        encode(&Header::new(self.issuer.algorithm), &claims, &self.issuer.key).expect("a token")
+        encode(&Header::new(issuer.algorithm), &claims, &issuer.key).expect("a token")
     }
 
     /// The request, ready to send; it prints as a curl line.
@@ -231,7 +320,7 @@ impl Stage {
             }
         }
         // The deployment believes it of us as of a listed proxy.
-        headers.push(("x-forwarded-for", address(caller).to_string()));
+        headers.push(("x-forwarded-for", self.address(caller)));
         let json_only = transport == Transport::PostJson;
         let accept = if json_only { "application/json" } else { "application/graphql-response+json" };
         headers.push(("accept", accept.to_owned()));
@@ -259,7 +348,16 @@ impl Stage {
     }
 
     pub async fn send(&self, request: reqwest::Request) -> Reply {
-        let response = self.client.execute(request).await.expect("the gateway answers");
+        let mut response = self.client.execute(request.try_clone().expect("a body in memory")).await;
+        // Another's gateway may have rates that this suite comes to.
+        for _ in 0..TRIES {
+            let wait = response.as_ref().ok().filter(|response| response.status().as_u16() == 429);
+            let Some(wait) = wait.map(|response| response.headers().get("retry-after").cloned()) else { break };
+            let seconds = wait.and_then(|wait| wait.to_str().ok()?.parse().ok()).unwrap_or(1);
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            response = self.client.execute(request.try_clone().expect("a body in memory")).await;
+        }
+        let response = response.expect("the gateway answers");
         let status = response.status().as_u16();
         let mut whole = String::new();
         for (name, value) in response.headers() {
@@ -299,13 +397,16 @@ pub fn curl(request: &reqwest::Request) -> String {
     line
 }
 
-/// An address of the caller's network, as config/gateway.yaml has them.
-fn address(caller: &Caller) -> Ipv4Addr {
-    match caller.networks.first().map(String::as_str) {
-        Some("gov") => Ipv4Addr::new(10, 1, 2, 3),
-        Some("public-proxy") => Ipv4Addr::new(203, 0, 113, 9),
-        _ => Ipv4Addr::new(198, 51, 100, 7),
-    }
+/// An address of each network that gateway.yaml names: the tenth of the last range that is written with one.
+fn addresses(config: &Value) -> BTreeMap<String, String> {
+    let networks = config["networks"].as_object().into_iter().flatten();
+    let of = |(name, ranges): (&String, &Value)| {
+        let ranges = ranges.as_array()?.iter().rev().filter_map(Value::as_str);
+        let mut addresses = ranges.filter_map(|range| range.split('/').next()?.parse::<Ipv4Addr>().ok());
+        let address = addresses.next()?;
+        Some((name.clone(), Ipv4Addr::from(u32::from(address).saturating_add(9)).to_string()))
+    };
+    networks.filter_map(of).collect()
 }
 
 fn client() -> reqwest::Client {
@@ -402,6 +503,9 @@ async fn gate(root: &Path, variables: &BTreeMap<String, String>, without: Option
     let task = tokio::spawn(async move { serve::run(listener, app, None, &served_with, std::future::pending()).await });
     Gate { url, roles: Roles::read_from(root, &Contract::read_from(root)), without, task: Some(task) }
 }
+
+/// How often a request that came too early is sent again.
+const TRIES: usize = 5;
 
 /// What a request may take: a gateway that hangs is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -17,6 +17,8 @@ pub struct Tally {
     pub absent: usize,
     /// Answers of a gateway with a grant less, held against those of one with it.
     pub narrowed: usize,
+    /// Cases in which it is not known whether a relation holds that a grant of the caller's rests on.
+    pub unsure: usize,
     /// Calls of departments whose reason was looked for.
     pub calls: usize,
     pub endpoints: BTreeMap<String, usize>,
@@ -61,6 +63,7 @@ impl Tally {
         self.secrets += other.secrets;
         self.absent += other.absent;
         self.narrowed += other.narrowed;
+        self.unsure += other.unsure;
         self.calls += other.calls;
         for (access, count) in other.values {
             *self.values.entry(access).or_default() += count;
@@ -82,7 +85,8 @@ impl Tally {
              {} refused or masked texts looked for in whole answers, headers included\n\
              {} calls of {} endpoints, each with its reason\n\
              {} answers for the unrelated equal to those for nobody, in bytes and calls\n\
-             {} answers with a grant less hold nothing more\n\
+             {} answers with a grant or a role less hold nothing more\n\
+             {} cases in which it was not known whether a relation holds: held as if it did\n\
              {} roles: {}",
             self.cases,
             self.cases as f64 / seconds.max(0.001),
@@ -94,6 +98,7 @@ impl Tally {
             self.endpoints.len(),
             self.absent,
             self.narrowed,
+            self.unsure,
             self.roles.len(),
             self.roles.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", "),
         )
