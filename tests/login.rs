@@ -402,7 +402,7 @@ fn the_settings_of_a_login_are_checked_at_load() {
         ("https://portal.example/back", "https://portal.example/#x", "must not be sent back"),
         ("https://portal.example/back", "javascript:alert(1)", "must not be sent back"),
         ("client_id: a", "client_id: a, scopes: ['a b']", "this is no scope"),
-        ("client_id: a", "client_id: a, secret: b", "unknown field `secret`"),
+        ("client_id: a", "client_id: a, secret: b", "unknown key `secret`"),
         ("client_id: a", "client_id: a, client_secret: '${NOT_SET}'", "`NOT_SET` is not set"),
     ] {
         let gateway = issuer(&good.replacen(from, to, 1));

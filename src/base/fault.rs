@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Characters of a line that are shown, around the place.
 const EXCERPT_MAX: usize = 240;
@@ -15,11 +15,23 @@ const EXCERPT_MAX: usize = 240;
 pub struct SourceText {
     pub path: PathBuf,
     pub text: String,
+    /// Where each line begins, found when first asked for.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl SourceText {
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { path: path.into(), text: text.into() })
+        Arc::new(Self { path: path.into(), text: text.into(), lines: OnceLock::new() })
+    }
+
+    /// A line by its number from 1, without its end.
+    pub fn line(&self, number: usize) -> Option<&str> {
+        let starts = self.lines.get_or_init(|| {
+            let ends = self.text.match_indices('\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(ends).collect()
+        });
+        let start = *starts.get(number.checked_sub(1)?)?;
+        self.text.get(start..)?.lines().next()
     }
 }
 
@@ -66,6 +78,15 @@ impl Faults {
         self.found.len()
     }
 
+    /// Takes out, of those added after the first `kept`, what `told` says of.
+    pub fn forget(&mut self, kept: usize, told: impl Fn(&Fault) -> bool) {
+        let mut at = 0;
+        self.found.retain(|fault| {
+            at += 1;
+            at <= kept || !told(fault)
+        });
+    }
+
     /// In order of file and place, each once.
     pub fn sorted(&self) -> Vec<&Fault> {
         let mut all: Vec<&Fault> = self.found.iter().collect();
@@ -103,7 +124,7 @@ impl Fault {
             let _ = writeln!(out, "  --> {path}");
         } else {
             let _ = writeln!(out, "  --> {path}:{line}:{column}");
-            if let Some(text) = self.file.text.lines().nth(line - 1) {
+            if let Some(text) = self.file.line(line) {
                 let skipped =
                     column.saturating_sub(EXCERPT_MAX / 2).min(text.chars().count().saturating_sub(EXCERPT_MAX));
                 let text: String = text.chars().skip(skipped).take(EXCERPT_MAX).collect();
@@ -156,14 +177,15 @@ pub fn read(path: &Path, faults: &mut Faults) -> Option<Arc<SourceText>> {
     }
 }
 
-/// The name in `known` that `wrong` was most likely meant to be, for hints.
+/// The name in `known` that `wrong` was most likely meant to be, for hints. Of equally near ones, that which begins alike.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let alike = |name: &str| wrong.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
     known
         .into_iter()
-        .map(|name| (distance(wrong, name), name))
-        .filter(|(distance, name)| *distance <= (name.chars().count().max(wrong.chars().count()) / 3).max(1))
+        .map(|name| (distance(wrong, name), std::cmp::Reverse(alike(name)), name))
+        .filter(|(distance, _, name)| *distance <= (name.chars().count().max(wrong.chars().count()) / 3).max(1))
         .min()
-        .map(|(_, name)| name)
+        .map(|(_, _, name)| name)
 }
 
 /// "did you mean …?", or `otherwise` where nothing is near.
@@ -171,22 +193,27 @@ pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>, o
     nearest(wrong, known).map_or_else(|| otherwise.to_owned(), |name| format!("did you mean `{name}`?"))
 }
 
-/// Levenshtein distance in characters.
+/// Changes between two words, in characters: one left out, put in or put for another, or two neighbours exchanged.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut last_a = None;
     for (i, ca) in a.chars().enumerate() {
-        let mut previous = i;
-        let mut left = i + 1;
-        for (cb, cell) in b.iter().zip(row.iter_mut().skip(1)) {
-            let value = (*cell + 1).min(left + 1).min(previous + usize::from(ca != *cb));
-            previous = *cell;
-            *cell = value;
-            left = value;
+        let mut next = Vec::with_capacity(row.len());
+        next.push(i + 1);
+        let mut last_b = None;
+        for (j, cb) in b.iter().copied().enumerate() {
+            let at = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX / 2);
+            let mut best = (at(&row, j + 1) + 1).min(at(&next, j) + 1).min(at(&row, j) + usize::from(ca != cb));
+            if last_a == Some(cb) && last_b == Some(ca) {
+                best = best.min(at(&before, j.wrapping_sub(1)) + 1);
+            }
+            next.push(best);
+            last_b = Some(cb);
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        before = std::mem::replace(&mut row, next);
+        last_a = Some(ca);
     }
     row.last().copied().unwrap_or(0)
 }

@@ -77,7 +77,8 @@ fn as_json(ok: bool, folders: &Folders, loaded: &Result<Snapshot, Faults>, missi
     json!({"ok": ok, "faults": faults, "warnings": warnings, "not_set": missing})
 }
 
-fn listed(faults: &Faults) -> Vec<serde_json::Value> {
+/// Faults as the JSON of commands tells them.
+pub fn listed(faults: &Faults) -> Vec<serde_json::Value> {
     let told = |fault: &&Fault| {
         json!({
             "file": fault.file.path.display().to_string(),

@@ -65,7 +65,8 @@ pub struct Environment {
 impl Environment {
     pub fn with_placeholders(folders: &Folders) -> Self {
         let mut placeholders = BTreeMap::new();
-        for path in files(&folders.resolvers).into_iter().chain([folders.config.join("gateway.yaml")]) {
+        let further = std::iter::once(folders.config.join("gateway.yaml")).chain(folders.instead.clone());
+        for path in files(&folders.resolvers).into_iter().chain(further) {
             if let Ok(text) = std::fs::read_to_string(&path) {
                 scan(&text, &mut placeholders);
             }

@@ -51,7 +51,7 @@ enum Command {
     Documents(documents::DocumentsArgs),
     /// Make a token of the demo issuer; revoke tokens, and list what was revoked
     Token(token::TokenArgs),
-    /// Draft the binding of a source from a description of its system
+    /// Draft and check the binding of a source
     Source(source::SourceArgs),
     /// Print the published contract, or what a change of it breaks
     Schema(schema::SchemaArgs),

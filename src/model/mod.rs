@@ -1,6 +1,7 @@
 //! What the files declare: compiled at load, immutable, without IO on a request's way.
 
 pub mod access;
+pub mod advice;
 pub mod binding;
 pub mod config;
 pub mod contract;

@@ -21,11 +21,18 @@ pub struct Folders {
     pub schema: PathBuf,
     pub resolvers: PathBuf,
     pub config: PathBuf,
+    /// A binding that is read in place of the one of its source in `resolvers`.
+    pub instead: Option<PathBuf>,
 }
 
 impl Folders {
     pub fn under(root: &Path) -> Self {
-        Self { schema: root.join("schema"), resolvers: root.join("resolvers"), config: root.join("config") }
+        Self {
+            schema: root.join("schema"),
+            resolvers: root.join("resolvers"),
+            config: root.join("config"),
+            instead: None,
+        }
     }
 }
 
@@ -43,22 +50,26 @@ pub struct Snapshot {
     derived: Vec<(SlotId, usize)>,
 }
 
-impl Snapshot {
-    /// Reads and compiles all files. `None` means that there are faults; all that could be found are added.
+/// What could be read of the files, with faults or without: to look at one of them while others are not there yet.
+#[derive(Debug)]
+pub struct Parts {
+    pub contract: Contract,
+    pub bindings: Bindings,
+    pub rules: Rules,
+    pub access: Option<Access>,
+    pub config: Option<GatewayConfig>,
+    subjects: Option<Subjects>,
+    documents: Option<Documents>,
+    derived: Vec<(SlotId, usize)>,
+}
+
+impl Parts {
+    /// Reads and compiles all files as far as they can be; all faults that could be found are added. `None`: there is no
+    /// contract to hold them against.
     pub fn load(folders: &Folders, variables: &dyn Fn(&str) -> Option<String>, faults: &mut Faults) -> Option<Self> {
         let base = folders.config.parent().unwrap_or(Path::new("."));
         let config = GatewayConfig::load(&folders.config.join("gateway.yaml"), base, variables, faults);
         Self::compile(folders, config, variables, faults)
-    }
-
-    /// As [`Self::load`], under a configuration that is in force already: of `gateway.yaml` nothing is read.
-    pub fn load_under(
-        config: GatewayConfig,
-        folders: &Folders,
-        variables: &dyn Fn(&str) -> Option<String>,
-        faults: &mut Faults,
-    ) -> Option<Self> {
-        Self::compile(folders, Some(config), variables, faults)
     }
 
     fn compile(
@@ -78,7 +89,7 @@ impl Snapshot {
         let egress = config.as_ref().map_or(&unbounded, |config| &config.egress);
         let against = Against { contract: &contract, codes: &codes, variables, egress, derived };
         let before = faults.len();
-        let bindings = bindings::load(&folders.resolvers, &against, faults);
+        let bindings = bindings::load(&folders.resolvers, folders.instead.as_deref(), &against, faults);
         // Where the bindings have faults, it is not known who answers for what.
         let subjects = (faults.len() == before).then(|| Subjects::new(&contract, &bindings));
         let before = faults.len();
@@ -103,20 +114,41 @@ impl Snapshot {
         if let (Some(access), Some(_)) = (&access, &subjects) {
             access::alike::check(access, &contract, &bindings, faults);
         }
+        Some(Self { contract, bindings, subjects, rules, access, config, documents, derived: filled })
+    }
+
+    /// What a gateway can run on: nothing, where there are faults.
+    fn whole(self, faults: &Faults) -> Option<Snapshot> {
         if !faults.is_empty() {
             return None;
         }
-        let documents = documents.unwrap_or_default();
-        Some(Self {
-            documents,
-            contract,
-            bindings,
-            subjects: subjects?,
-            rules,
-            access: access?,
-            config: config?,
-            derived: filled,
+        Some(Snapshot {
+            documents: self.documents.unwrap_or_default(),
+            contract: self.contract,
+            bindings: self.bindings,
+            subjects: self.subjects?,
+            rules: self.rules,
+            access: self.access?,
+            config: self.config?,
+            derived: self.derived,
         })
+    }
+}
+
+impl Snapshot {
+    /// Reads and compiles all files. `None` means that there are faults; all that could be found are added.
+    pub fn load(folders: &Folders, variables: &dyn Fn(&str) -> Option<String>, faults: &mut Faults) -> Option<Self> {
+        Parts::load(folders, variables, faults)?.whole(faults)
+    }
+
+    /// As [`Self::load`], under a configuration that is in force already: of `gateway.yaml` nothing is read.
+    pub fn load_under(
+        config: GatewayConfig,
+        folders: &Folders,
+        variables: &dyn Fn(&str) -> Option<String>,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        Parts::compile(folders, Some(config), variables, faults)?.whole(faults)
     }
 
     /// Whether a caller may ask for the schema: as the gateway's setting says, and the roles of the caller that count.

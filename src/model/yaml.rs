@@ -1,17 +1,21 @@
 //! Reading YAML into typed files, with all faults of shape at once.
 //!
-//! A typed reader stops at its first fault. To report them all, the offending lines are blanked and the rest is
-//! read again, as often as that finds something new; nothing of such a file is used.
+//! A typed reader stops at its first fault. To report them all, what is at fault is blanked and the rest is read again,
+//! as often as that finds something new. What could be read of such a file is only held against the contract, to tell
+//! the faults that are there beside those of shape; nothing runs on it.
+
+mod mend;
 
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_saphyr::{Location, Spanned};
 
-use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
+use crate::base::fault::{Fault, Faults, Place, SourceText, did_you_mean};
+pub use mend::{key, word};
 
 /// Faults of shape reported per file at most.
-const ROUNDS_MAX: usize = 20;
+const ROUNDS_MAX: usize = 50;
 /// Characters marked in an excerpt at most.
 const SPAN_MAX: usize = 80;
 
@@ -38,76 +42,120 @@ pub fn at(location: Location) -> Place {
     Place { line: number(location.line()), column: number(location.column()), length: 0 }
 }
 
+/// What could be read of a file.
+pub struct Readable<T> {
+    pub value: T,
+    /// Where what was at fault stood; empty: the file is as it should be.
+    blanked: Vec<Place>,
+}
+
+impl<T> Readable<T> {
+    pub fn is_whole(&self) -> bool {
+        self.blanked.is_empty()
+    }
+
+    /// Takes out, of the faults added after the first `kept`, those that say that something is missing where something
+    /// was at fault, and is told of already.
+    pub fn forget_consequences(&self, file: &Arc<SourceText>, kept: usize, faults: &mut Faults) {
+        if self.is_whole() || faults.len() == kept {
+            return;
+        }
+        let map = mend::Map::of(&file.text);
+        let follows = |fault: &Fault| {
+            Arc::ptr_eq(&fault.file, file) && self.blanked.iter().any(|blanked| map.holds(fault.place, *blanked))
+        };
+        faults.forget(kept, follows);
+    }
+}
+
 /// Reads a file as `T`. `None` means that at least one fault was added.
 pub fn read<T: DeserializeOwned>(file: &Arc<SourceText>, faults: &mut Faults) -> Option<T> {
+    readable(file, faults).filter(Readable::is_whole).map(|read| read.value)
+}
+
+/// Reads as much of a file as can be read. `None`: nothing, and at least one fault was added.
+pub fn readable<T: DeserializeOwned>(file: &Arc<SourceText>, faults: &mut Faults) -> Option<Readable<T>> {
     let mut text = file.text.clone();
-    let mut first = true;
+    let mut blanked = Vec::new();
     for _ in 0..ROUNDS_MAX {
         match serde_saphyr::from_str::<T>(&text) {
-            Ok(value) => return first.then_some(value),
+            Ok(value) => return Some(Readable { value, blanked }),
             Err(error) => {
-                let location = error.location();
-                let place = location.map(at).unwrap_or_default();
-                let message = plain(&error);
-                // Once lines are blanked, a missing field or a key without a value is our own doing.
+                let first = blanked.is_empty();
+                let place = error.location().map(at).unwrap_or_default();
+                let told = Told::of(&error);
+                // Once something is blanked, a missing field or a key without a value is our own doing.
                 let emptied =
                     text.lines().nth(place.line.saturating_sub(1)).is_some_and(|line| line.trim_end().ends_with(':'));
-                if first || !(emptied || message.contains("missing field")) {
-                    let hint = hint(&message);
-                    faults.add(file, place, message, hint);
+                if first || !(emptied || told.is_missing) {
+                    let length = told.length.or_else(|| mend::scalar(&text, place)).unwrap_or(0);
+                    faults.add(file, Place { length, ..place }, told.message, told.hint);
                 }
-                first = false;
                 if place.line == 0 {
                     return None;
                 }
-                match without_block(&text, place.line) {
-                    Some(rest) => text = rest,
-                    None => return None,
-                }
+                blanked.push(place);
+                text = mend::without(&text, place)?;
             }
         }
     }
     None
 }
 
-/// For `unknown field `dat`, expected one of at, date`: the key that was meant.
-fn hint(message: &str) -> String {
-    let otherwise = "see the reference of this file in docs/";
-    let parts = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected one of "));
-    let Some((wrong, known)) = parts else { return otherwise.to_owned() };
-    did_you_mean(wrong, known.split(", ").map(|name| name.trim_matches('`')), otherwise)
+/// A reader's error as people read it.
+struct Told {
+    message: String,
+    hint: String,
+    /// Of the word it is about, where it names one.
+    length: Option<usize>,
+    is_missing: bool,
 }
 
-fn plain(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let first = text.lines().next().unwrap_or_default();
-    // The place is printed by the fault itself.
-    match first.find(" at line ") {
-        Some(end) => first.get(..end).unwrap_or(first).to_owned(),
-        None => first.to_owned(),
-    }
-}
-
-/// The text with the line and the more deeply indented lines below it made empty; `None` if it was empty already.
-fn without_block(text: &str, line: usize) -> Option<String> {
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let start = text.lines().nth(line - 1)?;
-    if start.trim().is_empty() {
-        return None;
-    }
-    let depth = indent(start);
-    let mut out = String::with_capacity(text.len());
-    let mut inside = false;
-    for (number, current) in text.lines().enumerate() {
-        if number + 1 == line {
-            inside = true;
-        } else {
-            inside = inside && (current.trim().is_empty() || indent(current) > depth);
-            if !inside {
-                out.push_str(current);
-            }
+impl Told {
+    fn of(error: &serde_saphyr::Error) -> Self {
+        let text = error.without_snippet().to_string();
+        let first = text.lines().next().unwrap_or_default();
+        // The place is printed by the fault itself.
+        let message = first.find(" at line ").and_then(|end| first.get(..end)).unwrap_or(first);
+        let known = |rest: &str| -> Vec<String> {
+            let names = rest.trim_start_matches("one of ").replace(" or ", ", ");
+            names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
+        };
+        let word = |start: &str| {
+            let rest = message.strip_prefix(start)?;
+            let (word, rest) = rest.split_once('`')?;
+            Some((word, rest.strip_prefix(", expected ").map(known).unwrap_or_default()))
+        };
+        let told = |message: String, hint: String, word: &str| Self {
+            message,
+            hint,
+            length: Some(word.chars().count()),
+            is_missing: false,
+        };
+        if let Some((wrong, known)) = word("unknown field `") {
+            let hint = hint(wrong, &known, "the keys here are");
+            return told(format!("unknown key `{wrong}`"), hint, wrong);
         }
-        out.push('\n');
+        if let Some((wrong, known)) = word("unknown variant `") {
+            let hint = hint(wrong, &known, "write one of");
+            return told(format!("`{wrong}` is not a value of this key"), hint, wrong);
+        }
+        if let Some((missing, _)) = word("missing field `") {
+            let hint = format!("add `{missing}: …`");
+            let message = format!("the key `{missing}` is missing");
+            return Self { message, hint, length: None, is_missing: true };
+        }
+        let message = match message {
+            "invalid u64" | "invalid u32" | "invalid u16" | "invalid usize" => "a whole number is expected here",
+            "invalid boolean" | "invalid bool" => "`true` or `false` is expected here",
+            other => other,
+        };
+        let hint = "see the reference of this file in docs/".to_owned();
+        Self { message: message.to_owned(), hint, length: None, is_missing: false }
     }
-    Some(out)
+}
+
+fn hint(wrong: &str, known: &[String], otherwise: &str) -> String {
+    let otherwise = format!("{otherwise} `{}`", known.join("`, `"));
+    did_you_mean(wrong, known.iter().map(String::as_str), &otherwise)
 }

@@ -1,5 +1,6 @@
 //! `huxiang source`: what an integrator does with one source.
 
+mod check;
 mod import;
 
 use clap::{Args, Subcommand};
@@ -16,10 +17,13 @@ pub struct SourceArgs {
 enum Command {
     /// Draft a binding, and the contract types it could fill, from an OpenAPI document (2.0, 3.0, 3.1; JSON or YAML)
     Import(import::ImportArgs),
+    /// Check one binding: every fault, and warnings of what will hurt in service
+    Check(check::CheckArgs),
 }
 
 pub fn run(args: &SourceArgs) -> Done {
     match &args.command {
         Command::Import(args) => import::run(args),
+        Command::Check(args) => check::run(args),
     }
 }

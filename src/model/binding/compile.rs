@@ -1,6 +1,7 @@
 //! Binding files, contract, code tables and variables → [`Bindings`].
 
 mod divided;
+mod given;
 mod queries;
 mod whole;
 
@@ -38,14 +39,16 @@ pub struct Against<'a> {
     pub derived: Option<&'a [SlotId]>,
 }
 
-/// Compiles every `*.yaml` of a folder, in the order of their names.
-pub fn load(folder: &Path, against: &Against, faults: &mut Faults) -> Bindings {
+/// Compiles every `*.yaml` of a folder, in the order of their names. `instead` is a file that is read in place of the
+/// folder's own of that name or of that source.
+pub fn load(folder: &Path, instead: Option<&Path>, against: &Against, faults: &mut Faults) -> Bindings {
     let whole = SourceText::new(folder, "");
     let mut paths: Vec<PathBuf> = match std::fs::read_dir(folder) {
         Ok(entries) => entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
             .collect(),
+        Err(_) if instead.is_some() => Vec::new(),
         Err(error) => {
             faults.add(
                 &whole,
@@ -57,6 +60,12 @@ pub fn load(folder: &Path, against: &Against, faults: &mut Faults) -> Bindings {
         }
     };
     paths.sort();
+    if let Some(instead) = instead {
+        let source = id_of(instead);
+        paths.retain(|path| path.file_name() != instead.file_name() && (source.is_none() || id_of(path) != source));
+        // Last, so that what it has in common with others is told at it.
+        paths.push(instead.to_owned());
+    }
     let mut compiler = Compiler {
         against,
         faults,
@@ -68,11 +77,15 @@ pub fn load(folder: &Path, against: &Against, faults: &mut Faults) -> Bindings {
     };
     for path in &paths {
         let text = fault::read(path, compiler.faults);
-        let file = text.as_ref().and_then(|text| yaml::read::<SourceFile>(text, compiler.faults));
-        match (&file, &text) {
-            (Some(file), Some(text)) => compiler.source(file, text),
-            _ => compiler.partial = true,
-        }
+        let read = text.as_ref().and_then(|text| yaml::readable::<SourceFile>(text, compiler.faults));
+        let (Some(read), Some(text)) = (read, text) else {
+            compiler.partial = true;
+            continue;
+        };
+        compiler.partial |= !read.is_whole();
+        let before = compiler.faults.len();
+        compiler.source(&read.value, &text);
+        read.forget_consequences(&text, before, compiler.faults);
     }
     // What seems to be bound by nobody may stand in what could not be read.
     if !compiler.partial {
@@ -81,6 +94,14 @@ pub fn load(folder: &Path, against: &Against, faults: &mut Faults) -> Bindings {
     compiler.circles(&whole);
     compiler.undecided(&whole);
     compiler.bindings
+}
+
+/// The source that a file says it is of.
+fn id_of(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("source:"))?;
+    let id = line.split(" #").next().unwrap_or(line).trim().trim_matches(['"', '\'']);
+    Some(id.to_owned())
 }
 
 fn empty(contract: &Contract) -> Bindings {
@@ -227,10 +248,11 @@ impl Compiler<'_> {
         file: &SourceFile,
         text: &Arc<SourceText>,
     ) {
-        let place = yaml::place(endpoint);
+        let place = yaml::key(text, name, endpoint);
         let written = &endpoint.value;
         let Some(entity) = self.entity(&written.entity, text) else {
             self.partial = true;
+            self.templates(name, endpoint, file, text);
             return;
         };
         let own_key = self.against.contract.entity(entity).key;
@@ -251,7 +273,8 @@ impl Compiler<'_> {
         self.fields(file, text).fields(&written.also, base, &mut mapping);
         let valid_on =
             written.valid_on.as_ref().and_then(|field| self.fields(file, text).valid_on(field, &mut mapping));
-        self.provide(id, &mapping, own, source, name, (&written.fields, place), text);
+        // An endpoint whose key is not known answers for nothing: others would wait for it.
+        self.provide(key.map(|_| id), &mapping, own, source, name, (&written.fields, place), text);
         let with: Vec<(Arc<str>, SlotId)> = written
             .with
             .iter()
@@ -262,7 +285,10 @@ impl Compiler<'_> {
         if written.establishes {
             self.establish(entity, id, key == Some(own_key), place, text);
         }
-        let Some(key) = key else { return };
+        let Some(key) = key else {
+            self.partial = true;
+            return;
+        };
         let one = one.map(|one| one.with_key_at(mapping.text_at(own_key).filter(|_| key == own_key)));
         let selects_fields = one.iter().chain(&many).any(CallTemplate::selects_fields);
         if let Some(field) = written.valid_on.as_ref().filter(|_| selects_fields) {
@@ -306,35 +332,15 @@ impl Compiler<'_> {
         if written.one.is_none() && written.many.is_none() {
             let message = format!("the endpoint `{name}` does not say how it is asked");
             let hint = "add `one` (a key a call) or `many` (a batch of keys)";
-            self.faults.add(text, yaml::place(endpoint), message, hint);
+            self.faults.add(text, yaml::key(text, name, endpoint), message, hint);
         }
         (one, many)
-    }
-
-    /// Everything that the templates name, `with` gives; and it is given to single calls only.
-    fn inputs_given(
-        &mut self,
-        name: &str,
-        templates: [&Option<CallTemplate>; 2],
-        with: &[(Arc<str>, SlotId)],
-        place: Place,
-        text: &Arc<SourceText>,
-    ) {
-        let needed = templates.into_iter().flatten().flat_map(CallTemplate::needs_inputs);
-        for input in needed.filter(|input| !with.iter().any(|(name, _)| *name == **input)) {
-            let message = format!("the endpoint `{name}` uses `{{{input}}}`, which nothing gives");
-            self.faults.add(text, place, message, format!("add `with: {{{input}: a.field}}`"));
-        }
-        if let ([None, Some(_)], false) = (templates, with.is_empty()) {
-            let message = "`with` gives inputs of single calls, and this endpoint has only `many`";
-            self.faults.add(text, place, message, "inputs differ from key to key: use `one`");
-        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "each names one thing the fault must say")]
     fn provide(
         &mut self,
-        id: EndpointId,
+        id: Option<EndpointId>,
         mapping: &Mapping,
         own: usize,
         source: SourceId,
@@ -347,20 +353,21 @@ impl Compiler<'_> {
             let path = self.against.contract.full_path(entry.slot);
             if at >= own {
                 if let Some(also) = self.bindings.also.get_mut(entry.slot.index()) {
-                    also.push(id);
+                    also.extend(id);
                 }
                 continue;
             }
             if let Some(other) = self.places.insert(entry.slot, here.clone()) {
-                let field = fields.get(&*self.against.contract.slot(entry.slot).path);
+                let path_here = &self.against.contract.slot(entry.slot).path;
+                let field = fields.get(&**path_here);
                 self.faults.add(
                     text,
-                    field.map_or(place, yaml::place),
+                    field.map_or(place, |field| yaml::key(text, path_here, field)),
                     format!("`{path}` is bound twice: by {other} and by {here}"),
                     "one source answers for a field; the other lists it under `also`",
                 );
             }
-            if let Some(provider) = self.bindings.providers.get_mut(entry.slot.index()) {
+            if let (Some(provider), Some(id)) = (self.bindings.providers.get_mut(entry.slot.index()), id) {
                 *provider = Some(id);
             }
         }

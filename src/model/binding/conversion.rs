@@ -10,6 +10,7 @@ use serde_saphyr::Spanned;
 
 use super::format::{FullField, OneOrMany};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
+use crate::model::yaml;
 use codes::{CodeTable, CodeTables};
 use date_pattern::DatePattern;
 
@@ -149,12 +150,9 @@ impl Compiling<'_> {
     }
 
     /// The place of an option; where the file's reader lost it, the field's.
-    fn at<T>(&self, spanned: &Spanned<T>) -> Place {
-        let number = |value: u64| usize::try_from(value).unwrap_or(0);
-        match number(spanned.referenced.line()) {
-            0 => self.place,
-            line => Place { line, column: number(spanned.referenced.column()), length: 0 },
-        }
+    fn at(&self, spanned: &Spanned<String>) -> Place {
+        let at = yaml::place_of(spanned);
+        if at.line == 0 { self.place } else { at }
     }
 
     fn unfit(&mut self, at: Place, option: &str, fits: &str) {

@@ -51,7 +51,7 @@ impl FieldCompiler<'_> {
     /// Adds `fields` to a mapping. Faults are added; what could be compiled is there.
     pub fn fields(&mut self, fields: &Named<Field>, base: Base, mapping: &mut Mapping) {
         for (path, field) in fields {
-            let place = Place { length: path.chars().count(), ..yaml::place(field) };
+            let place = yaml::key(self.text, path, field);
             for slot in self.resolve(path, base, place) {
                 self.named.insert(slot);
                 let contract = self.contract;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_saphyr::Spanned;
 
 use super::Compiler;
-use crate::base::fault::{self, Place, SourceText};
+use crate::base::fault::{self, SourceText};
 use crate::model::binding::fields::Base;
 use crate::model::binding::format::{self, Protocol, SourceFile};
 use crate::model::binding::mapping::Mapping;
@@ -24,7 +24,7 @@ impl Compiler<'_> {
         text: &Arc<SourceText>,
     ) {
         let contract = self.against.contract;
-        let place = Place { length: name.chars().count(), ..yaml::place(query) };
+        let place = yaml::key(text, name, query);
         let Some((at, field)) = contract.queries.iter().enumerate().find(|(_, field)| &*field.name == name) else {
             let hint = fault::did_you_mean(
                 name,
@@ -54,6 +54,7 @@ impl Compiler<'_> {
             self.partial = true;
             return;
         };
+        self.arguments_given(name, &ask, yaml::span(&query.value.ask), text);
         let key = contract.entity(field.entity).key;
         let mut mapping = Mapping::default();
         let mut fields: format::Named<format::Field> = format::Named::new();

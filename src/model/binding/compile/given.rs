@@ -1,0 +1,57 @@
+//! Whether what requests are asked with is given: inputs of endpoints, arguments of root queries.
+
+use std::sync::Arc;
+
+use super::Compiler;
+use crate::base::fault::{self, Place, SourceText};
+use crate::model::binding::request::CallTemplate;
+use crate::model::contract::SlotId;
+use crate::model::yaml;
+
+impl Compiler<'_> {
+    /// Everything that the templates name, `with` gives; and it is given to single calls only.
+    pub(super) fn inputs_given(
+        &mut self,
+        name: &str,
+        templates: [&Option<CallTemplate>; 2],
+        with: &[(Arc<str>, SlotId)],
+        place: Place,
+        text: &Arc<SourceText>,
+    ) {
+        let needed = templates.into_iter().flatten().flat_map(CallTemplate::needs_inputs);
+        for input in needed.filter(|input| !with.iter().any(|(name, _)| *name == **input)) {
+            let message = format!("the endpoint `{name}` uses `{{{input}}}`, which nothing gives");
+            let known = ["key", "keys", "today", "year"].into_iter().chain(with.iter().map(|(name, _)| &**name));
+            let hint = match fault::nearest(input, known) {
+                Some(meant) => format!("did you mean `{{{meant}}}`? Other inputs stand under `with`"),
+                None => format!("add `with: {{{input}: a.field}}`"),
+            };
+            self.faults.add(text, yaml::word(text, place, &format!("{{{input}")), message, hint);
+        }
+        if let ([None, Some(_)], false) = (templates, with.is_empty()) {
+            let message = "`with` gives inputs of single calls, and this endpoint has only `many`";
+            self.faults.add(text, place, message, "inputs differ from key to key: use `one`");
+        }
+    }
+
+    /// Everything that a root query is asked with is one of its arguments.
+    pub(super) fn arguments_given(&mut self, name: &str, ask: &CallTemplate, place: Place, text: &Arc<SourceText>) {
+        let query = self.against.contract.full.get_object(self.against.contract.query_type());
+        let field = query.and_then(|query| query.fields.get(name));
+        let known: Vec<String> = field
+            .into_iter()
+            .flat_map(|field| &field.arguments)
+            .map(|argument| format!("arg.{}", argument.name))
+            .collect();
+        for input in ask.needs_inputs().iter().filter(|input| !known.iter().any(|known| **known == ***input)) {
+            let names = known.iter().map(String::as_str).chain(["today", "year"]);
+            let hint = match fault::nearest(input, names) {
+                Some(meant) => format!("did you mean `{{{meant}}}`?"),
+                None if known.is_empty() => "the query has no arguments".to_owned(),
+                None => format!("the query has `{{{}}}`", known.join("}`, `{")),
+            };
+            let message = format!("the query `{name}` uses `{{{input}}}`, which nothing gives");
+            self.faults.add(text, yaml::word(text, place, &format!("{{{input}")), message, hint);
+        }
+    }
+}
