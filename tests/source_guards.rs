@@ -2,12 +2,14 @@
 
 mod source_support;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -37,7 +39,7 @@ async fn a_slow_source_costs_no_more_than_its_deadline() {
     let asked = Asked::new(&binding("limits: {timeout_ms: 150}"), &serve(Router::new().route("/a", slow)).await);
     let start = Instant::now();
     let error = asked.one("k", &[]).await.unwrap_err();
-    assert_eq!((error.code, error.calls), (ErrorCode::SourceTimeout, 1));
+    assert_eq!((error.code, error.calls, error.down), (ErrorCode::SourceTimeout, 1, true));
     assert!(start.elapsed() < Duration::from_secs(1));
 }
 
@@ -134,6 +136,22 @@ async fn a_read_is_tried_again_when_the_source_says_so_and_the_deadline_allows()
     let (url, calls) = refusing(9, StatusCode::BAD_GATEWAY, "0").await;
     assert_eq!(code(&Asked::new(&binding("limits: {retries_max: 2}"), &url)).await, ErrorCode::SourceError);
     assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+/// What lets an endpoint's fallback be asked, and what is an answer.
+#[tokio::test]
+async fn a_source_that_fails_is_down_and_one_that_refuses_is_not() {
+    let answer = get(async |Query(q): Query<HashMap<String, String>>| {
+        let status = StatusCode::from_u16(q["id"].parse().unwrap_or(200)).unwrap();
+        (status, if q["id"] == "nonsense" { "<html>" } else { "{}" })
+    });
+    let asked = Asked::new(&binding("limits: {retries_max: 0}"), &serve(Router::new().route("/a", answer)).await);
+    for down in ["500", "502", "503", "504"] {
+        assert!(asked.one(down, &[]).await.unwrap_err().down, "{down}");
+    }
+    for answered in ["302", "400", "401", "403", "410", "422", "429", "nonsense"] {
+        assert!(!asked.one(answered, &[]).await.unwrap_err().down, "{answered}");
+    }
 }
 
 #[tokio::test]

@@ -116,6 +116,8 @@ pub struct Part {
     /// Keys that have no record.
     pub absent: usize,
     pub at: Timestamp,
+    /// The endpoint's fallback answered, of some key at least.
+    pub fallback: bool,
 }
 
 /// Why a value is not there. The detail for operators went to tracing.

@@ -16,7 +16,7 @@ use super::wire::Wire;
 use super::{AccessLog, Fetch, Fetched, PageAt, SourceError, audit, graphql, rest, sql};
 use crate::base::code::ErrorCode;
 use crate::egress::{Client, Http};
-use crate::model::binding::connection::sign::Session;
+use crate::model::binding::connection::sign::{Secret, Session};
 use crate::model::binding::connection::{Connection, TlsFiles};
 use crate::model::binding::format::Protocol;
 use crate::model::binding::request::Ask;
@@ -59,12 +59,15 @@ impl Shared {
             }
         };
         let session = connection.sign.as_ref().and_then(|signing| signing.session.as_ref());
-        http.to(std::iter::once(connection.base_url.reveal()).chain(session.map(Session::url)))
+        let own = std::iter::once(&connection.base_url).chain(&connection.standbys).map(Secret::reveal);
+        http.to(own.chain(session.map(Session::url)))
     }
 
-    fn guards(&self, connection: &Connection) -> Arc<Guards> {
+    /// Of the source's own address, or of one of its standbys.
+    fn guards(&self, connection: &Connection, standby: Option<usize>) -> Arc<Guards> {
         let limits = &connection.limits;
-        let name = format!("{} {} {:?}", connection.name(), limits.in_flight_max, limits.per_second_max);
+        let place = standby.map(|standby| format!(" standby {standby}")).unwrap_or_default();
+        let name = format!("{}{place} {} {:?}", connection.name(), limits.in_flight_max, limits.per_second_max);
         let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(guards.entry(name).or_insert_with(|| Guards::new(limits)))
     }
@@ -75,6 +78,8 @@ impl Shared {
 pub struct Connector {
     connection: Connection,
     guards: Arc<Guards>,
+    /// One that does not answer does not take the places of calls to another.
+    standby_guards: Box<[Arc<Guards>]>,
     way: Way,
 }
 
@@ -93,8 +98,9 @@ impl Connector {
             Protocol::Audit => Way::Audit(None),
             Protocol::Rest | Protocol::Soap | Protocol::Graphql => Way::Http(shared.client(&connection)?),
         };
-        let guards = shared.guards(&connection);
-        Ok(Self { connection, guards, way })
+        let guards = shared.guards(&connection, None);
+        let standby_guards = (0..connection.standbys.len()).map(|at| shared.guards(&connection, Some(at))).collect();
+        Ok(Self { connection, guards, standby_guards, way })
     }
 
     /// With the gateway's own records, where these are what the source answers from.
@@ -116,7 +122,7 @@ impl Connector {
 
     /// Requests sent (or statements run) since the start, tries included; token requests are not counted.
     pub fn calls(&self) -> u64 {
-        self.guards.calls()
+        self.guards.calls() + self.standby_guards.iter().map(|guards| guards.calls()).sum::<u64>()
     }
 
     /// Reads records. The error's code is one of the SOURCE_* codes, or INPUT_MISSING or VALUE_INVALID where a
@@ -125,7 +131,7 @@ impl Connector {
         let calls = AtomicU32::new(0);
         match self.read(&fetch, &calls).await {
             Ok(fetched) => Ok(Fetched { calls: calls.into_inner(), ..fetched }),
-            Err(Failure { code, detail }) => Err(SourceError { code, detail, calls: calls.into_inner() }),
+            Err(Failure { code, detail, down }) => Err(SourceError { code, detail, calls: calls.into_inner(), down }),
         }
     }
 
@@ -186,8 +192,15 @@ impl<'a> Call<'a> {
         &self.connector.connection
     }
 
+    /// Where the request goes.
+    pub fn base_url(&self) -> &'a str {
+        let standby = self.fetch.template.standby().and_then(|at| self.connection().standbys.get(at));
+        standby.unwrap_or(&self.connection().base_url).reveal()
+    }
+
     pub fn guards(&self) -> &'a Guards {
-        &self.connector.guards
+        let standby = self.fetch.template.standby().and_then(|at| self.connector.standby_guards.get(at));
+        standby.unwrap_or(&self.connector.guards)
     }
 
     pub fn count(&self) {
@@ -215,6 +228,7 @@ impl<'a> Call<'a> {
             connection: self.connection(),
             client,
             guards: self.guards(),
+            kept: &self.connector.guards,
             context: self.fetch.context,
             deadline: self.deadline,
             calls: self.calls,

@@ -14,11 +14,18 @@ const MESSAGE_MAX: usize = 160;
 pub(crate) struct Failure {
     pub code: ErrorCode,
     pub detail: String,
+    /// The endpoint is not there for now: another may be asked in its place.
+    pub down: bool,
 }
 
 impl Failure {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self { code, detail: detail.into(), down: false }
+    }
+
+    /// The endpoint did not answer, or says that it cannot for now.
+    pub fn down(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self { down: true, ..Self::new(code, detail) }
     }
 
     pub fn bad(detail: impl Into<String>) -> Self {
@@ -26,7 +33,7 @@ impl Failure {
     }
 
     pub fn timeout() -> Self {
-        Self::new(ErrorCode::SourceTimeout, "no answer before the deadline (limits.timeout_ms)")
+        Self::down(ErrorCode::SourceTimeout, "no answer before the deadline (limits.timeout_ms)")
     }
 }
 

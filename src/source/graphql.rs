@@ -70,7 +70,11 @@ pub(crate) async fn page(
     let reply = call.wire()?.send(&outgoing(call, body)?).await?;
     let ok = reply.status.is_success();
     let status = reply.status.as_u16();
-    let refused = || Failure::new(ErrorCode::SourceError, format!("the source answered with HTTP status {status}"));
+    let down = reply.status.is_server_error();
+    let refused = || {
+        let detail = format!("the source answered with HTTP status {status}");
+        Failure { down, ..Failure::new(ErrorCode::SourceError, detail) }
+    };
     let text = charset::decode(reply.body, Encoding::Auto, reply.content_type.as_deref(), false);
     let buffer = match text {
         Ok(text) => Bytes::from(text),
@@ -189,8 +193,8 @@ impl<'t> Errors<'t> {
 }
 
 fn outgoing(call: &Call<'_>, body: String) -> Result<Outgoing, Failure> {
-    let url = Url::parse(call.connection().base_url.reveal())
-        .map_err(|_| Failure::new(ErrorCode::Internal, "`base_url` is not an address"))?;
+    let url =
+        Url::parse(call.base_url()).map_err(|_| Failure::new(ErrorCode::Internal, "`base_url` is not an address"))?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let accept = "application/graphql-response+json, application/json;q=0.9";

@@ -2,8 +2,8 @@
 
 use reqwest::Url;
 
+use super::connector::Call;
 use super::failure::Failure;
-use crate::model::binding::connection::Connection;
 
 /// Longest address that is followed.
 const CHARS_MAX: usize = 2_048;
@@ -56,21 +56,21 @@ fn parameters(mut rest: &str) -> (Vec<(&str, &str)>, &str) {
 }
 
 /// The next page's address: of the source's own host, without what the signature adds anew.
-pub(crate) fn followed(connection: &Connection, here: &Url, told: &str) -> Result<String, Failure> {
+pub(crate) fn followed(call: &Call<'_>, here: &Url, told: &str) -> Result<String, Failure> {
     let elsewhere = || {
         let detail = "the next page's address is of another host than `base_url`, and is not asked";
         Failure::bad(detail)
     };
     let next = Some(told).filter(|told| told.len() <= CHARS_MAX).and_then(|told| here.join(told).ok());
     let mut next = next.ok_or_else(|| Failure::bad("the next page's address is none"))?;
-    let base = Url::parse(connection.base_url.reveal()).map_err(|_| elsewhere())?;
+    let base = Url::parse(call.base_url()).map_err(|_| elsewhere())?;
     let own = next.origin() == base.origin() && next.username().is_empty() && next.password().is_none();
     if !own {
         return Err(elsewhere());
     }
     next.set_fragment(None);
     let added = |name: &str| {
-        connection.sign.as_ref().is_some_and(|signing| signing.seal.query.iter().any(|(added, _)| added == name))
+        call.connection().sign.as_ref().is_some_and(|signing| signing.seal.query.iter().any(|(added, _)| added == name))
     };
     if next.query_pairs().any(|(name, _)| added(&name)) {
         let kept: Vec<(String, String)> = next.query_pairs().filter(|(name, _)| !added(name)).map(owned).collect();

@@ -128,4 +128,6 @@ pub struct SourceError {
     /// For operators; holds no household's value.
     pub detail: String,
     pub calls: u32,
+    /// The endpoint is not there for now: its fallback may be asked.
+    pub down: bool,
 }

@@ -73,6 +73,9 @@ impl Reader<'_> {
     /// The data inside the envelope; `None` where the envelope says there is no record.
     fn opened<'t>(&self, text: &'t str) -> Result<Option<&'t str>, Failure> {
         let reading = self.reading();
+        if reading.elsewhere.as_ref().is_some_and(|elsewhere| holds(elsewhere, text).unwrap_or(false)) {
+            return Err(Failure { down: true, ..self.refused(text, "the source says it cannot answer now") });
+        }
         if reading.absent.as_ref().is_some_and(|absent| holds(absent, text).unwrap_or(false)) {
             return Ok(None);
         }

@@ -26,7 +26,7 @@ pub(crate) async fn page(call: &Call<'_>, ask: &HttpAsk, at: &PageAt, out: &mut 
     let mut end = read(call, ask, reply, out)?;
     if let Some(PageBy::Link { at }) = call.fetch.template.page().map(|page| &page.by) {
         let told = if at.is_none() { link::next(&links) } else { end.cursor.as_deref() };
-        end.cursor = told.map(|told| link::followed(call.connection(), &outgoing.url, told)).transpose()?;
+        end.cursor = told.map(|told| link::followed(call, &outgoing.url, told)).transpose()?;
     }
     Ok(end)
 }
@@ -62,14 +62,15 @@ fn refused(call: &Call<'_>, reader: &Reader<'_>, reply: Reply, soap: bool) -> Fa
     if reply.status.is_redirection() {
         return Failure::new(ErrorCode::SourceError, format!("{what}; redirects are not followed: see `base_url`"));
     }
-    let plain = Failure::new(ErrorCode::SourceError, what.clone());
+    let down = reply.status.is_server_error();
+    let plain = Failure { down, ..Failure::new(ErrorCode::SourceError, what.clone()) };
     let Ok(text) = decoded(call, reply) else { return plain };
     let text = if call.connection().format == Format::Xml { xml::to_json(&text).unwrap_or_default() } else { text };
     if soap {
         return soap::fault(&text, call).unwrap_or(plain);
     }
     match json::check(text.as_bytes()) {
-        Ok(text) => reader.refused(text, &what),
+        Ok(text) => Failure { down, ..reader.refused(text, &what) },
         Err(_) => plain,
     }
 }
@@ -85,7 +86,7 @@ fn outgoing(call: &Call<'_>, ask: &HttpAsk, at: &PageAt) -> Result<Outgoing, Fai
     if !in_body {
         query.extend(parameters.iter().map(|(name, value, _)| ((*name).to_owned(), value.clone())));
     }
-    let url = url(call.connection().base_url.reveal(), ask, &values, &query)?;
+    let url = url(call.base_url(), ask, &values, &query)?;
     let mut headers = headers(ask, &values)?;
     let (json, body) = match &ask.body {
         None => (None, Vec::new()),
@@ -121,7 +122,7 @@ fn outgoing(call: &Call<'_>, ask: &HttpAsk, at: &PageAt) -> Result<Outgoing, Fai
 /// The next page, at the address that the one before told.
 fn linked(call: &Call<'_>, ask: &HttpAsk, address: &str) -> Result<Outgoing, Failure> {
     let url = Url::parse(address).map_err(|_| Failure::bad("the next page's address is none"))?;
-    let address = link::followed(call.connection(), &url, address)?;
+    let address = link::followed(call, &url, address)?;
     let url = Url::parse(&address).map_err(|_| Failure::bad("the next page's address is none"))?;
     let mut headers = headers(ask, &call.values())?;
     headers.entry(ACCEPT).or_insert(accept(call));

@@ -45,7 +45,10 @@ pub(crate) struct Reply {
 pub(crate) struct Wire<'a> {
     pub connection: &'a Connection,
     pub client: &'a Client,
+    /// Of the address that is asked.
     pub guards: &'a Guards,
+    /// Of the source: its sessions and secrets.
+    pub kept: &'a Guards,
     pub context: &'a CallContext,
     pub deadline: Instant,
     pub calls: &'a AtomicU32,
@@ -71,7 +74,7 @@ impl Wire<'_> {
                 Tried::Reply(reply) => return Ok(reply),
                 Tried::Unauthorized if token.is_some() && token != refused => {
                     if refused.is_some() {
-                        self.guards.sessions.useless();
+                        self.kept.sessions.useless();
                         return Err(unauthorized());
                     }
                     refused = token;
@@ -91,8 +94,8 @@ impl Wire<'_> {
     async fn token(&self, refused: Option<&Secret>) -> Result<Option<Secret>, Failure> {
         match &self.connection.sign {
             Some(signing) if signing.session.is_some() => {
-                let by = By { source: &self.connection.source, client: self.client, secrets: &self.guards.secrets };
-                self.guards.sessions.get(by, signing, refused, self.deadline).await.map(Some)
+                let by = By { source: &self.connection.source, client: self.client, secrets: &self.kept.secrets };
+                self.kept.sessions.get(by, signing, refused, self.deadline).await.map(Some)
             }
             _ => Ok(None),
         }
@@ -114,7 +117,7 @@ impl Wire<'_> {
             Err(error) if error.is_timeout() => return Err(Failure::timeout()),
             Err(error) => {
                 let what = if error.is_connect() { "cannot be reached" } else { "closed the connection unanswered" };
-                let failure = Failure::new(ErrorCode::SourceUnreachable, format!("the source {what}"));
+                let failure = Failure::down(ErrorCode::SourceUnreachable, format!("the source {what}"));
                 return Ok(Tried::NotNow(Instant::now() + retry::wait(None, tries), failure));
             }
         };
@@ -123,6 +126,7 @@ impl Wire<'_> {
             let code =
                 if status == StatusCode::TOO_MANY_REQUESTS { ErrorCode::SourceBusy } else { ErrorCode::SourceError };
             let failure = Failure::new(code, format!("the source answered with HTTP status {}", status.as_u16()));
+            let failure = Failure { down: status.is_server_error(), ..failure };
             let now = Instant::now();
             let at = now.checked_add(retry::wait(Some(response.headers()), tries)).unwrap_or(self.deadline);
             return Ok(Tried::NotNow(at, failure));
@@ -165,7 +169,7 @@ impl Wire<'_> {
         match &self.connection.sign {
             Some(signing) => {
                 let own = signing.seal.secret.as_ref().filter(|_| token.is_none());
-                let own = own.map(|origin| self.guards.secrets.read(origin)).transpose()?;
+                let own = own.map(|origin| self.kept.secrets.read(origin)).transpose()?;
                 seal(&signing.seal, token.or(own.as_ref()), out, headers, self.connection.encoding)
             }
             None => Ok(Sealed { url: out.url.clone(), headers, body: out.body.clone() }),

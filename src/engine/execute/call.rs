@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::Execution;
 use super::quota::Charge;
@@ -12,7 +13,7 @@ use crate::engine::frame::Failure;
 use crate::model::binding::format::Authority;
 use crate::model::binding::request::CallTemplate;
 use crate::model::binding::{Endpoint, Source, SourceId};
-use crate::source::{Connector, Fetch, Fetched, PageAt};
+use crate::source::{Connector, Fetch, Fetched, PageAt, SourceError};
 
 /// A call to make.
 pub(super) struct Call<'c> {
@@ -27,9 +28,36 @@ pub(super) struct Call<'c> {
     pub charges: &'c [Charge],
 }
 
+/// What a call brought.
+pub(super) struct Called {
+    pub fetched: Fetched,
+    pub at: Timestamp,
+    /// The endpoint's fallback answered.
+    pub fallback: bool,
+}
+
 impl Execution<'_> {
-    /// Calls, within the request's budget and deadline.
-    pub(super) async fn call(&self, call: Call<'_>) -> Result<(Fetched, Timestamp), Failure> {
+    /// Calls, and where the endpoint is not there its fallback, within the request's budget and deadline.
+    pub(super) async fn call(&self, call: Call<'_>) -> Result<Called, Failure> {
+        let mut tried = self.once(&call, call.template).await?;
+        let mut fallback = false;
+        let elsewhere = call.template.fallback().filter(|_| tried.as_ref().is_err_and(|error| error.down));
+        if let Some(template) = elsewhere.filter(|_| Instant::now() < self.deadline)
+            && let Ok(Ok(answered)) = self.once(&call, template).await
+        {
+            (tried, fallback) = (Ok(answered), true);
+        }
+        match tried {
+            Ok(fetched) => Ok(Called { fetched, at: Timestamp::now(), fallback }),
+            Err(SourceError { code: ErrorCode::InputMissing, .. }) => {
+                Err(Failure::undetermined(ErrorCode::InputMissing, call.source))
+            }
+            Err(error) => Err(Failure::unavailable(error.code, call.source)),
+        }
+    }
+
+    /// One request for what is asked. The outer error: it was not made.
+    async fn once(&self, call: &Call<'_>, template: &CallTemplate) -> Result<Result<Fetched, SourceError>, Failure> {
         let source = self.snapshot.bindings.source(call.source);
         if !self.calls.take() {
             return Err(Failure::unavailable(ErrorCode::LimitExceeded, call.source));
@@ -40,29 +68,28 @@ impl Execution<'_> {
         }
         let context = if source.authority == Authority::Caller { &self.caller_context } else { &self.context };
         let fetch = Fetch {
-            template: call.template,
+            template,
             keys: call.keys,
             inputs: call.inputs,
             wanted: call.wanted,
             deadline: self.deadline,
             context,
-            page: call.page,
+            page: call.page.clone(),
         };
-        let all = fetch.page.is_none();
         let answered = call.connector.fetch(fetch).await;
-        if answered.as_ref().is_ok_and(|fetched| all && fetched.next.is_some()) {
-            tracing::warn!(source = %source.id, request = %context.request_id, "a source has more pages than are read at once (pages_max)");
-        }
-        let now = Timestamp::now();
         self.calls.note(call.source, answered.as_ref().err().map(|error| error.code));
-        answered.map(|fetched| (fetched, now)).map_err(|error| {
-            // The detail holds no household's value; it is for the operator alone.
-            tracing::warn!(source = %source.id, code = %error.code, detail = %error.detail, request = %context.request_id, "a source failed");
-            match error.code {
-                ErrorCode::InputMissing => Failure::undetermined(error.code, call.source),
-                code => Failure::unavailable(code, call.source),
+        let (source, request) = (&source.id, &context.request_id);
+        match &answered {
+            Ok(fetched) if call.page.is_none() && fetched.next.is_some() => {
+                tracing::warn!(%source, %request, "a source has more pages than are read at once (pages_max)");
             }
-        })
+            Ok(_) => {}
+            // The detail holds no household's value; it is for the operator alone.
+            Err(error) => {
+                tracing::warn!(%source, code = %error.code, detail = %error.detail, %request, "a source failed");
+            }
+        }
+        Ok(answered)
     }
 
     pub(super) fn source_of(&self, endpoint: &Endpoint) -> (&Source, &[Arc<Connector>]) {

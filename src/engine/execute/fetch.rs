@@ -1,10 +1,10 @@
 //! One fetch node: which entities it is asked for, with which keys, in which batches.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Execution;
-use super::call::Call;
+use super::call::{Call, Called};
 use super::quota::Charges;
 use super::rows::NOBODY;
 use crate::base::code::{ErrorCode, ItemState};
@@ -16,7 +16,6 @@ use crate::model::access::{RowRights, SlotSet};
 use crate::model::binding::{Bindings, Endpoint, SourceId};
 use crate::model::contract::SlotId;
 use crate::model::rule::Truth;
-use crate::source::Fetched;
 
 /// Why a fetch is made for an entity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -300,11 +299,12 @@ impl Asked {
     fn part(&self, answered: &BTreeMap<&GroupKey, (&Group, GroupAnswer)>, at: usize, one_by_one: bool) -> Part {
         let (mut records, mut keys) = (Vec::new(), Vec::new());
         let (mut absent, mut failure, mut latest) = (0, None, jiff::Timestamp::default());
-        let (mut instance, mut known) = (at, false);
+        let (mut instance, mut known, mut fallback) = (at, false, false);
         for (key, of) in &self.keys {
             let Some((group, answer)) = answered.get(of) else { continue };
             let (Some(place), Some(answer)) = (group.index.get(key), answer.instances.get(at)) else { continue };
             failure = failure.or(answer.failed.get(place).copied());
+            fallback |= answer.fallback.contains(place);
             (instance, latest, known) = (answer.instance, if known { latest.max(answer.at) } else { answer.at }, true);
             match answer.records.get(place) {
                 Some(found) => {
@@ -316,7 +316,7 @@ impl Asked {
                 None => absent += 1,
             }
         }
-        Part { instance, outcome: failure.map_or(Ok(records), Err), keys, absent, at: latest }
+        Part { instance, outcome: failure.map_or(Ok(records), Err), keys, absent, at: latest, fallback }
     }
 }
 
@@ -332,20 +332,19 @@ struct InstanceAnswer {
     at: jiff::Timestamp,
     records: HashMap<usize, Vec<bytes::Bytes>>,
     failed: HashMap<usize, Failure>,
+    /// Keys that the endpoint's fallback answered for.
+    fallback: HashSet<usize>,
 }
 
 impl InstanceAnswer {
-    fn add(
-        &mut self,
-        first: usize,
-        keys: usize,
-        fetched: Result<(Fetched, jiff::Timestamp), Failure>,
-        endpoint: &Endpoint,
-    ) {
+    fn add(&mut self, first: usize, keys: usize, called: Result<Called, Failure>, endpoint: &Endpoint) {
         let index = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        match fetched {
-            Ok((fetched, at)) => {
+        match called {
+            Ok(Called { fetched, at, fallback }) => {
                 self.at = at;
+                if fallback {
+                    self.fallback.extend(first..first + keys);
+                }
                 for record in &fetched.records {
                     let bytes = fetched
                         .buffers

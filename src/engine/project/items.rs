@@ -153,6 +153,10 @@ fn info(
             let prefixes = cover.map_or(&*source.territory, |cover| &*cover.prefixes);
             let _ = serde_json::to_writer(&mut writer.out, prefixes);
         }
+        ("fallback", _) => {
+            let fallback = source.is_some() && written.has_value() && fallback(view, slot.id);
+            writer.out.extend_from_slice(if fallback { b"true" } else { b"false" });
+        }
         ("fetchedAt", Some(_)) => match fetched_at(view, slot.id) {
             Some(at) => writer.string(&shown(at)),
             None => writer.null(),
@@ -215,6 +219,18 @@ fn instance_of<'v>(view: &RowView<'v>, slot: SlotId) -> Option<&'v Instance> {
             instance_of(view, *first)
         }
         _ => None,
+    }
+}
+
+/// Whether a fallback answered for it, or for a part of it.
+fn fallback(view: &RowView<'_>, slot: SlotId) -> bool {
+    match view.filling(slot) {
+        Filling::Answer(fetched) => fetched.parts().is_ok_and(|parts| parts.iter().any(|part| part.fallback)),
+        Filling::Parts => {
+            let parts = &view.snapshot.contract.slot(slot).children;
+            parts.iter().any(|part| view.node.shown.contains(*part) && fallback(view, *part))
+        }
+        _ => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Binding files, contract, code tables and variables → [`Bindings`].
 
 mod divided;
+mod fallback;
 mod given;
 mod queries;
 mod whole;
@@ -261,6 +262,7 @@ impl Compiler<'_> {
             None => Some(own_key),
         };
         let (one, many) = self.templates(name, endpoint, file, text);
+        let (one, many) = self.fallback((one, many), endpoint, file, text);
         if let (Protocol::Audit, Some(path)) = (file.protocol, &written.key) {
             let message = "records are found by the entity's own key";
             self.faults.add(text, yaml::place_of(path), message, "leave `key` out");

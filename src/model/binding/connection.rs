@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
+use serde_saphyr::Spanned;
 
 use super::format::{Authority, DividedBy, Encoding, Format, Limits, Protocol, SourceFile};
 use crate::base::fault::{Faults, Place, SourceText};
@@ -28,6 +29,8 @@ pub struct Connection {
     pub protocol: Protocol,
     /// Without a `/` at its end. May hold a password (databases): never print it.
     pub base_url: Secret,
+    /// Other addresses of the source, asked by its endpoints' fallbacks: as [`standbys`] names them.
+    pub standbys: Box<[Secret]>,
     /// Sent with every request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub encoding: Encoding,
@@ -81,6 +84,18 @@ impl Connection {
     }
 }
 
+/// The addresses of the fallbacks of a file, as they are written, each once.
+pub fn standbys(file: &SourceFile) -> Vec<&Spanned<String>> {
+    let mut all: Vec<&Spanned<String>> = Vec::new();
+    let fallbacks = file.endpoints.values().filter_map(|endpoint| endpoint.value.fallback.as_ref());
+    for url in fallbacks.filter_map(|fallback| fallback.value.base_url.as_ref()) {
+        if !all.iter().any(|known| known.value == url.value) {
+            all.push(url);
+        }
+    }
+    all
+}
+
 struct Compiler<'a> {
     file: &'a SourceFile,
     text: &'a Arc<SourceText>,
@@ -94,6 +109,9 @@ impl Compiler<'_> {
         let file = self.file;
         let before = self.faults.len();
         let base_url = self.base_url(instance.as_ref());
+        let urls = standbys(file);
+        let standbys = urls.into_iter().filter_map(|url| self.address(url, yaml::span(url), instance.as_ref()));
+        let standbys = standbys.map(Secret::new).collect();
         let headers = self.headers(instance.as_ref());
         let sign = file.sign.as_ref().and_then(|sign| self.sign(&sign.value, instance.as_ref()));
         let tls = self.tls(instance.as_ref());
@@ -105,6 +123,7 @@ impl Compiler<'_> {
             instance,
             protocol: file.protocol,
             base_url: Secret::new(base_url?),
+            standbys,
             headers,
             encoding: file.encoding,
             format: if file.protocol == Protocol::Soap { Format::Xml } else { file.format },
@@ -153,6 +172,12 @@ impl Compiler<'_> {
             }
             (Some(url), _) => url,
         };
+        self.address(written, at, instance)
+    }
+
+    /// An address this protocol can call, and the operator lets be called.
+    fn address(&mut self, written: &Spanned<String>, at: Place, instance: Option<&Instance>) -> Option<String> {
+        let file = self.file;
         let url = self.fill(&written.value, at, instance)?;
         let schemes: &[&str] = match file.protocol {
             Protocol::Sql => &["sqlite:", "postgres://", "postgresql://"],

@@ -10,7 +10,7 @@ use serde_saphyr::Spanned;
 
 pub use super::connection::sign::format::Sign;
 pub use super::hand::format::{Quota, Withhold};
-pub use super::request::format::Pages;
+pub use super::request::format::{Fallback, Pages};
 
 /// Keys in the order of the file are not needed: a `BTreeMap` keeps errors and prints stable.
 pub type Named<T> = BTreeMap<String, Spanned<T>>;
@@ -256,6 +256,8 @@ pub struct Endpoint {
     pub one: Option<Spanned<Request>>,
     /// How to ask for many keys at once. Where both are there, `one` serves a single key.
     pub many: Option<Spanned<Request>>,
+    /// Who is asked instead where this endpoint does not answer.
+    pub fallback: Option<Spanned<Fallback>>,
     /// Further inputs of `one`'s templates: a name and a field (dotted path) of the entity.
     #[serde(default)]
     pub with: BTreeMap<String, Spanned<String>>,

@@ -19,7 +19,7 @@ use crate::base::pointer::Pointer;
 use crate::model::yaml;
 use graphql::{GraphqlAsk, GraphqlVariable, is_name, is_type, named, names_fields};
 pub use pages::{Counted, PageBy, PageTemplate};
-use reading::Reading;
+use reading::{Condition, Reading};
 use template::{Hole, Node, Text, XmlText};
 
 const BATCH_DEFAULT: usize = 100;
@@ -35,6 +35,9 @@ pub struct CallTemplate {
     inputs: Box<[Arc<str>]>,
     page: Option<PageTemplate>,
     timeout: Option<Duration>,
+    /// Which of the connection's standbys is asked; absent: its own address.
+    standby: Option<usize>,
+    fallback: Option<Arc<CallTemplate>>,
 }
 
 #[derive(Debug, Clone)]
@@ -107,7 +110,7 @@ impl CallTemplate {
         if faults.len() > before {
             return None;
         }
-        Some(Self { many, ask, reading, batch_max, inputs, page, timeout: None })
+        Some(Self { many, ask, reading, batch_max, inputs, page, timeout: None, standby: None, fallback: None })
     }
 
     /// The entity type whose records are asked for.
@@ -130,7 +133,29 @@ impl CallTemplate {
         if !self.many && self.reading.item_key.is_none() && !matches!(self.ask, Ask::Sql(_) | Ask::Audit(_)) {
             self.reading.item_key = at.cloned();
         }
+        self.fallback = self.fallback.map(|fallback| Arc::new(Self::clone(&fallback).with_key_at(at)));
         self
+    }
+
+    /// The same request, made at one of the connection's standbys.
+    pub fn at_standby(mut self, standby: Option<usize>) -> Self {
+        self.standby = standby;
+        self
+    }
+
+    /// Asked instead where this one is not answered, or with an answer for which `on` holds.
+    pub fn with_fallback(mut self, fallback: Self, on: Option<Condition>) -> Self {
+        self.fallback = Some(Arc::new(fallback));
+        self.reading.elsewhere = on;
+        self
+    }
+
+    pub fn standby(&self) -> Option<usize> {
+        self.standby
+    }
+
+    pub fn fallback(&self) -> Option<&Self> {
+        self.fallback.as_deref()
     }
 
     pub fn timeout(&self) -> Option<Duration> {

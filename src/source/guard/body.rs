@@ -23,7 +23,7 @@ pub(crate) async fn read(mut response: Response, max: usize) -> Result<Vec<u8>, 
             Ok(None) => return Ok(body),
             Err(error) if error.is_timeout() => return Err(Failure::timeout()),
             Err(error) if was_cut(&error) => {
-                return Err(Failure::new(ErrorCode::SourceUnreachable, "the connection broke off in the answer"));
+                return Err(Failure::down(ErrorCode::SourceUnreachable, "the connection broke off in the answer"));
             }
             Err(_) => return Err(Failure::bad("the answer breaks off, or cannot be decompressed")),
         }

@@ -1,5 +1,6 @@
 //! Whether what requests are asked with is given: inputs of endpoints, arguments of root queries.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Compiler;
@@ -18,8 +19,9 @@ impl Compiler<'_> {
         place: Place,
         text: &Arc<SourceText>,
     ) {
-        let needed = templates.into_iter().flatten().flat_map(CallTemplate::needs_inputs);
-        for input in needed.filter(|input| !with.iter().any(|(name, _)| *name == **input)) {
+        let all = templates.into_iter().flatten().flat_map(|template| [Some(template), template.fallback()]);
+        let needed: BTreeSet<&Arc<str>> = all.flatten().flat_map(CallTemplate::needs_inputs).collect();
+        for input in needed.into_iter().filter(|input| !with.iter().any(|(name, _)| *name == **input)) {
             let message = format!("the endpoint `{name}` uses `{{{input}}}`, which nothing gives");
             let known = ["key", "keys", "today", "year"].into_iter().chain(with.iter().map(|(name, _)| &**name));
             let hint = match fault::nearest(input, known) {

@@ -3,6 +3,21 @@
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use super::super::format::{Request, Test};
+
+/// Who is asked where an endpoint is not there: its records are read as the endpoint's own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fallback {
+    /// Where it is; absent: at the source's `base_url`. `${NAME}` stands for a variable.
+    pub base_url: Option<Spanned<String>>,
+    /// How it is asked; absent: as the endpoint is. Both, or neither, where the endpoint has both.
+    pub one: Option<Spanned<Request>>,
+    pub many: Option<Spanned<Request>>,
+    /// Answers of the endpoint that mean "not now, ask there".
+    pub on: Option<Test>,
+}
+
 /// How the source cuts long answers into pages. Exactly one of `cursor`, `number`, `offset` and `link`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

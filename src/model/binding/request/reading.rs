@@ -45,6 +45,8 @@ impl Condition {
 pub struct Reading {
     pub ok: Option<Condition>,
     pub absent: Option<Condition>,
+    /// The answer says that another endpoint is to be asked; looked at before all else.
+    pub elsewhere: Option<Condition>,
     pub data: Pointer,
     pub message: Option<Pointer>,
     pub items: Option<Pointer>,
