@@ -114,13 +114,17 @@ impl<'a> Fetched<'a> {
         };
         let kept = |rights: &'a RowRights| rights.held.codes.get(&slot).map_or(&[][..], Vec::as_slice);
         let told = match &self.entry.read {
-            Read::Objects { over: Over::Records, inside, .. } => inside,
-            _ => &self.endpoint.mapping,
+            Read::Objects { over: Over::Records, inside, .. } => Some(&**inside),
+            // What is left out of a list inside a record leaves the record there, and its day.
+            Read::Objects { .. } | Read::Scalars { over: Over::Array(_), .. } => None,
+            _ => Some(&self.endpoint.mapping),
         };
         let mut latest = None;
         for part in parts.iter() {
             for (at, (record, picked)) in part.records.iter().flatten().enumerate() {
-                let shown = of(part.part.keys.get(at)).is_some_and(|rights| !is_held(record, told, slot, kept(rights)));
+                let is_held =
+                    |rights: &'a RowRights| told.is_some_and(|told| is_held(record, told, slot, kept(rights)));
+                let shown = of(part.part.keys.get(at)).is_some_and(|rights| !is_held(rights));
                 latest = if shown { latest.max(day(picked)) } else { latest };
             }
         }

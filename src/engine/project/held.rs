@@ -3,7 +3,7 @@
 use super::pick::{pick, text_of};
 use super::read::{RowView, over_elements, pieces};
 use super::write::{Mode, Writer};
-use crate::engine::convert::convert;
+use crate::engine::convert::{Converted, convert};
 use crate::model::access::hand::Clause;
 use crate::model::binding::conversion::Conversion;
 use crate::model::binding::hand::codes::Codes;
@@ -59,18 +59,16 @@ fn told(raw: &str, mapping: &Mapping, slot: SlotId, codes: &Codes) -> Option<boo
         let mut values = found.into_iter().flat_map(|value| pieces(value, split));
         return Some(values.any(|value| covers(&value, conversion, codes)));
     }
+    // Not in lists inside: what has a code in one of those is left out of that one.
     mapping.entries.iter().find_map(|entry| {
-        let (at, inside) = match &entry.read {
-            Read::Object { at, inside, .. } => (Some(*at), inside),
-            Read::Objects { over, inside, .. } => (over.term(), inside),
-            _ => return None,
-        };
+        let Read::Object { at, inside, .. } = &entry.read else { return None };
+        told("null", inside, slot, codes)?;
         let Ok(picked) = pick(raw, mapping, &mapping.wanted_terms(|wanted| wanted == entry.slot)) else {
-            return told("null", inside, slot, codes).map(|_| true);
+            return Some(true);
         };
-        let Some(raw) = at.and_then(|at| picked.get(at)) else { return told("null", inside, slot, codes) };
-        let Ok(elements) = super::pick::elements(raw) else { return told("null", inside, slot, codes).map(|_| true) };
-        elements.into_iter().filter_map(|element| told(element, inside, slot, codes)).reduce(|a, b| a || b)
+        let Some(raw) = picked.get(*at) else { return Some(false) };
+        let Ok(elements) = super::pick::elements(raw) else { return Some(true) };
+        Some(elements.into_iter().any(|element| told(element, inside, slot, codes) == Some(true)))
     })
 }
 
@@ -87,6 +85,7 @@ fn covers(raw: &str, conversion: &Conversion, codes: &Codes) -> bool {
     let mut converted = Vec::new();
     let made = convert(raw, conversion, &mut converted)
         .ok()
+        .filter(|made| *made != Converted::Null)
         .and_then(|_| std::str::from_utf8(&converted).ok().and_then(text_of))
         .is_some_and(|made| codes.covers(&made));
     made || codes.covers(&text)
