@@ -257,6 +257,33 @@ async fn rules_do_not_read_what_is_withheld_unless_the_department_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rule_is_told_where_it_reads_no_more_codes_than_the_caller() {
+    let world = world().await;
+    let dangerous = find(&world, |portrait| at(portrait, "housing.safetyGrade") == "D");
+    let query = "query($id: ID!) { household(id: $id) { risk { warning { __typename rules { __typename id \
+                 inputs { path value } } } } } }";
+    let grid = world.departments.world().household(&dangerous).unwrap().grid.clone();
+    let mut identity = caller("grid-worker", json!({"grids": [grid]}));
+    identity.purpose = Some("grid-watch".to_owned());
+    // Another grade is withheld than the house has: rules that may read it know more than the caller does.
+    for (name, more, told) in [("codes", "", true), ("codes-read", ", rules_may_read: true", false)] {
+        let keys = format!("withhold: [{{roles: [grid-worker], codes: {{housing.safetyGrade: [C]}}{more}}}]");
+        let files = Files::copied(&format!("rule-{name}")).hand("housing", &keys);
+        let gateway = files.gateway(&world).await;
+        let answer = ask(&gateway, &identity, query, json!({"id": dangerous})).await;
+        let warning = &answer["data"]["household"]["risk"]["warning"];
+        assert_eq!(warning["__typename"], "Warning", "{answer}");
+        let rules = warning["rules"].as_array().unwrap();
+        let rule = rules.iter().find(|rule| rule["id"] == "house-dangerous");
+        assert_eq!(rule.is_some(), told, "{name}: {answer}");
+        if let Some(rule) = rule {
+            assert_eq!(rule["__typename"], "WarningRule", "{answer}");
+            assert_eq!(rule["inputs"], json!([{"path": "housing.safetyGrade", "value": "D"}]), "{answer}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_rules_may_not_read_is_not_recorded_as_used() {
     let world = world().await;
     let grid = world.departments.world().household(HOUSEHOLD).unwrap().grid.clone();

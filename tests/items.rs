@@ -61,3 +61,29 @@ async fn asking_for_the_state_of_an_item_asks_for_what_is_of_its_class_alone() {
         assert!(!call.body.contains("name"), "{}", call.body);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_and_a_claim_tell_when_the_gateway_got_them() {
+    let world = world().await;
+    // A value, an object, an object of several fields, and one that is derived: it was got nowhere.
+    let before = jiff::Timestamp::now();
+    let household =
+        told(&world, "items(no: [\"39\", \"6\", \"27\", \"61\"]) { no fetchedAt claims { fetchedAt } }").await;
+    let after = jiff::Timestamp::now();
+    let got = |text: &Value| {
+        let text = text.as_str().unwrap_or_else(|| panic!("{household}"));
+        assert!(text.ends_with("+08:00"), "{household}");
+        // Told to the second.
+        let at: jiff::Timestamp = text.parse().unwrap();
+        assert!(at.as_second() >= before.as_second() && at <= after, "{before} {after}: {household}");
+    };
+    for item in household["items"].as_array().unwrap() {
+        match item["no"].as_str() {
+            Some("61") => assert_eq!(item["fetchedAt"], Value::Null, "{household}"),
+            _ => got(&item["fetchedAt"]),
+        }
+        item["claims"].as_array().unwrap().iter().for_each(|claim| got(&claim["fetchedAt"]));
+    }
+    let of_grade = household["items"].as_array().unwrap().iter().find(|item| item["no"] == "39").unwrap();
+    assert!(!of_grade["claims"].as_array().unwrap().is_empty(), "{household}");
+}

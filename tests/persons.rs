@@ -417,4 +417,6 @@ async fn the_audit_names_for_whom_a_cadre_acted_and_of_whom_what_was_read() {
     }
     let whole = of_subject(&records[1], &subject("Household", &household.id));
     assert!(!whole["read"].as_array().unwrap().contains(&json!("26")), "{whole}");
+    // And by which relations to its persons something of it was given.
+    assert_eq!(whole["relations"], json!(["guardian", "same-household", "self-person"]), "{whole}");
 }

@@ -484,6 +484,49 @@ async fn what_only_lets_a_record_be_found_is_an_emergency_too() {
     refused(&found(Some("再次转移群众")).await, "was not reviewed in time");
 }
 
+/// What a grant for an emergency has a part in, though nothing of it is selected by name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_section_that_no_other_grant_of_the_relation_gives_is_an_emergencys() {
+    let (world, _) = duty(
+        "      - {relation: jurisdiction, purposes: [emergency], fields: [id]}\n\
+         \x20     - relation: any\n        purposes: [emergency]\n        classes: [basic, welfare]\n\
+         \x20       except: [assistance.temporaryAid.paidOn]\n\
+         \x20     - relation: jurisdiction\n        purposes: [emergency]\n\
+         \x20       fields: [registry.phone, assistance.temporaryAid.paidOn]\n\
+         \x20       break_glass: {review_by: [security-officer], review_hours_max: 72}\n",
+    )
+    .await;
+    // Under that relation nothing else gives the sections.
+    for (fields, emergency) in
+        [("registry { category }", true), ("assistance { temporaryAid { amount } }", true), ("id", false)]
+    {
+        let query = format!("query($id: ID!) {{ household(id: $id) {{ {fields} }} }}");
+        let identity = on_duty(Some("台风来袭，连夜转移"));
+        let answer = ask(&world.gateway, &identity, &query, json!({ "id": HOUSEHOLD })).await;
+        assert!(answer["data"]["household"].is_object(), "{answer}");
+        assert_eq!(answer["extensions"]["breakGlass"]["id"].is_string(), emergency, "{fields}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_date_that_puts_a_list_in_order_makes_an_emergency_by_itself() {
+    let (world, _) = duty(
+        "      - {relation: jurisdiction, purposes: [emergency], fields: [id, assistance.dibaoMonthly]}\n\
+         \x20     - relation: jurisdiction\n        purposes: [emergency]\n        classes: [welfare]\n\
+         \x20       except: [assistance.temporaryAid.paidOn]\n\
+         \x20     - relation: jurisdiction\n        purposes: [emergency]\n        fields: [assistance.temporaryAid.paidOn]\n\
+         \x20       break_glass: {review_by: [security-officer], review_hours_max: 72}\n",
+    )
+    .await;
+    for (fields, emergency) in [("temporaryAid { amount }", true), ("dibaoMonthly", false)] {
+        let query = format!("query($id: ID!) {{ household(id: $id) {{ assistance {{ {fields} }} }} }}");
+        let identity = on_duty(Some("台风来袭，连夜转移"));
+        let answer = ask(&world.gateway, &identity, &query, json!({ "id": HOUSEHOLD })).await;
+        assert!(answer["data"]["household"]["assistance"].is_object(), "{answer}");
+        assert_eq!(answer["extensions"]["breakGlass"]["id"].is_string(), emergency, "{fields}: {answer}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_rule_of_review_has_its_own_review() {
     let (world, _) = duty(

@@ -31,8 +31,8 @@ impl Execution<'_> {
         if named.is_empty() {
             return None;
         }
-        let somebody = seeds.rows.len();
-        let somebody = if named.iter().any(|named| named.keys.is_empty()) { somebody - 1 } else { somebody };
+        // Who is nobody's stands after them, where there is one.
+        let somebody: usize = named.iter().map(|named| named.keys.len()).sum();
         let mut subjects = self.relate(need.node, seeds).await;
         let of_nobody = subjects.rows.get(somebody).and_then(|row| row.undecided);
         subjects.truncate(somebody);

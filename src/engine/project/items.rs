@@ -13,7 +13,7 @@ use crate::engine::plan::items_of;
 use crate::model::binding::connection::Instance;
 use crate::model::binding::mapping::Read;
 use crate::model::binding::{Endpoint, EndpointId, Source, SourceId};
-use crate::model::contract::{ItemId, Shape, Slot, SlotId};
+use crate::model::contract::{ItemId, Slot, SlotId};
 
 /// Times are shown at +08:00.
 const OFFSET: Offset = Offset::constant(8);
@@ -106,25 +106,18 @@ fn selected(selections: &[Selection], slot: SlotId) -> Option<&Selection> {
     })
 }
 
-/// A slot with all its fields, entities by their key alone.
+/// A slot with all its fields; of entities, that they are there.
 fn everything(writer: &Writer<'_>, id: SlotId) -> Selection {
     let contract = &writer.snapshot.contract;
     let slot = contract.slot(id);
-    let children = match slot.shape {
-        Shape::Entity(entity) | Shape::EntityList(entity) => vec![contract.entity(entity).key],
-        // What is classed apart inside an item is not asked for with the item's state.
-        _ => slot
-            .children
-            .iter()
-            .copied()
-            .filter(|child| contract.slot(*child).class == slot.class || slot.class.is_none())
-            .collect(),
-    };
+    // What is classed apart inside an item is not asked for with the item's state.
+    let children =
+        slot.children.iter().filter(|child| contract.slot(**child).class == slot.class || slot.class.is_none());
     Selection {
         key: std::sync::Arc::clone(&slot.name),
         what: What::Slot(id),
         arguments: Vec::new(),
-        children: children.into_iter().map(|child| everything(writer, child)).collect(),
+        children: children.map(|child| everything(writer, *child)).collect(),
     }
 }
 
@@ -166,7 +159,7 @@ fn info(
             None => writer.null(),
         },
         ("code", _) => match written.failure {
-            Some(failure) if !written.has_value() => writer.string(failure.code.as_str()),
+            Some(failure) => writer.string(failure.code.as_str()),
             _ if let Some(LeftOut::Undecided(failure)) = written.left_out => writer.string(failure.code.as_str()),
             _ if written.state == ItemState::Refused || written.left_out.is_some() => {
                 writer.string(crate::base::code::ErrorCode::Forbidden.as_str())
@@ -256,10 +249,7 @@ fn shown(at: Timestamp) -> String {
 
 /// What each source that holds the item says, as text; only of single values that the caller sees unmasked.
 fn claims(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot) -> Vec<Claim> {
-    if !matches!(slot.shape, Shape::Leaf(_))
-        || !writer.permitted(view, slot.id)
-        || view.rights.masks.contains_key(&slot.id)
-    {
+    if !writer.permitted(view, slot.id) || view.rights.masks.contains_key(&slot.id) {
         return Vec::new();
     }
     let bindings = &view.snapshot.bindings;

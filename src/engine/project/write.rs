@@ -123,7 +123,8 @@ impl<'a> Writer<'a> {
     /// Counts a field. False where there is too much already: what is written from then on is not sent.
     pub(super) fn afford(&mut self) -> bool {
         self.spent = self.spent.saturating_add(FIELD_BYTES);
-        self.too_much |= self.out.len().saturating_add(self.spent) > self.max;
+        let left = self.max.checked_sub(self.out.len().saturating_add(self.spent));
+        self.too_much |= left.is_none();
         !self.too_much
     }
 
