@@ -125,8 +125,9 @@ impl Inner {
     }
 }
 
-/// The slots whose grants decide what a plan finds, reads and tells: those shown; what its roots are found by; the dates
-/// that shown lists are cut by; what the rules of shown derived fields read, which is told where it is given.
+/// The slots whose grants decide what a plan finds, reads and tells: those shown; what its roots are found by; what the
+/// rules of shown derived fields read, which is told where it is given. The date that a shown list is cut by is of no
+/// grant that does not give the list.
 fn touched(snapshot: &Snapshot, plan: &Plan) -> SlotSet {
     let contract = &snapshot.contract;
     let mut touched = SlotSet::new();
@@ -135,13 +136,6 @@ fn touched(snapshot: &Snapshot, plan: &Plan) -> SlotSet {
         if let Origin::Query(at) = node.origin {
             let finds = contract.queries.get(at).into_iter().flat_map(|query| &query.finds_by);
             finds.flat_map(|finds| &finds.slots).for_each(|slot| touched.insert(*slot));
-        }
-        for slot in node.shown.iter() {
-            let slot = contract.slot(slot);
-            let Some(date) = slot.list.as_ref().and_then(|list| list.date.as_ref()) else { continue };
-            // Of an interface or a union, each type has its own.
-            let below = slot.children.iter().flat_map(|child| contract.slot(*child).children.iter().chain([child]));
-            below.filter(|below| contract.slot(**below).name == *date).for_each(|below| touched.insert(*below));
         }
         let mut reads: Vec<&Selection> = node.derived.iter().flat_map(|need| &need.reads).collect();
         while let Some(read) = reads.pop() {
