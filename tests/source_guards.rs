@@ -254,6 +254,63 @@ async fn hostile_answers_are_bad_answers() {
     assert_eq!(answered("envelope: {ok: {at: /ok, is: x}}", surrogate).await.0, bad);
 }
 
+/// What comes in small pieces, packed, with a mark before it, or in the charset it names.
+#[tokio::test]
+async fn answers_are_read_however_they_are_sent() {
+    const PLAIN: &str = r#"{"k":"k","v":"民政"}"#;
+    let chunks = || {
+        let bytes = PLAIN.bytes().map(|byte| Ok::<_, std::io::Error>(vec![byte]));
+        Response::new(Body::from_stream(futures::stream::iter(bytes.collect::<Vec<_>>())))
+    };
+    let packed = || {
+        let body = include_bytes!("data/answers/small.json.gz").to_vec();
+        ([("content-encoding", "gzip")], body).into_response()
+    };
+    let in_charset = |name: &'static str, text: &str| {
+        let bytes = encoding_rs::Encoding::for_label(name.as_bytes()).unwrap().encode(text).0.into_owned();
+        ([("content-type", format!("application/json;charset=\"{name}\""))], bytes).into_response()
+    };
+    let marked = format!("\u{feff}{PLAIN}");
+    let of = |body: Response| (String::new(), body);
+    let answers = [
+        of(chunks()),
+        of(packed()),
+        of(marked.clone().into_response()),
+        of(in_charset("gbk", PLAIN)),
+        of(in_charset("GB2312", PLAIN)),
+        of(in_charset("gb18030", &marked)),
+        ("encoding: gb18030".to_owned(), in_charset("utf-8", &marked)),
+        ("encoding: gbk".to_owned(), Response::new(Body::from(encoding_rs::GBK.encode(PLAIN).0.into_owned()))),
+    ];
+    for (n, (head, answer)) in answers.into_iter().enumerate() {
+        let answer = Arc::new(Mutex::new(Some(answer)));
+        let route = get(async move || answer.lock().unwrap().take().unwrap());
+        let asked = Asked::new(&binding(&head), &serve(Router::new().route("/a", route)).await);
+        let found = asked.one("k", &[]).await.unwrap_or_else(|error| panic!("{n}: {error:?}"));
+        assert_eq!(found[0].1, PLAIN, "{n}");
+    }
+    let xml = |text: &str| format!("{text}<r><k>k</k></r>");
+    for text in [xml("\u{feff}"), xml("\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?>")] {
+        let url = serve(Router::new().route("/a", get(async move || text))).await;
+        assert_eq!(Asked::new(&binding("format: xml"), &url).one("k", &[]).await.unwrap()[0].1, r#"{"r":{"k":"k"}}"#);
+    }
+}
+
+/// Some kilobytes that would be some megabytes: cut at the cap, whatever was announced.
+#[tokio::test]
+async fn packed_answers_are_capped_by_what_they_unpack_to() {
+    let packed = include_bytes!("data/answers/20-megabytes.json.gz");
+    assert!(packed.len() < 100_000, "{}", packed.len());
+    let bomb = || ([("content-encoding", "gzip")], packed.to_vec()).into_response();
+    for head in ["", "limits: {answer_bytes_max: 100000}"] {
+        let (code, detail) = answered(head, bomb).await;
+        assert!(code == ErrorCode::SourceBadAnswer && detail.contains("larger than"), "{detail}");
+    }
+    let wide = "limits: {answer_bytes_max: 30000000}";
+    let url = serve(Router::new().route("/a", get(async move || bomb()))).await;
+    assert_eq!(Asked::new(&binding(wide), &url).one("k", &[]).await.unwrap().len(), 1, "it is a whole answer");
+}
+
 #[tokio::test]
 async fn answers_made_to_take_long_are_read_in_linear_time() {
     let attributes: String = (0..150_000).map(|n| format!(" a{n}=''")).collect();

@@ -13,6 +13,8 @@ pub(crate) fn decode(
     xml: bool,
 ) -> Result<String, Failure> {
     let charset = match encoding {
+        // What begins with UTF-8's mark is that: no JSON or XML in another charset begins so.
+        _ if bytes.starts_with("\u{feff}".as_bytes()) => UTF_8,
         Encoding::Gbk => GBK,
         Encoding::Gb18030 => GB18030,
         Encoding::Auto => declared(content_type, if xml { declaration(&bytes) } else { None })?,
@@ -29,7 +31,7 @@ pub(crate) fn decode(
     if wrong {
         return Err(Failure::bad(format!("the answer is not {}; see `encoding`", charset.name())));
     }
-    Ok(text.into_owned())
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
 }
 
 /// A request's text as it goes out. In XML, characters the charset lacks become references; elsewhere they cannot

@@ -14,7 +14,7 @@ use super::sign::header;
 use super::wire::{Outgoing, Reply};
 use super::{Fetched, PageAt, charset, json, link, soap, xml};
 use crate::base::code::ErrorCode;
-use crate::model::binding::format::Format;
+use crate::model::binding::format::{Encoding, Format};
 use crate::model::binding::request::template::{Hole, Node, Text, Values, json_text};
 use crate::model::binding::request::{Body, Counted, HttpAsk, PageBy};
 
@@ -95,8 +95,13 @@ fn outgoing(call: &Call<'_>, ask: &HttpAsk, at: &PageAt) -> Result<Outgoing, Fai
                 parameters.iter().filter(|_| in_body).map(|(name, _, json)| (*name, json.clone())).collect();
             let mut text = String::new();
             node.fill_object(&values, &more, &mut text)?;
-            content_type(&mut headers, "application/json")?;
-            (Some(text.clone()), charset::encode(text, call.connection().encoding, false)?)
+            let encoding = call.connection().encoding;
+            match encoding {
+                Encoding::Auto => content_type(&mut headers, "application/json")?,
+                // JSON is UTF-8 where nothing else is said.
+                _ => content_type(&mut headers, &format!("application/json; charset={}", charset::name(encoding)))?,
+            }
+            (Some(text.clone()), charset::encode(text, encoding, false)?)
         }
         Some(Body::Xml(template)) => {
             let encoding = call.connection().encoding;

@@ -42,6 +42,11 @@ impl Exchange {
             && (self.body.is_empty() || same(&self.body, body))
     }
 
+    /// The request that must be there before this one is answered.
+    fn waits_for(&self) -> Option<&str> {
+        self.answer_headers.iter().find(|(name, _)| name == "wait-for").map(|(_, line)| line.as_str())
+    }
+
     fn response(&self) -> Response {
         let mut response = Response::builder().status(self.status);
         let mut charset = encoding_rs::UTF_8;
@@ -81,6 +86,7 @@ fn same(expected: &str, actual: &str) -> bool {
 struct Seen {
     open: Vec<Exchange>,
     unexpected: Vec<String>,
+    arrived: Vec<String>,
 }
 
 pub struct Departments {
@@ -97,7 +103,7 @@ impl Drop for Departments {
 
 impl Departments {
     pub async fn start(exchanges: Vec<Exchange>) -> Self {
-        let seen = Arc::new(Mutex::new(Seen { open: exchanges, unexpected: Vec::new() }));
+        let seen = Arc::new(Mutex::new(Seen { open: exchanges, ..Seen::default() }));
         let routes = Router::new().fallback(answer).with_state(Arc::clone(&seen));
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -130,12 +136,21 @@ async fn answer(
     let charset = kind.split("charset=").nth(1).and_then(|label| encoding_rs::Encoding::for_label(label.as_bytes()));
     let body = charset.unwrap_or(encoding_rs::UTF_8).decode(&body).0;
     let line = format!("{method} {uri}");
-    let mut seen = seen.lock().unwrap();
-    match seen.open.iter().position(|exchange| exchange.is(&line, &headers, &body)) {
-        Some(at) => seen.open.remove(at).response(),
-        None => {
+    let taken = {
+        let mut seen = seen.lock().unwrap();
+        seen.arrived.push(line.clone());
+        let at = seen.open.iter().position(|exchange| exchange.is(&line, &headers, &body));
+        if at.is_none() {
             seen.unexpected.push(format!("{line} {body}"));
-            Response::builder().status(StatusCode::IM_A_TEAPOT).body(Body::empty()).unwrap()
         }
+        at.map(|at| seen.open.remove(at))
+    };
+    let Some(exchange) = taken else {
+        return Response::builder().status(StatusCode::IM_A_TEAPOT).body(Body::empty()).unwrap();
+    };
+    // As long as it takes: who waits for this answer first will give up.
+    while exchange.waits_for().is_some_and(|other| !seen.lock().unwrap().arrived.iter().any(|line| line == other)) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
+    exchange.response()
 }

@@ -408,7 +408,8 @@ pub fn message(failure: Failure, title: &str) -> String {
             format!("{source} allows your role only so much of it, and that is used up for now; ask for less, or later")
         }
         ErrorCode::LimitExceeded => {
-            "the request needs more calls than one request may make; ask for less at once".to_owned()
+            "the request needs more calls, or pages of a list, than one request may have; ask for less at once"
+                .to_owned()
         }
         ErrorCode::DeadlineExceeded => "the request took longer than it may; ask for less at once".to_owned(),
         _ => format!("{source} has no value here"),
