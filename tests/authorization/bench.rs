@@ -14,6 +14,7 @@ use crate::case::{Case, Drawn, Root, Transport, VILLAGE};
 use crate::check;
 use crate::document::{LEFT_OUT, Rooted, Selected, Writer, name};
 use crate::facts::{Facts, Home};
+use crate::odds;
 use crate::stage::{Asked, Gate, PATIENCE, Reply, Stage, curl};
 use crate::tally::Tally;
 
@@ -122,10 +123,32 @@ impl Bench {
                 level = enter(level, field, case.aliases.then_some(at));
             }
         }
+        // What an approval opens is asked for with one, whatever else is.
+        let opened = case.roles.iter().flat_map(|role| self.opened_by_approval(role));
+        for field in opened.filter(|_| case.approved && case.root == Root::Household) {
+            let mut level = &mut tree;
+            for above in self.stage.contract.above(&field) {
+                level = enter(level, above, None);
+            }
+            enter(level, &field, None);
+        }
         if entity == "Household" && !tree.iter().any(|one: &Selected| one.key == "id") && case.root == Root::Listing {
             enter(&mut tree, self.stage.contract.field("Household", "id"), None);
         }
         tree
+    }
+
+    /// One leaf of each field that a role's grants with an approval name.
+    fn opened_by_approval(&self, role: &str) -> Vec<Field> {
+        let grants = self.stage.gates[0].roles.role(role)["grants"].as_array().map_or(&[][..], Vec::as_slice);
+        let named =
+            grants.iter().filter(|grant| !grant["approval"].is_null()).filter_map(|grant| grant["fields"].as_array());
+        let leaf = |named: &str| {
+            let mut fields =
+                self.stage.contract.fields.values().filter(|field| field.entity == "Household" && field.leaf);
+            fields.find(|field| !field.hidden && field.path.starts_with(&format!("{named}."))).cloned()
+        };
+        named.flatten().filter_map(Value::as_str).filter_map(leaf).collect()
     }
 
     /// Items beside the first leaves: the ones selected, and five that are not.
@@ -178,7 +201,7 @@ impl Bench {
         let named = case.transport == Transport::PostNamed;
         let (query, variables) = writer.document(&rooted, &body, named);
         let operation = named.then(|| "Wanted".to_owned());
-        let asked = Asked { query, variables, operation, in_extensions: case.extensions };
+        let asked = Asked { query, variables, operation, in_extensions: case.extensions, approval: None };
         Written { caller, selected, items, person, asked }
     }
 
@@ -198,7 +221,12 @@ impl Bench {
 
     pub async fn run(&self, case: &Case) -> Result<(), String> {
         let gate = &self.stage.gates[case.gate.index(self.stage.gates.len())];
-        let written = self.write(case);
+        let mut written = self.write(case);
+        match &gate.odds {
+            Some(odds) => odds.set(case, &mut written.caller),
+            None => self.approve(gate, case, &mut written).await,
+        }
+        let approved = written.asked.approval.is_some();
         let (reply, calls, line) = self.ask(gate, &written, case.transport, &written.asked).await?;
         let told = |what: String| {
             let without = gate.without.as_ref().map_or(String::new(), |gone| format!("\nwithout the grant {gone:?}"));
@@ -208,17 +236,61 @@ impl Bench {
             )
         };
         self.check(case, gate, &written, &reply, calls.as_deref()).map_err(&told)?;
+        self.count_odds(gate, &written, &reply);
+        // An approval is good for one request.
+        if approved {
+            return Ok(());
+        }
         if reply.json["data"]["root"].is_null() && case.root != Root::Listing {
             self.is_as_absent(gate, case, &written, &reply, calls.as_deref()).await.map_err(&told)?;
         }
         // What a gateway tells of looks at it is another's than what the next one does.
-        if gate.without.is_some() && !asks_for(&written.selected, "accessLog") {
+        if (gate.without.is_some() || gate.odds.is_some()) && !asks_for(&written.selected, "accessLog") {
             self.gives_no_more(&written, case, &reply).await.map_err(&told)?;
         }
         if self.stage.facts.learned().is_some() && !asks_for(&written.selected, "accessLog") {
             self.gives_more_to_more(case, &written, &reply).await.map_err(&told)?;
         }
         Ok(())
+    }
+
+    /// Has a second person approve, for the household that is asked for or for another.
+    async fn approve(&self, gate: &Gate, case: &Case, written: &mut Written) {
+        let at = if case.approved_for_another { case.target + 1 } else { case.target };
+        let household = &self.drawn.households[at % self.drawn.households.len()];
+        let wanted = odds::approval(case, &written.caller, household);
+        let Some((variables, approver)) =
+            wanted.filter(|_| case.root == Root::Household && self.stage.own_departments())
+        else {
+            return;
+        };
+        written.asked.approval = self.stage.approve(gate, &variables, &approver).await;
+        if written.asked.approval.is_some() {
+            written.caller.approved = Some((household.clone(), "verifier".to_owned(), "supervisor".to_owned()));
+        }
+    }
+
+    fn count_odds(&self, gate: &Gate, written: &Written, reply: &Reply) {
+        let mut saw = Vec::new();
+        let answered =
+            if reply.json["data"]["root"].is_null() { "nothing is answered" } else { "something is answered" };
+        if gate.odds.is_some() {
+            let time = written.caller.now.as_ref().map_or("", |(now, _)| &now[11..]);
+            let shown = written.caller.certificate.as_ref().and_then(|shown| shown["subject"].as_str());
+            saw.extend([
+                format!("at {time}: {answered}"),
+                format!("{}: {answered}", shown.unwrap_or("no certificate")),
+            ]);
+        }
+        if let Some((household, ..)) = &written.caller.approved {
+            let asked = [&written.asked.query, &written.asked.variables.to_string()];
+            let same = asked.iter().any(|text| text.contains(&format!("\"{household}\"")));
+            saw.push(if same { "approved".to_owned() } else { "approved for another household".to_owned() });
+        }
+        let mut tally = self.tally.borrow_mut();
+        for one in saw {
+            *tally.odds.entry(one).or_default() += 1;
+        }
     }
 
     /// Whether an answer with this text somewhere in it would be a fault.

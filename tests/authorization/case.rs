@@ -82,6 +82,12 @@ pub struct Case {
     pub transport: Transport,
     /// Which of the stage's gateways.
     pub gate: prop::sample::Index,
+    /// Where the gateway asks for them: the time of day, and the certificate that is shown; beyond the list, none.
+    pub time: usize,
+    pub certificate: usize,
+    /// A second person approves it, where a grant of the caller's asks for that; perhaps for another household.
+    pub approved: bool,
+    pub approved_for_another: bool,
 }
 
 pub const NETWORKS: [&str; 3] = ["gov", "public-proxy", "elsewhere"];
@@ -143,8 +149,9 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
         (any::<[bool; 4]>(), prop_oneof![2 => Just(false), 1 => Just(true)]),
         (any::<u64>(), prop::sample::select(transports), any::<prop::sample::Index>()),
     );
-    (who, what)
-        .prop_map(|(who, what)| {
+    let more = (0..4_usize, 0..4_usize, any::<bool>(), prop_oneof![3 => Just(false), 1 => Just(true)]);
+    (who, what, more)
+        .prop_map(|(who, what, (time, certificate, approved, approved_for_another))| {
             let (roles, network, purpose, case, (claims_for, member, department)) = who;
             let (root, target, leaves, (flags, rarely), (shape, transport, gate)) = what;
             let [items, claims, aliases, extensions] = flags;
@@ -167,6 +174,10 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
                 shape,
                 transport,
                 gate,
+                time,
+                certificate,
+                approved,
+                approved_for_another,
             }
         })
         .boxed()

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use departments::{Logged, Options, Running, World};
 use huxiang::answer::Gateway;
+use huxiang::base::clock::Clock;
 use huxiang::base::fault::Faults;
 use huxiang::identify::Verifier;
 use huxiang::model::snapshot::{Folders, Snapshot};
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use crate::access_oracle::{Caller, Contract, Roles, folder, yaml};
 use crate::case::{Drawn, Transport};
 use crate::facts::{Facts, Learned};
+use crate::odds::Odds;
 
 /// One gateway, and the roles it runs with.
 pub struct Gate {
@@ -28,6 +30,8 @@ pub struct Gate {
     pub roles: Roles,
     /// The role and the place of the grant that was taken from the roles.
     pub without: Option<(String, usize)>,
+    /// What its roles ask for besides.
+    pub odds: Option<Odds>,
     task: Option<tokio::task::JoinHandle<()>>,
 }
 
@@ -108,7 +112,7 @@ impl Stage {
         let stage = Self::deployed(first, root, pem.unwrap_or_default());
         let gate = |url: String| {
             let roles = Roles::read_from(root, &stage.contract);
-            Gate { url, roles, without: None, task: None }
+            Gate { url, roles, without: None, odds: None, task: None }
         };
         let gates = urls.into_iter().map(gate).collect();
         let mut addresses = stage.addresses.clone();
@@ -131,7 +135,8 @@ impl Stage {
         let mut told = Vec::new();
         for id in &drawn.households {
             let variables = json!({ "id": id });
-            let asked = Asked { query: query.clone(), variables, operation: None, in_extensions: false };
+            let asked =
+                Asked { query: query.clone(), variables, operation: None, in_extensions: false, approval: None };
             let request = self.request(&self.gates[0], &seeing, Transport::Post, &asked);
             told.push((id.clone(), self.send(request).await.json));
         }
@@ -164,7 +169,7 @@ impl Stage {
             contract,
             root: root.to_owned(),
             facts: Facts::Generated(World::new(options.seed, options.households_per_village)),
-            gates: vec![Gate { url, roles, without: None, task: None }],
+            gates: vec![Gate { url, roles, without: None, odds: None, task: None }],
             get: config["graphql"]["get_queries"] == true,
             batch: config["graphql"]["batch_max"].as_u64().is_some_and(|max| max > 1),
             departments: None,
@@ -189,7 +194,7 @@ impl Stage {
         let mut roles = yaml(&folder_of("config").join("roles.yaml"));
         change(&mut roles);
         lay_out(&root, &roles, None);
-        gate(&root, &self.variables, None).await
+        gate(&root, &self.variables, None, None).await
     }
 
     /// A gateway as whoever runs it has it who says nothing of the data: its URL, the first gateway's files, the key.
@@ -231,7 +236,10 @@ impl Stage {
         for (at, without) in std::iter::once(None).chain(taken).enumerate() {
             let root = folder.join(at.to_string());
             lay_out(&root, &written, without.as_ref());
-            gates.push(gate(&root, &variables, without).await);
+            gates.push(gate(&root, &variables, without, None).await);
+        }
+        if variants > 0 {
+            gates.push(odd_gate(&folder.join("odd"), &written, &variables).await);
         }
         let issuer = yaml(&folder_of("config").join("gateway.yaml"));
         let text = |name: &str| issuer["issuers"][0][name].as_str().unwrap_or_default().to_owned();
@@ -279,6 +287,11 @@ impl Stage {
         Some(calls)
     }
 
+    /// Whether the departments are this stage's own.
+    pub fn own_departments(&self) -> bool {
+        self.departments.is_some()
+    }
+
     fn token(&self, caller: &Caller) -> String {
         if let Some(token) = self.facts.learned().and_then(|learned| learned.token_of(caller)) {
             return token;
@@ -321,6 +334,10 @@ impl Stage {
         }
         // The deployment believes it of us as of a listed proxy.
         headers.push(("x-forwarded-for", self.address(caller)));
+        headers.extend(gate.odds.as_ref().and_then(|odds| odds.forwarded(caller)).map(|shown| ("client-cert", shown)));
+        if let Some(approval) = &asked.approval {
+            extensions["approval"] = json!(approval);
+        }
         let json_only = transport == Transport::PostJson;
         let accept = if json_only { "application/json" } else { "application/graphql-response+json" };
         headers.push(("accept", accept.to_owned()));
@@ -345,6 +362,20 @@ impl Stage {
             request = request.header(name, value);
         }
         request.build().expect("a request")
+    }
+
+    /// Lets a second person approve; the approval's id, where it is given.
+    pub async fn approve(&self, gate: &Gate, variables: &Value, approver: &Caller) -> Option<String> {
+        let query = "mutation($requester: String!, $issuer: String!, $approval: ApprovalInput!) { \
+                     giveApproval(requester: $requester, issuer: $issuer, approval: $approval) { id } }";
+        let post = self.client.post(gate.url.replace("/graphql", "/admin/graphql"));
+        let request = post
+            .header("authorization", format!("Bearer {}", self.token(approver)))
+            .header("x-forwarded-for", self.address(approver))
+            .header("content-type", "application/json")
+            .body(json!({"query": query, "variables": variables}).to_string());
+        let reply = self.send(request.build().expect("a request")).await;
+        reply.json["data"]["giveApproval"]["id"].as_str().map(str::to_owned)
     }
 
     pub async fn send(&self, request: reqwest::Request) -> Reply {
@@ -382,6 +413,8 @@ pub struct Asked {
     pub operation: Option<String>,
     /// Purpose and case stand in the body rather than in headers.
     pub in_extensions: bool,
+    /// The id of an approval that it relies on.
+    pub approval: Option<String>,
 }
 
 /// As a line for a shell.
@@ -489,19 +522,39 @@ fn overlay(contract: &Contract) -> String {
     text
 }
 
-async fn gate(root: &Path, variables: &BTreeMap<String, String>, without: Option<(String, usize)>) -> Gate {
+/// A gateway whose roles ask for hours and certificates too.
+async fn odd_gate(root: &Path, written: &Value, variables: &BTreeMap<String, String>) -> Gate {
+    let odds = Odds::new();
+    let mut roles = written.clone();
+    Odds::asked_for(&mut roles);
+    lay_out(root, &roles, None);
+    std::fs::write(root.join("clients.pem"), &odds.authority).expect("written");
+    let file = root.join("config/gateway.yaml");
+    let mut config = yaml(&file);
+    config["forwarded_certificate"] = json!({"header": "client-cert", "ca": root.join("clients.pem")});
+    std::fs::write(&file, config.to_string()).expect("written");
+    gate(root, variables, None, Some(odds)).await
+}
+
+async fn gate(
+    root: &Path,
+    variables: &BTreeMap<String, String>,
+    without: Option<(String, usize)>,
+    odds: Option<Odds>,
+) -> Gate {
     let mut faults = Faults::default();
     let snapshot = Snapshot::load(&Folders::under(root), &|name| variables.get(name).cloned(), &mut faults);
     let snapshot = snapshot.unwrap_or_else(|| panic!("the files have faults:\n{}", faults.render()));
     let config = snapshot.config.clone();
-    let gateway = Gateway::start(snapshot).await.expect("the gateway starts");
+    let clock = odds.as_ref().map_or_else(Clock::system, Odds::clock);
+    let gateway = Gateway::start_at(snapshot, clock).await.expect("the gateway starts");
     let verifier = Arc::new(Verifier::load(&config).expect("the issuer's keys are read"));
     let app = serve::app(&config, verifier, Arc::new(gateway)).expect("the routes are made");
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let url = format!("http://{}/graphql", listener.local_addr().expect("an address"));
     let served_with = config.clone();
     let task = tokio::spawn(async move { serve::run(listener, app, None, &served_with, std::future::pending()).await });
-    Gate { url, roles: Roles::read_from(root, &Contract::read_from(root)), without, task: Some(task) }
+    Gate { url, roles: Roles::read_from(root, &Contract::read_from(root)), without, odds, task: Some(task) }
 }
 
 /// How often a request that came too early is sent again.

@@ -19,6 +19,8 @@ pub struct Tally {
     pub narrowed: usize,
     /// Cases in which it is not known whether a relation holds that a grant of the caller's rests on.
     pub unsure: usize,
+    /// Hours, certificates and approvals, and what came of them.
+    pub odds: BTreeMap<String, usize>,
     /// Calls of departments whose reason was looked for.
     pub calls: usize,
     pub endpoints: BTreeMap<String, usize>,
@@ -68,6 +70,9 @@ impl Tally {
         for (access, count) in other.values {
             *self.values.entry(access).or_default() += count;
         }
+        for (name, count) in other.odds {
+            *self.odds.entry(name).or_default() += count;
+        }
         for (name, count) in other.endpoints {
             *self.endpoints.entry(name).or_default() += count;
         }
@@ -87,6 +92,7 @@ impl Tally {
              {} answers for the unrelated equal to those for nobody, in bytes and calls\n\
              {} answers with a grant or a role less hold nothing more\n\
              {} cases in which it was not known whether a relation holds: held as if it did\n\
+             hours, certificates, approvals: {}\n\
              {} roles: {}",
             self.cases,
             self.cases as f64 / seconds.max(0.001),
@@ -99,6 +105,7 @@ impl Tally {
             self.absent,
             self.narrowed,
             self.unsure,
+            self.odds.iter().map(|(what, times)| format!("{what} {times}")).collect::<Vec<_>>().join(", "),
             self.roles.len(),
             self.roles.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", "),
         )
