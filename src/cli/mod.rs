@@ -53,7 +53,7 @@ enum Command {
     Token(token::TokenArgs),
     /// Draft and check the binding of a source
     Source(source::SourceArgs),
-    /// Print the published contract, or what a change of it breaks
+    /// Print the published contract, what a change of it breaks, or the JSON Schema of a kind of file
     Schema(schema::SchemaArgs),
 }
 

@@ -1,4 +1,5 @@
-//! `huxiang schema`: the published contract, as everybody or as one role may see it; `huxiang schema diff`.
+//! `huxiang schema`: the published contract, as everybody or as one role may see it; `huxiang schema diff`; and the JSON
+//! Schemas of the files that users write.
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use crate::admin;
 use crate::answer::RoleSchema;
 use crate::base::fault::did_you_mean;
 use crate::model::access::Rights;
+use crate::model::schema::Kind;
 use crate::model::snapshot::Snapshot;
 
 #[derive(Debug, Args)]
@@ -28,6 +30,14 @@ pub struct SchemaArgs {
 
 #[derive(Debug, Subcommand)]
 enum SchemaCommand {
+    /// The JSON Schema of bindings (resolvers/*.yaml), for editors
+    Binding,
+    /// The JSON Schema of config/gateway.yaml
+    Gateway,
+    /// The JSON Schema of config/roles.yaml
+    Roles,
+    /// The JSON Schema of config/rules/*.yaml
+    Rules,
     /// What a change of the contract breaks; exit code 1 where it breaks something
     Diff {
         /// A folder of .graphql files: the contract as it is
@@ -38,8 +48,17 @@ enum SchemaCommand {
 }
 
 pub fn run(args: &SchemaArgs) -> Done {
-    if let Some(SchemaCommand::Diff { old, new }) = &args.command {
-        return diff::run(old, new);
+    let files = match &args.command {
+        Some(SchemaCommand::Diff { old, new }) => return diff::run(old, new),
+        Some(SchemaCommand::Binding) => Some(Kind::Binding),
+        Some(SchemaCommand::Gateway) => Some(Kind::Gateway),
+        Some(SchemaCommand::Roles) => Some(Kind::Roles),
+        Some(SchemaCommand::Rules) => Some(Kind::Rules),
+        None => None,
+    };
+    if let Some(kind) = files {
+        text::out(&format!("{:#}\n", kind.schema()));
+        return Ok(0);
     }
     if args.admin {
         text::out(&admin::sdl());

@@ -4,7 +4,7 @@ pub mod admin;
 mod audit;
 pub mod cors;
 pub mod egress;
-mod format;
+pub(super) mod format;
 pub mod hosts;
 pub mod login;
 pub mod rates;
@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::Deserialize;
-
-pub use audit::{AuditConfig, ChainHash, CheckpointConfig};
 
 use super::yaml;
 use crate::base::fault::{Faults, SourceText, read};
 use admin::AdminConfig;
+pub use audit::{AuditConfig, ChainHash, CheckpointConfig};
 use egress::EgressConfig;
 use login::LoginConfig;
 use reader::Reader;
@@ -66,11 +66,14 @@ pub struct GatewayConfig {
 }
 
 /// What a request may be made for, as people read it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Purpose {
+    /// As people read it, in Chinese.
     pub zh: String,
+    /// As people read it, in English.
     pub en: String,
+    /// What it covers.
     pub description: Option<String>,
 }
 
@@ -113,7 +116,7 @@ pub struct TlsConfig {
 }
 
 /// Whether a client without a certificate is let in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientCertificates {
     #[default]
@@ -217,23 +220,30 @@ impl Networks {
 pub const HEAD_BYTES_MIN: usize = 8 << 10;
 
 /// Limits of one request and of the listener. Times in milliseconds.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
+    /// Bytes of a request.
     pub body_bytes_max: usize,
     /// Of a request's head: request line and headers.
     pub head_bytes_max: usize,
+    /// Headers of a request.
     pub headers_max: usize,
+    /// Bytes of path and query.
     pub url_bytes_max: usize,
     /// Selection depth.
     pub depth_max: usize,
+    /// Aliases in a document.
     pub aliases_max: usize,
+    /// Tokens of a document.
     pub tokens_max: usize,
     /// Brackets open at once, of all kinds; checked before any parser runs.
     pub nesting_max: usize,
+    /// Calls to departments for one request.
     pub upstream_calls_max: usize,
     /// Bytes of one answer; each field counts as some bytes more, so that this bounds the work too.
     pub answer_bytes_max: usize,
+    /// A request's own deadline.
     pub request_timeout_ms: u64,
     /// Connections open at once; further ones wait in the kernel's queue.
     pub connections_max: usize,

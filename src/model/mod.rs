@@ -9,6 +9,7 @@ pub mod documents;
 pub mod files;
 pub mod mask;
 pub mod rule;
+pub mod schema;
 pub mod snapshot;
 pub mod subject;
 pub mod yaml;

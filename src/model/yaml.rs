@@ -8,8 +8,9 @@ mod mend;
 
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-use serde_saphyr::{Location, Spanned};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde_saphyr::Location;
 
 use crate::base::fault::{Fault, Faults, Place, SourceText, did_you_mean};
 pub use mend::{key, word};
@@ -18,6 +19,47 @@ pub use mend::{key, word};
 const ROUNDS_MAX: usize = 50;
 /// Characters marked in an excerpt at most.
 const SPAN_MAX: usize = 80;
+
+/// A value with its place in the file.
+#[derive(Debug, Clone)]
+pub struct Spanned<T> {
+    pub value: T,
+    /// Where it is used, and where it is written: two places, where it is an alias.
+    pub referenced: Location,
+    pub defined: Location,
+}
+
+impl<T> Spanned<T> {
+    pub fn new(value: T, referenced: Location, defined: Location) -> Self {
+        Self { value, referenced, defined }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let serde_saphyr::Spanned { value, referenced, defined } = serde_saphyr::Spanned::deserialize(deserializer)?;
+        Ok(Self { value, referenced, defined })
+    }
+}
+
+/// As what it holds.
+impl<T: JsonSchema> JsonSchema for Spanned<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> std::borrow::Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
 
 /// Where a value stands in its file.
 pub fn place<T>(spanned: &Spanned<T>) -> Place {

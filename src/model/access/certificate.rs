@@ -1,5 +1,8 @@
 //! Client certificates, as roles look at them.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
@@ -19,12 +22,14 @@ pub struct ClientCertificate {
 }
 
 /// Which certificate a role asks for. What is left out is not asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CertificateFields {
     /// One of these must be among the alternative names; `dns:*.example.org` stands for one more label.
     pub san: Vec<String>,
+    /// The subject's distinguished name, compared whole.
     pub subject: Option<String>,
+    /// The issuer's distinguished name, compared whole.
     pub issuer: Option<String>,
 }
 
@@ -57,6 +62,20 @@ fn is_name(asked: &str, shown: &str) -> bool {
             None => asked.eq_ignore_ascii_case(shown),
         },
         _ => asked == shown,
+    }
+}
+
+impl JsonSchema for CertificateRule {
+    fn schema_name() -> Cow<'static, str> {
+        "Certificate".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let fields = generator.subschema_for::<CertificateFields>();
+        json_schema!({
+            "description": "The client certificate that a role asks for: any that is accepted, or what must stand in it.",
+            "anyOf": [{"const": "required"}, fields],
+        })
     }
 }
 

@@ -5,8 +5,6 @@ mod conditions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_saphyr::Spanned;
-
 use super::format::{self, RolesFile};
 use super::hand::Held;
 use super::{Access, CertificateRule, CompiledRelation, Grant, RelationId, Role, RoleDoors, SlotSet};
@@ -15,7 +13,7 @@ use crate::model::contract::{Contract, Shape, SlotId};
 use crate::model::mask::{Bands, EDGES_MAX, Mask};
 use crate::model::rule::{OnBehalf, Relation, Rules};
 use crate::model::subject::Subjects;
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// What `gateway.yaml` declares and roles name.
 #[derive(Debug, Default)]

@@ -1,13 +1,13 @@
 //! What a role may send, beside what it is given: documents, introspection, calls.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use crate::base::fault::{Faults, SourceText};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// Which documents a role runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DocumentsRule {
     #[default]

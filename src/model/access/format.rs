@@ -1,21 +1,27 @@
 //! `config/roles.yaml` as it is written. `docs/access.md` is its reference.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_saphyr::Spanned;
 
 use super::{CertificateRule, DocumentsRule};
+use crate::model::mask::Mask;
+use crate::model::yaml::Spanned;
 
-#[derive(Debug, Deserialize)]
+/// Roles and what each is given.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RolesFile {
+    /// Roles by name, as tokens name them.
     pub roles: BTreeMap<String, Spanned<Role>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// As what a caller is given something.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Role {
     /// The role's name, as people read it.
@@ -28,14 +34,17 @@ pub struct Role {
     pub issuers: Option<Vec<Spanned<String>>>,
     /// `trusted`: the role runs only documents of the folder `trusted_documents`; `any`.
     pub documents: Option<DocumentsRule>,
+    /// Whether the role may ask for the schema, where `gateway.yaml` leaves that to roles.
     pub introspection: Option<bool>,
     /// Calls to departments for one request.
     pub upstream_calls_max: Option<Spanned<u32>>,
+    /// What the role gives; without any, nothing.
     #[serde(default)]
     pub grants: Vec<Spanned<Grant>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Relation × conditions → data classes and fields.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
     /// A relation of `rules/relations.yaml`.
@@ -76,15 +85,18 @@ pub struct Grant {
     pub mask: BTreeMap<String, Spanned<MaskRule>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// One person, by the id of the token.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Principal {
+    /// The token's id of the person.
     pub id: String,
     /// Must be written where `gateway.yaml` lists several issuers.
     pub issuer: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Who may approve, and for how long that counts.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Approval {
     /// Who may approve has one of these roles.
@@ -95,7 +107,8 @@ pub struct Approval {
     pub uses: Option<Spanned<u32>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Who reviews what was read in an emergency, and until when.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BreakGlass {
     /// Who may review has one of these roles.
@@ -111,11 +124,25 @@ pub enum MaskRule {
     Bands(Vec<u64>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BandsRule {
     /// Where bands begin and end.
     pub band: Vec<u64>,
+}
+
+impl JsonSchema for MaskRule {
+    fn schema_name() -> Cow<'static, str> {
+        "Mask".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let bands = generator.subschema_for::<BandsRule>();
+        json_schema!({
+            "description": "What is shown instead of the value: a mask's name, or bands with edges of their own.",
+            "anyOf": [{"type": "string", "enum": Mask::NAMES}, bands],
+        })
+    }
 }
 
 // By hand: a word or a mapping, and a wrong one should say what is allowed.

@@ -26,6 +26,7 @@ pub use compile::{Declared, load};
 pub use condition::{Approved, Conditions};
 pub use denied::Denied;
 pub use doors::{DocumentsRule, RoleDoors};
+pub(super) use format::RolesFile;
 pub use rights::{Rights, RowRights};
 pub use set::SlotSet;
 

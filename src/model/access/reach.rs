@@ -3,12 +3,10 @@
 //!
 //! [`Subjects`]: crate::model::subject::Subjects
 
-use serde_saphyr::Spanned;
-
 use super::compile::Compiler;
 use super::{RelationId, SlotSet};
 use crate::model::contract::{EntityId, SlotId};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 impl Compiler<'_> {
     /// A field that is named must be within the relation's reach.

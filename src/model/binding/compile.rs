@@ -10,8 +10,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_saphyr::Spanned;
-
 use super::connection::Connection;
 use super::conversion::codes::CodeTables;
 use super::fields::{Base, FieldCompiler};
@@ -24,7 +22,7 @@ use crate::base::fault::{self, Faults, Place, SourceText};
 use crate::model::config::egress::EgressConfig;
 use crate::model::contract::{Contract, EntityId, Shape, SlotId};
 use crate::model::rule::{Expression, Scope};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// Looks up `${NAME}`.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;

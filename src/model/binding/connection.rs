@@ -8,12 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use serde_saphyr::Spanned;
 
 use super::format::{Authority, DividedBy, Encoding, Format, Limits, Protocol, SourceFile};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::model::config::egress::EgressConfig;
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 pub use instances::Instance;
 use instances::Variables;
 use sign::{Secret, Signing};

@@ -6,11 +6,9 @@ pub mod date_pattern;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_saphyr::Spanned;
-
 use super::format::{FullField, OneOrMany};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 use codes::{CodeTable, CodeTables};
 use date_pattern::DatePattern;
 

@@ -3,8 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde_saphyr::Spanned;
-
 use super::ValidOn;
 use super::conversion::codes::CodeTables;
 use super::conversion::{Combine, Conversion, Kind};
@@ -13,7 +11,7 @@ use super::mapping::{Entry, Mapping, Outcome, Over, Read, Test};
 use crate::base::fault::{self, Faults, Place, SourceText};
 use crate::base::pointer::Pointer;
 use crate::model::contract::{Contract, EntityId, Shape, Slot, SlotId};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// What the fields of one file are compiled against.
 pub struct FieldCompiler<'a> {

@@ -3,34 +3,41 @@
 //! These types only read; [`super::compile`] checks them against the contract and makes what the
 //! engine runs on. Unknown keys are faults.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde_saphyr::Spanned;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 
 pub use super::connection::sign::format::Sign;
 pub use super::hand::format::{Quota, Withhold};
 pub use super::request::format::{Fallback, Pages};
+use crate::model::yaml::Spanned;
 
 /// Keys in the order of the file are not needed: a `BTreeMap` keeps errors and prints stable.
 pub type Named<T> = BTreeMap<String, Spanned<T>>;
 
-#[derive(Debug, Deserialize)]
+/// One source: where it is, what it bears, how it is asked, and which contract fields its answers fill.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceFile {
     /// The source's id: lower-case letters, digits and `-`.
     pub source: Spanned<String>,
     /// The department's name, as people read it.
     pub title: String,
+    /// Who answers for the source.
     pub steward: Option<Steward>,
+    /// What the source speaks.
     #[serde(default)]
     pub protocol: Protocol,
     /// Where the source is: `http(s)://…`, `sqlite:…` or `postgres://…`; `${NAME}` stands for a variable. Absent for
     /// `audit`, which is the gateway's own records.
     pub base_url: Option<Spanned<String>>,
-    /// Prefixes of the division codes the source covers; empty: everywhere.
+    /// Prefixes of the division codes the source covers; empty: everywhere. Elsewhere it is not asked, and its fields are
+    /// UNDETERMINED (`OUTSIDE_TERRITORY`), never "no record".
     #[serde(default)]
     pub territory: Vec<Spanned<String>>,
+    /// Under whose name the source is called.
     #[serde(default)]
     pub authority: Authority,
     /// Sent with every request; `${NAME}` stands for a variable.
@@ -42,12 +49,16 @@ pub struct SourceFile {
     /// What answers are written in; `soap` sources always speak XML.
     #[serde(default)]
     pub format: Format,
+    /// How requests are signed.
     pub sign: Option<Spanned<Sign>>,
+    /// The source's authority, and the gateway's client certificate; absent: the system's authorities.
     pub tls: Option<Tls>,
+    /// What the source bears: deadline, calls at once, rate, size.
     #[serde(default)]
     pub limits: Limits,
+    /// What every answer is wrapped in.
     pub envelope: Option<Envelope>,
-    /// Makes one source of many: see [`Instances`].
+    /// Makes one source of many that speak alike.
     pub instances: Option<Spanned<Instances>>,
     /// What the department keeps from roles, whatever grants say.
     #[serde(default)]
@@ -58,6 +69,7 @@ pub struct SourceFile {
     /// How much roles may ask of it.
     #[serde(default)]
     pub quota: Vec<Spanned<Quota>>,
+    /// Operations that fill fields, by name.
     #[serde(default)]
     pub endpoints: Named<Endpoint>,
     /// Root queries this source answers with the keys of entities.
@@ -66,7 +78,7 @@ pub struct SourceFile {
 }
 
 /// Who answers for the source.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Steward {
     /// The head of the department, who is answerable.
@@ -75,20 +87,25 @@ pub struct Steward {
     pub person: Option<String>,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What the source speaks.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
+    /// JSON or XML over HTTP.
     #[default]
     Rest,
+    /// Also subgraphs of Apollo Federation 2.
     Graphql,
+    /// SOAP 1.1.
     Soap,
+    /// Views of SQLite or PostgreSQL.
     Sql,
     /// The gateway's own audit records: who read what of an entity.
     Audit,
 }
 
 /// Under whose name the source is called.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Authority {
     /// The gateway's own; calls may be shared between callers.
@@ -98,17 +115,22 @@ pub enum Authority {
     Caller,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// How requests and answers are encoded on the wire.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
-    /// As the answer's `Content-Type` (or XML declaration) says, else UTF-8.
+    /// As the answer's `Content-Type` (or XML declaration) says, else UTF-8. A byte order mark is passed over; UTF-8's says
+    /// that the answer is UTF-8.
     #[default]
     Auto,
+    /// Requests are written and answers read so.
     Gbk,
+    /// As `gbk`.
     Gb18030,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What answers are written in.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     #[default]
@@ -116,28 +138,31 @@ pub enum Format {
     Xml,
 }
 
-/// Files in PEM; `${NAME}` stands for a variable.
-#[derive(Debug, Default, Deserialize)]
+/// PEM files beside the binding, or variables that hold PEM.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The only authority trusted for this source; absent: the system's.
     pub ca: Option<String>,
+    /// The client certificate, for mutual TLS.
     pub client_cert: Option<String>,
+    /// Its private key.
     pub client_key: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// What the source bears.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Deadline of one call, its wait in the queue included.
+    /// Deadline of one call, its wait in the queue and further tries included.
     pub timeout_ms: u64,
     /// Calls under way at once.
     pub in_flight_max: usize,
-    /// Calls in any sliding second; absent: as many as come.
+    /// Calls in any sliding second; further calls wait inside their deadline. Absent: as many as come.
     pub per_second_max: Option<u32>,
     /// Bytes of one answer, after decompression.
     pub answer_bytes_max: usize,
-    /// Further tries of a read that got 429, 503 or no connection, while the deadline allows.
+    /// Further tries of a read that got 429, 503 or no connection, `Retry-After` honoured, while the deadline allows.
     pub retries_max: u32,
 }
 
@@ -148,7 +173,7 @@ impl Default for Limits {
 }
 
 /// What every JSON answer of the source is wrapped in. Pointers are JSON Pointers.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Envelope {
     /// The answer counts only where this holds; else it is the source's error.
@@ -162,17 +187,34 @@ pub struct Envelope {
 }
 
 /// `{at: /code, is: 0}`: the value at the pointer, as text, is one of those.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Test {
+    /// Where the value is: a JSON Pointer.
     pub at: Spanned<String>,
+    /// The value is this, or one of these.
     pub is: Option<OneOrMany>,
+    /// The value is not this, or none of these.
     pub not: Option<OneOrMany>,
 }
 
 /// A scalar as text, whatever YAML type it was written in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scalar(pub String);
+
+impl JsonSchema for Scalar {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Scalar".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "number", "boolean", "null"]})
+    }
+}
 
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -205,7 +247,8 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
+/// A scalar, or any of several.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMany {
     Many(Vec<Scalar>),
@@ -223,7 +266,7 @@ impl OneOrMany {
 
 /// Many systems that speak alike (73 banks) behind one file. Every instance is called with its own variables:
 /// `${instance.COLUMN}` in `base_url`, `headers`, `sign` and `tls`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Instances {
     /// A CSV file beside the binding, with a header line; columns `id` and `title` are required.
@@ -232,7 +275,7 @@ pub struct Instances {
     pub by: Option<DividedBy>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DividedBy {
     /// The entity's division: the one instance whose column `territory` covers it, on the days between the columns
@@ -241,7 +284,7 @@ pub enum DividedBy {
 }
 
 /// One operation of the source: what it is asked with, and which contract fields its answer fills.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
     /// The contract's entity type whose fields this fills.
@@ -268,6 +311,7 @@ pub struct Endpoint {
     pub timeout_ms: Option<u64>,
     /// Where a record says the day it is of, read as a Date: told beside the values as `validOn`.
     pub valid_on: Option<Spanned<Field>>,
+    /// Fields of the entity by dotted path, and where each is in a record.
     #[serde(default)]
     pub fields: Named<Field>,
     /// Fields that another source answers for and this one holds too; compared when the caller asks for claims.
@@ -279,15 +323,18 @@ pub struct Endpoint {
 /// `{arg.name}` an argument of a root query, `{year}` and `{today}` the date (+08:00).
 /// In `body`, a text that is exactly `{keys}` becomes a JSON list and `{key#}` a JSON number;
 /// in paths and query values the text is percent-encoded.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     // --- REST and SOAP: exactly one of `get` and `post`, relative to `base_url`
+    /// A path below `base_url`, asked with GET.
     pub get: Option<Spanned<String>>,
+    /// A path below `base_url`, asked with POST.
     pub post: Option<Spanned<String>>,
     /// Query parameters. `{keys}` repeats the parameter, `{keys:,}` joins the keys with what follows the colon.
     #[serde(default)]
     pub query: BTreeMap<String, Spanned<Scalar>>,
+    /// Headers of this request, beside the source's.
     #[serde(default)]
     pub headers: BTreeMap<String, Spanned<String>>,
     /// A JSON body, written in YAML.
@@ -333,16 +380,19 @@ pub struct Request {
     pub pages: Option<Spanned<Pages>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// An argument of a root field.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GraphqlArgument {
+    /// The argument's name.
     pub name: String,
     /// As in a GraphQL document: `"[String!]!"`.
     #[serde(rename = "type")]
     pub kind: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// Apollo Federation 2: entities by their representations.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entities {
     /// `__typename` of the representation.
@@ -352,9 +402,10 @@ pub struct Entities {
 }
 
 /// A root query answered with entity keys: a lookup (one key) or a listing.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Query {
+    /// How it is asked; `{arg.NAME}` is an argument of the query.
     pub ask: Spanned<Request>,
     /// Where each record holds the entity's key.
     pub key_at: Spanned<String>,
@@ -368,6 +419,21 @@ pub struct Query {
 pub enum Field {
     Pointer(String),
     Full(Box<FullField>),
+}
+
+impl JsonSchema for Field {
+    fn schema_name() -> Cow<'static, str> {
+        "Field".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let full = generator.subschema_for::<FullField>();
+        let pointer = "A JSON Pointer: where the value is in the record.";
+        json_schema!({
+            "description": "Where a field's value is, and how it is converted: a JSON Pointer (`/dbje`), or a mapping.",
+            "anyOf": [{"type": "string", "description": pointer, "pattern": "^(/.*)?$"}, full],
+        })
+    }
 }
 
 // By hand, because `#[serde(untagged)]` would lose the places in the file and the names of unknown keys.
@@ -391,7 +457,8 @@ impl<'de> Deserialize<'de> for Field {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Where a value is in the record, and how it is converted.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FullField {
     /// JSON Pointer in the record; for an object with `fields`, where the object is (`""`: the record itself).
@@ -434,6 +501,7 @@ pub struct FullField {
     pub date: Option<Spanned<String>>,
     /// Raw values that mean true, and false.
     pub yes: Option<OneOrMany>,
+    /// Raw values that mean false.
     pub no: Option<OneOrMany>,
     /// A text that is a list, cut at this separator (for list fields, with `at`).
     pub split: Option<String>,

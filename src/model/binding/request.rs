@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use serde_saphyr::Spanned;
 
 use super::format::{Envelope, Protocol, Request};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::base::pointer::Pointer;
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 use graphql::{GraphqlAsk, GraphqlVariable, is_name, is_type, named, names_fields};
 pub use pages::{Counted, PageBy, PageTemplate};
 use reading::{Condition, Reading};

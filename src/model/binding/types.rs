@@ -2,15 +2,13 @@
 
 use std::collections::HashMap;
 
-use serde_saphyr::Spanned;
-
 use super::fields::FieldCompiler;
 use super::format::FullField;
 use super::mapping::{Mapping, Types};
 use crate::base::fault::{self, Place};
 use crate::base::pointer::Pointer;
 use crate::model::contract::{Slot, SlotId};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 impl FieldCompiler<'_> {
     /// Where a slot stands in a value of which `parent`'s binding does not tell the type, or is such a type itself.

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_saphyr::Spanned;
-
 use super::egress::EgressConfig;
 use super::format::{AuditEntry, CheckpointEntry};
 use super::reader::Reader;
 use super::watch::Recorded;
 use super::{ClaimType, Pem};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// Where and how audit records are kept.
 #[derive(Clone)]

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use crate::base::fault::{Faults, SourceText};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 const MAX_AGE_S: u32 = 600;
 /// Browsers keep a preflight's answer no longer than a day.
 const MAX_AGE_S_MAX: u32 = 86_400;
 
 /// As it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CorsEntry {
     /// `https://portal.example.gov.cn`, with a port where it is not the scheme's own.

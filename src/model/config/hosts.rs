@@ -3,9 +3,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use serde_saphyr::Spanned;
-
 use super::reader::Reader;
+use crate::model::yaml::Spanned;
 
 /// Checked. By default: addresses and `localhost`, which lead nowhere else.
 #[derive(Debug, Clone, Default)]

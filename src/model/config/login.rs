@@ -1,30 +1,38 @@
 //! `login` of an issuer: how a portal's code is exchanged for a token (OpenID Connect, authorization code with PKCE).
 
-use serde::Deserialize;
-use serde_saphyr::Spanned;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::egress::EgressConfig;
 use super::reader::Reader;
 use crate::model::binding::connection::sign::Secret;
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// As it is written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoginEntry {
+    /// As it stands in the paths: small letters, digits, `-`.
     pub name: Spanned<String>,
+    /// Where browsers are sent.
     pub authorize_url: Spanned<String>,
+    /// Where the gateway exchanges the code.
     pub token_url: Spanned<String>,
+    /// As the issuer knows this gateway.
     pub client_id: Spanned<String>,
+    /// Sent as HTTP Basic; absent: a public client, which PKCE alone protects.
     pub client_secret: Option<Spanned<String>>,
+    /// The frontends' addresses that browsers come back to; each compared whole.
     pub redirect_uris: Vec<Spanned<String>>,
+    /// Asked for besides `openid`.
     pub scopes: Option<Vec<Spanned<String>>>,
+    /// Which of the issuer's tokens the frontend gets.
     #[serde(default)]
     pub token: LoginToken,
 }
 
 /// Which of the issuer's two tokens frontends get.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LoginToken {
     #[default]

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use crate::base::fault::{Faults, SourceText, did_you_mean};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// As it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RatesEntry {
     /// Each principal, wherever it asks from.
@@ -21,10 +21,13 @@ pub struct RatesEntry {
     pub networks: BTreeMap<String, Spanned<RateEntry>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// What one of them may have in a minute.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateEntry {
+    /// Requests in any minute.
     pub requests_per_minute: Option<Spanned<u32>>,
+    /// Calls to departments in any minute.
     pub upstream_calls_per_minute: Option<Spanned<u32>>,
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use ipnet::IpNet;
-use serde_saphyr::Spanned;
 
 use super::admin::AdminConfig;
 use super::cors::Cors;
@@ -21,7 +20,7 @@ use super::{
     Limits, Networks, Pem, TlsConfig, TokenAlgorithm, Variables, format,
 };
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// A month: how long an issuer's tokens may be valid where nothing is said.
 const TOKEN_MINUTES_MAX: u64 = 31 * 24 * 60;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use jiff::Span;
 use jiff::civil::Time;
 use regex::Regex;
-use serde_saphyr::Spanned;
 
 pub use super::format::When;
 use super::format::{AccessLogEntry, AlertsEntry, AuditEntry, HiddenEntry};
@@ -14,7 +13,7 @@ use super::{ClaimType, Purpose};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 use crate::model::access::Access;
 use crate::model::contract::Contract;
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 const RULES_MAX: usize = 32;
 const COUNT_MAX: usize = 10_000;

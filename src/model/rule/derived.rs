@@ -1,10 +1,11 @@
 //! Derived fields: a ladder of levels, each reached by any of its rules; or one value by one expression.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_saphyr::Spanned;
 
 use super::{Expression, Truth, ValueExpression};
+use crate::model::yaml::Spanned;
 
 /// A field that no department answers.
 #[derive(Debug, Clone)]
@@ -113,26 +114,39 @@ impl Ladder {
     }
 }
 
-#[derive(Debug, Deserialize)]
+/// A field that no department answers: one value by an expression, or the highest level of a ladder whose rule
+/// fires.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DerivedFile {
+    /// The entity type.
     pub on: Spanned<String>,
+    /// Why the field may be shown to those who may not see all of its inputs.
     pub declassifies: Spanned<String>,
     /// The field's value: an expression of its type. Else it has a ladder.
     pub value: Option<Spanned<String>>,
+    /// Levels, the highest first.
     #[serde(default)]
     pub ladder: Vec<Spanned<String>>,
+    /// The level where no rule fires.
     pub otherwise: Option<Spanned<String>>,
+    /// Rules that each reach a level.
     #[serde(default)]
     pub rules: Vec<Spanned<LadderRuleFile>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A rule that reaches a level.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LadderRuleFile {
+    /// A name of the rule, shown where it fires.
     pub id: Spanned<String>,
+    /// The level it reaches.
     pub level: Spanned<String>,
+    /// What it says, in Chinese.
     pub zh: String,
+    /// What it says, in English.
     pub en: String,
+    /// A CEL condition over the entity and `today`.
     pub when: Spanned<String>,
 }

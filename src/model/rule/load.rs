@@ -4,14 +4,15 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use super::derived::{Derived, DerivedFile, DerivedValue, Ladder, LadderRule};
 use super::place::in_text;
 use super::relations::{OnBehalf, Relation, RelationFile};
 use super::{ClaimType, Expression, FieldKind, FieldType, FieldTypes, Scope, ValueExpression, variable_name};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
+use crate::model::yaml::Spanned;
 use crate::model::yaml::{self, place};
 
 /// All rules, in the order of their names.
@@ -23,11 +24,14 @@ pub struct Rules {
     pub partial: bool,
 }
 
-#[derive(Debug, Deserialize)]
+/// Relations and derived fields.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RulesFile {
+pub struct RulesFile {
+    /// How a caller can stand to an entity, by name.
     #[serde(default)]
     relations: BTreeMap<String, Spanned<RelationFile>>,
+    /// Fields that rules fill, by dotted path.
     #[serde(default)]
     derived: BTreeMap<String, Spanned<DerivedFile>>,
 }

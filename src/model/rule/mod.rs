@@ -32,6 +32,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use derived::{Decision, Derived, DerivedValue, Ladder, LadderRule};
+pub(super) use load::RulesFile;
 pub use load::{Rules, load};
 pub use relations::{OnBehalf, Relation};
 

@@ -1,9 +1,8 @@
 //! Where in a YAML file a part of an expression stands.
 
-use serde_saphyr::Spanned;
-
 use super::RuleFault;
 use crate::base::fault::{Place, SourceText};
+use crate::model::yaml::Spanned;
 use crate::model::yaml::place;
 
 /// The place of a fault inside an expression written as a YAML text of any style: the text is followed through the

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use jiff::civil::Date;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_saphyr::Spanned;
 
 use super::{Expression, Truth};
 use crate::base::fault::{Place, SourceText};
+use crate::model::yaml::Spanned;
 
 /// `paired: {on: Household, when: "household.help.cadre.id == principal.id"}`
 #[derive(Debug, Clone)]
@@ -64,10 +65,13 @@ impl Relation {
     }
 }
 
-#[derive(Debug, Deserialize)]
+/// How a caller can stand to an entity.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RelationFile {
+    /// The entity type.
     pub on: Spanned<String>,
+    /// A CEL condition over the entity, `principal` and `today`.
     pub when: Spanned<String>,
     /// On whose behalf the caller acts: a field of the elements of a list, dotted.
     pub on_behalf_of: Option<Spanned<String>>,

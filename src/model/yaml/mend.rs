@@ -4,8 +4,7 @@
 
 use std::ops::Range;
 
-use serde_saphyr::Spanned;
-
+use super::Spanned;
 use crate::base::fault::{Place, SourceText};
 
 /// Columns searched for a key before its value, and lines above it.

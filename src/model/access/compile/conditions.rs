@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use jiff::civil::{Date, Time, Weekday};
 use regex::Regex;
-use serde_saphyr::Spanned;
 
 use super::Compiler;
 use crate::base::fault::did_you_mean;
 use crate::model::access::condition::{Approval, BreakGlass, Conditions, Hours, Person, day_name};
 use crate::model::access::format;
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// Longest an approval may count: four weeks.
 const VALID_MINUTES_MAX: u32 = 40_320;

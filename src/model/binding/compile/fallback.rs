@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use serde_saphyr::Spanned;
-
 use super::Compiler;
 use crate::base::fault::SourceText;
 use crate::model::binding::connection::standbys;
 use crate::model::binding::format::{self, Protocol, SourceFile};
 use crate::model::binding::request::CallTemplate;
 use crate::model::binding::request::reading::Condition;
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// For one key, and for many.
 type Templates = (Option<CallTemplate>, Option<CallTemplate>);

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_saphyr::Spanned;
-
 use super::Compiler;
 use crate::base::fault::{self, SourceText};
 use crate::model::binding::fields::Base;
@@ -12,7 +10,7 @@ use crate::model::binding::mapping::Mapping;
 use crate::model::binding::request::CallTemplate;
 use crate::model::binding::{RootBinding, SourceId};
 use crate::model::contract::RootKind;
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 impl Compiler<'_> {
     pub(super) fn query(

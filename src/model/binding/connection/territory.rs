@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use serde_saphyr::Spanned;
 
 use super::instances::Instance;
 use crate::base::fault::{Faults, Place, SourceText};
+use crate::model::yaml::Spanned;
 
 /// What one instance covers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_saphyr::Spanned;
-
 use super::codes::Codes;
 use super::format::{Quota as QuotaFile, Withhold};
 use super::{Hand, Named, Quota, Withheld};
@@ -13,7 +11,7 @@ use crate::model::binding::format::{Scalar, SourceFile};
 use crate::model::binding::mapping::{Mapping, Over, Read, Term};
 use crate::model::binding::{Bindings, SourceId};
 use crate::model::contract::{Contract, Shape, SlotId};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// Most entities that a quota can count: they are kept while the day lasts.
 const ENTITIES_MAX: u32 = 100_000;

@@ -1,12 +1,13 @@
 //! `withhold` and `quota` of a binding, as they are written.
 
-use serde::Deserialize;
-use serde_saphyr::Spanned;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::model::binding::format::{Named, Scalar};
+use crate::model::yaml::Spanned;
 
 /// Fields, or single codes, that the department does not give to some roles.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Withhold {
     /// Names of roles; `"*"` for all.
@@ -33,9 +34,10 @@ pub struct Withhold {
 }
 
 /// How much a role may ask of the source.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
+    /// Whose use is counted.
     pub role: Spanned<String>,
     /// A network of `gateway.yaml`: counts what is asked from there; absent: from anywhere.
     pub network: Option<Spanned<String>>,
@@ -49,7 +51,7 @@ pub struct Quota {
 }
 
 /// Who shares a quota.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Per {
     #[default]

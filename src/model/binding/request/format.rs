@@ -1,25 +1,27 @@
 //! Parts of a request as they are written.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
-use super::super::format::{Request, Test};
+use crate::model::binding::format::{Request, Test};
+use crate::model::yaml::Spanned;
 
 /// Who is asked where an endpoint is not there: its records are read as the endpoint's own.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fallback {
     /// Where it is; absent: at the source's `base_url`. `${NAME}` stands for a variable.
     pub base_url: Option<Spanned<String>>,
     /// How it is asked; absent: as the endpoint is. Both, or neither, where the endpoint has both.
     pub one: Option<Spanned<Request>>,
+    /// How it is asked for many keys at once.
     pub many: Option<Spanned<Request>>,
     /// Answers of the endpoint that mean "not now, ask there".
     pub on: Option<Test>,
 }
 
 /// How the source cuts long answers into pages. Exactly one of `cursor`, `number`, `offset` and `link`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pages {
     /// The query (or JSON body) parameter that takes the next page's cursor.
@@ -46,7 +48,7 @@ pub struct Pages {
 }
 
 /// Which page is the last one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Until {
     /// One with fewer records than `size`.

@@ -1,12 +1,10 @@
 //! How a source cuts long answers into pages.
 
-use serde_saphyr::Spanned;
-
 use super::format::{Pages, Until};
 use super::reading::pointer;
 use super::{Compiler, Protocol};
 use crate::base::pointer::Pointer;
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 const SIZE_DEFAULT: usize = 100;
 const PAGES_DEFAULT: usize = 50;

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use serde_saphyr::Spanned;
-
 use super::super::format::{Envelope, Request, Test};
 use crate::base::fault::{Faults, SourceText};
 use crate::base::pointer::Pointer;
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// A compiled [`Test`]: the value at the pointer, as text, is (or is not) one of those.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use http::HeaderName;
-use serde_saphyr::Spanned;
 
 use super::super::{Compiler, Instance};
 use super::format::{BodyDigest, Digits, Hash, Scheme, Sign};
 use super::{Clock, Hole, Member, Origin, Parameters, Piece, Seal, Secret, Session, Signature, Signing, Text};
 use crate::base::fault::{Place, did_you_mean};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 type Written<'a> = Option<&'a Spanned<String>>;
 

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde_saphyr::Spanned;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::model::binding::format::Test;
+use crate::model::yaml::Spanned;
 
 /// Texts may hold `${NAME}`: secrets never stand in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sign {
+    /// How requests are signed; it decides which of the other keys there are.
     pub scheme: Spanned<Scheme>,
     /// `api-key`, `hmac-header`: the header's name.
     pub header: Option<Spanned<String>>,
@@ -21,36 +23,53 @@ pub struct Sign {
     pub key: Option<Spanned<String>>,
     /// `bearer`: what is sent.
     pub token: Option<Spanned<String>>,
+    /// `basic`: the user.
     pub user: Option<Spanned<String>>,
+    /// `basic`: the password.
     pub password: Option<Spanned<String>>,
+    /// `oauth2`: where tokens are given; absolute, or a path below `base_url`.
     pub token_url: Option<Spanned<String>>,
+    /// `oauth2`: the client.
     pub client_id: Option<Spanned<String>>,
+    /// `oauth2`: the client's secret.
     pub client_secret: Option<Spanned<String>>,
+    /// `oauth2`: the scope that is asked for.
     pub scope: Option<Spanned<String>>,
+    /// What is computed: `sm3`, `sha256`, `sha1`, `md5`.
     pub hash: Option<Spanned<Hash>>,
+    /// Who signs, as the platform knows the gateway.
     pub app_key: Option<Spanned<String>>,
+    /// `hmac-header`: which key signs.
     pub key_id: Option<Spanned<String>>,
+    /// What is signed with: `${NAME}`, or `${file:NAME}` for a mounted secret.
     pub secret: Option<Spanned<String>>,
     /// `hmac`, `digest`: what is signed, with placeholders.
     pub text: Option<Spanned<String>>,
     /// `hmac`: the key, where it is more than `{secret}`.
     pub hmac_key: Option<Spanned<String>>,
+    /// How the signature's bytes are written.
     pub encoding: Option<Spanned<Digits>>,
     /// `s`, `ms`, or a pattern at +08:00.
     pub timestamp: Option<Spanned<String>>,
+    /// What `{body_digest}` is.
     pub body_digest: Option<Spanned<BodyDigest>>,
+    /// How `{query}` and `{parameters}` are written.
     pub parameters: Option<Spanned<Parameters>>,
+    /// Where signature, timestamp and the rest go.
     pub send: Option<Spanned<Send>>,
     /// Instead of the secret: where one is fetched that is good for a while.
     pub session: Option<Box<Spanned<Session>>>,
 }
 
 /// A call that gives a secret, or a token. Exactly one of `get` and `post`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Session {
+    /// Where it is fetched, with GET: absolute, or a path below `base_url`.
     pub get: Option<Spanned<String>>,
+    /// As `get`, with POST.
     pub post: Option<Spanned<String>>,
+    /// Its query parameters.
     #[serde(default)]
     pub query: BTreeMap<String, Spanned<String>>,
     /// Members of its JSON body.
@@ -68,7 +87,8 @@ pub struct Session {
     pub renew_on: Option<Test>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// How requests are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
     ApiKey,
@@ -83,7 +103,8 @@ pub enum Scheme {
     HmacHeader,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// A digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hash {
     Md5,
@@ -93,7 +114,7 @@ pub enum Hash {
 }
 
 /// How bytes are written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Digits {
     #[default]
@@ -102,16 +123,19 @@ pub enum Digits {
     Base64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// A digest of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BodyDigest {
+    /// What is computed.
     pub hash: Hash,
+    /// How its bytes are written.
     #[serde(default)]
     pub encoding: Digits,
 }
 
 /// How `{query}` and `{parameters}` are written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
     /// Between name and value.
@@ -133,10 +157,12 @@ impl Default for Parameters {
 }
 
 /// Where what goes: names and texts with placeholders.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Send {
+    /// Headers: names and texts.
     pub headers: BTreeMap<String, Spanned<String>>,
+    /// Query parameters: names and texts.
     pub query: BTreeMap<String, Spanned<String>>,
     /// Members of a JSON body; `{timestamp#}` is a number.
     pub body: BTreeMap<String, Spanned<String>>,

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_saphyr::Spanned;
-
 use super::super::{Compiler, Instance};
 use super::format::{self, Sign};
 use super::{Origin, Session, SessionCall};
 use crate::model::binding::request::reading::{Condition, pointer};
-use crate::model::yaml;
+use crate::model::yaml::{self, Spanned};
 
 /// Where nothing says how long a secret is good.
 const LIFE_DEFAULT: u64 = 300;
