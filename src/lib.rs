@@ -19,6 +19,7 @@ pub mod egress;
 pub mod engine;
 pub mod identify;
 pub mod model;
+pub mod registry;
 pub mod serve;
 pub mod source;
 pub mod watch;

@@ -35,7 +35,7 @@ fn load(running: &Running) -> (Contract, Bindings) {
     let egress = EgressConfig::default();
     // What rules fill is not looked at here.
     let against = Against { egress: &egress, contract: &contract, codes: &codes, variables: &read, derived: None };
-    let bindings = compile::load(&root.join("resolvers"), None, &against, &mut faults);
+    let bindings = compile::load(&root.join("resolvers"), None, &[], &against, &mut faults);
     assert!(faults.is_empty(), "{}", faults.render());
     (contract, bindings)
 }

@@ -7,13 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use huxiang::audit::{Kind, Reader, Search};
-use live_support::{Live, binding};
+use live_support::{CONFIG, Live, Place, binding};
 
 const QUICK: &str = "reload: {every_ms: 100}\n";
 
+async fn started(name: &str, further: &str) -> (Place, Live) {
+    let config = format!("{CONFIG}{further}");
+    let place = Place::new(name, &[("config/gateway.yaml", &config), ("resolvers/people.yaml", &binding("v1"))]).await;
+    let live = place.start("gateway", &[]).await;
+    (place, live)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changed_files_come_into_force_under_load_and_no_answer_is_of_two_versions() {
-    let live = Arc::new(Live::start("load", QUICK).await);
+    let (place, live) = started("load", QUICK).await;
+    let live = Arc::new(live);
     let (done, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let clients: Vec<_> = (0..8)
         .map(|_| {
@@ -28,7 +36,7 @@ async fn changed_files_come_into_force_under_load_and_no_answer_is_of_two_versio
         .collect();
     for number in 2..=12 {
         let version = format!("v{number}");
-        live.write("resolvers/people.yaml", &binding(&version));
+        place.write("resolvers/people.yaml", &binding(&version));
         live.until(&version, || async { live.version().await == version }).await;
     }
     done.store(true, Ordering::Relaxed);
@@ -40,36 +48,36 @@ async fn changed_files_come_into_force_under_load_and_no_answer_is_of_two_versio
 
 #[tokio::test]
 async fn a_version_with_faults_does_not_replace_a_good_one_and_is_told_with_its_place() {
-    let live = Live::start("faulty", QUICK).await;
-    live.write("resolvers/people.yaml", &binding("v2").replace("city: /told", "town: /told"));
+    let (place, live) = started("faulty", QUICK).await;
+    place.write("resolvers/people.yaml", &binding("v2").replace("city: /told", "town: /told"));
     live.until("the fault", || async { live.log().contains("has no field `town`") }).await;
     assert!(live.log().contains("people.yaml:"), "{}", live.log());
     assert_eq!(live.version().await, "v1");
     // A file that is gone is a fault as well where something rests on it: nothing is answered by nobody.
-    live.write("resolvers/people.yaml", &binding("v3"));
+    place.write("resolvers/people.yaml", &binding("v3"));
     live.until("v3", || async { live.version().await == "v3" }).await;
 }
 
 #[tokio::test]
 async fn new_grants_count_for_the_next_request_and_taken_ones_no_more() {
-    let live = Live::start("grants", QUICK).await;
-    let roles = std::fs::read_to_string(live.root.join("config/roles.yaml")).expect("the roles");
+    let (place, live) = started("grants", QUICK).await;
+    let roles = std::fs::read_to_string(place.root.join("config/roles.yaml")).expect("the roles");
     let (given, question) = (roles.replace("[open]", "[open], except: [city]"), "{ person(id: \"1\") { city } }");
     let city = || async { live.ask(question).await["data"]["person"]["city"].clone() };
     assert_eq!(city().await, "v1");
-    live.write("config/roles.yaml", &given);
+    place.write("config/roles.yaml", &given);
     live.until("the grant is taken", || async { city().await.is_null() }).await;
     let answer = live.ask(question).await;
     assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");
-    live.write("config/roles.yaml", &roles);
+    place.write("config/roles.yaml", &roles);
     live.until("it is given again", || async { city().await == "v1" }).await;
 }
 
 #[cfg(unix)]
 #[tokio::test]
 async fn where_files_are_not_watched_a_signal_takes_them() {
-    let live = Live::start("signal", "reload: {every_ms: 0}\n").await;
-    live.write("resolvers/people.yaml", &binding("v2"));
+    let (place, live) = started("signal", "reload: {every_ms: 0}\n").await;
+    place.write("resolvers/people.yaml", &binding("v2"));
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     assert_eq!(live.version().await, "v1", "nobody looks");
     live.signal("HUP");
@@ -78,21 +86,21 @@ async fn where_files_are_not_watched_a_signal_takes_them() {
 
 #[tokio::test]
 async fn gateway_yaml_waits_for_a_restart_and_holds_up_nothing_else() {
-    let live = Live::start("config", QUICK).await;
-    let config = std::fs::read_to_string(live.root.join("config/gateway.yaml")).expect("the file");
-    live.write("config/gateway.yaml", &format!("{config}limits: {{depth_max: 1}}\n"));
+    let (place, live) = started("config", QUICK).await;
+    let config = std::fs::read_to_string(place.root.join("config/gateway.yaml")).expect("the file");
+    place.write("config/gateway.yaml", &format!("{config}limits: {{depth_max: 1}}\n"));
     live.until("it is told", || async { live.log().contains("gateway.yaml was changed") }).await;
     assert_eq!(live.version().await, "v1", "its limits are not in force");
-    live.write("resolvers/people.yaml", &binding("v2"));
+    place.write("resolvers/people.yaml", &binding("v2"));
     live.until("v2", || async { live.version().await == "v2" }).await;
 }
 
 #[tokio::test]
 async fn each_version_is_on_record_with_its_digest_before_it_counts() {
-    let live = Live::start("records", QUICK).await;
-    live.write("resolvers/people.yaml", &binding("v2"));
+    let (place, live) = started("records", QUICK).await;
+    place.write("resolvers/people.yaml", &binding("v2"));
     live.until("v2", || async { live.version().await == "v2" }).await;
-    let reader = Reader::new(&live.root.join("audit.sqlite"));
+    let reader = Reader::new(&live.audit);
     let search = Search { kinds: vec![Kind::Configuration], first: 10, ..Search::default() };
     let found = reader.search(&search).await.expect("the records are read").entries;
     let mut told: Vec<(u64, String)> = found

@@ -8,8 +8,8 @@ const LINES_MAX: usize = 500;
 
 /// The rooms, in order: each imports only from those before it.
 const ROOMS: [&str; 16] = [
-    "base", "model", "draft", "egress", "identify", "audit", "source", "engine", "scan", "watch", "approval", "answer",
-    "registry", "admin", "serve", "cli",
+    "base", "model", "draft", "egress", "identify", "audit", "source", "engine", "scan", "watch", "approval",
+    "registry", "answer", "admin", "serve", "cli",
 ];
 
 /// Synchronous by design: no runtime, no clients, no files.

@@ -7,6 +7,7 @@ mod alerts;
 mod inputs;
 mod operate;
 mod records;
+mod registry;
 mod revocations;
 mod schema;
 mod second;
@@ -116,6 +117,7 @@ fn code_of(error: &ServerError) -> ErrorCode {
         ErrorCode::Forbidden,
         ErrorCode::LimitExceeded,
         ErrorCode::AuditUnavailable,
+        ErrorCode::Conflict,
         ErrorCode::Internal,
     ];
     let named = |code: &&ErrorCode| said == Some(&async_graphql::Value::from(code.as_str()));

@@ -71,6 +71,8 @@ struct Version {
     number: u64,
     /// SHA-256 of the files; stands in the audit record of kind CONFIGURATION too.
     digest: String,
+    /// Of the registry; 0: nothing is published.
+    revision: i64,
     since: String,
 }
 
@@ -130,6 +132,7 @@ impl OperatorQuery {
             version: known.in_force.map(|version| Version {
                 number: version.number,
                 digest: version.digest,
+                revision: version.revision,
                 since: version.since.to_string(),
             }),
             refused: known.refused.map(|refused| RefusedVersion {

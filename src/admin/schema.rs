@@ -7,6 +7,7 @@ use async_graphql::{EmptySubscription, MergedObject, Object, Schema};
 use super::alerts::{AlertMutation, AlertQuery};
 use super::operate::OperatorQuery;
 use super::records::RecordQuery;
+use super::registry::{RegistryMutation, RegistryQuery};
 use super::revocations::{RevocationMutation, RevocationQuery};
 use super::second::{SecondMutation, SecondQuery};
 use super::session::session;
@@ -20,12 +21,21 @@ const FIELDS_MAX: usize = 400;
 /// Questions.
 #[derive(MergedObject, Default)]
 #[graphql(name = "Query")]
-pub struct Query(Caller, OperatorQuery, AlertQuery, StatisticsQuery, RecordQuery, RevocationQuery, SecondQuery);
+pub struct Query(
+    Caller,
+    OperatorQuery,
+    AlertQuery,
+    StatisticsQuery,
+    RecordQuery,
+    RevocationQuery,
+    SecondQuery,
+    RegistryQuery,
+);
 
 /// Changes.
 #[derive(MergedObject, Default)]
 #[graphql(name = "Mutation")]
-pub struct Mutation(AlertMutation, RevocationMutation, SecondMutation);
+pub struct Mutation(AlertMutation, RevocationMutation, SecondMutation, RegistryMutation);
 
 pub type AdminSchema = Schema<Query, Mutation, EmptySubscription>;
 
@@ -62,6 +72,8 @@ impl Caller {
             (Part::SecurityOfficer, "security_officer"),
             (Part::Auditor, "auditor"),
             (Part::Supervisor, "supervisor"),
+            (Part::Steward, "steward"),
+            (Part::DepartmentHead, "department_head"),
         ];
         Ok(names.into_iter().filter(|(part, _)| session.has(*part)).map(|(_, name)| name).collect())
     }

@@ -27,7 +27,7 @@ impl Guard for Somebody {
 /// Somebody with a token.
 #[derive(SimpleObject)]
 #[graphql(name = "Person")]
-struct Named {
+pub(super) struct Named {
     id: String,
     issuer: String,
 }

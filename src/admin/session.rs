@@ -164,6 +164,23 @@ pub fn auditor(context: &Context<'_>) -> bool {
     sees(context, &[Part::Auditor])
 }
 
+/// Those who have to do with the registry.
+pub fn of_registry(context: &Context<'_>) -> bool {
+    sees(context, &[Part::Steward, Part::DepartmentHead, Part::Operator])
+}
+
+pub fn steward(context: &Context<'_>) -> bool {
+    sees(context, &[Part::Steward])
+}
+
+pub fn department_head(context: &Context<'_>) -> bool {
+    sees(context, &[Part::DepartmentHead])
+}
+
+pub fn operator_or_head(context: &Context<'_>) -> bool {
+    sees(context, &[Part::Operator, Part::DepartmentHead])
+}
+
 pub fn supervisor_or_auditor(context: &Context<'_>) -> bool {
     sees(context, &[Part::Supervisor, Part::Auditor])
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
-use super::{Asked, Executed, Inner, Planned, document_limits};
+use super::{Asked, DocumentLimits, Executed, Inner, Planned};
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::authorize;
 use crate::engine::error::RequestError;
@@ -69,7 +69,7 @@ impl Inner {
 /// The operations of a document, by name, with the calls that each is reckoned to take under these grants. Variables are
 /// not known: pages have their default size.
 pub fn estimates_of(snapshot: &Snapshot, text: &str, grants: Vec<usize>) -> Result<Vec<(String, usize)>, RequestError> {
-    let limits = document_limits(&snapshot.config);
+    let limits = DocumentLimits::of(&snapshot.config.limits);
     let document = Document::parse(text, &snapshot.contract, limits)?;
     let rights = Arc::new(Rights::new(&snapshot.access, grants));
     let names = document.valid.operations.named.keys().map(|name| Some(name.as_str()));

@@ -104,6 +104,11 @@ impl Caches {
         Ok(document)
     }
 
+    /// The documents that are kept, with their texts.
+    pub fn documents(&self) -> Vec<(Arc<str>, Arc<Document>)> {
+        self.documents.iter().map(|(text, document)| (Arc::clone(&*text), document)).collect()
+    }
+
     pub fn rights(&self, active: Vec<usize>, make: impl FnOnce(Vec<usize>) -> Rights) -> Arc<Rights> {
         if let Some(known) = self.rights.get(&active) {
             return known;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Map;
 
-use super::{Gateway, Inner, document_limits};
+use super::{DocumentLimits, Gateway, Inner};
 use crate::audit::{Access, AuditRecord, Kind, Outcome, timestamp};
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::{Asking, active_grants, authorize};
@@ -246,7 +246,7 @@ impl Inner {
     }
 
     fn planned(&self, text: &str, rights: &Arc<Rights>) -> Result<plan::Plan, RequestError> {
-        let limits = document_limits(&self.snapshot.config);
+        let limits = DocumentLimits::of(&self.snapshot.config.limits);
         let document = Document::parse(text, &self.snapshot.contract, limits)?;
         let operation = document.operation(None)?;
         let collected = document.collect(&self.snapshot.contract, operation, &Map::new(), limits)?;

@@ -40,8 +40,8 @@ use crate::engine::project::answer::{self as projection, Response};
 use crate::identify::rate::Meter;
 use crate::identify::{Identity, Revocation, RevocationError, RevocationOrder, Revocations, Verifier};
 use crate::model::access::{Approved, Presented, Rights};
-use crate::model::config::GatewayConfig;
 use crate::model::snapshot::Snapshot;
+use crate::registry::{Known, Registry};
 use crate::source::{CallContext, Caller, Period, Shared};
 use crate::watch::Watch;
 
@@ -84,6 +84,7 @@ struct Kept {
     /// Clients, and what keeps to the limits of sources.
     shared: Shared,
     versions: Versions,
+    registry: OnceLock<Arc<Registry>>,
 }
 
 /// One request on its way.
@@ -121,6 +122,28 @@ impl Gateway {
     /// The verifier that checks tokens in front of this gateway, so that tokens can be revoked through it. Said once.
     pub fn served_behind(&self, verifier: Arc<Verifier>) {
         let _ = self.inner.kept.verifier.set(verifier);
+    }
+
+    /// The registry whose bindings this gateway serves too. Said once.
+    pub fn registered_in(&self, registry: Arc<Registry>) {
+        let _ = self.inner.kept.registry.set(registry);
+    }
+
+    /// None: this gateway has none.
+    pub fn registry(&self) -> Option<&Arc<Registry>> {
+        self.inner.kept.registry.get()
+    }
+
+    /// The documents that frontends are known by here: the trusted ones, and those that were asked not long ago.
+    pub fn known_documents(&self) -> Vec<Known> {
+        let snapshot = &self.inner.snapshot;
+        let limits = DocumentLimits::of(&snapshot.config.limits);
+        let trusted = snapshot.documents.all().into_iter().filter_map(|(id, text)| {
+            let document = Document::parse(text, &snapshot.contract, limits).ok()?;
+            Some(Known { id: Some(id.to_owned()), document: Arc::new(document) })
+        });
+        let asked = self.inner.caches.documents().into_iter().filter(|(text, _)| !snapshot.documents.contains(text));
+        trusted.chain(asked.map(|(_, document)| Known { id: None, document })).collect()
     }
 
     /// The list of revoked tokens; an error where there is none to this gateway.
@@ -410,15 +433,6 @@ impl Inner {
     }
 }
 
-fn document_limits(config: &GatewayConfig) -> DocumentLimits {
-    DocumentLimits {
-        depth_max: config.limits.depth_max,
-        aliases_max: config.limits.aliases_max,
-        tokens_max: config.limits.tokens_max,
-        nesting_max: config.limits.nesting_max,
-    }
-}
-
 /// operation → authorize → plan.
 fn plan_of(
     snapshot: &Snapshot,
@@ -433,7 +447,7 @@ fn plan_of(
         .query
         .as_deref()
         .ok_or_else(|| RequestError::new(ErrorCode::BadRequest, "the request has no `query`".to_owned()))?;
-    let limits = document_limits(&snapshot.config);
+    let limits = DocumentLimits::of(&snapshot.config.limits);
     let name = asked.request.operation_name.as_deref();
     let asking = Asking { approved, ..asking_for(snapshot, asked.identity, text, now)? };
     let document = caches.document(text, || Document::parse(text, &snapshot.contract, limits))?;

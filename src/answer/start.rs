@@ -60,6 +60,7 @@ impl Gateway {
             verifier: OnceLock::new(),
             approvals,
             versions: Versions::default(),
+            registry: OnceLock::new(),
         };
         Self::on(snapshot, Arc::new(kept), &[]).await
     }

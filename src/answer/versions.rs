@@ -26,6 +26,8 @@ pub struct InForce {
     pub number: u64,
     /// Of the files; hex.
     pub digest: String,
+    /// Of the registry; 0: nothing is published.
+    pub revision: i64,
     pub since: Timestamp,
 }
 

@@ -68,7 +68,7 @@ pub struct Person {
 }
 
 impl Person {
-    fn of(identity: &Identity) -> Result<Self, RequestError> {
+    pub(crate) fn of(identity: &Identity) -> Result<Self, RequestError> {
         let known = identity.principal.as_ref().ok_or_else(|| {
             RequestError::new(ErrorCode::Unauthenticated, "this needs a token: it is noted who did it".to_owned())
         })?;
@@ -76,7 +76,7 @@ impl Person {
     }
 
     /// Ids alone: the same id of two issuers may well be one person.
-    fn may_be(&self, other: &Self) -> bool {
+    pub(crate) fn may_be(&self, other: &Self) -> bool {
         self.id == other.id
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::MutexGuard;
 
 use super::Approvals;
 use crate::base::code::ErrorCode;
+use crate::base::private_file;
 use crate::engine::error::RequestError;
 
 const TABLES: &str = "\
@@ -71,7 +72,7 @@ impl Approvals {
 }
 
 pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    create(path)?;
+    private_file::create(path)?;
     let mut connection = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -84,15 +85,6 @@ pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error
         connection.execute(table).await?;
     }
     Ok(connection)
-}
-
-/// Readable by its owner alone.
-fn create(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
 }
 
 /// 32 random hex digits: nobody guesses another's approval.

@@ -46,6 +46,8 @@ pub enum Kind {
     Login,
     /// Requests of one address that were refused before the contract was looked at: how many, by HTTP status.
     Refusals,
+    /// A binding was submitted to the registry, decided on, published or withdrawn.
+    Registry,
     /// A version of the contract, the bindings, the rules and the roles came into force: its digest.
     Configuration,
 }
@@ -69,6 +71,7 @@ impl Kind {
             Self::Login => "LOGIN",
             Self::Refusals => "REFUSALS",
             Self::Configuration => "CONFIGURATION",
+            Self::Registry => "REGISTRY",
         }
     }
 }

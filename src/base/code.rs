@@ -28,6 +28,8 @@ pub enum ErrorCode {
     SourceError,
     /// The source's answer is not what its binding says (broken envelope, not JSON, wrong shape).
     SourceBadAnswer,
+    /// The department has taken its source out of service.
+    SourceWithdrawn,
     /// The source is asked more than it allows, and the deadline came first.
     SourceBusy,
     /// A value does not fit its field.
@@ -95,7 +97,7 @@ screaming!(ErrorCode,
     BadRequest => "BAD_REQUEST", ParseFailed => "PARSE_FAILED", ValidationFailed => "VALIDATION_FAILED",
     LimitExceeded => "LIMIT_EXCEEDED", RateLimited => "RATE_LIMITED", Unauthenticated => "UNAUTHENTICATED", Forbidden => "FORBIDDEN",
     SourceTimeout => "SOURCE_TIMEOUT", SourceUnreachable => "SOURCE_UNREACHABLE", SourceError => "SOURCE_ERROR",
-    SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceBusy => "SOURCE_BUSY", ValueInvalid => "VALUE_INVALID",
+    SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceWithdrawn => "SOURCE_WITHDRAWN", SourceBusy => "SOURCE_BUSY", ValueInvalid => "VALUE_INVALID",
     OutsideTerritory => "OUTSIDE_TERRITORY", InputMissing => "INPUT_MISSING",
     Conflict => "CONFLICT", QuotaExceeded => "QUOTA_EXCEEDED",
     DeadlineExceeded => "DEADLINE_EXCEEDED", AuditUnavailable => "AUDIT_UNAVAILABLE",

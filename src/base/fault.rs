@@ -70,6 +70,11 @@ impl Faults {
         self.found.extend(more.found);
     }
 
+    /// Lets go of the others.
+    pub fn keep(&mut self, which: impl FnMut(&Fault) -> bool) {
+        self.found.retain(which);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

@@ -7,3 +7,4 @@ pub mod fault;
 pub mod nesting;
 pub mod open_files;
 pub mod pointer;
+pub mod private_file;

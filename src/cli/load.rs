@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{RootArgs, Stop};
 use crate::base::fault::Faults;
+use crate::model::config::GatewayConfig;
 use crate::model::snapshot::{Folders, Snapshot};
+use crate::registry::{self, Set};
 
 /// Stands for a key, a certificate or a name that is not set: long enough for keys, and looks like PEM.
 pub const PLACEHOLDER: &str = "-----BEGIN PLACEHOLDER-----not set-----END PLACEHOLDER-----";
@@ -20,10 +22,33 @@ pub fn folders(args: &RootArgs) -> Folders {
     folders
 }
 
-/// Reads all files; every fault at once otherwise.
+/// Reads all files, and the registry where the configuration has one; every fault at once otherwise.
 pub fn load(folders: &Folders, variables: &dyn Fn(&str) -> Option<String>) -> Result<Snapshot, Faults> {
-    let mut faults = Faults::default();
-    Snapshot::load(folders, variables, &mut faults).ok_or(faults)
+    load_as_of(folders, variables).map(|(snapshot, _)| snapshot)
+}
+
+/// The same, with the revision of the registry that was read.
+fn load_as_of(folders: &Folders, variables: &dyn Fn(&str) -> Option<String>) -> Result<(Snapshot, i64), Faults> {
+    let (mut faults, mut revision) = (Faults::default(), 0);
+    let published = |config: &GatewayConfig| {
+        let set = published(config, folders)?;
+        revision = set.revision;
+        Ok(set.bindings)
+    };
+    match Snapshot::load_with(folders, published, variables, &mut faults) {
+        Some(snapshot) => Ok((snapshot, revision)),
+        None => Err(faults),
+    }
+}
+
+/// Whoever loads may be within a runtime or not: the registry is read in one of its own.
+fn published(config: &GatewayConfig, folders: &Folders) -> Result<Set, String> {
+    let read = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(|error| error.to_string())?.block_on(registry::published(config, folders))
+    };
+    std::thread::scope(|scope| scope.spawn(read).join())
+        .unwrap_or_else(|_| Err("the registry cannot be read".to_owned()))
 }
 
 /// A snapshot to look at, not to serve from: variables that are not set have placeholders.
@@ -33,14 +58,14 @@ pub fn to_look_at(args: &RootArgs) -> Result<Snapshot, Stop> {
     load(&folders, &|name| environment.get(name)).map_err(|faults| refused(&faults))
 }
 
-/// A snapshot to serve from: every variable is set.
-pub fn to_serve(args: &RootArgs) -> Result<Snapshot, Stop> {
+/// A snapshot to serve from, every variable set, and the revision of the registry it was made of.
+pub fn to_serve(args: &RootArgs) -> Result<(Snapshot, i64), Stop> {
     let folders = folders(args);
     // With placeholders first: one unset variable should not look like a hundred faults.
     let environment = Environment::with_placeholders(&folders);
-    let snapshot = load(&folders, &|name| environment.get(name)).map_err(|faults| refused(&faults))?;
+    let loaded = load_as_of(&folders, &|name| environment.get(name)).map_err(|faults| refused(&faults))?;
     let missing = environment.missing();
-    if missing.is_empty() { Ok(snapshot) } else { Err(Stop::failed(not_set(&missing))) }
+    if missing.is_empty() { Ok(loaded) } else { Err(Stop::failed(not_set(&missing))) }
 }
 
 /// Variables that the files name and the environment does not set.
@@ -81,6 +106,8 @@ impl Environment {
         let placeholder = match self.placeholders.get(name) {
             Some(None) => return None,
             Some(Some(known)) => known.clone(),
+            // Of a published binding: its text is not looked through.
+            None if name.contains("URL") => "http://placeholder.invalid".to_owned(),
             None => PLACEHOLDER.to_owned(),
         };
         self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());

@@ -13,10 +13,11 @@ use crate::answer::Gateway;
 use crate::base::current::Current;
 use crate::identify::Verifier;
 use crate::model::config::GatewayConfig;
-use crate::model::snapshot::{Folders, Snapshot};
+use crate::model::snapshot::{Folders, Snapshot, Variables};
+use crate::registry::Registry;
 use crate::serve;
 use crate::serve::refusals::Summing;
-use crate::serve::reload::{Reload, Variables};
+use crate::serve::reload::Reload;
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -29,10 +30,11 @@ pub struct ServeArgs {
 
 pub fn run(args: &ServeArgs) -> Done {
     log("info", args.log_json);
-    let snapshot = load::to_serve(&args.root)?;
+    let (snapshot, revision) = load::to_serve(&args.root)?;
     super::runtime()?.block_on(async {
         let environment: Variables = Arc::new(|name: &str| std::env::var(name).ok());
-        let ready = Ready::new(snapshot, load::folders(&args.root), environment).await?.reloading_at_hangups();
+        let ready = Ready::new(snapshot, revision, load::folders(&args.root), environment).await?;
+        let ready = ready.reloading_at_hangups();
         tracing::info!(address = %ready.address, "serving");
         let stop = stop_signal()?;
         ready.serve(stop).await;
@@ -68,8 +70,9 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// `folders` and `variables` are what the snapshot was made from; it is made anew when they change.
-    pub async fn new(snapshot: Snapshot, folders: Folders, variables: Variables) -> Result<Self, Stop> {
+    /// `folders`, `variables` and the revision of the registry are what the snapshot was made from; it is made anew when
+    /// they change.
+    pub async fn new(snapshot: Snapshot, revision: i64, folders: Folders, variables: Variables) -> Result<Self, Stop> {
         let config = snapshot.config.clone();
         let verifier =
             Arc::new(Verifier::open(&config).await.map_err(|error| Stop::failed(format!("error: {error}")))?);
@@ -87,8 +90,15 @@ impl Ready {
         let listener = TcpListener::bind(config.listen).await.map_err(|error| {
             Stop::failed(format!("error: cannot listen at {}: {error}; is another one running?", config.listen))
         })?;
-        let reload = Reload::new(folders, variables, current);
-        reload.begin().await.map_err(|error| Stop::failed(format!("error: {error}")))?;
+        let stopped = |error: String| Stop::failed(format!("error: {error}"));
+        let made_from = (folders.clone(), Arc::clone(&variables));
+        let (audit, clock) = (gateway.audit().clone(), gateway.clock().clone());
+        let registry = Registry::open(&config, made_from, audit, clock).await.map_err(stopped)?.map(Arc::new);
+        if let Some(registry) = &registry {
+            gateway.registered_in(Arc::clone(registry));
+        }
+        let reload = Reload::new(folders, variables, registry, current);
+        reload.begin(revision).await.map_err(stopped)?;
         let address = listener.local_addr().map_err(|error| Stop::failed(format!("error: {error}")))?;
         Ok(Self { address, gateway, listener, app, reload, summing, tls, config })
     }

@@ -20,6 +20,7 @@ use super::error::RequestError;
 use super::scalar;
 use crate::base::code::ErrorCode;
 use crate::base::nesting::{self, TooMuch};
+use crate::model::config::Limits;
 use crate::model::contract::{Contract, EntityId, Shape, SlotId};
 
 /// Limits of one document. `docs/frontends.md` names them to callers.
@@ -29,6 +30,17 @@ pub struct DocumentLimits {
     pub aliases_max: usize,
     pub tokens_max: usize,
     pub nesting_max: usize,
+}
+
+impl DocumentLimits {
+    pub fn of(limits: &Limits) -> Self {
+        Self {
+            depth_max: limits.depth_max,
+            aliases_max: limits.aliases_max,
+            tokens_max: limits.tokens_max,
+            nesting_max: limits.nesting_max,
+        }
+    }
 }
 
 /// A document that is valid for every role.

@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Row, SqliteConnection};
 use tokio::sync::Mutex;
 
 use super::token::now;
+use crate::base::private_file;
 
 /// Entries of the list. When it is full, nothing more is revoked, and that is told.
 const ENTRIES_MAX: usize = 100_000;
@@ -180,7 +181,7 @@ struct Store {
 impl Revocations {
     /// Opens or makes the file (readable by its owner alone) and reads it.
     pub async fn open(path: &Path) -> Result<Self, RevocationError> {
-        create(path).map_err(|error| RevocationError::Store(format!("{}: {error}", path.display())))?;
+        private_file::create(path).map_err(|error| RevocationError::Store(format!("{}: {error}", path.display())))?;
         let current = Current { table: Arc::default(), checked: Instant::now() };
         let opened = Self { path: path.to_owned(), current: RwLock::new(current), store: Mutex::default() };
         opened.look().await?;
@@ -369,15 +370,6 @@ async fn connect(path: &Path) -> Result<SqliteConnection, RevocationError> {
         .await?;
     sqlx::query(TABLE).execute(&mut connection).await?;
     Ok(connection)
-}
-
-/// Makes the file if it is not there, for its owner alone.
-fn create(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
 }
 
 /// SQLite goes on with a file that was moved away or replaced; such a list would be another's.

@@ -63,6 +63,33 @@ pub struct GatewayConfig {
     pub alerts: AlertsConfig,
     /// How often the files are looked at for changes; 0: only when the process is told to.
     pub reload_every_ms: u64,
+    /// Where departments publish bindings themselves; `None`: nowhere.
+    pub registry: Option<RegistryConfig>,
+}
+
+/// The registry of bindings.
+#[derive(Debug, Clone)]
+pub struct RegistryConfig {
+    /// An SQLite file's path, or the URL of a PostgreSQL database; may hold a password: never print it.
+    pub store: RegistryStore,
+    /// The claim that says for which sources somebody speaks.
+    pub claim: String,
+}
+
+/// Where versions are kept.
+#[derive(Clone)]
+pub enum RegistryStore {
+    File(PathBuf),
+    Postgres(Arc<str>),
+}
+
+impl std::fmt::Debug for RegistryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Postgres(_) => f.write_str("a PostgreSQL database"),
+        }
+    }
 }
 
 /// What a request may be made for, as people read it.

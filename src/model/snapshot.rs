@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::access::{self, Access, Presented};
 use super::binding::compile::{self as bindings, Against};
+use super::binding::published::Published;
 use super::binding::{Bindings, conversion::codes::CodeTables};
 use super::config::egress::EgressConfig;
 use super::config::{self, GatewayConfig, Introspection};
@@ -14,6 +15,9 @@ use super::documents::Documents;
 use super::rule::{self, Rules};
 use super::subject::Subjects;
 use crate::base::fault::{self, Faults, Place, SourceText};
+
+/// Looks up `${NAME}`, for as long as there are snapshots to make.
+pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Where the files are: a folder with `schema/`, `resolvers/` and `config/`.
 #[derive(Debug, Clone)]
@@ -69,12 +73,13 @@ impl Parts {
     pub fn load(folders: &Folders, variables: &dyn Fn(&str) -> Option<String>, faults: &mut Faults) -> Option<Self> {
         let base = folders.config.parent().unwrap_or(Path::new("."));
         let config = GatewayConfig::load(&folders.config.join("gateway.yaml"), base, variables, faults);
-        Self::compile(folders, config, variables, faults)
+        Self::compile(folders, config, &[], variables, faults)
     }
 
     fn compile(
         folders: &Folders,
         config: Option<GatewayConfig>,
+        published: &[Published],
         variables: &dyn Fn(&str) -> Option<String>,
         faults: &mut Faults,
     ) -> Option<Self> {
@@ -89,7 +94,8 @@ impl Parts {
         let egress = config.as_ref().map_or(&unbounded, |config| &config.egress);
         let against = Against { contract: &contract, codes: &codes, variables, egress, derived };
         let before = faults.len();
-        let bindings = bindings::load(&folders.resolvers, folders.instead.as_deref(), &against, faults);
+        let instead = folders.instead.as_deref();
+        let bindings = bindings::load(&folders.resolvers, instead, published, &against, faults);
         // Where the bindings have faults, it is not known who answers for what.
         let subjects = (faults.len() == before).then(|| Subjects::new(&contract, &bindings));
         let before = faults.len();
@@ -141,14 +147,38 @@ impl Snapshot {
         Parts::load(folders, variables, faults)?.whole(faults)
     }
 
+    /// As [`Self::load`], with the bindings of the registry, which `published` reads once the configuration says where it
+    /// is; its error is told as a fault.
+    pub fn load_with(
+        folders: &Folders,
+        published: impl FnOnce(&GatewayConfig) -> Result<Vec<Published>, String>,
+        variables: &dyn Fn(&str) -> Option<String>,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        let base = folders.config.parent().unwrap_or(Path::new("."));
+        let path = folders.config.join("gateway.yaml");
+        let config = GatewayConfig::load(&path, base, variables, faults);
+        let published = config.as_ref().filter(|config| config.registry.is_some()).map(published);
+        let published = match published.unwrap_or(Ok(Vec::new())) {
+            Ok(published) => published,
+            Err(error) => {
+                let hint = "what is published there is part of what is served";
+                faults.add(&SourceText::new(path, ""), Place::default(), error, hint);
+                return None;
+            }
+        };
+        Parts::compile(folders, config, &published, variables, faults)?.whole(faults)
+    }
+
     /// As [`Self::load`], under a configuration that is in force already: of `gateway.yaml` nothing is read.
     pub fn load_under(
         config: GatewayConfig,
         folders: &Folders,
+        published: &[Published],
         variables: &dyn Fn(&str) -> Option<String>,
         faults: &mut Faults,
     ) -> Option<Self> {
-        Parts::compile(folders, Some(config), variables, faults)?.whole(faults)
+        Parts::compile(folders, Some(config), published, variables, faults)?.whole(faults)
     }
 
     /// Whether a caller may ask for the schema: as the gateway's setting says, and the roles of the caller that count.

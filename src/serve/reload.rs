@@ -1,4 +1,5 @@
-//! The files, watched: a version of them without faults comes into force while requests go on; one with faults does not.
+//! The files and the registry, watched: a version without faults comes into force while requests go on; one with faults
+//! does not.
 //!
 //! What a request began with, it ends with. `gateway.yaml` is read at the start only: addresses, issuers, networks and
 //! stores do not change under those who hold them.
@@ -17,10 +18,8 @@ use crate::base::current::Current;
 use crate::base::fault::Faults;
 use crate::identify::Identity;
 use crate::model::files::Stamp;
-use crate::model::snapshot::{Folders, Snapshot};
-
-/// Looks up `${NAME}`.
-pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+use crate::model::snapshot::{Folders, Snapshot, Variables};
+use crate::registry::{Registry, Set};
 
 /// Under what the records of the gateway itself stand.
 const ITSELF: &str = "configuration";
@@ -30,6 +29,7 @@ pub struct Reload {
     folders: Folders,
     variables: Variables,
     current: Current<Gateway>,
+    registry: Option<Arc<Registry>>,
     /// The text of `gateway.yaml` that the process began with.
     began_with: String,
     hangups: bool,
@@ -47,9 +47,14 @@ enum Unchanged {
 
 impl Reload {
     /// For a gateway that was made from these files.
-    pub fn new(folders: Folders, variables: Variables, current: Current<Gateway>) -> Self {
+    pub fn new(
+        folders: Folders,
+        variables: Variables,
+        registry: Option<Arc<Registry>>,
+        current: Current<Gateway>,
+    ) -> Self {
         let began_with = std::fs::read_to_string(folders.config.join("gateway.yaml")).unwrap_or_default();
-        Self { folders, variables, current, began_with, hangups: false }
+        Self { folders, variables, registry, current, began_with, hangups: false }
     }
 
     /// Looks at SIGHUP too, which otherwise ends the process.
@@ -57,11 +62,11 @@ impl Reload {
         Self { hangups: true, ..self }
     }
 
-    /// Puts on record what the gateway begins with.
-    pub async fn begin(&self) -> Result<(), String> {
+    /// Puts on record what the gateway begins with: these files, and what was published as of this revision.
+    pub async fn begin(&self, revision: i64) -> Result<(), String> {
         let gateway = self.current.now();
         let digest = self.folders.digest(documents(&gateway).as_deref());
-        self.in_force(&gateway, 1, digest).await
+        self.in_force(&gateway, InForce { number: 1, digest, revision, since: gateway.clock().now() }).await
     }
 
     /// Looks every so often (`reload.every_ms`); never ends.
@@ -74,11 +79,16 @@ impl Reload {
         let mut hangups = Hangups::new(self.hangups);
         let mut seen = self.stamp();
         let mut taken = seen.clone();
+        let mut revision = self.known_revision();
         loop {
             let told = tokio::select! {
                 () = tick(&mut ticks) => false,
                 () = hangups.next() => true,
+                () = published(self.registry.as_deref()) => true,
             };
+            // Another gateway may have published.
+            let newest = self.newest_revision().await.unwrap_or(revision);
+            let told = told || newest != revision;
             let now = self.stamp();
             // Files that still change are left alone until they do not.
             let settled = now == seen;
@@ -88,9 +98,9 @@ impl Reload {
             }
             match self.change().await {
                 Err(Unchanged::Again) => {}
-                Ok(()) | Err(Unchanged::Same) => taken.clone_from(&seen),
+                Ok(()) | Err(Unchanged::Same) => (taken, revision) = (seen.clone(), newest),
                 Err(Unchanged::Faults(faults)) => {
-                    taken.clone_from(&seen);
+                    (taken, revision) = (seen.clone(), newest);
                     tracing::error!("the changed files have faults; what was in force stays in force\n{faults}");
                 }
             }
@@ -101,6 +111,30 @@ impl Reload {
         self.folders.stamp(documents(&self.current.now()).as_deref())
     }
 
+    fn known_revision(&self) -> i64 {
+        self.current.now().versions().known().in_force.map_or(0, |version| version.revision)
+    }
+
+    /// `None`: it cannot be known now, and what is in force stays.
+    async fn newest_revision(&self) -> Option<i64> {
+        match self.registry.as_ref()?.revision().await {
+            Ok(revision) => Some(revision),
+            Err(error) => {
+                tracing::error!(error, "the registry cannot be read; what is in force stays in force");
+                None
+            }
+        }
+    }
+
+    /// What is published now; without a registry, nothing is.
+    async fn set(&self) -> Result<Set, Unchanged> {
+        let Some(registry) = &self.registry else { return Ok(Set::default()) };
+        registry.set().await.map_err(|error| {
+            tracing::error!(error, "the registry cannot be read; what is in force stays in force");
+            Unchanged::Again
+        })
+    }
+
     /// Takes the files as they are now, if they are other than those in force and have no faults.
     async fn change(&self) -> Result<(), Unchanged> {
         let former = self.current.now();
@@ -109,10 +143,11 @@ impl Reload {
         let config = former.snapshot().config.clone();
         let (folders, variables, of_documents) =
             (self.folders.clone(), Arc::clone(&self.variables), documents(&former));
+        let Set { revision, bindings } = self.set().await?;
         let loaded = tokio::task::spawn_blocking(move || {
             let digest = folders.digest(of_documents.as_deref());
             let mut faults = Faults::default();
-            let snapshot = Snapshot::load_under(config, &folders, &*variables, &mut faults);
+            let snapshot = Snapshot::load_under(config, &folders, &bindings, &*variables, &mut faults);
             // What changed meanwhile was perhaps read half.
             let same = folders.digest(of_documents.as_deref()) == digest;
             same.then(|| (digest, snapshot.ok_or_else(|| faults.render())))
@@ -124,7 +159,8 @@ impl Reload {
             tracing::warn!("gateway.yaml was changed: it comes into force when the gateway is started again");
         }
         versions.note(|known| known.needs_restart = needs_restart);
-        if known.in_force.as_ref().is_some_and(|version| version.digest == digest) {
+        let same = |version: &InForce| version.digest == digest && version.revision == revision;
+        if known.in_force.as_ref().is_some_and(same) {
             versions.note(|known| known.refused = None);
             return Err(Unchanged::Same);
         }
@@ -138,7 +174,8 @@ impl Reload {
         let next = former.following(snapshot).await.map_err(|error| refused(format!("error: {error}\n")))?;
         let number = known.in_force.map_or(1, |version| version.number).saturating_add(1);
         // On record before it counts.
-        if let Err(error) = self.in_force(&next, number, digest).await {
+        let version = InForce { number, digest, revision, since: former.clock().now() };
+        if let Err(error) = self.in_force(&next, version).await {
             tracing::error!("{error}; the changed files are not taken yet");
             return Err(Unchanged::Again);
         }
@@ -146,16 +183,17 @@ impl Reload {
         Ok(())
     }
 
-    async fn in_force(&self, gateway: &Gateway, number: u64, digest: String) -> Result<(), String> {
+    async fn in_force(&self, gateway: &Gateway, version: InForce) -> Result<(), String> {
+        let InForce { number, digest, revision, .. } = &version;
         let nobody = Identity::at(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
         let record = AuditRecord::event(Kind::Configuration, ITSELF, &nobody, "inForce")
-            .with("number", number)
-            .with("digest", digest.clone());
+            .with("number", *number)
+            .with("digest", digest.clone())
+            .with("revision", *revision);
         gateway.audit().append(record).await.map_err(|error| error.to_string())?;
-        tracing::info!(number, digest, sources = gateway.snapshot().bindings.sources.len(), "in force");
-        let since = gateway.clock().now();
+        tracing::info!(number, digest, revision, sources = gateway.snapshot().bindings.sources.len(), "in force");
         gateway.versions().note(|known| {
-            known.in_force = Some(InForce { number, digest, since });
+            known.in_force = Some(version);
             known.refused = None;
         });
         Ok(())
@@ -169,6 +207,13 @@ fn documents(gateway: &Gateway) -> Option<PathBuf> {
 async fn tick(ticks: &mut Option<tokio::time::Interval>) {
     match ticks {
         Some(ticks) => drop(ticks.tick().await),
+        None => pending().await,
+    }
+}
+
+async fn published(registry: Option<&Registry>) {
+    match registry {
+        Some(registry) => registry.changed().await,
         None => pending().await,
     }
 }

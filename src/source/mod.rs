@@ -29,6 +29,7 @@ use crate::base::pointer::Pointer;
 use crate::model::binding::request::CallTemplate;
 pub use audit::AccessLog;
 pub use connector::{Connector, Shared};
+pub(crate) use sql::encrypted;
 
 /// What every call passes on.
 #[derive(Debug, Clone, Default)]

@@ -63,7 +63,7 @@ impl Pool {
 }
 
 /// Nothing crosses a network unencrypted or unverified: only a socket or loopback address may be spoken to plainly.
-fn encrypted(options: PgConnectOptions, tls: &TlsFiles) -> PgConnectOptions {
+pub(crate) fn encrypted(options: PgConnectOptions, tls: &TlsFiles) -> PgConnectOptions {
     let host = options.get_host();
     let here = options.get_socket().is_some()
         || host.starts_with('/')

@@ -1,6 +1,8 @@
 //! A gateway as a process of its own over two endpoints that both tell under which version of the binding they were
 //! asked: an answer in which they differ is of two versions.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -13,19 +15,17 @@ use axum::routing::get;
 use serde_json::{Value, json};
 
 pub struct Live {
-    pub root: PathBuf,
     pub url: String,
     pub client: reqwest::Client,
+    pub audit: PathBuf,
     process: Child,
-    service: tokio::task::JoinHandle<()>,
+    log: PathBuf,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        self.service.abort();
-        let _ = std::fs::remove_dir_all(&self.root);
     }
 }
 
@@ -50,54 +50,87 @@ pub fn binding(version: &str) -> String {
     )
 }
 
-const SCHEMA: &str = r#"
+pub const SCHEMA: &str = r#"
 directive @key(fields: String!) on OBJECT
 directive @class(name: String!, level: Int!) on FIELD_DEFINITION | OBJECT
 type Query { person(id: ID!): Person }
 type Person @key(fields: "id") @class(name: "open", level: 1) { id: ID! name: String city: String }
 "#;
 
-const ROLES: &str = "roles:\n  public:\n    title: Everybody\n    networks: [local]\n    grants:\n      - {relation: any, classes: [open]}\n";
+pub const ROLES: &str = "roles:\n  public:\n    title: Everybody\n    networks: [local]\n    grants:\n      - {relation: any, classes: [open]}\n";
 
-const CONFIG: &str = "listen: ${HUXIANG_LISTEN}\nnetworks: {local: [127.0.0.0/8]}\naudit: {store: audit.sqlite, key: \"${AUDIT_KEY}\"}\n\
+pub const CONFIG: &str = "listen: ${HUXIANG_LISTEN}\nnetworks: {local: [127.0.0.0/8]}\naudit: {store: \"${AUDIT_STORE}\", key: \"${AUDIT_KEY}\"}\n\
     rates: {anonymous: {requests_per_minute: 10000000, upstream_calls_per_minute: 10000000}}\n";
 
-impl Live {
-    /// `further` is added to `gateway.yaml`.
-    pub async fn start(name: &str, further: &str) -> Self {
+/// The service, and a gateway's files in a folder of their own.
+pub struct Place {
+    pub root: PathBuf,
+    pub service_url: String,
+    service: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.service.abort();
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
+}
+
+impl Place {
+    /// With these files in place of what others have, or beside it.
+    pub async fn new(name: &str, files: &[(&str, &str)]) -> Self {
         let root = std::env::temp_dir().join(format!("huxiang-live-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         for folder in ["schema", "resolvers", "config/rules"] {
             std::fs::create_dir_all(root.join(folder)).expect("a folder");
         }
         let (service_url, service) = service().await;
-        let port =
-            std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
-        for (path, text) in [
+        let usual = [
             ("schema/people.graphql", SCHEMA),
             ("config/rules/relations.yaml", "relations:\n  any: {on: Person, when: \"true\"}\n"),
             ("config/roles.yaml", ROLES),
-            ("config/gateway.yaml", &format!("{CONFIG}{further}")),
-            ("resolvers/people.yaml", &binding("v1")),
-        ] {
-            std::fs::write(root.join(path), text).expect("a file");
+            ("config/gateway.yaml", CONFIG),
+        ];
+        let place = Self { root, service_url, service };
+        for (path, text) in usual.iter().chain(files) {
+            place.write(path, text);
         }
-        let log = File::create(root.join("log")).expect("a log file");
-        let process = Command::new(env!("CARGO_BIN_EXE_huxiang"))
-            .args(["serve", "--root"])
-            .arg(&root)
-            .env("HUXIANG_LISTEN", format!("127.0.0.1:{port}"))
-            .env("AUDIT_KEY", "0123456789abcdef0123456789abcdef")
-            .env("PEOPLE_URL", service_url)
-            .stderr(log)
-            .spawn()
-            .expect("it starts");
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client");
-        let live = Self { root, url: format!("http://127.0.0.1:{port}"), client, process, service };
+        place
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        std::fs::write(self.root.join(path), text).expect("a file");
+    }
+
+    /// Starts a gateway on the files; `name` tells its log and its audit store from others'.
+    pub async fn start(&self, name: &str, variables: &[(&str, &str)]) -> Live {
+        let live = self.spawn(name, variables);
         live.until("it answers", || async { live.ready().await }).await;
         live
     }
 
+    pub fn spawn(&self, name: &str, variables: &[(&str, &str)]) -> Live {
+        let port =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        let log = self.root.join(format!("{name}.log"));
+        let process = Command::new(env!("CARGO_BIN_EXE_huxiang"))
+            .args(["serve", "--root"])
+            .arg(&self.root)
+            .env("HUXIANG_LISTEN", format!("127.0.0.1:{port}"))
+            .env("AUDIT_STORE", self.root.join(format!("{name}.sqlite")))
+            .env("AUDIT_KEY", "0123456789abcdef0123456789abcdef")
+            .env("PEOPLE_URL", &self.service_url)
+            .envs(variables.iter().copied())
+            .stderr(File::create(&log).expect("a log file"))
+            .spawn()
+            .expect("it starts");
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client");
+        let audit = self.root.join(format!("{name}.sqlite"));
+        Live { url: format!("http://127.0.0.1:{port}"), client, process, log, audit }
+    }
+}
+
+impl Live {
     async fn ready(&self) -> bool {
         let answer = self.client.get(format!("{}/health/ready", self.url)).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
@@ -113,11 +146,7 @@ impl Live {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.root.join("log")).expect("the log")
-    }
-
-    pub fn write(&self, path: &str, text: &str) {
-        std::fs::write(self.root.join(path), text).expect("a file");
+        std::fs::read_to_string(&self.log).expect("the log")
     }
 
     #[cfg(unix)]

@@ -92,7 +92,7 @@ struct By {
 type Standings = BTreeMap<RelationId, Standing>;
 
 pub fn run(args: &ExplainArgs) -> Done {
-    let snapshot = if args.entity.is_some() { load::to_serve(&args.root)? } else { load::to_look_at(&args.root)? };
+    let snapshot = if args.entity.is_some() { load::to_serve(&args.root)?.0 } else { load::to_look_at(&args.root)? };
     let fields = fields(&snapshot, &args.field)?;
     runtime()?.block_on(async {
         let identity = identity(&snapshot, args).await?;

@@ -18,8 +18,7 @@ use crate::answer::Gateway;
 use crate::cli::serve::Ready;
 use crate::cli::{Stop, load};
 use crate::model::contract::Contract;
-use crate::model::snapshot::{Folders, Snapshot};
-use crate::serve::reload::Variables;
+use crate::model::snapshot::{Folders, Snapshot, Variables};
 
 /// How long the tokens that are printed are valid.
 const TOKENS_VALID: Duration = Duration::from_secs(12 * 3600);
@@ -58,7 +57,7 @@ impl Started {
             })
             .await?;
         let variables: Variables = Arc::new(move |name| variable(&variables, name));
-        let starting = Ready::new(for_demo(snapshot), Folders::under(&root()), variables);
+        let starting = Ready::new(for_demo(snapshot), 0, Folders::under(&root()), variables);
         let ready = progress.show("the gateway", starting).await?;
         let (address, gateway) = (ready.address, ready.gateway.clone());
         let (stop, stopped) = oneshot::channel::<()>();

@@ -112,6 +112,9 @@ impl Execution<'_> {
     /// What an entity asks with, or why it cannot be asked.
     fn ask(&self, view: &RowView<'_>, fetch: &FetchNode, endpoint: &Endpoint, need: Need) -> Result<Asked, RowAnswer> {
         let source = self.snapshot.bindings.source(endpoint.source);
+        if source.withdrawn {
+            return Err(RowAnswer::Missing(Failure::unavailable(ErrorCode::SourceWithdrawn, endpoint.source)));
+        }
         let mut instance = None;
         if let Some(slot) = self.snapshot.bindings.territory_slot(&self.snapshot.contract, endpoint) {
             let division = view.texts(slot).map_err(|failure| RowAnswer::Missing(self.blamed(failure)))?;

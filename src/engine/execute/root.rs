@@ -192,7 +192,9 @@ impl Execution<'_> {
     ) -> Result<(Vec<Named>, Option<PageAt>), Failure> {
         let Some(connector) = self.connectors.get(binding.source.index()).and_then(|connectors| connectors.first())
         else {
-            return Err(Failure::unavailable(ErrorCode::Internal, binding.source));
+            let withdrawn = self.snapshot.bindings.source(binding.source).withdrawn;
+            let code = if withdrawn { ErrorCode::SourceWithdrawn } else { ErrorCode::Internal };
+            return Err(Failure::unavailable(code, binding.source));
         };
         let inputs: Vec<(Arc<str>, String)> = selection
             .arguments

@@ -394,6 +394,7 @@ pub fn message(failure: Failure, title: &str) -> String {
         ErrorCode::ValueInvalid => {
             format!("{source} gave a value that does not fit the field; tell the operator the request id")
         }
+        ErrorCode::SourceWithdrawn => format!("{source} is out of service; ask again when it is back"),
         ErrorCode::OutsideTerritory => format!("{source} does not cover this division"),
         ErrorCode::InputMissing if failure.state == ItemState::Unavailable => {
             format!("{source} did not give what other departments are asked with; ask again later")

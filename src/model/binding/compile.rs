@@ -16,6 +16,7 @@ use super::fields::{Base, FieldCompiler};
 use super::format::{self, Protocol, SourceFile};
 use super::hand::{self, Hand};
 use super::mapping::Mapping;
+use super::published::{self, Published};
 use super::request::CallTemplate;
 use super::{Bindings, Endpoint, EndpointId, Requirement, Source, SourceId};
 use crate::base::fault::{self, Faults, Place, SourceText};
@@ -38,9 +39,15 @@ pub struct Against<'a> {
     pub derived: Option<&'a [SlotId]>,
 }
 
-/// Compiles every `*.yaml` of a folder, in the order of their names. `instead` is a file that is read in place of the
-/// folder's own of that name or of that source.
-pub fn load(folder: &Path, instead: Option<&Path>, against: &Against, faults: &mut Faults) -> Bindings {
+/// Compiles every `*.yaml` of a folder, in the order of their names, and then what is published in the registry.
+/// `instead` is a file that is read in place of the folder's own of that name or of that source.
+pub fn load(
+    folder: &Path,
+    instead: Option<&Path>,
+    published: &[Published],
+    against: &Against,
+    faults: &mut Faults,
+) -> Bindings {
     let whole = SourceText::new(folder, "");
     let mut paths: Vec<PathBuf> = match std::fs::read_dir(folder) {
         Ok(entries) => entries
@@ -81,10 +88,13 @@ pub fn load(folder: &Path, instead: Option<&Path>, against: &Against, faults: &m
             compiler.partial = true;
             continue;
         };
-        compiler.partial |= !read.is_whole();
-        let before = compiler.faults.len();
-        compiler.source(&read.value, &text);
-        read.forget_consequences(&text, before, compiler.faults);
+        compiler.read(&read, &text, None);
+    }
+    for one in published {
+        match yaml::readable::<SourceFile>(&one.text, compiler.faults) {
+            Some(read) => compiler.read(&read, &one.text, Some(one)),
+            None => compiler.partial = true,
+        }
     }
     // What seems to be bound by nobody may stand in what could not be read.
     if !compiler.partial {
@@ -127,7 +137,15 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn source(&mut self, file: &SourceFile, text: &Arc<SourceText>) {
+    /// Of what can be read in part, what only follows from the rest is not told.
+    fn read(&mut self, read: &yaml::Readable<SourceFile>, text: &Arc<SourceText>, published: Option<&Published>) {
+        self.partial |= !read.is_whole();
+        let before = self.faults.len();
+        self.source(&read.value, text, published);
+        read.forget_consequences(text, before, self.faults);
+    }
+
+    fn source(&mut self, file: &SourceFile, text: &Arc<SourceText>, published: Option<&Published>) {
         let name = &file.source.value;
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
             self.faults.add(
@@ -156,7 +174,10 @@ impl Compiler<'_> {
                 );
             }
         }
-        let connections = Connection::compile(file, text, self.against.variables, self.against.egress, self.faults);
+        let connections = match published {
+            None => Connection::compile(file, text, self.against.variables, self.against.egress, self.faults),
+            Some(one) => self.connections_of(one, file),
+        };
         let divided = self.divided(file, text);
         let id = SourceId(u32::try_from(self.bindings.sources.len()).unwrap_or(u32::MAX));
         self.bindings.sources.push(Source {
@@ -166,6 +187,8 @@ impl Compiler<'_> {
             authority: file.authority,
             connections: connections.into_iter().map(Arc::new).collect(),
             instanced: file.instances.is_some(),
+            version: published.map(|one| one.number),
+            withdrawn: published.is_some_and(|one| one.withdrawn),
             divided,
             hand: Hand::default(),
         });
@@ -179,6 +202,19 @@ impl Compiler<'_> {
         if let Some(source) = self.bindings.sources.get_mut(id.index()) {
             source.hand = hand;
         }
+    }
+
+    /// Whatever a department writes, it reaches with what is its own.
+    fn connections_of(&mut self, one: &Published, file: &SourceFile) -> Vec<Connection> {
+        let before = self.faults.len();
+        published::confine(one, file, self.faults);
+        if one.withdrawn || self.faults.len() > before {
+            return Vec::new();
+        }
+        // However a name is written in the file: what is another's is not there.
+        let own = |name: &str| published::is_own(&one.source, name).then(|| (self.against.variables)(name)).flatten();
+        let egress = self.against.egress.of_source(&one.source);
+        Connection::compile(file, &one.text, &own, &egress, self.faults)
     }
 
     fn fields<'b>(&'b mut self, file: &SourceFile, text: &'b Arc<SourceText>) -> FieldCompiler<'b> {

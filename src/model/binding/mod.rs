@@ -9,6 +9,7 @@ pub mod fields;
 pub mod format;
 pub mod hand;
 pub mod mapping;
+pub mod published;
 pub mod request;
 mod types;
 
@@ -54,6 +55,10 @@ pub struct Source {
     /// One, or one an instance.
     pub connections: Vec<Arc<Connection>>,
     pub instanced: bool,
+    /// Its version in the registry; none: it is a file.
+    pub version: Option<i64>,
+    /// It is not asked: what it fills is not available.
+    pub withdrawn: bool,
     /// Each division is one instance's; the list that says so.
     pub divided: Option<Arc<SourceText>>,
     /// What it keeps from roles.

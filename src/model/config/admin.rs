@@ -19,12 +19,16 @@ pub enum Part {
     Auditor,
     /// Statistics of the own divisions.
     Supervisor,
+    /// Submits bindings of the own department's sources.
+    Steward,
+    /// Approves what a steward of the own department submitted.
+    DepartmentHead,
 }
 
 impl Part {
     /// Whether it is one of the three that exclude one another.
     pub fn is_separate(self) -> bool {
-        self != Self::Supervisor
+        matches!(self, Self::Operator | Self::SecurityOfficer | Self::Auditor)
     }
 }
 
@@ -43,6 +47,8 @@ impl AdminConfig {
             (Part::SecurityOfficer, entry.security_officer),
             (Part::Auditor, entry.auditor),
             (Part::Supervisor, entry.supervisor),
+            (Part::Steward, entry.steward),
+            (Part::DepartmentHead, entry.department_head),
         ];
         let mut roles: Vec<(Part, String, Place)> = Vec::new();
         for (part, names) in parts {

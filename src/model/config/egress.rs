@@ -2,8 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use ipnet::IpNet;
+
+use crate::model::binding::published::is_own_file;
 
 /// The operator's bounds of what bindings and issuers declare. Without any, every host they name may be connected to,
 /// but no special address (link-local, metadata services, multicast, unspecified).
@@ -15,6 +18,8 @@ pub struct EgressConfig {
     pub addresses: Option<Vec<IpNet>>,
     /// The folder of the files that bindings may name as secrets; `None`: [`SECRETS`].
     pub secrets: Option<PathBuf>,
+    /// The source whose secrets alone may be named; `None`: all of the folder.
+    pub owner: Option<Arc<str>>,
 }
 
 /// Where containers find mounted secrets.
@@ -70,12 +75,20 @@ impl std::fmt::Display for Refused {
 }
 
 impl EgressConfig {
+    /// The same bounds, and no secrets but the source's own.
+    pub fn of_source(&self, source: &Arc<str>) -> Self {
+        Self { owner: Some(Arc::clone(source)), ..self.clone() }
+    }
+
     /// The file of a secret that a binding names, relative to the folder of secrets or as a path below it; `None`: it is
     /// not below it, and what it holds is nothing that a binding may have sent.
     pub fn secret_file(&self, name: &str) -> Option<PathBuf> {
         let folder = self.secrets.as_deref().unwrap_or(Path::new(SECRETS));
         let path = folder.join(name);
         let below = path.strip_prefix(folder).ok()?;
+        if self.owner.as_deref().is_some_and(|owner| !is_own_file(owner, &below.to_string_lossy())) {
+            return None;
+        }
         let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
         (plain && below.file_name().is_some()).then_some(path)
     }
@@ -145,6 +158,7 @@ mod tests {
             hosts: hosts.map(|list| list.iter().map(|text| Host::parse(text).unwrap()).collect()),
             addresses: addresses.map(|list| list.iter().map(|text| text.parse().unwrap()).collect()),
             secrets: None,
+            owner: None,
         }
     }
 

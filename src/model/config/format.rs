@@ -70,6 +70,17 @@ pub struct ConfigFile {
     /// How changed files come into force.
     #[serde(default)]
     pub reload: ReloadEntry,
+    pub registry: Option<RegistryEntry>,
+}
+
+/// Bindings that departments publish themselves.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryEntry {
+    /// An SQLite file, or `postgres://…` where several gateways share it.
+    pub store: Spanned<String>,
+    /// The claim (text, or list of texts) that says for which sources a steward and a head of department speak.
+    pub sources: Spanned<String>,
 }
 
 /// How changed files come into force.
@@ -261,6 +272,8 @@ pub struct AdminEntry {
     pub auditor: Vec<Spanned<String>>,
     /// Roles that see the access statistics of their divisions.
     pub supervisor: Vec<Spanned<String>>,
+    pub steward: Vec<Spanned<String>>,
+    pub department_head: Vec<Spanned<String>>,
 }
 
 /// What those whose data was read are shown of it.

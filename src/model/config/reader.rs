@@ -17,7 +17,7 @@ use super::rates::Rates;
 use super::watch::{AccessLogConfig, AlertsConfig};
 use super::{
     ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, HEAD_BYTES_MIN, Issuer, JwksFrom, JwksLimits,
-    Limits, Networks, Pem, TlsConfig, TokenAlgorithm, Variables, format,
+    Limits, Networks, Pem, RegistryConfig, RegistryStore, TlsConfig, TokenAlgorithm, Variables, format,
 };
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 use crate::model::yaml::{self, Spanned};
@@ -94,6 +94,7 @@ impl Reader<'_> {
             hosts: file.egress.hosts.as_ref().map(|hosts| hosts.iter().filter_map(|at| self.host(at)).collect()),
             addresses: file.egress.addresses.as_ref().map(|ranges| self.ranges(ranges)),
             secrets: file.egress.secrets.as_ref().map(|at| self.path(at)),
+            owner: None,
         };
         let issuers = file.issuers.iter().filter_map(|entry| self.issuer(entry, &claims, &egress)).collect();
         self.twice(&file.issuers);
@@ -136,8 +137,28 @@ impl Reader<'_> {
             access_log: AccessLogConfig::read(file.access_log, self.text, self.faults),
             alerts: AlertsConfig::read(file.alerts, self.text, self.faults),
             reload_every_ms: self.reload_every_ms(&file.reload),
+            registry: file.registry.as_ref().map(|entry| self.registry(entry, &file.principal.claims)),
             admin: file.admin.map(|entry| AdminConfig::read(entry, self.text, self.faults)),
         })
+    }
+
+    fn registry(
+        &mut self,
+        entry: &format::RegistryEntry,
+        claims: &BTreeMap<String, Spanned<ClaimType>>,
+    ) -> RegistryConfig {
+        let claim = entry.sources.value.clone();
+        let declared = claims.get(&claim).map(|kind| kind.value);
+        if !matches!(declared, Some(ClaimType::Text | ClaimType::Texts)) {
+            let known = claims.keys().map(String::as_str);
+            let hint = did_you_mean(&claim, known, "declare it under `principal.claims` as `string` or `[string]`");
+            self.fault(&entry.sources, format!("there is no claim `{claim}` that holds texts"), hint);
+        }
+        let store = self.fill(&entry.store);
+        let is_url = store.starts_with("postgres://") || store.starts_with("postgresql://");
+        let store =
+            if is_url { RegistryStore::Postgres(store.into()) } else { RegistryStore::File(self.base.join(store)) };
+        RegistryConfig { store, claim }
     }
 
     fn reload_every_ms(&mut self, entry: &format::ReloadEntry) -> u64 {
