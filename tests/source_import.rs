@@ -159,7 +159,7 @@ async fn a_draft_of_openapi_3_is_checked_and_answers() {
     for told in [
         "# decide: batch_max",
         "# decide: pages",
-        "GET /pets/{petId}/photo: it does not answer JSON",
+        "GET /pets/{petId}/photo: it answers image/png, not JSON",
         "a name for 电话",
     ] {
         assert!(binding.contains(told), "{told}:\n{binding}");
@@ -188,6 +188,76 @@ async fn a_draft_of_openapi_3_is_checked_and_answers() {
     assert!(log.iter().all(|line| line.ends_with("true")), "every call carries the key: {log:?}");
     assert!(log.iter().any(|line| line.starts_with("GET /pets/1/visits")), "{log:?}");
     assert!(log.iter().any(|line| line.starts_with("GET /pets?") && line.contains("page=2")), "{log:?}");
+}
+
+fn desk(path: &str, query: &str, _: &Value) -> Option<Value> {
+    assert!(query.contains("access_key=kkkk"), "{query}");
+    let file = |id: &str| json!({"id": id, "title": format!("File {id}"), "state": "open"});
+    match path {
+        "/status" => Some(json!({"version": "7.1", "up": true})),
+        "/formats" => Some(json!(["pdf", "ofd"])),
+        "/count" => Some(json!(41)),
+        "/courts" if query.contains("q=a%20b") && query.contains("id=5") => {
+            Some(json!([{"title": "First", "seats": 4_000_000_000_u64}, {"title": "Second", "seats": 3}]))
+        }
+        "/courts" => Some(json!([{"title": "Other", "seats": 1}])),
+        "/files" if query.contains("cursor=c1") => Some(json!({"data": [file("3")], "paging": {"next_cursor": null}})),
+        "/files" => Some(json!({"data": [file("1"), file("2")], "paging": {"next_cursor": "c1"}})),
+        "/boxes/b/files/9" => Some(file("9")),
+        "/boxes/b/files" if query.contains("offset=2") => Some(json!([file("12")])),
+        "/boxes/b/files" => Some(json!([file("10"), file("11")])),
+        "/letters" => Some(json!([file("4")])),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_key_is_asked_with_arguments_and_pages_are_followed() {
+    let root = Folder::root("desk", "pets", &["GetStatus", "GetFormats", "GetCount", "FindCourts", "File", "Box"]);
+    let output = import(&data("desk.yaml"), &["--out", root.path()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("8 operations bound, 1 left out"), "{}", stderr(&output));
+    let binding = root.read("resolvers/pets.yaml");
+    for line in [
+        "sign: {scheme: api-key, query: access_key, key: \"${PETS_ACCESS_KEY}\"}",
+        "GET /files/{id}/text: it answers text/plain, not JSON",
+        "    key: \"{arg.q}/{arg.id}\"",
+        "pages: {cursor: cursor, next: /paging/next_cursor, size_parameter: limit, size: 100}",
+        "pages: {offset: offset, size_parameter: limit, size: 2}",
+        "pages: {link: header}",
+        "# decide: `state` takes a list: one value is asked with",
+    ] {
+        assert!(binding.contains(line), "{line}\n{binding}");
+    }
+    let checked = huxiang(&["check", "--root", root.path()]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let (gateway, log) = served(&root, desk).await;
+    let answer = ask(
+        &gateway,
+        "{ getStatus { id version up } getFormats { values } getCount { value }
+           a: findCourts(q: \"a b\", id: 5) { key records { title seats } } b: findCourts(q: \"c\", id: 6) { key records { title } }
+           filesByState(state: \"open\") { id state } fileInBox(boxId: \"b\", idGiven: \"9\") { title } letters { id }
+           box(id: \"b\") { filesOfBox { id } } }",
+    )
+    .await;
+    assert_eq!(
+        answer["data"],
+        json!({
+            "getStatus": {"id": "getStatus", "version": "7.1", "up": true},
+            "getFormats": {"values": ["pdf", "ofd"]},
+            "getCount": {"value": 41},
+            "a": {"key": "a b/5", "records": [{"title": "First", "seats": "4000000000"}, {"title": "Second", "seats": "3"}]},
+            "b": {"key": "c/6", "records": [{"title": "Other"}]},
+            "filesByState": [{"id": "1", "state": "OPEN"}, {"id": "2", "state": "OPEN"}, {"id": "3", "state": "OPEN"}],
+            "fileInBox": {"title": "File 9"},
+            "letters": [{"id": "4"}],
+            "box": {"filesOfBox": [{"id": "10"}, {"id": "11"}, {"id": "12"}]},
+        }),
+        "{answer:#}\n{binding}"
+    );
+    let log = log.lock().unwrap();
+    assert!(log.iter().any(|line| line.contains("/files?state=open&limit=100&cursor=c1")), "{log:?}");
+    assert!(log.iter().any(|line| line.contains("/boxes/b/files?limit=2&offset=2")), "{log:?}");
 }
 
 fn assist(path: &str, query: &str, _: &Value) -> Option<Value> {

@@ -4,18 +4,17 @@
 //! thing itself, the entity's own fields; else a section or a list, named as the operation. What is asked by nothing, or
 //! by several parameters, is a root query whose records hold the entity's fields.
 
+mod single;
+
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
-use super::Wanted;
 use super::name;
 use super::operation::{Asked, Envelope, Found, Key, Operation};
 use super::types::{Member, Shape, Types};
+use super::{Bound, FIELDS_MAX, Wanted};
 use crate::model::contract::Contract;
-
-/// Fields of one draft; the reader of bindings takes files of about that size.
-const FIELDS_MAX: usize = 30_000;
 
 pub struct Arranged {
     pub about: Vec<String>,
@@ -26,7 +25,7 @@ pub struct Arranged {
     pub entities: Vec<Entity>,
     pub queries: Vec<Query>,
     pub types: Types,
-    pub bound: Vec<String>,
+    pub bound: Vec<Bound>,
     pub left_out: Vec<(String, String)>,
 }
 
@@ -61,9 +60,17 @@ pub struct Query {
     /// Name, type and the field it finds by, where that is another.
     pub arguments: Vec<(String, &'static str, Option<String>)>,
     pub request: Map<String, Value>,
-    pub key_at: String,
+    pub key: KeyOf,
     pub fields: Vec<Member>,
     pub decide: Vec<String>,
+}
+
+/// Which key an answer's record has.
+pub enum KeyOf {
+    /// Where the record holds it.
+    At(String),
+    /// A text of the query itself: its record holds none.
+    Text(String),
 }
 
 struct Arranging<'a> {
@@ -78,7 +85,7 @@ struct Arranging<'a> {
 }
 
 pub fn arrange(found: Found, wanted: &Wanted, contract: Option<&Contract>) -> Arranged {
-    let Found { about, headers, sign, decide, envelope, operations, mut left_out, types } = found;
+    let Found { about, headers, sign, decide, envelope, operations, mut left_out, types, is_cut: _ } = found;
     let query_names = contract.into_iter().flat_map(|contract| &contract.queries).map(|query| query.name.to_string());
     let mut arranging = Arranging {
         wanted,
@@ -99,16 +106,16 @@ pub fn arrange(found: Found, wanted: &Wanted, contract: Option<&Contract>) -> Ar
         rest.into_iter().partition(|operation| !matches!(operation.asked, Asked::With(_)));
     for operation in first.into_iter().chain(keyed).chain(asked) {
         let label = operation.label.clone();
-        let count = operation.record.members.iter().map(counted).sum::<usize>();
+        let count = operation.record.count();
         let done = if fields + count > FIELDS_MAX {
             Err(format!("the draft has {FIELDS_MAX} fields already; draft a part of the document with --only PATH"))
         } else {
             arranging.operation(operation)
         };
         match done {
-            Ok(()) => {
+            Ok(place) => {
                 fields += count;
-                bound.push(label);
+                bound.push(Bound { operation: label, place });
             }
             Err(why) => left_out.push((label, why)),
         }
@@ -119,28 +126,28 @@ pub fn arrange(found: Found, wanted: &Wanted, contract: Option<&Contract>) -> Ar
     Arranged { about, headers, sign, decide, envelope, entities, queries, types, bound, left_out }
 }
 
-fn counted(member: &Member) -> usize {
-    match &member.shape {
-        Shape::Leaf { options, .. } => {
-            1 + options.iter().filter_map(|(_, value)| value.as_object()).map(Map::len).sum::<usize>()
-        }
-        Shape::Object { inside, .. } | Shape::List { inside, .. } => 1 + inside.iter().map(counted).sum::<usize>(),
-    }
-}
-
 impl Arranging<'_> {
-    fn operation(&mut self, operation: Operation) -> Result<(), String> {
+    /// Where it stands in the binding.
+    fn operation(&mut self, operation: Operation) -> Result<String, String> {
         match operation.asked.clone() {
             Asked::One(key) => self.keyed(operation, &key, false),
             Asked::Many(key) => self.keyed(operation, &key, true),
-            Asked::With(arguments) => self.query(operation, &arguments),
+            Asked::With(arguments) => self.query(operation, arguments),
         }
     }
 
-    fn keyed(&mut self, mut operation: Operation, key: &Key, many: bool) -> Result<(), String> {
+    fn keyed(&mut self, mut operation: Operation, key: &Key, many: bool) -> Result<String, String> {
         if many {
-            let at = key_member(&operation.record.members, key).or_else(|| plain_id(&operation.record.members));
-            let at = at.ok_or("its records do not say which key they are of")?;
+            let members = &operation.record.members;
+            let at = key_member(members, key).or_else(|| if key.generic { plain_id(members) } else { None });
+            let at = match at {
+                Some(at) => at,
+                None if self.wanted.entity.is_none() && operation.request.contains_key("get") => {
+                    let arguments = single::without_keys(&mut operation, key);
+                    return self.query(operation, arguments);
+                }
+                None => return Err("its records do not say which key they are of".to_owned()),
+            };
             operation.request.insert("item_key".to_owned(), json!(at.pointer));
             operation.decide.push(format!("item_key: does {} hold the key that was asked with?", at.pointer));
         }
@@ -159,7 +166,7 @@ impl Arranging<'_> {
         };
         let path = self.wanted.keys.iter().find(|(name, _)| *name == key.parameter).and_then(|(_, path)| path.clone());
         let Operation { name, label, summary, request, decide, record, .. } = operation;
-        let Some(entity) = self.entities.get_mut(at) else { return Ok(()) };
+        let entity = self.entities.get_mut(at).ok_or("there is no such entity")?;
         let (one, many) = if many { (None, Some(request)) } else { (Some(request), None) };
         let mut endpoint = Endpoint {
             name: name.clone(),
@@ -189,7 +196,7 @@ impl Arranging<'_> {
             known.many = endpoint.many;
             known.label = format!("{}, {}", known.label, endpoint.label);
             known.decide.extend(endpoint.decide);
-            return Ok(());
+            return Ok(format!("endpoints.{}.many", known.name));
         } else {
             let wish = record.name.unwrap_or_else(|| name.clone());
             let kind = self.types.object(&wish, &record.members);
@@ -210,8 +217,9 @@ impl Arranging<'_> {
             entity.fields.push(member.clone());
             endpoint.fields.push(member);
         }
+        let place = format!("endpoints.{}.{}", endpoint.name, if endpoint.many.is_some() { "many" } else { "one" });
         entity.endpoints.push(endpoint);
-        Ok(())
+        Ok(place)
     }
 
     fn is_key_of(&self, record: &str, operation: &Operation) -> bool {
@@ -274,60 +282,67 @@ impl Arranging<'_> {
         at
     }
 
-    fn query(&mut self, operation: Operation, arguments: &[(String, &'static str)]) -> Result<(), String> {
-        let Operation { name, label, request, mut decide, record, .. } = operation;
+    fn query(&mut self, mut operation: Operation, arguments: Vec<(String, &'static str)>) -> Result<String, String> {
+        let record = &operation.record;
         let known = record.name.as_ref().and_then(|name| self.by_record.get(name)).copied();
         let known = known.filter(|at| {
             let key = self.entities.get(*at).map(|entity| entity.key.as_str());
             record.members.iter().any(|member| Some(member.name.as_str()) == key && is_text(member))
         });
-        let at = match known {
-            Some(at) => at,
-            None => {
-                let key = plain_id(&record.members).ok_or("its records have nothing that could be a key")?.name.clone();
-                let name = self.types.entity(record.name.as_deref().unwrap_or(&name));
-                let at = self.entities.len();
+        let at = match (known, plain_id(&record.members)) {
+            (Some(at), _) => at,
+            (None, None) => return Ok(self.single(operation, arguments)),
+            (None, Some(key)) => {
+                let key = key.name.clone();
+                let fields: Vec<Member> = record.members.iter().filter(|member| member.name != key).cloned().collect();
+                let wish = record.name.clone().unwrap_or_else(|| operation.name.clone());
+                let at = self.listed_entity(&wish, key, fields);
                 if let Some(record) = &record.name {
                     self.by_record.insert(record.clone(), at);
                 }
-                let fields: Vec<Member> = record.members.iter().filter(|member| member.name != key).cloned().collect();
-                let names = fields.iter().map(|member| member.name.clone()).chain([key.clone()]).collect();
-                self.entities.push(Entity { name, existing: false, key, fields, endpoints: Vec::new(), names });
                 at
             }
         };
-        let Some(entity) = self.entities.get(at) else { return Ok(()) };
-        let Some(key) = record.members.iter().find(|member| member.name == entity.key) else { return Ok(()) };
-        decide.push(format!("key_at: does {} tell the records of this source apart?", key.pointer));
+        let entity = self.entities.get(at).ok_or("there is no such entity")?;
+        let key = record.members.iter().find(|member| member.name == entity.key).ok_or("its records have no key")?;
+        let key = key.pointer.clone();
+        operation.decide.push(format!("key_at: does {key} tell the records of this source apart?"));
         let same = |member: &&Member| {
             entity.fields.iter().any(|own| own.name == member.name && own.type_text() == member.type_text())
         };
-        let fields: Vec<Member> = record.members.iter().filter(same).cloned().collect();
+        let fields: Vec<Member> = operation.record.members.iter().filter(same).cloned().collect();
+        let arguments = single::renamed(&mut operation, arguments, &entity.key);
         let finds = |argument: &str| {
             let own = argument == entity.key || entity.fields.iter().any(|own| own.name == argument && is_text(own));
             (!own).then(|| entity.key.clone())
         };
-        // An argument named as the key would make it a lookup by the key.
-        let by_key = arguments.iter().any(|(argument, _)| *argument == entity.key);
-        if by_key {
-            return Err(format!(
-                "one of its parameters is called `{}`, as the key is, and it needs others",
-                entity.key
-            ));
-        }
-        let arguments = arguments.iter().map(|(name, kind)| (name.clone(), *kind, finds(name))).collect();
-        self.queries.push(Query {
-            name: name::unique(name, &mut self.query_names),
-            label,
-            entity: entity.name.clone(),
-            list: record.list,
-            arguments,
-            request,
-            key_at: key.pointer.clone(),
-            fields,
-            decide,
-        });
-        Ok(())
+        let arguments = arguments.into_iter().map(|(name, kind)| (name.clone(), kind, finds(&name))).collect();
+        let (entity, list) = (entity.name.clone(), operation.record.list);
+        Ok(self.asked(operation, entity, list, arguments, KeyOf::At(key), fields))
+    }
+
+    /// An entity that no endpoint fills: all that is known of it stands in the records of a query.
+    fn listed_entity(&mut self, wish: &str, key: String, fields: Vec<Member>) -> usize {
+        let name = self.types.entity(wish);
+        let names = fields.iter().map(|member| member.name.clone()).chain([key.clone()]).collect();
+        self.entities.push(Entity { name, existing: false, key, fields, endpoints: Vec::new(), names });
+        self.entities.len() - 1
+    }
+
+    fn asked(
+        &mut self,
+        operation: Operation,
+        entity: String,
+        list: bool,
+        arguments: Vec<(String, &'static str, Option<String>)>,
+        key: KeyOf,
+        fields: Vec<Member>,
+    ) -> String {
+        let Operation { name, label, request, decide, .. } = operation;
+        let name = name::unique(name, &mut self.query_names);
+        let place = format!("queries.{name}");
+        self.queries.push(Query { name, label, entity, list, arguments, request, key, fields, decide });
+        place
     }
 }
 

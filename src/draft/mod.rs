@@ -17,6 +17,13 @@ use std::sync::Arc;
 use crate::base::fault::{Faults, SourceText};
 use crate::model::contract::Contract;
 
+/// Value objects in value objects; the contract takes a few more.
+const DEPTH_MAX: usize = 4;
+/// Fields of one draft; the reader of bindings takes files of about that size.
+const FIELDS_MAX: usize = 30_000;
+/// As few as that, where a document is too long.
+const DEPTH_MIN: usize = 1;
+
 /// What is to be drafted.
 #[derive(Debug)]
 pub struct Wanted {
@@ -37,12 +44,21 @@ pub struct Draft {
     pub binding: String,
     /// Empty where nothing was bound.
     pub contract: String,
-    /// Operations that read, by name, that are bound.
-    pub bound: Vec<String>,
+    /// Operations that read and are bound.
+    pub bound: Vec<Bound>,
     /// Operations that are not, and why.
     pub left_out: Vec<(String, String)>,
     /// `# decide:` comments in both files.
     pub decisions: usize,
+}
+
+/// An operation that is bound.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// As people know it: `GET /pets/{petId}`.
+    pub operation: String,
+    /// Where it stands in the binding: `endpoints.showPet.one`, `queries.listPets`.
+    pub place: String,
 }
 
 /// Drafts from an OpenAPI document (2.0, 3.0, 3.1; JSON or YAML). `contract` is the one that the draft is laid beside,
@@ -54,7 +70,20 @@ pub fn openapi(
     faults: &mut Faults,
     warnings: &mut Faults,
 ) -> Option<Draft> {
-    let found = read::openapi::read(file, wanted, taken(contract), faults, warnings)?;
+    let document = read::openapi::parse(file, faults)?;
+    let mut found = None;
+    // A document that is too long is drafted flatter, so that less of it is left out.
+    for depth in (DEPTH_MIN..=DEPTH_MAX).rev() {
+        let mut told = Faults::default();
+        let read = read::openapi::read(&document, file, wanted, taken(contract), depth, faults, &mut told)?;
+        let again = read.is_cut && depth > DEPTH_MIN;
+        found = Some((read, told));
+        if !again {
+            break;
+        }
+    }
+    let (found, told) = found?;
+    *warnings = told;
     let arranged = arrange::arrange(found, wanted, contract);
     if arranged.bound.is_empty() {
         let message = "no operation that reads could be bound";

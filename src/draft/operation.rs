@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::types::{Member, Types};
+use super::types::{Member, Shape, Types};
 
 /// Everything that was found in a description.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Found {
     pub operations: Vec<Operation>,
     pub left_out: Vec<(String, String)>,
     pub types: Types,
+    /// It is more than a draft takes, and was not read to its end.
+    pub is_cut: bool,
 }
 
 /// What all answers are wrapped in.
@@ -50,6 +52,10 @@ pub struct Key {
     pub group: String,
     /// The key is all that the path ends with: the operation answers the thing itself.
     pub last: bool,
+    /// It cannot be asked without.
+    pub required: bool,
+    /// The parameter says nothing of what it is the key of: `id`, `keys`.
+    pub generic: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -74,4 +80,20 @@ pub struct Record {
     /// The answer is a list of them.
     pub list: bool,
     pub members: Vec<Member>,
+}
+
+impl Record {
+    /// Its fields, and the values of their enumerations.
+    pub fn count(&self) -> usize {
+        self.members.iter().map(counted).sum()
+    }
+}
+
+fn counted(member: &Member) -> usize {
+    match &member.shape {
+        Shape::Leaf { options, .. } => {
+            1 + options.iter().filter_map(|(_, value)| value.as_object()).map(Map::len).sum::<usize>()
+        }
+        Shape::Object { inside, .. } | Shape::List { inside, .. } => 1 + inside.iter().map(counted).sum::<usize>(),
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::arrange::{Arranged, Endpoint, Entity, Query};
+use super::arrange::{Arranged, Endpoint, Entity, KeyOf, Query};
 use super::types::{Definition, Member, Shape};
 use super::{Draft, Wanted};
 use crate::model::contract::Contract;
@@ -179,7 +179,10 @@ fn query(query: &Query, out: &mut String) {
         let _ = writeln!(out, "  # decide: {}", line(decide));
     }
     let _ = writeln!(out, "  {}:\n    ask: {}", text(&query.name), flow(&Value::Object(query.request.clone())));
-    let _ = writeln!(out, "    key_at: {}", text(&query.key_at));
+    let _ = match &query.key {
+        KeyOf::At(at) => writeln!(out, "    key_at: {}", text(at)),
+        KeyOf::Text(key) => writeln!(out, "    key: {}", text(key)),
+    };
     if !query.fields.is_empty() {
         out.push_str("    fields:\n");
         for member in &query.fields {

@@ -118,10 +118,12 @@ fn keep(path: &Path, text: &str) -> Result<(), Stop> {
 
 fn as_json(draft: &Draft, names: &[String; 2]) -> serde_json::Value {
     let [binding, contract] = names;
+    let bound: Vec<_> =
+        draft.bound.iter().map(|bound| json!({"operation": bound.operation, "place": bound.place})).collect();
     let left_out: Vec<_> = draft.left_out.iter().map(|(name, why)| json!({"operation": name, "why": why})).collect();
     json!({
         "files": {binding: draft.binding, contract: draft.contract},
-        "bound": draft.bound,
+        "bound": bound,
         "left_out": left_out,
         "decisions": draft.decisions,
     })

@@ -1,6 +1,7 @@
 //! Readers: one a kind of description.
 
 pub mod openapi;
+mod pages;
 mod request;
 mod schema;
 mod security;

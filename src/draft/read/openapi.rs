@@ -31,15 +31,17 @@ struct Candidate {
     envelope: Option<Envelope>,
 }
 
+/// `depth`: objects in objects, at most.
 pub fn read(
+    document: &Value,
     file: &Arc<SourceText>,
     wanted: &Wanted,
     taken: HashSet<String>,
+    depth: usize,
     faults: &mut Faults,
     warnings: &mut Faults,
 ) -> Option<Found> {
-    let document = parse(file, faults)?;
-    let old = version(&document, file, faults)?;
+    let old = version(document, file, faults)?;
     let Some(Value::Object(paths)) = document.get("paths") else {
         faults.add(
             file,
@@ -49,13 +51,18 @@ pub fn read(
         );
         return None;
     };
-    let mut schemas = Schemas::new(&document);
+    let mut schemas = Schemas::new(document, depth);
     schemas.types.taken = taken;
-    let mut found = Found { about: about(&document), ..Found::default() };
-    security::read(&document, &wanted.source, &mut schemas, &mut found);
+    let mut found = Found { about: about(document), ..Found::default() };
+    security::read(document, &wanted.source, &mut schemas, &mut found);
     let mut candidates = Vec::new();
     let mut names = HashSet::new();
+    let mut fields = 0;
     for (path, item) in paths {
+        if fields > crate::draft::FIELDS_MAX && depth > crate::draft::DEPTH_MIN {
+            found.is_cut = true;
+            break;
+        }
         if wanted.only.as_ref().is_some_and(|only| !path.starts_with(only.as_str())) {
             continue;
         }
@@ -66,7 +73,10 @@ pub fn read(
             let name = operation_name(method, path, operation, &mut names);
             let one = One { old, method, path, item, operation, name };
             match one.read(&mut schemas, wanted) {
-                Ok(candidate) => candidates.push(candidate),
+                Ok(candidate) => {
+                    fields += candidate.operation.record.count();
+                    candidates.push(candidate);
+                }
                 // A POST that does not read is nothing that was left out.
                 Err(why) if method == "get" || !why.is_empty() => {
                     found.left_out.push((format!("{} {path}", method.to_uppercase()), why));
@@ -84,7 +94,8 @@ pub fn read(
     Some(found)
 }
 
-fn parse(file: &Arc<SourceText>, faults: &mut Faults) -> Option<Value> {
+/// A document as a tree, whichever it is written in.
+pub fn parse(file: &Arc<SourceText>, faults: &mut Faults) -> Option<Value> {
     let text = file.text.as_str();
     if text.len() > BYTES_MAX {
         let hint = "cut the document to the operations that are wanted";
@@ -185,12 +196,13 @@ pub(super) struct One<'a> {
 impl<'a> One<'a> {
     fn read(&self, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Result<Candidate, String> {
         let asking = request::read(self, schemas, wanted)?;
-        let schema = self.answer(schemas)?;
+        let (schema, link) = self.answer(schemas)?;
         let flat = schemas.flat(schema);
         let (envelope, data) = match self.envelope(&flat, schemas) {
             Some((envelope, data)) => (Some(envelope), data),
             None => (None, flat),
         };
+        let cut = asking.cut.pages(&data, link, schemas);
         let (record, items) = self.record(data, &envelope, schemas)?;
         let mut request = asking.request;
         let many = matches!(asking.asked, Asked::Many(_));
@@ -198,9 +210,15 @@ impl<'a> One<'a> {
             request.insert("items".to_owned(), json!(items));
         }
         let mut decide = asking.decide;
-        if let (true, Some((pages, what))) = (record.list && !many, asking.pages) {
-            request.insert("pages".to_owned(), pages);
-            decide.push(what);
+        match cut.filter(|_| record.list && !many) {
+            Some((pages, what)) => {
+                request.insert("pages".to_owned(), pages);
+                decide.push(what);
+            }
+            None if record.list && !many && asking.cut.is_cut() => {
+                decide.push("pages: it has a parameter for them, but its answer does not tell of the next".to_owned());
+            }
+            None => {}
         }
         let summary = ["summary", "description"].iter().find_map(|key| self.operation.get(*key)?.as_str());
         let operation = Operation {
@@ -215,24 +233,32 @@ impl<'a> One<'a> {
         Ok(Candidate { operation, envelope })
     }
 
-    /// The schema of the answer where all is well.
-    fn answer(&self, schemas: &mut Schemas<'a>) -> Result<&'a Value, String> {
+    /// The schema of the answer where all is well, and whether it has a `Link` header.
+    fn answer(&self, schemas: &mut Schemas<'a>) -> Result<(&'a Value, bool), String> {
         let responses = self.operation.get("responses").and_then(Value::as_object);
         let responses = responses.ok_or("the document does not say what it answers")?;
         let fine = ["200", "2XX", "2xx", "201", "203", "default"].iter().find_map(|status| responses.get(*status));
         let (response, _) =
             fine.and_then(|fine| schemas.resolve(fine)).ok_or("the document has no answer with status 200")?;
+        let headers = response.get("headers").and_then(Value::as_object);
+        let link = headers.is_some_and(|headers| headers.keys().any(|name| name.eq_ignore_ascii_case("link")));
         if self.old {
-            return response.get("schema").ok_or_else(|| "the answer has no schema".to_owned());
+            let schema = response.get("schema").ok_or("the document does not say what its answer holds")?;
+            return Ok((schema, link));
         }
-        let content = response.get("content").and_then(Value::as_object).ok_or("the answer has no content")?;
+        let content = response
+            .get("content")
+            .and_then(Value::as_object)
+            .ok_or("the document does not say what its answer holds")?;
         let json = content.iter().find(|(kind, _)| {
             let kind = kind.split(';').next().unwrap_or_default().trim();
             kind == "*/*" || kind.eq_ignore_ascii_case("application/json") || kind.ends_with("+json")
         });
-        let (_, media) =
-            json.or_else(|| content.iter().find(|(kind, _)| kind.contains("json"))).ok_or("it does not answer JSON")?;
-        media.get("schema").ok_or_else(|| "the answer has no schema".to_owned())
+        let (_, media) = json.or_else(|| content.iter().find(|(kind, _)| kind.contains("json"))).ok_or_else(|| {
+            let kinds: Vec<&str> = content.keys().take(3).map(String::as_str).collect();
+            format!("it answers {}, not JSON", if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") })
+        })?;
+        Ok((media.get("schema").ok_or("the document does not say what its answer holds")?, link))
     }
 
     /// `{code, message, data}` and its like.
@@ -272,7 +298,9 @@ impl<'a> One<'a> {
             }
         };
         if !data.is_object() {
-            return Err("it answers no object with properties".to_owned());
+            let value = schemas.scalars(&data, items, &self.name);
+            let value = value.ok_or("it answers neither an object with properties nor a plain value")?;
+            return Ok((Record { name: None, list: false, members: vec![value] }, None));
         }
         let wish = data.name.map_or_else(|| self.name.clone(), str::to_owned);
         let members = schemas.members(&data, &wish);
@@ -363,6 +391,13 @@ fn settle_envelope(candidates: Vec<Candidate>, found: &mut Found) {
 
 /// Pointers begin outside the envelope.
 fn through(operation: &mut Operation, data: &str) {
+    if let Some(Value::Object(pages)) = operation.request.get_mut("pages") {
+        for key in ["next", "link"] {
+            if let Some(Value::String(at)) = pages.get_mut(key).filter(|at| **at != "header") {
+                at.insert_str(0, data);
+            }
+        }
+    }
     match operation.request.get("items").and_then(Value::as_str) {
         Some(items) => {
             let items = format!("{data}{items}");

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::openapi::{One, object};
+use super::openapi::One;
+use super::pages::Cut;
 use super::schema::Schemas;
 use crate::draft::Wanted;
 use crate::draft::name;
@@ -20,8 +21,8 @@ pub struct Asking {
     pub asked: Asked,
     pub request: Map<String, Value>,
     pub decide: Vec<String>,
-    /// For an answer that is a list: its pages, and what is to be decided about them.
-    pub pages: Option<(Value, String)>,
+    /// For an answer that is a list.
+    pub cut: Cut,
 }
 
 struct Parameter<'a> {
@@ -41,10 +42,13 @@ struct Parameter<'a> {
 /// The error says why the operation cannot be asked; empty where it does not read.
 pub fn read<'a>(one: &One<'a>, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Result<Asking, String> {
     let parameters = parameters(one, schemas)?;
-    let mut asking = Asking { asked: Asked::With(Vec::new()), request: Map::new(), decide: Vec::new(), pages: None };
+    let mut asking =
+        Asking { asked: Asked::With(Vec::new()), request: Map::new(), decide: Vec::new(), cut: Cut::default() };
     let mut query = Map::new();
     let mut headers = Map::new();
-    let (path, given) = one.path.split_once('?').unwrap_or((one.path, ""));
+    // What stands after `#` tells operations of one path apart.
+    let path = one.path.split('#').next().unwrap_or_default();
+    let (path, given) = path.split_once('?').unwrap_or((path, ""));
     let mut path = path.to_owned();
     for pair in given.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -84,7 +88,9 @@ pub fn read<'a>(one: &One<'a>, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Re
             _ => drop(query.insert(parameter.name.to_owned(), json!(fixed))),
         }
     }
-    let single = keys.len() == 1;
+    // A filter (`status`, `q`) is an argument and no key.
+    let filter = |key: &Parameter| wanted.entity.is_none() && key.place != "path" && !of_keys(key.name);
+    let single = keys.len() == 1 && !keys.iter().any(|key| filter(key));
     for key in &keys {
         let placeholder = match (single, key.list) {
             (true, true) if key.place == "path" && key.joined.is_empty() => "{keys:,}".to_owned(),
@@ -92,7 +98,10 @@ pub fn read<'a>(one: &One<'a>, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Re
             (true, true) => format!("{{keys:{}}}", key.joined),
             (true, false) => "{key}".to_owned(),
             (false, false) => format!("{{arg.{}}}", argument(key.name)),
-            (false, true) => return Err(format!("it needs a list, `{}`, and other parameters", key.name)),
+            (false, true) => {
+                asking.decide.push(format!("`{}` takes a list: one value is asked with", key.name));
+                format!("{{arg.{}}}", argument(key.name))
+            }
         };
         match key.place {
             "path" => path = path.replace(&format!("{{{}}}", key.name), &placeholder),
@@ -106,16 +115,18 @@ pub fn read<'a>(one: &One<'a>, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Re
             asking.request.insert(name.to_owned(), Value::Object(map));
         }
     }
-    asking.pages = pages(&parameters);
+    for parameter in parameters.iter().filter(|parameter| parameter.place == "query" && !parameter.required) {
+        asking.cut.add(parameter.name, parameter.fixed.as_deref(), parameter.maximum);
+    }
     asking.asked = match keys.as_slice() {
-        [key] if key.list => {
+        [key] if single && key.list => {
             asking.request.insert("batch_max".to_owned(), json!(key.items_max.unwrap_or(BATCH).clamp(1, 5_000)));
             if key.items_max.is_none() {
                 asking.decide.push("batch_max: how many keys does one call take?".to_owned());
             }
-            Asked::Many(key_of(one.path, key.name, key.place))
+            Asked::Many(Key { required: key.required, ..key_of(one.path, key.name, key.place) })
         }
-        [key] => Asked::One(key_of(one.path, key.name, key.place)),
+        [key] if single => Asked::One(key_of(one.path, key.name, key.place)),
         several => Asked::With(
             several.iter().map(|key| (argument(key.name), if key.numbers { "Int!" } else { "String!" })).collect(),
         ),
@@ -140,7 +151,8 @@ fn key_of(path: &str, parameter: &str, place: &str) -> Key {
     let last = place == "path" && path.trim_end_matches('/').ends_with(&format!("{{{parameter}}}"));
     let singular = name::singular(parameter);
     let mut group = name::camel(&singular).unwrap_or_else(|| "key".to_owned());
-    if GENERIC.contains(&group.to_ascii_lowercase().as_str()) {
+    let generic = GENERIC.contains(&group.to_ascii_lowercase().as_str());
+    if generic {
         let before = path.split(&format!("{{{parameter}}}")).next().unwrap_or_default();
         let literal =
             before.split('/').rfind(|part| part.chars().any(|c| c.is_ascii_alphabetic()) && !part.contains('{'));
@@ -148,7 +160,7 @@ fn key_of(path: &str, parameter: &str, place: &str) -> Key {
             group = name::camel(&format!("{} {group}", name::singular(literal))).unwrap_or(group);
         }
     }
-    Key { parameter: parameter.to_owned(), group, last }
+    Key { parameter: parameter.to_owned(), group, last, required: true, generic }
 }
 
 fn parameters<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> Result<Vec<Parameter<'a>>, String> {
@@ -224,26 +236,6 @@ fn parameter<'a>(
     }
 }
 
-/// `page` and `per_page`, and their like.
-fn pages(parameters: &[Parameter]) -> Option<(Value, String)> {
-    let named = |names: &[&str]| {
-        let plain = |name: &str| name.to_ascii_lowercase().replace(['_', '-'], "");
-        parameters.iter().find(|one| one.place == "query" && names.contains(&plain(one.name).as_str()))
-    };
-    let number = named(&["page", "pageno", "pagenum", "pagenumber", "pageindex", "currentpage"])?;
-    if number.fixed.as_deref() == Some("0") {
-        return None;
-    }
-    let size = named(&["perpage", "pagesize", "size", "limit", "pagelimit", "rows"]);
-    let most = size.and_then(|size| size.maximum).unwrap_or(100).clamp(1, 1_000);
-    let mut pages = object([("number", json!(number.name))]);
-    if let Some(size) = size {
-        pages.insert("size_parameter".to_owned(), json!(size.name));
-    }
-    pages.insert("size".to_owned(), json!(most));
-    Some((Value::Object(pages), "pages: does the first page have number 1, and how long is a page?".to_owned()))
-}
-
 /// A POST that reads: its body holds a list of keys, or one.
 fn body<'a>(
     one: &One<'a>,
@@ -272,7 +264,8 @@ fn body<'a>(
         body.and_then(|(body, _)| body.pointer("/content/application~1json/schema"))
     };
     let flat = schemas.flat(schema.ok_or_else(String::new)?);
-    let mut asking = Asking { asked: Asked::With(Vec::new()), request: Map::new(), decide: Vec::new(), pages: None };
+    let mut asking =
+        Asking { asked: Asked::With(Vec::new()), request: Map::new(), decide: Vec::new(), cut: Cut::default() };
     asking.request.insert("post".to_owned(), json!(one.path));
     let placeholder = |name: &str, kind: Option<&str>| {
         format!("{{{name}{}}}", if matches!(kind, Some("integer" | "number")) { "#" } else { "" })

@@ -7,8 +7,6 @@ use serde_json::{Value, json};
 use crate::draft::name;
 use crate::draft::types::{Member, Shape, Types};
 
-/// Value objects in value objects; the contract takes a few more.
-const DEPTH_MAX: usize = 4;
 /// Fields of one operation; what an operation answers beyond is left out.
 const FIELDS_MAX: usize = 150;
 /// References followed from one to the next, and schemas within schemas of one value.
@@ -27,6 +25,7 @@ pub struct Schemas<'a> {
     steps: usize,
     fields: usize,
     depth: usize,
+    depth_max: usize,
 }
 
 /// A schema with its references followed and its parts (`allOf`, `oneOf`, `anyOf`) laid together.
@@ -40,6 +39,8 @@ pub struct Flat<'a> {
     pub items: Option<&'a Value>,
     pub values: Option<&'a Vec<Value>>,
     pub maximum: Option<f64>,
+    /// Its example does not fit into 32 bits.
+    pub is_long: bool,
     pub description: Option<&'a str>,
     pub decide: Option<&'static str>,
     /// What the schema is made of, to see where it contains itself.
@@ -63,6 +64,7 @@ impl<'a> Flat<'a> {
         self.items = self.items.or(form.items);
         self.values = self.values.or(form.values);
         self.maximum = self.maximum.or(form.maximum);
+        self.is_long |= form.is_long;
         self.description = self.description.or(form.description);
         self.decide = self.decide.or(form.decide);
         self.parts = form.parts.into_iter().fold(std::mem::take(&mut self.parts), |mut parts, part| {
@@ -84,8 +86,10 @@ impl<'a> Flat<'a> {
 }
 
 impl<'a> Schemas<'a> {
-    pub fn new(root: &'a Value) -> Self {
-        Self { root, types: Types::default(), laid: HashMap::new(), broken: Vec::new(), steps: 0, fields: 0, depth: 0 }
+    /// `depth_max`: value objects in value objects.
+    pub fn new(root: &'a Value, depth_max: usize) -> Self {
+        let (types, laid, broken) = (Types::default(), HashMap::new(), Vec::new());
+        Self { root, types, laid, broken, steps: 0, fields: 0, depth: 0, depth_max }
     }
 
     /// Begins the next operation.
@@ -151,6 +155,9 @@ impl<'a> Schemas<'a> {
         flat.items = flat.items.or(schema.get("items").filter(|items| items.is_object()));
         flat.values = flat.values.or(schema.get("enum").and_then(Value::as_array));
         flat.maximum = flat.maximum.or(schema.get("maximum").and_then(Value::as_f64));
+        let example =
+            schema.get("example").or_else(|| schema.get("default")).or_else(|| schema.get("examples")?.get(0));
+        flat.is_long |= example.and_then(Value::as_f64).is_some_and(|example| example.abs() > f64::from(i32::MAX));
         if let Some(Value::Object(properties)) = schema.get("properties") {
             for (name, property) in properties {
                 if flat.known.insert(name) {
@@ -192,6 +199,14 @@ impl<'a> Schemas<'a> {
         for form in forms {
             flat.absorb(form);
         }
+    }
+
+    /// The one field of an answer that is a plain value, or (at `items`) a list of them.
+    pub fn scalars(&mut self, flat: &Flat<'a>, items: Option<String>, wish: &str) -> Option<Member> {
+        let name = if items.is_some() { "values" } else { "value" };
+        let shape = flat.is_scalar().then(|| self.leaf(flat, items.is_some(), wish, name))?;
+        let (pointer, decide) = (items.unwrap_or_default(), flat.decide.map(str::to_owned));
+        Some(Member { name: name.to_owned(), pointer, shape, description: flat.description.map(str::to_owned), decide })
     }
 
     /// The fields of an object, by their properties.
@@ -283,7 +298,7 @@ impl<'a> Schemas<'a> {
     }
 
     fn deeper(&mut self, flat: &Flat<'a>, at: &str, wish: &str, above: &mut Vec<&'a Value>) -> Option<Vec<Member>> {
-        if self.depth >= DEPTH_MAX {
+        if self.depth >= self.depth_max {
             return None;
         }
         self.depth += 1;
@@ -305,6 +320,7 @@ impl<'a> Schemas<'a> {
             (Some("integer" | "number"), _) if is_id => plain("String"),
             (Some("integer"), Some("int32")) => plain("Int"),
             (Some("integer"), Some("int64" | "uint32" | "uint64")) => plain("Decimal"),
+            (Some("integer"), _) if flat.is_long => plain("Decimal"),
             (Some("integer"), _) if flat.maximum.is_none_or(|most| most <= f64::from(i32::MAX)) => plain("Int"),
             (Some("integer" | "number"), _) => plain("Decimal"),
             (_, Some("date")) => plain("Date"),

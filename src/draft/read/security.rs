@@ -45,6 +45,11 @@ fn one(scheme: &Value, name: &str, source: &str, found: &mut Found) {
             let what = crate::draft::name::upper(text("name")).unwrap_or_else(|| "API_KEY".to_owned());
             found.headers.push((text("name").to_owned(), variable(what.strip_prefix("X_").unwrap_or(&what))));
         }
+        ("apiKey", "query", _) if !text("name").is_empty() && found.sign.is_empty() => {
+            let what = crate::draft::name::upper(text("name")).unwrap_or_else(|| "API_KEY".to_owned());
+            found.sign =
+                object([("scheme", json!("api-key")), ("query", json!(text("name"))), ("key", json!(variable(&what)))]);
+        }
         ("basic", ..) | ("http", _, "basic") => basic(found),
         ("http", _, "bearer") => {
             found.headers.push(("Authorization".to_owned(), format!("Bearer {}", variable("TOKEN"))))
@@ -52,9 +57,9 @@ fn one(scheme: &Value, name: &str, source: &str, found: &mut Found) {
         ("oauth2", ..) => {
             let flow = scheme.pointer("/flows/clientCredentials").or((text("flow") == "application").then_some(scheme));
             let Some(url) = flow.and_then(|flow| flow.get("tokenUrl")).and_then(Value::as_str) else {
-                return found
-                    .decide
-                    .push(format!("how the gateway signs: `{name}` is OAuth 2.0 without client credentials"));
+                let what = format!("how the gateway gets a token: `{name}` is OAuth 2.0 without client credentials");
+                found.decide.push(what);
+                return found.headers.push(("Authorization".to_owned(), format!("Bearer {}", variable("TOKEN"))));
             };
             let fits = url.starts_with('/') || url.starts_with("https://") || url.starts_with("http://");
             let (token_url, id) = (if fits { url.to_owned() } else { format!("/{url}") }, variable("CLIENT_ID"));

@@ -16,6 +16,7 @@ use crate::engine::plan::NodeId;
 use crate::engine::project::read::{Named, named};
 use crate::model::access::SlotSet;
 use crate::model::binding::RootBinding;
+use crate::model::binding::request::template::Values;
 use crate::model::contract::{Contract, EntityId, RootField, RootKind};
 use crate::source::PageAt;
 
@@ -227,6 +228,13 @@ impl Execution<'_> {
             if record.start <= record.end && index(record.end) <= buffer.len() {
                 found.push(named(&binding.mapping, key, &buffer.slice(index(record.start)..index(record.end))));
             }
+        }
+        if let Some(text) = &binding.key {
+            let values = Values { keys: &[], inputs: &inputs, today: "" };
+            let filled = text.filled(&values);
+            let key = filled.map_err(|_| Failure::unavailable(ErrorCode::InputMissing, binding.source))?;
+            found.truncate(1);
+            found.iter_mut().for_each(|named| named.key = Some(key.as_str().into()));
         }
         Ok((found, fetched.next))
     }

@@ -401,14 +401,17 @@ pub struct Entities {
     pub key: String,
 }
 
-/// A root query answered with entity keys: a lookup (one key) or a listing.
+/// A root query answered with entity keys: a lookup (one key) or a listing. Exactly one of `key_at` and `key`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Query {
     /// How it is asked; `{arg.NAME}` is an argument of the query.
     pub ask: Spanned<Request>,
     /// Where each record holds the entity's key.
-    pub key_at: Spanned<String>,
+    pub key_at: Option<Spanned<String>>,
+    /// The key of what has none in its record: a text, perhaps with the query's arguments as `{arg.name}`. Of a query
+    /// that answers one entity.
+    pub key: Option<Spanned<String>>,
     /// Fields of the entity that the listing's records hold already.
     #[serde(default)]
     pub fields: Named<Field>,

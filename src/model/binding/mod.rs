@@ -23,6 +23,7 @@ use conversion::Conversion;
 use hand::Hand;
 use mapping::Mapping;
 use request::CallTemplate;
+use request::template::Text;
 
 index!(/// A source of these bindings.
     SourceId);
@@ -110,7 +111,9 @@ pub struct RootBinding {
     pub name: Arc<str>,
     pub entity: EntityId,
     pub ask: CallTemplate,
-    /// Reads the key (its first entry) and the fields that the records hold already.
+    /// The key of what holds none; else the mapping reads it.
+    pub key: Option<Text>,
+    /// Reads the key (its first entry, if the records hold it) and the fields that the records hold already.
     pub mapping: Mapping,
 }
 

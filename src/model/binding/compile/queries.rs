@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::Compiler;
-use crate::base::fault::{self, SourceText};
+use crate::base::fault::{self, Place, SourceText};
 use crate::model::binding::fields::Base;
 use crate::model::binding::format::{self, Protocol, SourceFile};
 use crate::model::binding::mapping::Mapping;
 use crate::model::binding::request::CallTemplate;
+use crate::model::binding::request::template::{Hole, Text};
 use crate::model::binding::{RootBinding, SourceId};
-use crate::model::contract::RootKind;
+use crate::model::contract::{RootField, RootKind};
 use crate::model::yaml::{self, Spanned};
 
 impl Compiler<'_> {
@@ -53,22 +54,24 @@ impl Compiler<'_> {
             return;
         };
         self.arguments_given(name, &ask, yaml::span(&query.value.ask), text);
-        let key = contract.entity(field.entity).key;
+        let Some(key) = self.key_of(&query.value, field, place, text) else {
+            self.partial = true;
+            return;
+        };
         let mut mapping = Mapping::default();
         let mut fields: format::Named<format::Field> = format::Named::new();
-        fields.insert(
-            contract.slot(key).path.to_string(),
-            Spanned::new(
-                format::Field::Pointer(query.value.key_at.value.clone()),
-                query.value.key_at.referenced,
-                query.value.key_at.defined,
-            ),
-        );
+        if let Some(at) = &query.value.key_at {
+            fields.insert(
+                contract.slot(contract.entity(field.entity).key).path.to_string(),
+                Spanned::new(format::Field::Pointer(at.value.clone()), at.referenced, at.defined),
+            );
+        }
         let base = Base { entity: field.entity, parent: None, per_instance: false };
         self.fields(file, text).fields(&fields, base, &mut mapping);
         self.fields(file, text).fields(&query.value.fields, base, &mut mapping);
         if let Some(binding) = self.bindings.queries.get_mut(at) {
-            let bound = binding.replace(RootBinding { source, name: name.into(), entity: field.entity, ask, mapping });
+            let bound =
+                binding.replace(RootBinding { source, name: name.into(), entity: field.entity, ask, key, mapping });
             if bound.is_some() {
                 self.faults.add(
                     text,
@@ -78,5 +81,62 @@ impl Compiler<'_> {
                 );
             }
         }
+    }
+
+    /// The text that is the key of what holds none (`key`), if it is not read from its records (`key_at`). `None`: faults
+    /// were added.
+    fn key_of(
+        &mut self,
+        query: &format::Query,
+        field: &RootField,
+        place: Place,
+        text: &Arc<SourceText>,
+    ) -> Option<Option<Text>> {
+        let key = match (&query.key_at, &query.key) {
+            (Some(_), None) => return Some(None),
+            (None, Some(key)) => key,
+            _ => {
+                let hint = "`key_at: /id` is where each record holds the key; `key: \"{arg.year}\"` is the key of what has none";
+                self.faults.add(
+                    text,
+                    place,
+                    format!("`{}` has not exactly one of `key_at` and `key`", field.name),
+                    hint,
+                );
+                return None;
+            }
+        };
+        let at = yaml::span(key);
+        if !matches!(field.kind, RootKind::Lookup) {
+            let message = format!("`{}` answers a list, whose records one `key` does not tell apart", field.name);
+            self.faults.add(
+                text,
+                at,
+                message,
+                "write `key_at`; or let the query answer one entity that holds the list",
+            );
+            return None;
+        }
+        let compiled = Text::parse(&key.value);
+        let declared = self
+            .against
+            .contract
+            .full
+            .get_object(&self.against.contract.query_type)
+            .and_then(|root| root.fields.get(&*field.name));
+        let known = |hole: &Hole| {
+            let name = match hole {
+                Hole::Input(name) => name.strip_prefix("arg."),
+                _ => None,
+            };
+            name.is_some_and(|name| declared.is_some_and(|field| field.argument_by_name(name).is_some()))
+        };
+        let empty = key.value.trim().is_empty();
+        if empty || !compiled.holes().all(known) {
+            let message = format!("`{}` is not a key", key.value);
+            self.faults.add(text, at, message, "a text, perhaps with arguments that the query has: `\"{arg.name}\"`");
+            return None;
+        }
+        Some(Some(compiled))
     }
 }
