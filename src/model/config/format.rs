@@ -70,11 +70,12 @@ pub struct ConfigFile {
     /// How changed files come into force.
     #[serde(default)]
     pub reload: ReloadEntry,
+    /// Bindings that departments publish themselves.
     pub registry: Option<RegistryEntry>,
 }
 
 /// Bindings that departments publish themselves.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegistryEntry {
     /// An SQLite file, or `postgres://…` where several gateways share it.
@@ -272,7 +273,9 @@ pub struct AdminEntry {
     pub auditor: Vec<Spanned<String>>,
     /// Roles that see the access statistics of their divisions.
     pub supervisor: Vec<Spanned<String>>,
+    /// Roles that submit bindings of their sources to the registry.
     pub steward: Vec<Spanned<String>>,
+    /// Roles that approve the bindings of their sources.
     pub department_head: Vec<Spanned<String>>,
 }
 
