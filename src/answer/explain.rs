@@ -202,6 +202,7 @@ impl Inner {
             traceparent: None,
             request_id: (*request_id).to_owned(),
             caller: None,
+            asker: asking.asker(),
             periods: Default::default(),
         };
         let caller = Caller {

@@ -387,6 +387,7 @@ impl Inner {
             traceparent: asked.traceparent.map(str::to_owned),
             request_id: asked.request_id.to_owned(),
             caller: None,
+            asker: planned.asking.asker(),
             periods,
         };
         let caller = Caller {

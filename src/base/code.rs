@@ -32,6 +32,8 @@ pub enum ErrorCode {
     SourceWithdrawn,
     /// The source is asked more than it allows, and the deadline came first.
     SourceBusy,
+    /// The source works on the answer; asked again, it may have it.
+    SourcePending,
     /// A value does not fit its field.
     ValueInvalid,
     /// The source does not cover this division.
@@ -97,7 +99,8 @@ screaming!(ErrorCode,
     BadRequest => "BAD_REQUEST", ParseFailed => "PARSE_FAILED", ValidationFailed => "VALIDATION_FAILED",
     LimitExceeded => "LIMIT_EXCEEDED", RateLimited => "RATE_LIMITED", Unauthenticated => "UNAUTHENTICATED", Forbidden => "FORBIDDEN",
     SourceTimeout => "SOURCE_TIMEOUT", SourceUnreachable => "SOURCE_UNREACHABLE", SourceError => "SOURCE_ERROR",
-    SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceWithdrawn => "SOURCE_WITHDRAWN", SourceBusy => "SOURCE_BUSY", ValueInvalid => "VALUE_INVALID",
+    SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceWithdrawn => "SOURCE_WITHDRAWN", SourceBusy => "SOURCE_BUSY",
+    SourcePending => "SOURCE_PENDING", ValueInvalid => "VALUE_INVALID",
     OutsideTerritory => "OUTSIDE_TERRITORY", InputMissing => "INPUT_MISSING",
     Conflict => "CONFLICT", QuotaExceeded => "QUOTA_EXCEEDED",
     DeadlineExceeded => "DEADLINE_EXCEEDED", AuditUnavailable => "AUDIT_UNAVAILABLE",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::operation::Operation;
 use crate::base::clock;
@@ -69,6 +69,14 @@ impl Asking {
             emergency: identity.break_glass.is_some(),
             approved: None,
         }
+    }
+
+    /// Who asks, and all that decides what they may have; none, where nobody is known.
+    pub fn asker(&self) -> Option<Arc<str>> {
+        let id = self.id.as_ref()?;
+        let declared = (&self.purpose, &self.case, self.emergency);
+        let parts = json!([self.issuer, id, self.roles, self.networks, declared, self.principal]);
+        Some(parts.to_string().into())
     }
 
     pub fn presented(&self) -> Presented<'_> {

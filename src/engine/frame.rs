@@ -139,6 +139,16 @@ impl Failure {
         Self::unavailable(ErrorCode::QuotaExceeded, source)
     }
 
+    /// The source works on the answer.
+    pub fn pending(source: SourceId) -> Self {
+        Self { state: ItemState::Pending, code: ErrorCode::SourcePending, source: Some(source) }
+    }
+
+    /// Whether a source is to blame for what is not known: it did not answer, or has not yet.
+    pub fn is_sources(&self) -> bool {
+        matches!(self.state, ItemState::Unavailable | ItemState::Pending)
+    }
+
     pub fn undetermined(code: ErrorCode, source: SourceId) -> Self {
         Self { state: ItemState::Undetermined, code, source: Some(source) }
     }

@@ -13,7 +13,7 @@ use super::records::{KeyIndex, PageEnd, Reader};
 use super::sql::Pool;
 use super::walk::Walk;
 use super::wire::Wire;
-use super::{AccessLog, Fetch, Fetched, PageAt, SourceError, audit, graphql, rest, sql};
+use super::{AccessLog, Fetch, Fetched, PageAt, SourceError, audit, graphql, rest, sql, ticket};
 use crate::base::code::ErrorCode;
 use crate::egress::{Client, Http};
 use crate::model::binding::connection::sign::{Secret, Session};
@@ -147,6 +147,12 @@ impl Connector {
         let keys = KeyIndex::new(fetch.keys);
         let today = today();
         let mut at = fetch.page.clone().unwrap_or(PageAt::First);
+        if let (Some(ticket), Ask::Http(ask)) = (template.ticket(), &template.ask) {
+            let deadline = fetch.deadline.min(Instant::now() + self.timeout(template.timeout()));
+            let call = Call { connector: self, fetch, keys: &keys, today: &today, deadline, calls };
+            ticket::read(&call, ask, ticket, &mut fetched).await?;
+            return Ok(fetched);
+        }
         let mut walk = Walk::default();
         loop {
             let deadline = fetch.deadline.min(Instant::now() + self.timeout(template.timeout()));

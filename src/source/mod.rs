@@ -15,6 +15,7 @@ mod session;
 mod sign;
 mod soap;
 mod sql;
+mod ticket;
 mod walk;
 mod wire;
 mod xml;
@@ -39,6 +40,8 @@ pub struct CallContext {
     pub request_id: String,
     /// Told to sources with `authority: caller`.
     pub caller: Option<Caller>,
+    /// Who asks, and all that decides what may be had: tickets are kept for the same asker alone. None: they are not kept.
+    pub asker: Option<Arc<str>>,
     /// What the request cuts its lists of audit records to; none: all of them.
     pub periods: Arc<[Period]>,
 }

@@ -71,7 +71,7 @@ impl Reader<'_> {
     }
 
     /// The data inside the envelope; `None` where the envelope says there is no record.
-    fn opened<'t>(&self, text: &'t str) -> Result<Option<&'t str>, Failure> {
+    pub fn opened<'t>(&self, text: &'t str) -> Result<Option<&'t str>, Failure> {
         let reading = self.reading();
         if reading.elsewhere.as_ref().is_some_and(|elsewhere| holds(elsewhere, text).unwrap_or(false)) {
             return Err(Failure { down: true, ..self.refused(text, "the source says it cannot answer now") });
@@ -257,7 +257,7 @@ impl Reader<'_> {
     }
 }
 
-fn holds(condition: &Condition, json: &str) -> Result<bool, Failure> {
+pub(crate) fn holds(condition: &Condition, json: &str) -> Result<bool, Failure> {
     let found = json::find(json, &condition.at)?.unwrap_or("null");
     Ok(condition.holds(&json::text(found)?))
 }

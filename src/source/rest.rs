@@ -20,7 +20,7 @@ use crate::model::binding::request::{Body, Counted, HttpAsk, PageBy};
 
 /// One page of a read.
 pub(crate) async fn page(call: &Call<'_>, ask: &HttpAsk, at: &PageAt, out: &mut Fetched) -> Result<PageEnd, Failure> {
-    let outgoing = outgoing(call, ask, at)?;
+    let outgoing = outgoing(call, ask, &call.values(), at)?;
     let reply = call.wire()?.send(&outgoing).await?;
     let links = reply.links.clone();
     let mut end = read(call, ask, reply, out)?;
@@ -56,8 +56,14 @@ fn decoded(call: &Call<'_>, reply: Reply) -> Result<String, Failure> {
     charset::decode(reply.body, connection.encoding, reply.content_type.as_deref(), xml)
 }
 
+/// The answer's text as JSON, whatever it was written in.
+pub(crate) fn as_json(call: &Call<'_>, reply: Reply) -> Result<String, Failure> {
+    let text = decoded(call, reply)?;
+    if call.connection().format == Format::Xml { xml::to_json(&text) } else { Ok(text) }
+}
+
 /// An answer with an error status; the source's message where its body is as the binding says.
-fn refused(call: &Call<'_>, reader: &Reader<'_>, reply: Reply, soap: bool) -> Failure {
+pub(crate) fn refused(call: &Call<'_>, reader: &Reader<'_>, reply: Reply, soap: bool) -> Failure {
     let what = format!("the source answered with HTTP status {}", reply.status.as_u16());
     if reply.status.is_redirection() {
         return Failure::new(ErrorCode::SourceError, format!("{what}; redirects are not followed: see `base_url`"));
@@ -75,26 +81,26 @@ fn refused(call: &Call<'_>, reader: &Reader<'_>, reply: Reply, soap: bool) -> Fa
     }
 }
 
-fn outgoing(call: &Call<'_>, ask: &HttpAsk, at: &PageAt) -> Result<Outgoing, Failure> {
-    let values = call.values();
+/// The request that asks for a page with these values.
+pub(crate) fn outgoing(call: &Call<'_>, ask: &HttpAsk, values: &Values<'_>, at: &PageAt) -> Result<Outgoing, Failure> {
     if let PageAt::Link(address) = at {
         return linked(call, ask, address);
     }
     let in_body = matches!(&ask.body, Some(Body::Json(Node::Object(_))));
     let parameters = page_parameters(call, at);
-    let mut query = query(ask, &values)?;
+    let mut query = query(ask, values)?;
     if !in_body {
         query.extend(parameters.iter().map(|(name, value, _)| ((*name).to_owned(), value.clone())));
     }
-    let url = url(call.base_url(), ask, &values, &query)?;
-    let mut headers = headers(ask, &values)?;
+    let url = url(call.base_url(), ask, values, &query)?;
+    let mut headers = headers(ask, values)?;
     let (json, body) = match &ask.body {
         None => (None, Vec::new()),
         Some(Body::Json(node)) => {
             let more: Vec<(&str, String)> =
                 parameters.iter().filter(|_| in_body).map(|(name, _, json)| (*name, json.clone())).collect();
             let mut text = String::new();
-            node.fill_object(&values, &more, &mut text)?;
+            node.fill_object(values, &more, &mut text)?;
             let encoding = call.connection().encoding;
             match encoding {
                 Encoding::Auto => content_type(&mut headers, "application/json")?,
@@ -106,7 +112,7 @@ fn outgoing(call: &Call<'_>, ask: &HttpAsk, at: &PageAt) -> Result<Outgoing, Fai
         Some(Body::Xml(template)) => {
             let encoding = call.connection().encoding;
             let mut inside = String::new();
-            template.fill(&values, &mut inside)?;
+            template.fill(values, &mut inside)?;
             let (text, kind) = match &ask.soap {
                 Some(action) => {
                     headers.insert("soapaction", header(&format!("\"{action}\""))?);

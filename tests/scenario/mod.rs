@@ -25,6 +25,13 @@ pub struct Scenario {
     /// By path under the gateway's root.
     files: BTreeMap<String, String>,
     exchanges: Vec<Exchange>,
+    first: Asked,
+    /// What is asked of the same gateway after that.
+    then: Vec<Asked>,
+}
+
+#[derive(Clone, Default)]
+struct Asked {
     query: String,
     variables: Value,
     caller: Value,
@@ -34,7 +41,8 @@ pub struct Scenario {
 impl Scenario {
     /// The scenarios of a file: one a second-level heading, each with what stands before the first of them.
     pub fn read(file: &str, text: &str) -> Vec<Self> {
-        let mut shared = Self { name: file.to_owned(), variables: json!({}), caller: json!({}), ..Self::default() };
+        let first = Asked { variables: json!({}), caller: json!({}), ..Asked::default() };
+        let mut shared = Self { name: file.to_owned(), first, ..Self::default() };
         let mut all: Vec<Self> = Vec::new();
         let mut block: Option<(String, String)> = None;
         for (at, line) in text.lines().enumerate() {
@@ -65,10 +73,13 @@ impl Scenario {
         match info {
             "http request" => self.exchanges.push(Exchange::request(&text, place)),
             "http response" => self.exchanges.last_mut().expect("a request comes first").answer(&text, place),
-            "graphql" => self.query = text,
-            "json variables" => self.variables = json(&text),
-            "json caller" => self.caller = json(&text),
-            "json answer" => self.answer = json(&text),
+            "graphql" => self.first.query = text,
+            "json variables" => self.first.variables = json(&text),
+            "json caller" => self.first.caller = json(&text),
+            "json answer" => self.first.answer = json(&text),
+            "graphql then" => self.then.push(Asked { query: text, answer: Value::Null, ..self.first.clone() }),
+            "json caller then" => self.last(place).caller = json(&text),
+            "json answer then" => self.last(place).answer = json(&text),
             _ => match info.split_once(' ') {
                 Some((_, path)) if path.contains('/') => {
                     self.files.insert(path.to_owned(), text);
@@ -92,21 +103,45 @@ impl Scenario {
         let Some(mut snapshot) = snapshot else { return Err(faults.render()) };
         snapshot.config.audit.store = folder.0.join("audit.sqlite");
         let gateway = Gateway::start(snapshot).await.map_err(|error| error.to_string())?;
-        let request = GraphqlRequest {
-            query: Some(self.query.clone()),
-            variables: self.variables.as_object().cloned().unwrap_or_default(),
-            ..GraphqlRequest::default()
-        };
-        let answer = gateway.answer(self.identity(), request, "request-1".to_owned(), None).await;
-        let answer: Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
         let mut differences = String::new();
-        if !self.is_expected(&answer) {
-            let _ = writeln!(differences, "expected {:#}\n     got {answer:#}", self.answer);
+        for asked in std::iter::once(&self.first).chain(&self.then) {
+            let request = GraphqlRequest {
+                query: Some(asked.query.clone()),
+                variables: asked.variables.as_object().cloned().unwrap_or_default(),
+                ..GraphqlRequest::default()
+            };
+            let answer = gateway.answer(asked.identity(), request, "request-1".to_owned(), None).await;
+            let answer: Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
+            if !asked.is_expected(&answer) {
+                let _ = writeln!(differences, "expected {:#}\n     got {answer:#}", asked.answer);
+            }
         }
         differences.push_str(&departments.differences());
         if differences.is_empty() { Ok(()) } else { Err(differences) }
     }
 
+    fn last(&mut self, place: &str) -> &mut Asked {
+        self.then.last_mut().unwrap_or_else(|| panic!("{place}: a `graphql then` comes first"))
+    }
+
+    fn write(&self, root: &Path) {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for file in ["schema/directives.graphql", "schema/scalars.graphql"] {
+            put(root, file, &std::fs::read_to_string(repository.join(file)).unwrap());
+        }
+        put(root, "config/gateway.yaml", GATEWAY);
+        let schema: String =
+            self.files.iter().filter(|(path, _)| path.starts_with("schema/")).map(|(_, text)| text.as_str()).collect();
+        let (relations, roles) = everything_to_everybody(&schema);
+        put(root, "config/rules/relations.yaml", &relations);
+        put(root, "config/roles.yaml", &roles);
+        for (path, text) in &self.files {
+            put(root, path, text);
+        }
+    }
+}
+
+impl Asked {
     /// `data` to the last value; of each error what the scenario tells of it, in order.
     fn is_expected(&self, answer: &Value) -> bool {
         let none = json!([]);
@@ -125,22 +160,6 @@ impl Scenario {
         };
         let declared = Declared { purpose: text("purpose"), case: text("case"), ..Declared::default() };
         Identity::new(Some(principal), IpAddr::V4(Ipv4Addr::LOCALHOST), vec!["local".to_owned()], declared)
-    }
-
-    fn write(&self, root: &Path) {
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for file in ["schema/directives.graphql", "schema/scalars.graphql"] {
-            put(root, file, &std::fs::read_to_string(repository.join(file)).unwrap());
-        }
-        put(root, "config/gateway.yaml", GATEWAY);
-        let schema: String =
-            self.files.iter().filter(|(path, _)| path.starts_with("schema/")).map(|(_, text)| text.as_str()).collect();
-        let (relations, roles) = everything_to_everybody(&schema);
-        put(root, "config/rules/relations.yaml", &relations);
-        put(root, "config/roles.yaml", &roles);
-        for (path, text) in &self.files {
-            put(root, path, text);
-        }
     }
 }
 

@@ -52,6 +52,7 @@ impl Execution<'_> {
             Err(SourceError { code: ErrorCode::InputMissing, .. }) => {
                 Err(Failure::undetermined(ErrorCode::InputMissing, call.source))
             }
+            Err(SourceError { code: ErrorCode::SourcePending, .. }) => Err(Failure::pending(call.source)),
             Err(error) => Err(Failure::unavailable(error.code, call.source)),
         }
     }
@@ -84,6 +85,9 @@ impl Execution<'_> {
                 tracing::warn!(%source, %request, "a source has more pages than are read at once (pages_max)");
             }
             Ok(_) => {}
+            Err(error) if error.code == ErrorCode::SourcePending => {
+                tracing::debug!(%source, %request, "a source works on what it was asked");
+            }
             // The detail holds no household's value; it is for the operator alone.
             Err(error) => {
                 tracing::warn!(%source, code = %error.code, detail = %error.detail, %request, "a source failed");

@@ -10,7 +10,6 @@ use super::Execution;
 use super::fetch::{Need, needed};
 use super::quota::Charges;
 use super::rows::{Seeds, nobody};
-use crate::base::code::ItemState;
 use crate::engine::frame::{ChildFrame, Failure, Frame, Row, RowAnswer};
 use crate::engine::plan::{FetchId, Node, NodeId, RelationNeed, Stage};
 use crate::engine::project::read::RowView;
@@ -303,7 +302,7 @@ impl Execution<'_> {
             // What cannot be decided is "no", with the reason where a source is to blame. What is merely not known (a
             // claim the token lacks, a fact nobody holds) is a plain "no": an entity that is not there must look like one
             // the caller has nothing to do with.
-            Truth::Unknown => Err(missing.filter(|failure| failure.state == ItemState::Unavailable)),
+            Truth::Unknown => Err(missing.filter(Failure::is_sources)),
         }
     }
 

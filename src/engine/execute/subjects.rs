@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Execution;
 use super::node::Related;
 use super::rows::{Seeds, nobody, seed};
-use crate::base::code::ItemState;
 use crate::engine::frame::{Failure, Row, RowAnswer, RowSubjects};
 use crate::engine::plan::{Stage, SubjectNeed};
 use crate::engine::project::read::RowView;
@@ -67,7 +66,7 @@ impl Execution<'_> {
             let view = RowView::new(self.snapshot, self.plan, node, row, at, &known, Stage::Relation);
             let (mut keys, failure) = match view.texts(key) {
                 Ok(keys) => (keys, None),
-                Err(failure) => (Vec::new(), Some(failure).filter(|failure| failure.state == ItemState::Unavailable)),
+                Err(failure) => (Vec::new(), Some(failure).filter(Failure::is_sources)),
             };
             keys.sort();
             keys.dedup();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::connection::sign::format::Sign;
 pub use super::hand::format::{Quota, Withhold};
-pub use super::request::format::{Fallback, Pages};
+pub use super::request::format::{Fallback, Pages, Ticket};
 use crate::model::yaml::Spanned;
 
 /// Keys in the order of the file are not needed: a `BTreeMap` keeps errors and prints stable.
@@ -323,7 +323,7 @@ pub struct Endpoint {
 /// `{arg.name}` an argument of a root query, `{year}` and `{today}` the date (+08:00).
 /// In `body`, a text that is exactly `{keys}` becomes a JSON list and `{key#}` a JSON number;
 /// in paths and query values the text is percent-encoded.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     // --- REST and SOAP: exactly one of `get` and `post`, relative to `base_url`
@@ -378,6 +378,8 @@ pub struct Request {
     pub batch_max: Option<usize>,
     /// Further pages are fetched until there is none.
     pub pages: Option<Spanned<Pages>>,
+    /// The answer is a ticket, with which the answer is asked for.
+    pub ticket: Option<Spanned<Ticket>>,
 }
 
 /// An argument of a root field.

@@ -5,6 +5,7 @@ pub mod graphql;
 pub mod pages;
 pub mod reading;
 pub mod template;
+pub mod ticket;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use graphql::{GraphqlAsk, GraphqlVariable, is_name, is_type, named, names_fields
 pub use pages::{Counted, PageBy, PageTemplate};
 use reading::{Condition, Reading};
 use template::{Hole, Node, Text, XmlText};
+pub use ticket::TicketTemplate;
 
 const BATCH_DEFAULT: usize = 100;
 const BATCH_MAX: usize = 5_000;
@@ -37,6 +39,7 @@ pub struct CallTemplate {
     /// Which of the connection's standbys is asked; absent: its own address.
     standby: Option<usize>,
     fallback: Option<Arc<CallTemplate>>,
+    ticket: Option<Arc<TicketTemplate>>,
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +83,18 @@ pub struct AuditAsk {
     pub entity: Arc<str>,
 }
 
+impl HttpAsk {
+    /// Its placeholders, but for those of an XML body.
+    fn holes(&self) -> Vec<Hole> {
+        let texts = self.query.iter().map(|(_, text)| text).chain(self.headers.iter().map(|(_, text)| text));
+        let mut all: Vec<Hole> = self.path.holes().chain(texts.flat_map(Text::holes)).cloned().collect();
+        if let Some(Body::Json(node)) = &self.body {
+            all.extend(node.holes());
+        }
+        all
+    }
+}
+
 impl CallTemplate {
     /// `None` where faults were added. `many`: the request is asked with several keys at once.
     pub fn compile(
@@ -97,11 +112,13 @@ impl CallTemplate {
         let envelope = envelope.filter(|_| !names_fields(protocol));
         let reading = Reading::compile(&request.value, envelope, text, compiler.faults);
         let page = compiler.page();
+        let ticket = compiler.ticket();
         let batch_max = compiler.batch_max();
         let inputs = ask.as_ref().map(|ask| {
             compiler.keyed(ask);
             compiler.holes(ask)
         });
+        compiler.no_ticket_yet(inputs.as_deref().unwrap_or_default());
         let (ask, mut reading, inputs) = (ask?, reading?, inputs?);
         if let Ask::Graphql(GraphqlAsk::Entities { key, .. }) = &ask {
             reading.item_key = reading.item_key.or_else(|| Pointer::parse(&format!("/{key}")).ok());
@@ -109,7 +126,12 @@ impl CallTemplate {
         if faults.len() > before {
             return None;
         }
-        Some(Self { many, ask, reading, batch_max, inputs, page, timeout: None, standby: None, fallback: None })
+        let (ticket, of_poll) = ticket.unzip();
+        let mut inputs: BTreeSet<Arc<str>> = inputs.into_iter().collect();
+        inputs.extend(of_poll.into_iter().flatten());
+        let inputs = inputs.into_iter().collect();
+        let ticket = ticket.map(Arc::new);
+        Some(Self { many, ask, reading, batch_max, inputs, page, timeout: None, standby: None, fallback: None, ticket })
     }
 
     /// The entity type whose records are asked for.
@@ -155,6 +177,11 @@ impl CallTemplate {
 
     pub fn fallback(&self) -> Option<&Self> {
         self.fallback.as_deref()
+    }
+
+    /// Its answer is a ticket.
+    pub fn ticket(&self) -> Option<&TicketTemplate> {
+        self.ticket.as_deref()
     }
 
     pub fn timeout(&self) -> Option<Duration> {
@@ -405,11 +432,7 @@ impl Compiler<'_> {
     fn holes(&mut self, ask: &Ask) -> Box<[Arc<str>]> {
         let mut all: Vec<Hole> = Vec::new();
         if let Ask::Http(http) = ask {
-            let texts = http.query.iter().map(|(_, text)| text).chain(http.headers.iter().map(|(_, text)| text));
-            all.extend(http.path.holes().chain(texts.flat_map(Text::holes)).cloned());
-            if let Some(Body::Json(node)) = &http.body {
-                all.extend(node.holes());
-            }
+            all.extend(http.holes());
             let mut outer_key = all.contains(&Hole::Key);
             if let Some(Body::Xml(xml)) = &http.body {
                 outer_key |= xml.outer_holes().any(|hole| *hole == Hole::Key);

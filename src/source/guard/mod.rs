@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::failure::Failure;
 use super::secret::Secrets;
 use super::session::Sessions;
+use super::ticket::Tickets;
 use crate::base::code::ErrorCode;
 use crate::model::binding::format::Limits;
 use rate::Rate;
@@ -25,6 +26,7 @@ pub(crate) struct Guards {
     calls: AtomicU64,
     pub sessions: Sessions,
     pub secrets: Arc<Secrets>,
+    pub tickets: Tickets,
 }
 
 impl Guards {
@@ -35,6 +37,7 @@ impl Guards {
             calls: AtomicU64::new(0),
             sessions: Sessions::default(),
             secrets: Arc::default(),
+            tickets: Tickets::default(),
         })
     }
 

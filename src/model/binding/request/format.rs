@@ -1,9 +1,11 @@
 //! Parts of a request as they are written.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::model::binding::format::{Request, Test};
+use crate::model::binding::format::{Request, Scalar, Test};
 use crate::model::yaml::Spanned;
 
 /// Who is asked where an endpoint is not there: its records are read as the endpoint's own.
@@ -55,4 +57,53 @@ pub enum Until {
     Short,
     /// One without a record.
     Empty,
+}
+
+/// The request is handed in and answered with a ticket; the answer is fetched with that. Pointers and tests start at the
+/// whole answer.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ticket {
+    /// Where the request's answer holds the ticket.
+    pub at: Spanned<String>,
+    /// How the answer is asked for.
+    pub poll: Spanned<Poll>,
+    /// The source works on it still. HTTP status 202 always says so.
+    pub pending: Test,
+    /// The source will never answer.
+    pub failed: Option<Test>,
+    /// The answer is there; absent: it is where the source neither works on it nor failed.
+    pub done: Option<Test>,
+    /// Between one poll and the next, and before the first.
+    #[serde(default = "default_interval_ms")]
+    pub interval_ms: u64,
+    /// How long a ticket is good for.
+    #[serde(default = "default_keep_s")]
+    pub keep_s: u64,
+}
+
+/// How the answer to a ticket is asked for: `{ticket}` is the ticket.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Poll {
+    /// A path relative to `base_url`; exactly one of `get` and `post`.
+    pub get: Option<Spanned<String>>,
+    /// A path relative to `base_url`.
+    pub post: Option<Spanned<String>>,
+    /// Query parameters.
+    #[serde(default)]
+    pub query: BTreeMap<String, Spanned<Scalar>>,
+    /// Headers of this request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Spanned<String>>,
+    /// A JSON body, written in YAML.
+    pub body: Option<Spanned<serde_json::Value>>,
+}
+
+fn default_interval_ms() -> u64 {
+    500
+}
+
+fn default_keep_s() -> u64 {
+    600
 }
