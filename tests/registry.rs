@@ -319,6 +319,56 @@ async fn withdrawing_tells_beforehand_which_operations_would_get_less() {
     );
 }
 
+/// One command, as whoever has the token; exit code, output, and what it says beside it.
+fn command(live: &Live, token: &str, arguments: &[&str]) -> (i32, String, String) {
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_huxiang"))
+        .arg("source")
+        .args(arguments)
+        .env("HUXIANG_TOKEN", token)
+        .env("HUXIANG_GATEWAY", &live.url)
+        .output()
+        .expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (done.status.code().expect("an exit code"), text(&done.stdout), text(&done.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_way_goes_by_commands_too() {
+    let world = World::new("commands").await;
+    let (live, cast) = (world.start("one", &[]).await, world.cast());
+    world.place.write("schema/people.graphql", &schema("name: String city: String"));
+    let file = world.place.root.join("people.yaml");
+    let path = file.to_str().expect("a path").to_owned();
+    let note = ["--note", "as the new system has it"];
+    let run = |token: &str, arguments: &[&str]| command(&live, token, &[arguments, &note].concat());
+
+    std::fs::write(&file, version("v1").replace("fields: {name", "fields: {nmae")).expect("a file");
+    let (exit, _, said) = run(&cast.steward, &["submit", &path]);
+    assert_eq!(exit, 1, "{said}");
+    assert!(said.contains("people/people.yaml:5:") && said.contains("did you mean `name`"), "{said}");
+    std::fs::write(&file, version("v1")).expect("a file");
+    let (exit, told, said) = run(&cast.steward, &["submit", &path]);
+    assert_eq!((exit, told.contains("people 1 is submitted")), (0, true), "{told}{said}");
+    let (exit, told, _) = command(&live, &cast.head, &["review", "people", "1"]);
+    assert!(exit == 0 && told.contains("+title: People") && told.contains("  Person.city\n"), "{told}");
+    let (exit, _, said) = run(&cast.steward, &["approve", "people", "1"]);
+    assert_eq!((exit, said.contains("not permitted")), (1, true), "{said}");
+    let (exit, told, said) = run(&cast.head, &["approve", "people", "1"]);
+    assert_eq!((exit, told.contains("people 1 is approved")), (0, true), "{told}{said}");
+    let (exit, told, said) = run(&cast.operator, &["publish", "people", "1"]);
+    assert_eq!((exit, told.contains("revision 1, in force")), (0, true), "{told}{said}");
+    assert_eq!(live.version().await, "v1");
+    let (exit, told, said) = run(&cast.head, &["withdraw", "people"]);
+    assert_eq!((exit, told.contains("people is withdrawn")), (0, true), "{told}{said}");
+    let (_, told, _) = command(&live, &cast.steward, &["versions", "people"]);
+    assert!(told.contains("approved") && told.contains("withdrawn") && told.contains("wang"), "{told}");
+    let (_, told, _) = command(&live, &cast.operator, &["versions", "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+    assert_eq!(told["registeredSources"][0]["publication"]["state"], "WITHDRAWN", "{told}");
+    let (exit, _, said) = command(&live, "no token", &["versions"]);
+    assert!(exit != 0 && said.starts_with("error: "), "{said}");
+}
+
 #[tokio::test]
 async fn a_version_whose_fields_another_file_took_meanwhile_is_not_published() {
     let world = World::new("stale").await;

@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod diff;
 mod documents;
+mod gateway;
 mod holder;
 mod load;
 mod plan;

@@ -2,6 +2,7 @@
 
 mod check;
 mod import;
+mod registry;
 
 use clap::{Args, Subcommand};
 
@@ -19,11 +20,35 @@ enum Command {
     Import(import::ImportArgs),
     /// Check one binding: every fault, and warnings of what will hurt in service
     Check(check::CheckArgs),
+    /// Submit a binding to a gateway's registry, as the department's steward
+    Submit(registry::SubmitArgs),
+    /// Show a source's versions in the registry and what became of them; without a source, what is there
+    Versions(registry::VersionsArgs),
+    /// Show what a version would change of what is in force
+    Review(registry::ReviewArgs),
+    /// Approve a version that somebody else submitted, as the head of the department
+    Approve(registry::VersionStepArgs),
+    /// Reject a version that somebody else submitted, as the head of the department
+    Reject(registry::VersionStepArgs),
+    /// Put an approved version into service, or take the source back to an older one, as an operator
+    Publish(registry::VersionStepArgs),
+    /// Take a source out of service at once, as an operator or the head of the department
+    Withdraw(registry::SourceStepArgs),
+    /// Let go of a withdrawn source, as an operator
+    Remove(registry::SourceStepArgs),
 }
 
 pub fn run(args: &SourceArgs) -> Done {
     match &args.command {
         Command::Import(args) => import::run(args),
         Command::Check(args) => check::run(args),
+        Command::Submit(args) => registry::submit(args),
+        Command::Versions(args) => registry::versions(args),
+        Command::Review(args) => registry::review(args),
+        Command::Approve(args) => registry::decide(args, true),
+        Command::Reject(args) => registry::decide(args, false),
+        Command::Publish(args) => registry::publish(args),
+        Command::Withdraw(args) => registry::withdraw(args),
+        Command::Remove(args) => registry::remove(args),
     }
 }

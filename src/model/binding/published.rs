@@ -15,7 +15,7 @@ use crate::model::yaml;
 pub struct Published {
     /// The source's id.
     pub source: Arc<str>,
-    /// From 1, by source.
+    /// From 1, by source; 0: of none yet.
     pub number: i64,
     pub text: Arc<SourceText>,
     /// It is asked no more: what it fills is there, and not available.
@@ -26,7 +26,8 @@ impl Published {
     /// `folder` is that of the bindings that are files: a published one stands in a folder of its own below it, where
     /// the operator may put instance lists and certificates for it.
     pub fn new(folder: &Path, source: &str, number: i64, text: &str, withdrawn: bool) -> Self {
-        let path = folder.join(source).join(format!("{source}@{number}.yaml"));
+        let name = if number == 0 { format!("{source}.yaml") } else { format!("{source}@{number}.yaml") };
+        let path = folder.join(source).join(name);
         Self { source: source.into(), number, text: SourceText::new(path, text), withdrawn }
     }
 }

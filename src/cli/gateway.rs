@@ -1,0 +1,82 @@
+//! A running gateway's own API, asked from the command line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{Method, Url};
+use serde_json::{Value, json};
+
+use super::Stop;
+use super::holder::HolderArgs;
+use crate::egress::Http;
+use crate::model::binding::connection::TlsFiles;
+use crate::model::binding::connection::sign::Secret;
+use crate::model::config::egress::EgressConfig;
+
+/// Longer than the gateway takes for any request.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an answer.
+const ANSWER_MAX: usize = 32 << 20;
+
+/// Which gateway, and who asks it.
+#[derive(Debug, Args)]
+pub struct GatewayArgs {
+    /// Where the gateway is; without it, the variable HUXIANG_GATEWAY, or http://127.0.0.1:8080
+    #[arg(long, value_name = "URL")]
+    gateway: Option<String>,
+    /// PEM of the authorities of the gateway's certificate, where they are not the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    holder: HolderArgs,
+}
+
+impl GatewayArgs {
+    /// What the admin API answers: its `data`. An error of its own ends the command: 1, where it was refused.
+    pub fn ask(&self, query: &str, variables: Value) -> Result<Value, Stop> {
+        let token = self.holder.token()?;
+        let body = json!({ "query": query, "variables": variables }).to_string();
+        let bytes = super::runtime()?.block_on(self.post(&token, body))?;
+        let not_json = |_| Stop::failed(format!("error: what answers at {} is not a gateway", self.url()));
+        let answer: Value = serde_json::from_slice(&bytes).map_err(not_json)?;
+        let errors = answer.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        if errors.is_empty() {
+            return Ok(answer.get("data").cloned().unwrap_or_default());
+        }
+        let told = |error: &Value| error.get("message").and_then(Value::as_str).unwrap_or("an error").to_owned();
+        let messages: Vec<String> = errors.iter().map(|error| format!("error: {}", told(error).trim_end())).collect();
+        Err(Stop::refused(messages.join("\n")))
+    }
+
+    fn url(&self) -> String {
+        let set = || std::env::var("HUXIANG_GATEWAY").ok();
+        self.gateway.clone().or_else(set).unwrap_or_else(|| "http://127.0.0.1:8080".to_owned())
+    }
+
+    async fn post(&self, token: &str, body: String) -> Result<Vec<u8>, Stop> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Stop::failed(format!(
+                "error: the gateway at {} cannot be asked: {error}\n  = hint: --gateway URL",
+                self.url()
+            ))
+        };
+        let url = format!("{}/admin/graphql", self.url().trim_end_matches('/'));
+        let url = Url::parse(&url).map_err(|error| failed(&error))?;
+        let ca = self.ca.as_ref().map(std::fs::read_to_string).transpose().map_err(|error| failed(&error))?;
+        let tls = TlsFiles { ca: ca.map(Secret::new), identity: None };
+        let http = Http::new(&tls, &Arc::new(EgressConfig::default())).map_err(|error| failed(&error))?;
+        let client = http.to(std::iter::once(url.as_str())).map_err(|error| failed(&error))?;
+        let request = client.request(Method::POST, url.clone()).map_err(|error| failed(&error))?;
+        let request = request.timeout(TIMEOUT).bearer_auth(token).header("content-type", "application/json").body(body);
+        let mut answer = request.send().await.map_err(|error| failed(&error.without_url()))?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| failed(&error.without_url()))? {
+            if bytes.len() + chunk.len() > ANSWER_MAX {
+                return Err(failed(&"its answer is too long"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+}
