@@ -147,7 +147,7 @@ fn info(
             let _ = serde_json::to_writer(&mut writer.out, prefixes);
         }
         ("fallback", _) => {
-            let fallback = source.is_some() && written.has_value() && fallback(view, slot.id);
+            let fallback = written.has_value() && fallback(view, slot.id);
             writer.out.extend_from_slice(if fallback { b"true" } else { b"false" });
         }
         ("fetchedAt", Some(_)) => match fetched_at(view, slot.id) {
