@@ -52,7 +52,7 @@ enum Command {
     Documents(documents::DocumentsArgs),
     /// Make a token of the demo issuer; revoke tokens, and list what was revoked
     Token(token::TokenArgs),
-    /// Draft and check the binding of a source
+    /// Draft, check and try the binding of a source
     Source(source::SourceArgs),
     /// Print the published contract, what a change of it breaks, or the JSON Schema of a kind of file
     Schema(schema::SchemaArgs),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::exchange::Exchanges;
 use super::failure::Failure;
 use super::guard::Guards;
 use super::records::{KeyIndex, PageEnd, Reader};
@@ -81,6 +82,7 @@ pub struct Connector {
     /// One that does not answer does not take the places of calls to another.
     standby_guards: Box<[Arc<Guards>]>,
     way: Way,
+    exchanges: Option<Arc<Exchanges>>,
 }
 
 #[derive(Debug)]
@@ -100,7 +102,7 @@ impl Connector {
         };
         let guards = shared.guards(&connection, None);
         let standby_guards = (0..connection.standbys.len()).map(|at| shared.guards(&connection, Some(at))).collect();
-        Ok(Self { connection, guards, standby_guards, way })
+        Ok(Self { connection, guards, standby_guards, way, exchanges: None })
     }
 
     /// With the gateway's own records, where these are what the source answers from.
@@ -109,6 +111,11 @@ impl Connector {
             *records = Some(Arc::clone(log));
         }
         self
+    }
+
+    /// Keeping what goes over the wire, values and all: for who tries a binding by hand.
+    pub fn watched(self, exchanges: &Arc<Exchanges>) -> Self {
+        Self { exchanges: Some(Arc::clone(exchanges)), ..self }
     }
 
     pub fn connection(&self) -> &Connection {
@@ -238,6 +245,7 @@ impl<'a> Call<'a> {
             context: self.fetch.context,
             deadline: self.deadline,
             calls: self.calls,
+            exchanges: self.connector.exchanges.as_deref(),
         })
     }
 }

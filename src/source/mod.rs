@@ -3,6 +3,7 @@
 mod audit;
 mod charset;
 mod connector;
+mod exchange;
 mod failure;
 mod graphql;
 mod guard;
@@ -30,6 +31,7 @@ use crate::base::pointer::Pointer;
 use crate::model::binding::request::CallTemplate;
 pub use audit::AccessLog;
 pub use connector::{Connector, Shared};
+pub use exchange::{BLANK, Exchange, Exchanges};
 pub(crate) use sql::encrypted;
 
 /// What every call passes on.

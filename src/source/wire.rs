@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use reqwest::Url;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::exchange::{Exchange, Exchanges};
 use super::failure::Failure;
 use super::guard::{Guards, body, retry};
 use super::session::By;
@@ -52,6 +53,8 @@ pub(crate) struct Wire<'a> {
     pub context: &'a CallContext,
     pub deadline: Instant,
     pub calls: &'a AtomicU32,
+    /// Where what goes over the wire is kept, for who tries a binding by hand.
+    pub exchanges: Option<&'a Exchanges>,
 }
 
 /// How one try ended.
@@ -104,13 +107,29 @@ impl Wire<'_> {
     async fn attempt(&self, out: &Outgoing, token: Option<&Secret>, tries: u32) -> Result<Tried, Failure> {
         let permit = self.guards.enter(self.deadline).await?;
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let tried = timeout_at(self.deadline, self.once(out, token, tries)).await;
+        let began = Instant::now();
+        let mut seen = self.exchanges.map(|_| Exchange::default());
+        let tried = timeout_at(self.deadline, self.once(out, token, tries, &mut seen)).await;
         drop(permit);
+        if let (Some(exchanges), Some(seen)) = (self.exchanges, seen) {
+            exchanges.add(Exchange { total: began.elapsed(), ..seen });
+        }
         tried.unwrap_or_else(|_| Err(Failure::timeout()))
     }
 
-    async fn once(&self, out: &Outgoing, token: Option<&Secret>, tries: u32) -> Result<Tried, Failure> {
-        let Sealed { url, headers, body } = self.sealed(out, token)?;
+    async fn once(
+        &self,
+        out: &Outgoing,
+        token: Option<&Secret>,
+        tries: u32,
+        seen: &mut Option<Exchange>,
+    ) -> Result<Tried, Failure> {
+        let sealed = self.sealed(out, token)?;
+        if let Some(seen) = seen {
+            seen.sent(out, &sealed, self.connection);
+        }
+        let began = Instant::now();
+        let Sealed { url, headers, body } = sealed;
         let request = self.client.request(out.method.clone(), url)?;
         let response = match request.headers(headers).body(body).send().await {
             Ok(response) => response,
@@ -122,6 +141,9 @@ impl Wire<'_> {
             }
         };
         let status = response.status();
+        if let Some(seen) = seen {
+            seen.answered(status, response.headers(), began.elapsed());
+        }
         if retry::is_not_now(status) {
             let code =
                 if status == StatusCode::TOO_MANY_REQUESTS { ErrorCode::SourceBusy } else { ErrorCode::SourceError };
@@ -139,6 +161,9 @@ impl Wire<'_> {
         let links = response.headers().get_all(LINK).iter();
         let links = links.filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
         let body = body::read(response, self.connection.limits.answer_bytes_max).await?;
+        if let Some(seen) = seen {
+            seen.read(&body, content_type.as_deref(), self.connection);
+        }
         if self.is_over(&body, content_type.as_deref()) {
             return Ok(Tried::Unauthorized);
         }

@@ -99,15 +99,8 @@ fn look(text: &Arc<SourceText>, folders: &Folders) -> Found {
     let environment = Environment::with_placeholders(folders);
     let mut all = Faults::default();
     let parts = Parts::load(folders, &|name| environment.get(name), &mut all);
-    let (file, names) = (text.path.as_path(), text.text.as_str());
-    // Without a contract nothing can be held against it, so its faults are told; else only those of this file, and of
-    // what stands beside it and is named in it.
-    let own = |fault: &Fault| {
-        let path = &fault.file.path;
-        let beside = path.parent() == file.parent() && path.extension().is_none_or(|extension| extension != "yaml");
-        let named = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| names.contains(name));
-        parts.is_none() && path.starts_with(&folders.schema) || path == file || beside && named
-    };
+    let names = text.text.as_str();
+    let own = |fault: &Fault| is_own(fault, text, folders, parts.is_none());
     let elsewhere = all.sorted().iter().filter(|fault| !own(fault)).count();
     all.forget(0, |fault| !own(fault));
     let mut found =
@@ -122,6 +115,20 @@ fn look(text: &Arc<SourceText>, folders: &Folders) -> Found {
         found.warnings.extend(gaps);
     }
     found
+}
+
+/// Leaves the faults of a binding, and of what it names.
+pub fn own_only(faults: &mut Faults, text: &SourceText, folders: &Folders, without_contract: bool) {
+    faults.forget(0, |fault| !is_own(fault, text, folders, without_contract));
+}
+
+/// Without a contract nothing can be held against it, so its faults are told; else only those of this file, and of what
+/// stands beside it and is named in it.
+fn is_own(fault: &Fault, text: &SourceText, folders: &Folders, without_contract: bool) -> bool {
+    let path = &fault.file.path;
+    let beside = path.parent() == text.path.parent() && path.extension().is_none_or(|extension| extension != "yaml");
+    let named = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| text.text.contains(name));
+    without_contract && path.starts_with(&folders.schema) || *path == text.path || beside && named
 }
 
 /// Slots of the contract that a binding answers for.

@@ -1,8 +1,14 @@
 //! `huxiang source`: what an integrator does with one source.
 
+mod attempt;
 mod check;
 mod import;
+mod made_up;
+mod record;
 mod registry;
+mod replay;
+mod show;
+mod trial;
 
 use clap::{Args, Subcommand};
 
@@ -36,6 +42,10 @@ enum Command {
     Withdraw(registry::SourceStepArgs),
     /// Let go of a withdrawn source, as an operator
     Remove(registry::SourceStepArgs),
+    /// Ask a source live, and show the exchange and what was read of it; values go to this terminal alone
+    Try(Box<trial::TryArgs>),
+    /// Run recorded exchanges (`try --record`) without the department's system
+    Test(replay::TestArgs),
 }
 
 pub fn run(args: &SourceArgs) -> Done {
@@ -50,5 +60,7 @@ pub fn run(args: &SourceArgs) -> Done {
         Command::Publish(args) => registry::publish(args),
         Command::Withdraw(args) => registry::withdraw(args),
         Command::Remove(args) => registry::remove(args),
+        Command::Try(args) => trial::run(args),
+        Command::Test(args) => replay::run(args),
     }
 }

@@ -12,5 +12,6 @@ mod items;
 mod list;
 pub mod pick;
 pub mod read;
+pub mod trace;
 mod typed;
 pub mod write;

@@ -1,0 +1,132 @@
+//! `huxiang source try`: one live call for each endpoint that the given keys suffice for, through the gateway's own code.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::super::load::{self, Environment};
+use super::super::{Done, Stop, runtime, text};
+use super::attempt::{self, Given};
+use super::{check, record, show};
+use crate::base::fault::{self, Faults};
+use crate::model::binding::format::SourceFile;
+use crate::model::config::egress::EgressConfig;
+use crate::model::snapshot::Parts;
+use crate::model::yaml;
+use crate::source::{BLANK, Caller};
+
+/// Variables shorter than this are no secrets, and stand in too much.
+const SECRET_MIN: usize = 6;
+
+#[derive(Debug, Args)]
+pub struct TryArgs {
+    /// The binding: a file of the root's resolvers/, or one that is not there yet
+    file: PathBuf,
+    /// What is asked with: the key, or NAME=VALUE for a field, an input or a query's argument; may be given more than once
+    #[arg(long, value_name = "[NAME=]VALUE")]
+    key: Vec<String>,
+    /// The folder with schema/ and config/, where it is not the one above the file's
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Only this endpoint or query
+    #[arg(long, value_name = "NAME")]
+    endpoint: Option<String>,
+    /// The instance that is asked; without it, the first
+    #[arg(long, value_name = "ID")]
+    instance: Option<String>,
+    /// In whose name sources with `authority: caller` are asked
+    #[arg(long, value_name = "ID", default_value = "source-try")]
+    principal: String,
+    /// The purpose that such sources are told
+    #[arg(long)]
+    purpose: Option<String>,
+    /// The case that such sources are told
+    #[arg(long)]
+    case: Option<String>,
+    /// Print the exchange and what was read of it as JSON
+    #[arg(long)]
+    json: bool,
+    /// Keep the exchange, with all values replaced by made-up ones, as a scenario that `source test` runs
+    #[arg(long, value_name = "OUT.md")]
+    record: Option<PathBuf>,
+}
+
+pub fn run(args: &TryArgs) -> Done {
+    let folders = check::folders(&args.file, args.root.as_deref())?;
+    let environment = Environment::with_placeholders(&folders);
+    let mut faults = Faults::default();
+    let text = fault::read(&args.file, &mut faults).ok_or_else(|| load::refused(&faults))?;
+    let parts = Parts::load(&folders, &|name| environment.get(name), &mut faults);
+    check::own_only(&mut faults, &text, &folders, parts.is_none());
+    attempt::refused(&faults)?;
+    let file = yaml::read::<SourceFile>(&text, &mut faults);
+    let (Some(parts), Some(file)) = (parts, file) else { return Err(load::refused(&faults)) };
+    let missing: Vec<String> =
+        environment.missing().into_iter().filter(|name| text.text.contains(&format!("${{{name}"))).collect();
+    if !missing.is_empty() {
+        return Err(Stop::failed(load::not_set(&missing)));
+    }
+    let (id, source) = attempt::source_of(&parts, &file.source.value)
+        .ok_or_else(|| Stop::failed("error: the binding could not be compiled"))?;
+    let given: Vec<Given> = args.key.iter().map(|key| Given::parse(key)).collect();
+    let (attempts, lacking) = attempt::choose(&parts, id, &given, args.endpoint.as_deref())?;
+    if attempts.is_empty() {
+        let message = format!(
+            "error: nothing can be asked with what was given; what would be needed:\n  {}",
+            lacking.join("\n  ")
+        );
+        return Err(Stop::failed(message));
+    }
+    let connection = attempt::connection(source, args.instance.as_deref())?;
+    let caller = Caller { principal: args.principal.clone(), purpose: args.purpose.clone(), case: args.case.clone() };
+    let unbounded = EgressConfig::default();
+    let egress = parts.config.as_ref().map_or(&unbounded, |config| &config.egress);
+    text::note(
+        "What follows are a department's own values: for this terminal alone. Nothing of them is kept or logged.",
+    );
+    let runtime = runtime()?;
+    let (mut reports, mut scenarios, mut unfit) = (Vec::new(), Vec::new(), false);
+    let secrets = secrets(&text.text);
+    for attempt in &attempts {
+        let tried = runtime.block_on(attempt::ask(attempt, &parts, connection, &caller, egress))?;
+        unfit |= show::unfit(&tried);
+        if args.json {
+            reports.push(show::as_json(attempt, &tried));
+        } else {
+            text::out(&blanked(&show::as_text(attempt, &tried), &secrets));
+            text::out("\n");
+        }
+        if args.record.is_some() {
+            scenarios.push(runtime.block_on(record::scenario(attempt, &tried, &parts, connection))?);
+        }
+    }
+    if args.json {
+        text::out(&blanked(&format!("{:#}\n", json!({"tried": reports, "not_tried": lacking})), &secrets));
+    } else if !lacking.is_empty() {
+        text::out(&format!("Not tried, for want of a key:\n  {}\n", lacking.join("\n  ")));
+    }
+    if let Some(path) = &args.record {
+        record::write(path, &file, &scenarios)?;
+        text::note(&format!("{} is written, with made-up values; run it with `huxiang source test`", path.display()));
+    }
+    Ok(u8::from(unfit))
+}
+
+/// What the variables of the file hold, but for addresses.
+fn secrets(text: &str) -> Vec<String> {
+    let names = text.split("${").skip(1).filter_map(|rest| rest.split(['}', ':']).next());
+    let values = names.filter_map(|name| std::env::var(name).ok());
+    let mut found: Vec<String> = values
+        .filter(|value| value.len() >= SECRET_MIN && !value.contains("://"))
+        .map(|value| value.trim().to_owned())
+        .collect();
+    found.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    found.dedup();
+    found
+}
+
+/// Without the secrets, wherever they are sent or come back.
+fn blanked(shown: &str, secrets: &[String]) -> String {
+    secrets.iter().fold(shown.to_owned(), |shown, secret| shown.replace(secret, BLANK))
+}

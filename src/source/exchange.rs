@@ -1,0 +1,137 @@
+//! What goes over the wire, kept for an integrator who tries a binding by hand: only by a connector that was told to. The
+//! gateway never tells one to.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
+
+use super::charset;
+use super::sign::Sealed;
+use super::wire::Outgoing;
+use crate::model::binding::connection::Connection;
+use crate::model::binding::format::Format;
+
+/// Stands for secrets, signatures and what else signing adds.
+pub const BLANK: &str = "•••";
+/// Headers that are no secret though they are not of the request's template.
+const TOLD: [&str; 5] = ["traceparent", "x-request-id", "x-principal", "x-purpose", "x-case"];
+
+/// One request, and what came of it. Secrets are blanked; values are as they are.
+#[derive(Debug, Clone, Default)]
+pub struct Exchange {
+    pub method: String,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// None: there was no answer.
+    pub status: Option<u16>,
+    pub answer_headers: Vec<(String, String)>,
+    pub answer: String,
+    pub answer_bytes: usize,
+    /// Until the answer's head was there.
+    pub head: Option<Duration>,
+    pub total: Duration,
+}
+
+/// The requests of a connector, tries included, in order.
+#[derive(Debug, Default)]
+pub struct Exchanges(Mutex<Vec<Exchange>>);
+
+impl Exchanges {
+    pub(crate) fn add(&self, exchange: Exchange) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
+    }
+
+    /// All so far; they are kept no longer.
+    pub fn take(&self) -> Vec<Exchange> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Exchange {
+    pub(crate) fn sent(&mut self, out: &Outgoing, sealed: &Sealed, connection: &Connection) {
+        self.method = out.method.to_string();
+        self.url = shown_url(out, sealed);
+        let own = |name: &str| connection.headers.iter().any(|(own, _)| own == name);
+        self.headers = sealed
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let told = out.headers.get(name) == Some(value) || TOLD.contains(&name.as_str());
+                let value =
+                    if told && !own(name.as_str()) { String::from_utf8_lossy(value.as_bytes()) } else { BLANK.into() };
+                (name.to_string(), value.into_owned())
+            })
+            .collect();
+        self.body = if sealed.body == out.body {
+            let content_type = out.headers.get("content-type").and_then(|value| value.to_str().ok());
+            let text = charset::decode(out.body.to_vec(), connection.encoding, content_type, false);
+            text.unwrap_or_else(|_| String::from_utf8_lossy(&out.body).into_owned())
+        } else {
+            shown_body(out, sealed)
+        };
+    }
+
+    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap, after: Duration) {
+        self.status = Some(status.as_u16());
+        self.head = Some(after);
+        self.answer_headers = headers
+            .iter()
+            .map(|(name, value)| {
+                let cookie = name == http::header::SET_COOKIE;
+                let value = if cookie { BLANK.into() } else { String::from_utf8_lossy(value.as_bytes()) };
+                (name.to_string(), value.into_owned())
+            })
+            .collect();
+    }
+
+    pub(crate) fn read(&mut self, body: &[u8], content_type: Option<&str>, connection: &Connection) {
+        self.answer_bytes = body.len();
+        let text = charset::decode(body.to_vec(), connection.encoding, content_type, connection.format == Format::Xml);
+        self.answer = text.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned());
+    }
+}
+
+/// As it was sent, without what stands before the host and without what signing added.
+fn shown_url(out: &Outgoing, sealed: &Sealed) -> String {
+    let mut url = sealed.url.clone();
+    if url.password().is_some() || !url.username().is_empty() {
+        let _ = url.set_password(None);
+        let _ = url.set_username("");
+    }
+    let known: Vec<_> = out.url.query_pairs().collect();
+    let all_known = url.query_pairs().all(|pair| known.contains(&pair));
+    if all_known {
+        return url.to_string();
+    }
+    let parts: Vec<String> = url
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .map(|part| {
+            let mut pairs = reqwest::Url::parse(&format!("http://x/?{part}")).ok();
+            let pair =
+                pairs.as_mut().and_then(|url| url.query_pairs().next().map(|(n, v)| (n.into_owned(), v.into_owned())));
+            let is_known = pair.is_some_and(|(name, value)| known.iter().any(|(n, v)| *n == name && *v == value));
+            let name = part.split('=').next().unwrap_or_default();
+            if is_known { part.to_owned() } else { format!("{name}={BLANK}") }
+        })
+        .collect();
+    url.set_query(None);
+    format!("{url}?{}", parts.join("&"))
+}
+
+/// A JSON body to which signing added members.
+fn shown_body(out: &Outgoing, sealed: &Sealed) -> String {
+    let parse = |bytes: &[u8]| serde_json::from_slice::<Map<String, Value>>(bytes).ok();
+    let (Some(sent), Some(own)) = (parse(&sealed.body), parse(&out.body).or(Some(Map::new()))) else {
+        return BLANK.to_owned();
+    };
+    let shown = sent.into_iter().map(|(name, value)| {
+        let value = if own.get(&name) == Some(&value) { value } else { BLANK.into() };
+        (name, value)
+    });
+    Value::Object(shown.collect()).to_string()
+}

@@ -1,0 +1,433 @@
+//! `huxiang source try`, `try --record` and `source test`: a live call through the gateway's own code, what is shown of it,
+//! and a recording that holds no value of the department's.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+const CONTRACT: &str = r#"
+directive @key(fields: String!) on OBJECT
+directive @class(name: String!, level: Int!) on FIELD_DEFINITION | OBJECT
+directive @finds(by: String!) on ARGUMENT_DEFINITION
+scalar Date
+scalar Decimal
+type Query { farm(id: ID!): Farm farms(place: String!): [Farm!] }
+type Farm @key(fields: "id") @class(name: "open", level: 1) {
+  id: ID!
+  name: String
+  place: String
+  since: Date
+  area: Decimal
+  grade: Grade
+  herds: [Herd!]
+  phone: String
+}
+type Herd { kind: String size: Int born: Date }
+enum Grade { A B UNRECOGNIZED }
+"#;
+
+const BINDING: &str = r#"
+source: farms
+title: Farms
+base_url: ${FARMS_URL}
+headers: {X-Api-Key: "${FARMS_KEY}"}
+sign:
+  scheme: digest
+  hash: sm3
+  app_key: "${FARMS_APP}"
+  secret: "${FARMS_SECRET}"
+  text: "{app_key}{secret}{timestamp}"
+  send: {query: {sign: "{signature}"}, headers: {X-App: "{app_key}"}}
+limits: {timeout_ms: 5000, in_flight_max: 8}
+envelope: {ok: {at: /code, is: 0}, data: /data, message: /msg}
+endpoints:
+  farm:
+    entity: Farm
+    establishes: true
+    many: {post: /farms, body: {ids: "{keys}"}, item_key: /id, batch_max: 3}
+    fields:
+      name: /name
+      place: /place
+      since: {at: /since, date: yyyyMMdd}
+      area: /area
+      grade: {at: /g, codes: grade}
+      herds: {list: /herds, fields: {kind: /k, size: /n, born: /born}}
+      phone: /fone
+queries:
+  farms:
+    ask: {get: /list, query: {place: "{arg.place}"}, items: ""}
+    key_at: /id
+"#;
+
+/// Everything here is of somebody, but for codes: none of it may stand in a recording.
+const MARKS: [&str; 12] = [
+    "331122197501011234",
+    "331122198812120007",
+    "欧阳若兰",
+    "上官婉清",
+    "Canary Street",
+    "19750101",
+    "1988-12-12",
+    "13957800001",
+    "mark-in-a-header",
+    "mark-in-a-cookie",
+    "87654.25",
+    "nobody-reads-this",
+];
+
+fn farms() -> Value {
+    json!({"code": 0, "msg": "ok", "data": [
+        {"id": "331122197501011234", "name": "欧阳若兰", "place": "Canary Street", "since": "19750101", "area": 87654.25, "g": "1",
+         "herds": [{"k": "sheep", "n": 120, "born": "1988-12-12"}, {"k": "goats", "n": "many", "born": null}],
+         "phone": "13957800001", "by": {"331122198812120007": {"note": "nobody-reads-this", "same": "欧阳若兰"}}},
+        {"id": "331122198812120007", "name": "上官婉清", "place": "Canary Street", "since": "19750101", "area": 87654.25, "g": "7",
+         "herds": [], "phone": null}]})
+}
+
+async fn answer(State(fail): State<bool>, uri: Uri, headers: HeaderMap, _: Bytes) -> Response {
+    let signed = headers.contains_key("x-api-key") && uri.query().is_some_and(|query| query.contains("sign="));
+    let (status, kind, body) = match uri.path() {
+        _ if fail => {
+            (500, "application/json", json!({"code": 9, "msg": "欧阳若兰 331122197501011234"}).to_string().into_bytes())
+        }
+        _ if !signed && uri.path() != "/xml" => (401, "application/json", b"{}".to_vec()),
+        "/farms" => (200, "application/json", farms().to_string().into_bytes()),
+        "/queries" => (
+            200,
+            "application/json",
+            json!({"code": 0, "state": "QUEUED", "ticket": "13957800001"}).to_string().into_bytes(),
+        ),
+        "/queries/13957800001" => {
+            let rows = json!([{"id": "331122197501011234", "name": "欧阳若兰"}]);
+            (200, "application/json", json!({"code": 0, "state": "DONE", "data": rows}).to_string().into_bytes())
+        }
+        "/list" => (
+            200,
+            "application/json",
+            json!({"code": 0, "data": [{"id": "331122197501011234"}]}).to_string().into_bytes(),
+        ),
+        "/xml" => {
+            let text = "<?xml version=\"1.0\" encoding=\"GBK\"?><r><row no=\"13957800001\"><name>欧阳若兰</name><g>1</g><!-- 上官婉清 -->\
+                        <since>19750101</since><other><![CDATA[nobody-reads-this]]></other></row></r>";
+            (200, "text/xml", encoding_rs::GBK.encode(text).0.into_owned())
+        }
+        _ => (404, "application/json", b"{}".to_vec()),
+    };
+    Response::builder()
+        .status(status)
+        .header("content-type", kind)
+        .header("x-trace", "mark-in-a-header")
+        .header("set-cookie", "session=mark-in-a-cookie")
+        .body(Body::from(body))
+        .unwrap()
+}
+
+/// A department on a port of its own, as long as it is held.
+struct Department {
+    url: String,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Department {
+    fn new(fail: bool) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0))).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new().fallback(answer).with_state(fail);
+        runtime.spawn(async move { axum::serve(listener, routes).await });
+        Self { url, _runtime: runtime }
+    }
+}
+
+struct Root(PathBuf);
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Root {
+    fn new(name: &str) -> Self {
+        let root = Self(std::env::temp_dir().join(format!("huxiang-source-try-{name}-{}", std::process::id())));
+        let _ = std::fs::remove_dir_all(&root.0);
+        root.write("schema/contract.graphql", CONTRACT);
+        root.write("resolvers/farms.yaml", BINDING);
+        root.write("config/codes/grade.csv", "code,value,zh\n1,A,\n2,B,\n");
+        root.write(
+            "config/gateway.yaml",
+            "listen: 127.0.0.1:0\nnetworks: {local: [127.0.0.0/8]}\naudit: {store: a.sqlite, key: \"${AUDIT_KEY}\"}\n",
+        );
+        root.write("config/rules/relations.yaml", "relations:\n  any: {on: Farm, when: \"true\"}\n");
+        root.write(
+            "config/roles.yaml",
+            "roles:\n  clerk:\n    title: Clerk\n    networks: [local]\n    grants:\n      - {relation: any, classes: [open]}\n",
+        );
+        root
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.0.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn edit(&self, path: &str, old: &str, new: &str) {
+        let text = std::fs::read_to_string(self.0.join(path)).unwrap();
+        assert!(text.contains(old), "{path} has no {old}");
+        self.write(path, &text.replace(old, new));
+    }
+
+    fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.0.join(path)).unwrap()
+    }
+
+    fn try_it(&self, department: &Department, more: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_huxiang"))
+            .args(["source", "try"])
+            .arg(self.0.join("resolvers/farms.yaml"))
+            .args(more)
+            .env("FARMS_URL", &department.url)
+            .env("FARMS_KEY", "the-key-of-farms")
+            .env("FARMS_APP", "the-app-of-farms")
+            .env("FARMS_SECRET", "the-secret-of-farms")
+            .output()
+            .unwrap()
+    }
+
+    fn test(&self, file: &str) -> (i32, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_huxiang"))
+            .args(["source", "test"])
+            .arg(self.0.join(file))
+            .args(["--root", self.0.to_str().unwrap()])
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), format!("{}{}", text(&output.stdout), text(&output.stderr)))
+    }
+
+    fn out(&self) -> String {
+        self.0.join("out.md").display().to_string()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const KEYS: [&str; 4] = ["--key", "331122197501011234", "--key", "331122198812120007"];
+
+#[test]
+fn a_try_shows_the_exchange_beside_the_fields_and_no_secret() {
+    let (root, department) = (Root::new("shows"), Department::new(false));
+    let output = root.try_it(&department, &KEYS);
+    let (shown, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "a value did not fit: {shown}{said}");
+    for line in [
+        &format!("> POST {}/farms?sign=•••", department.url),
+        "> x-api-key: •••",
+        "> x-app: •••",
+        "< 200, ",
+        "< set-cookie: •••",
+        "2 records for 2 keys",
+        "record of 331122197501011234",
+        "name /name \"欧阳若兰\" \"欧阳若兰\"",
+        "since /since \"19750101\" \"1975-01-01\"",
+        "grade /g \"1\" \"A\"",
+        "phone  /fone  did you mean `/phone`?",
+        "herds[1].size  \"many\"  ",
+        "grade  \"7\"  a code that no table knows",
+        "/by  {\"331122198812120007\"",
+        "Time: ",
+        " ms to the head of the answer, ",
+    ] {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words(&shown).contains(&words(line)), "{line}\n{shown}");
+    }
+    assert!(said.contains("for this terminal alone"), "{said}");
+    for secret in ["the-key-of-farms", "the-app-of-farms", "the-secret-of-farms"] {
+        assert!(!shown.contains(secret) && !said.contains(secret), "{shown}{said}");
+    }
+    let output = root.try_it(&department, &[&KEYS[..], &["--json"]].concat());
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let one = &told["tried"][0];
+    assert_eq!(one["exchanges"][0]["status"], 200);
+    assert_eq!(one["records"][1]["fields"][1]["path"], "grade");
+    assert_eq!(one["records"][1]["fields"][1]["outcome"], "unrecognized");
+    assert_eq!(one["missing"], json!(["phone  /fone  did you mean `/phone`?"]));
+    let unexpected: Vec<&str> =
+        one["not_expected"].as_array().unwrap().iter().map(|one| one["at"].as_str().unwrap()).collect();
+    assert_eq!(unexpected, ["/phone", "/by"]);
+    assert!(one["exchanges"][0]["head_ms"].is_u64() && one["total_ms"].is_u64());
+    assert!(!text(&output.stdout).contains("-of-farms"));
+}
+
+#[test]
+fn what_is_wanting_is_told_and_nothing_is_sent() {
+    let (root, department) = (Root::new("wanting"), Department::new(false));
+    let output = root.try_it(&department, &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("farm: --key id=…") && said.contains("farms: --key place=…"), "{said}");
+    let said = text(&root.try_it(&department, &["--key", "1", "--endpoint", "fram"]).stderr);
+    assert!(said.contains("no endpoint or query `fram`; did you mean `farm`?"), "{said}");
+    let keys = ["--key", "1", "--key", "2", "--key", "3", "--key", "4"];
+    assert!(text(&root.try_it(&department, &keys).stderr).contains("takes 3 keys in one call, and 4 were given"));
+    let output = root.try_it(&department, &["--key", "place=Canary Street"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).contains("== farms (Farm)")
+            && text(&output.stdout).contains("/list?place=Canary%20Street")
+    );
+    root.edit("resolvers/farms.yaml", "name: /name", "nam: /name");
+    let output = root.try_it(&department, &KEYS);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("did you mean `name`?"));
+    let unset = Command::new(env!("CARGO_BIN_EXE_huxiang"))
+        .args(["source", "try", "--key", "1"])
+        .arg(Root::new("unset").0.join("resolvers/farms.yaml"))
+        .output()
+        .unwrap();
+    assert_eq!(unset.status.code(), Some(2));
+}
+
+#[test]
+fn a_call_that_fails_is_told_with_its_code() {
+    let (root, department) = (Root::new("fails"), Department::new(true));
+    let output = root.try_it(&department, &KEYS[..2]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    assert!(shown.contains("< 500, ") && shown.contains("The call failed: SOURCE_ERROR: "), "{shown}");
+}
+
+#[test]
+fn a_recording_holds_no_value_of_the_departments_and_runs_without_it() {
+    let root = Root::new("record");
+    {
+        let department = Department::new(false);
+        let output = root.try_it(&department, &[&KEYS[..], &["--record", &root.out()]].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    }
+    let recorded = root.read("out.md");
+    for mark in MARKS.iter().chain(&["the-key-of-farms", "the-app-of-farms", "the-secret-of-farms", "127.0.0.1"]) {
+        assert!(!recorded.contains(mark), "{mark} in\n{recorded}");
+    }
+    // Shapes, codes and what is equal are kept.
+    let block =
+        |kind: &str| recorded.split(&format!("```{kind}\n")).nth(1).unwrap().split("\n```").next().unwrap().to_owned();
+    let asked: Value = serde_json::from_str(&block("json try")).unwrap();
+    let response = block("http response");
+    let answer: Value = serde_json::from_str(response.split_once("\n\n").unwrap().1).unwrap();
+    let first = &answer["data"][0];
+    assert_eq!((&answer["code"], &first["g"], answer["data"][1]["g"] == "7"), (&json!(0), &json!("1"), false));
+    assert_eq!(first["id"], asked["keys"][0]);
+    assert_eq!(first["place"], answer["data"][1]["place"]);
+    let by = first["by"].as_object().unwrap();
+    assert_eq!(by.keys().next().unwrap(), asked["keys"][1].as_str().unwrap());
+    assert_eq!(by.values().next().unwrap()["same"], first["name"]);
+    let digits = |value: &Value| value.as_str().unwrap().bytes().all(|b| b.is_ascii_digit());
+    assert!(digits(&first["id"]) && first["id"].as_str().unwrap().len() == 18, "{first}");
+    assert!(digits(&first["since"]) && first["name"].as_str().unwrap().chars().count() == 4, "{first}");
+    let fields: Value = serde_json::from_str(&block("json fields")).unwrap();
+    assert_eq!(fields["records"][0]["fields"]["grade"], "A");
+    assert!(fields["records"][0]["fields"]["since"].as_str().is_some_and(|since| since.len() == 10), "{fields}");
+    // The department is gone; the binding is as it was, then not.
+    let (code, said) = root.test("out.md");
+    assert_eq!((code, said.as_str()), (0, "ok  farm\n1 exchange, 0 with differences\n"));
+    root.edit("resolvers/farms.yaml", "phone: /fone", "phone: /phone");
+    let (code, said) = root.test("out.md");
+    assert!(code == 1 && said.contains("phone: recorded {\"outcome\":\"missing\""), "{said}");
+    root.edit("resolvers/farms.yaml", "{ids: \"{keys}\"}", "{id: \"{keys}\"}");
+    assert!(root.test("out.md").1.contains("the request is another"));
+    root.write("out.md", "## x\n```json try\n{}\n");
+    let (code, said) = root.test("out.md");
+    assert!(code == 2 && said.contains("a block is not closed"), "{said}");
+}
+
+/// Two recordings of one exchange have no made-up value in common: nobody can look one up in the other.
+#[test]
+fn recordings_are_made_up_each_by_a_key_of_its_own() {
+    let (root, department) = (Root::new("twice"), Department::new(false));
+    let names: Vec<String> = (0..2)
+        .map(|_| {
+            root.try_it(&department, &[&KEYS[..], &["--record", &root.out()]].concat());
+            let text = root.read("out.md");
+            text.split("\"id\": \"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+        })
+        .collect();
+    assert_ne!(names[0], names[1]);
+}
+
+#[test]
+fn xml_in_gbk_is_recorded_as_well() {
+    let root = Root::new("xml");
+    root.write(
+        "resolvers/farms.yaml",
+        "source: farms\ntitle: Farms\nbase_url: ${FARMS_URL}\nformat: xml\nencoding: gbk\nlimits: {timeout_ms: 5000, \
+         in_flight_max: 8}\nendpoints:\n  farm:\n    entity: Farm\n    one: {get: \"/xml\", query: {no: \"{key}\"}, items: \
+         /r/row}\n    fields:\n      name: /name\n      phone: /@no\n      since: {at: /since, date: yyyyMMdd}\n      grade: {at: \
+         /g, codes: grade}\n",
+    );
+    for taken_out in ["farms(place: String!): [Farm!]", "  place: String\n", "  area: Decimal\n", "  herds: [Herd!]\n"]
+    {
+        root.edit("schema/contract.graphql", taken_out, "");
+    }
+    let department = Department::new(false);
+    let output = root.try_it(&department, &["--key", "13957800001", "--record", &root.out()]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stdout).contains("\"欧阳若兰\""), "{}", text(&output.stdout));
+    let recorded = root.read("out.md");
+    for mark in MARKS {
+        assert!(!recorded.contains(mark), "{mark} in\n{recorded}");
+    }
+    assert!(recorded.contains("<g>1</g>") && recorded.contains("\"grade\": \"A\""), "{recorded}");
+    drop(department);
+    let (code, said) = root.test("out.md");
+    assert_eq!((code, said.as_str()), (0, "ok  farm\n1 exchange, 0 with differences\n"));
+}
+
+#[test]
+fn a_ticket_is_handed_in_and_asked_after_in_the_recording_too() {
+    let root = Root::new("ticket");
+    root.edit("resolvers/farms.yaml", "post: /farms, body: {ids: \"{keys}\"}, item_key: /id, batch_max: 3", "post: /queries, body: {ids: \"{keys}\"}, \
+         items: /data, item_key: /id, ticket: {at: /ticket, poll: {get: \"/queries/{ticket}\"}, pending: {at: /state, is: QUEUED}, \
+         interval_ms: 100}");
+    root.edit("resolvers/farms.yaml", ", data: /data", "");
+    root.edit("resolvers/farms.yaml", "items: \"\"}", "items: /data}");
+    {
+        let output = root.try_it(&Department::new(false), &[&KEYS[..2], &["--record", &root.out()]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    }
+    let recorded = root.read("out.md");
+    assert!(recorded.contains("GET /queries/") && recorded.contains("\"QUEUED\""), "{recorded}");
+    for mark in MARKS {
+        assert!(!recorded.contains(mark), "{mark} in\n{recorded}");
+    }
+    assert_eq!(root.test("out.md"), (0, "ok  farm\n1 exchange, 0 with differences\n".to_owned()));
+}
+
+/// What was tried leaves nothing behind: no file but the one that was asked for.
+#[test]
+fn a_try_writes_no_file() {
+    let (root, department) = (Root::new("files"), Department::new(false));
+    let files = |root: &Path| {
+        let mut found = Vec::new();
+        let mut next = vec![root.to_owned()];
+        while let Some(path) = next.pop() {
+            for entry in std::fs::read_dir(path).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { next.push(path) } else { found.push(path) }
+            }
+        }
+        found.sort();
+        found
+    };
+    let before = files(&root.0);
+    root.try_it(&department, &KEYS);
+    assert_eq!(files(&root.0), before);
+}
