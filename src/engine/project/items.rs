@@ -13,13 +13,15 @@ use crate::engine::plan::items_of;
 use crate::model::binding::connection::Instance;
 use crate::model::binding::mapping::Read;
 use crate::model::binding::{Endpoint, EndpointId, Source, SourceId};
-use crate::model::contract::{ItemId, Slot, SlotId};
+use crate::model::contract::{ItemId, Shape, Slot, SlotId};
 
 /// Times are shown at +08:00.
 const OFFSET: Offset = Offset::constant(8);
 
 /// What one source says of an item.
 struct Claim {
+    /// The item, or a single value inside it.
+    slot: SlotId,
     source: SourceId,
     value: Option<String>,
     valid_on: Option<String>,
@@ -57,10 +59,10 @@ fn one(
     let slot = snapshot.contract.slot(item.slot);
     let mut written = dry(writer, view, slot, beside);
     let claims = if claims_wanted && written.has_value() { claims(writer, view, slot) } else { Vec::new() };
-    let mut told = claims.iter().filter_map(|claim| claim.value.as_ref());
-    if let Some(first) = told.next()
-        && told.any(|other| other != first)
-    {
+    let differs = |one: &Claim, other: &Claim| {
+        one.slot == other.slot && one.value.as_ref().zip(other.value.as_ref()).is_some_and(|(one, other)| one != other)
+    };
+    if claims.iter().any(|one| claims.iter().any(|other| differs(one, other))) {
         written.state = ItemState::Conflict;
     }
     let source = source_of(view, item.slot).map(|source| snapshot.bindings.source(source));
@@ -247,8 +249,24 @@ fn shown(at: Timestamp) -> String {
     at.to_zoned(TimeZone::fixed(OFFSET)).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
-/// What each source that holds the item says, as text; only of single values that the caller sees unmasked.
+/// What each source that holds the item says, as text; of an object, what each says of the single values inside it that
+/// several hold.
 fn claims(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot) -> Vec<Claim> {
+    if slot.shape != Shape::Object {
+        return claims_of(writer, view, slot);
+    }
+    let mut all = Vec::new();
+    for child in slot.children.iter().map(|child| view.snapshot.contract.slot(*child)) {
+        let held = child.shape == Shape::Object || !view.snapshot.bindings.also(child.id).is_empty();
+        if held && view.node.shown.contains(child.id) {
+            all.extend(claims(writer, view, child));
+        }
+    }
+    all
+}
+
+/// Only of single values that the caller sees unmasked.
+fn claims_of(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot) -> Vec<Claim> {
     if !writer.permitted(view, slot.id) || view.rights.masks.contains_key(&slot.id) {
         return Vec::new();
     }
@@ -283,7 +301,7 @@ fn claim<'v>(writer: &mut Writer<'_>, view: &RowView<'v>, slot: &Slot, endpoint:
     };
     let value = text.filter(|_| written.has_value());
     let valid_on = fetched.valid_on(view).filter(|_| value.is_some());
-    Some(Claim { source: endpoint.source, value, valid_on, at })
+    Some(Claim { slot: slot.id, source: endpoint.source, value, valid_on, at })
 }
 
 fn write_claims(writer: &mut Writer<'_>, claims: &[Claim], selection: &Selection) {
@@ -303,6 +321,7 @@ fn write_claims(writer: &mut Writer<'_>, claims: &[Claim], selection: &Selection
             let text = match &field.what {
                 What::Typename(name) => Some(name.to_string()),
                 What::Meta(name) => match &**name {
+                    "path" => Some(writer.snapshot.contract.slot(claim.slot).path.to_string()),
                     "source" => Some(source.id.to_string()),
                     "sourceTitle" => Some(source.title.to_string()),
                     "value" => claim.value.clone(),

@@ -307,6 +307,7 @@ impl Compiler<'_> {
         self.fields(file, text).fields(&written.fields, base, &mut mapping);
         let own = mapping.entries.len();
         self.fields(file, text).fields(&written.also, base, &mut mapping);
+        self.compared(mapping.entries.get(own..).unwrap_or_default(), &written.also, place, text);
         let valid_on =
             written.valid_on.as_ref().and_then(|field| self.fields(file, text).valid_on(field, &mut mapping));
         // An endpoint whose key is not known answers for nothing: others would wait for it.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::Compiler;
 use crate::base::fault::{self, Place, SourceText};
+use crate::model::binding::format::{Field, Named};
+use crate::model::binding::mapping::{Entry, Read};
 use crate::model::binding::request::CallTemplate;
 use crate::model::contract::SlotId;
 use crate::model::yaml;
@@ -33,6 +35,17 @@ impl Compiler<'_> {
         if let ([None, Some(_)], false) = (templates, with.is_empty()) {
             let message = "`with` gives inputs of single calls, and this endpoint has only `many`";
             self.faults.add(text, place, message, "inputs differ from key to key: use `one`");
+        }
+    }
+
+    /// What another source answers for and this one holds too is compared as single values.
+    pub(super) fn compared(&mut self, entries: &[Entry], also: &Named<Field>, place: Place, text: &Arc<SourceText>) {
+        for entry in entries.iter().filter(|entry| !matches!(entry.read, Read::Scalar { .. })) {
+            let path = &self.against.contract.slot(entry.slot).path;
+            let place = also.get(&**path).map_or(place, |field| yaml::key(text, path, field));
+            let message = format!("`{path}` cannot be compared: `also` is for single values");
+            let hint = "name the single values inside an object by their paths; leave lists out";
+            self.faults.add(text, place, message, hint);
         }
     }
 
