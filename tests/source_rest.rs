@@ -33,7 +33,7 @@ async fn one_record_is_read_out_of_its_envelope_with_every_digit() {
     );
     let found = asked.one("a/b ?", &[]).await.unwrap();
     assert_eq!(found, [record(0, r#"{"id":"a/b ?","n":331122101348000001.50}"#)]);
-    assert_eq!(asked.connector.calls(), 1);
+    assert_eq!(asked.connector.counted().requests, 1);
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_key_cannot_leave_its_place_in_a_path() {
     for key in ["", ".", ".."] {
         assert_eq!(asked.one(key, &[]).await.unwrap_err().code, ErrorCode::ValueInvalid);
     }
-    assert_eq!(asked.connector.calls(), 0);
+    assert_eq!(asked.connector.counted().requests, 0);
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn a_linked_page_is_signed_anew_and_stays_at_its_host() {
     for path in ["/away", "/secure", "/user", "/none", "/again"] {
         let refused = asked(path);
         assert_eq!(refused.one("a", &[]).await.unwrap_err().code, ErrorCode::SourceBadAnswer, "{path}");
-        assert!(refused.connector.calls() <= 2, "{path}");
+        assert!(refused.connector.counted().requests <= 2, "{path}");
     }
     let elsewhere = huxiang::source::PageAt::Link("http://localhost:1/all".to_owned());
     let error = all.fetch(template, &["a"], &[], Some(elsewhere)).await.unwrap_err();

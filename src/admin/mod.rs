@@ -12,6 +12,7 @@ mod revocations;
 mod schema;
 mod second;
 mod session;
+mod sources;
 mod statistics;
 
 use std::collections::BTreeSet;

@@ -1,9 +1,8 @@
-//! For operators: health, sources, the configuration in force. Nothing of who read what.
+//! For operators: health, the configuration in force. Nothing of who read what.
 
 use async_graphql::{Context, Object, Result, SimpleObject};
 
 use super::session::{Only, operator, session};
-use crate::model::binding::format::{Authority, Protocol};
 use crate::model::config::Introspection;
 use crate::model::config::admin::Part;
 
@@ -21,24 +20,6 @@ struct Health {
     alerts_raised: u64,
     /// Alerts that wait to be acknowledged.
     alerts_open: usize,
-}
-
-/// A department's system, as its binding declares it.
-#[derive(SimpleObject)]
-struct SourceState {
-    id: String,
-    title: String,
-    protocol: &'static str,
-    /// Whether it is called in the gateway's name or the caller's.
-    authority: &'static str,
-    /// Prefixes of the division codes it covers; empty: everywhere.
-    territory: Vec<String>,
-    /// Systems behind it.
-    instances: usize,
-    /// Operations bound.
-    endpoints: usize,
-    /// Calls since the start, tries included.
-    calls: u64,
 }
 
 /// What the files in force declare, counted.
@@ -99,29 +80,6 @@ impl OperatorQuery {
         })
     }
 
-    /// The departments' systems.
-    #[graphql(guard = "Only(&[Part::Operator])", visible = "operator")]
-    async fn sources(&self, context: &Context<'_>) -> Result<Vec<SourceState>> {
-        let gateway = &session(context)?.gateway;
-        let bindings = &gateway.snapshot().bindings;
-        let states = bindings.sources.iter().zip(gateway.connectors()).enumerate().map(|(at, (source, connectors))| {
-            SourceState {
-                id: source.id.to_string(),
-                title: source.title.to_string(),
-                protocol: source.connections.first().map_or("", |connection| protocol(connection.protocol)),
-                authority: match source.authority {
-                    Authority::Gateway => "gateway",
-                    Authority::Caller => "caller",
-                },
-                territory: source.territory.clone(),
-                instances: source.connections.len(),
-                endpoints: bindings.endpoints.iter().filter(|endpoint| endpoint.source.index() == at).count(),
-                calls: connectors.iter().map(|connector| connector.calls()).sum(),
-            }
-        });
-        Ok(states.collect())
-    }
-
     /// What the files in force declare.
     #[graphql(guard = "Only(&[Part::Operator])", visible = "operator")]
     async fn configuration(&self, context: &Context<'_>) -> Result<Configuration> {
@@ -150,15 +108,5 @@ impl OperatorQuery {
             introspection: config.graphql.introspection != Introspection::Off,
             get_queries: config.graphql.get_queries,
         })
-    }
-}
-
-fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Rest => "rest",
-        Protocol::Graphql => "graphql",
-        Protocol::Soap => "soap",
-        Protocol::Sql => "sql",
-        Protocol::Audit => "audit",
     }
 }

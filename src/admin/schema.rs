@@ -11,6 +11,7 @@ use super::registry::{RegistryMutation, RegistryQuery};
 use super::revocations::{RevocationMutation, RevocationQuery};
 use super::second::{SecondMutation, SecondQuery};
 use super::session::session;
+use super::sources::SourceQuery;
 use super::statistics::StatisticsQuery;
 use crate::model::config::admin::Part;
 
@@ -24,6 +25,7 @@ const FIELDS_MAX: usize = 400;
 pub struct Query(
     Caller,
     OperatorQuery,
+    SourceQuery,
     AlertQuery,
     StatisticsQuery,
     RecordQuery,

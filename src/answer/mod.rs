@@ -206,6 +206,11 @@ impl Gateway {
         &self.inner.kept.subjects
     }
 
+    /// What is left of the sources' quotas.
+    pub fn quotas(&self) -> &Quotas {
+        &self.inner.kept.quotas
+    }
+
     /// The connectors, by source and instance.
     pub fn connectors(&self) -> &Connectors {
         &self.inner.connectors

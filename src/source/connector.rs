@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::guard::Guards;
 use super::records::{KeyIndex, PageEnd, Reader};
 use super::sql::Pool;
+use super::tally::{Counted, Tally};
 use super::walk::Walk;
 use super::wire::Wire;
 use super::{AccessLog, Fetch, Fetched, PageAt, SourceError, audit, graphql, rest, sql, ticket};
@@ -28,12 +29,14 @@ use crate::model::config::egress::EgressConfig;
 const READ_FACTOR: usize = 8;
 
 /// What all connectors share: HTTP clients (one for each TLS setting, with its pool of connections) and, by source
-/// and instance, the guards, which a reload does not reset while limits stay the same.
+/// and instance, the guards, which a reload does not reset while limits stay the same, and what is counted, which no
+/// reload resets.
 #[derive(Debug, Default)]
 pub struct Shared {
     egress: Arc<EgressConfig>,
     clients: Mutex<HashMap<TlsFiles, Http>>,
     guards: Mutex<HashMap<String, Arc<Guards>>>,
+    tallies: Mutex<HashMap<String, Arc<Tally>>>,
 }
 
 impl Shared {
@@ -46,6 +49,9 @@ impl Shared {
     pub fn forget_unused(&self) {
         let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
         guards.retain(|_, guards| Arc::strong_count(guards) > 1);
+        drop(guards);
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.retain(|_, tally| Arc::strong_count(tally) > 1);
     }
 
     /// A client for the source's own hosts.
@@ -65,12 +71,17 @@ impl Shared {
     }
 
     /// Of the source's own address, or of one of its standbys.
-    fn guards(&self, connection: &Connection, standby: Option<usize>) -> Arc<Guards> {
+    fn guards(&self, connection: &Connection, standby: Option<usize>, tally: &Arc<Tally>) -> Arc<Guards> {
         let limits = &connection.limits;
         let place = standby.map(|standby| format!(" standby {standby}")).unwrap_or_default();
         let name = format!("{}{place} {} {:?}", connection.name(), limits.in_flight_max, limits.per_second_max);
         let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(guards.entry(name).or_insert_with(|| Guards::new(limits)))
+        Arc::clone(guards.entry(name).or_insert_with(|| Guards::new(limits, Arc::clone(tally))))
+    }
+
+    fn tally(&self, connection: &Connection) -> Arc<Tally> {
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tallies.entry(connection.name()).or_default())
     }
 }
 
@@ -81,6 +92,7 @@ pub struct Connector {
     guards: Arc<Guards>,
     /// One that does not answer does not take the places of calls to another.
     standby_guards: Box<[Arc<Guards>]>,
+    tally: Arc<Tally>,
     way: Way,
     exchanges: Option<Arc<Exchanges>>,
 }
@@ -100,9 +112,11 @@ impl Connector {
             Protocol::Audit => Way::Audit(None),
             Protocol::Rest | Protocol::Soap | Protocol::Graphql => Way::Http(shared.client(&connection)?),
         };
-        let guards = shared.guards(&connection, None);
-        let standby_guards = (0..connection.standbys.len()).map(|at| shared.guards(&connection, Some(at))).collect();
-        Ok(Self { connection, guards, standby_guards, way, exchanges: None })
+        let tally = shared.tally(&connection);
+        let guards = shared.guards(&connection, None, &tally);
+        let standbys = 0..connection.standbys.len();
+        let standby_guards = standbys.map(|at| shared.guards(&connection, Some(at), &tally)).collect();
+        Ok(Self { connection, guards, standby_guards, tally, way, exchanges: None })
     }
 
     /// With the gateway's own records, where these are what the source answers from.
@@ -127,16 +141,19 @@ impl Connector {
         endpoint.unwrap_or(Duration::from_millis(self.connection.limits.timeout_ms))
     }
 
-    /// Requests sent (or statements run) since the start, tries included; token requests are not counted.
-    pub fn calls(&self) -> u64 {
-        self.guards.calls() + self.standby_guards.iter().map(|guards| guards.calls()).sum::<u64>()
+    /// What was counted since the start.
+    pub fn counted(&self) -> Counted {
+        self.tally.counted()
     }
 
     /// Reads records. The error's code is one of the SOURCE_* codes, or INPUT_MISSING or VALUE_INVALID where a
     /// value the request needs is not there or cannot be sent.
     pub async fn fetch(&self, fetch: Fetch<'_>) -> Result<Fetched, SourceError> {
         let calls = AtomicU32::new(0);
-        match self.read(&fetch, &calls).await {
+        let counting = self.tally.begin();
+        let read = self.read(&fetch, &calls).await;
+        counting.end(read.as_ref().err().map(|failure| failure.code), calls.load(Ordering::Relaxed));
+        match read {
             Ok(fetched) => Ok(Fetched { calls: calls.into_inner(), ..fetched }),
             Err(Failure { code, detail, down }) => Err(SourceError { code, detail, calls: calls.into_inner(), down }),
         }

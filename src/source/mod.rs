@@ -16,6 +16,7 @@ mod session;
 mod sign;
 mod soap;
 mod sql;
+mod tally;
 mod ticket;
 mod walk;
 mod wire;
@@ -33,6 +34,7 @@ pub use audit::AccessLog;
 pub use connector::{Connector, Shared};
 pub use exchange::{BLANK, Exchange, Exchanges};
 pub(crate) use sql::encrypted;
+pub use tally::{BOUNDS_US, Counted, LastFailure, Latency};
 
 /// What every call passes on.
 #[derive(Debug, Clone, Default)]

@@ -13,9 +13,9 @@ use crate::engine::frame::{Failure, Row};
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::{Node, NodeId};
 use crate::model::access::SlotSet;
-use crate::model::binding::SourceId;
 use crate::model::binding::hand::Quota;
 use crate::model::binding::hand::format::Per;
+use crate::model::binding::{Source, SourceId};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -70,7 +70,40 @@ pub struct Quotas {
     hash: RandomState,
 }
 
+/// How much of one quota is used now: where each principal has one, of that which is used most.
+#[derive(Debug, Clone, Copy)]
+pub struct Used<'q> {
+    pub quota: &'q Quota,
+    /// In the last minute.
+    pub calls: u64,
+    /// In the last 24 hours.
+    pub entities: u64,
+}
+
 impl Quotas {
+    /// How much of the source's quotas is used.
+    pub fn used<'q>(&self, source: &'q Source) -> Vec<Used<'q>> {
+        let now = Instant::now();
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |quota: &'q Quota| {
+            let network = quota.network.as_ref().map(|network| &network.name);
+            let of_quota = |key: &Key| {
+                key.source == source.id
+                    && key.role == quota.role.name
+                    && key.network.as_ref() == network
+                    && key.principal.is_some() == (quota.per == Per::Principal)
+            };
+            let mut used = Used { quota, calls: 0, entities: 0 };
+            for (_, window) in windows.iter_mut().filter(|(key, _)| of_quota(key)) {
+                window.forget(now);
+                used.calls = used.calls.max(u64::try_from(window.calls.len()).unwrap_or(u64::MAX));
+                used.entities = used.entities.max(u64::try_from(window.entities.len()).unwrap_or(u64::MAX));
+            }
+            used
+        };
+        source.hand.quotas.iter().map(of).collect()
+    }
+
     /// Counts a call against each; false, and nothing counted, where one has no more.
     pub(super) fn take_call(&self, charges: &[Charge], now: Instant) -> bool {
         let limited: Vec<(&Key, usize)> = charges

@@ -1,0 +1,205 @@
+//! What operators see of the departments' systems: counted where they are called, and kept when files change.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Path as UrlPath;
+use axum::http::StatusCode;
+use axum::routing::get;
+use huxiang::answer::Gateway;
+use huxiang::base::fault::Faults;
+use huxiang::model::snapshot::{Folders, Snapshot};
+use serde_json::{Value, json};
+use support::{admin, ask, caller};
+
+const SCHEMA: &str = r#"
+directive @key(fields: String!) on OBJECT
+directive @class(name: String!, level: Int!) on FIELD_DEFINITION | OBJECT
+enum Kind { RED GREEN UNRECOGNIZED }
+type Query { person(id: ID!): Person }
+type Person @key(fields: "id") @class(name: "open", level: 1) { id: ID! name: String age: Int kind: Kind tags: [String!] }
+"#;
+const ROLES: &str = "roles:\n\
+    \x20 reader: {title: Reader, networks: [gov], grants: [{relation: any, classes: [open]}]}\n\
+    \x20 operator: {title: Operator, networks: [gov], grants: []}\n";
+const CONFIG: &str = "listen: 127.0.0.1:0\nnetworks: {gov: [127.0.0.0/8]}\n\
+    audit: {store: audit.sqlite, key: \"${AUDIT_KEY}\"}\nadmin: {operator: [operator]}\n";
+const BINDING: &str = "source: people\ntitle: People\nbase_url: ${PEOPLE_URL}\n\
+    limits: {timeout_ms: 250, retries_max: 1, per_second_max: 200}\n\
+    quota: [{role: reader, calls_per_minute: 40, entities_per_day: 9}]\nendpoints:\n\
+    \x20 person:\n    entity: Person\n    establishes: true\n    one: {get: \"/person/{key}\"}\n\
+    \x20   fields: {name: /name, age: /age, kind: {at: /kind, codes: kinds}, tags: {list: /tags}}\n";
+const CODES: &str = "code,value,zh\n1,RED,红\n2,GREEN,绿\n";
+
+/// What the department answers now.
+#[derive(Clone)]
+enum Says {
+    Json(Value),
+    Status(u16),
+    Nothing,
+}
+
+/// A gateway over one department that answers as it is told.
+struct Stage {
+    gateway: Gateway,
+    says: Arc<Mutex<Says>>,
+    variables: BTreeMap<String, String>,
+    root: PathBuf,
+    department: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.department.abort();
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
+}
+
+fn usual() -> Value {
+    json!({ "name": "Anna", "age": 41, "kind": "1", "tags": ["a", "b"] })
+}
+
+impl Stage {
+    async fn new(name: &str) -> Self {
+        let root = std::env::temp_dir().join(format!("huxiang-watching-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        for (path, text) in [
+            ("schema/people.graphql", SCHEMA),
+            ("config/roles.yaml", ROLES),
+            ("config/gateway.yaml", CONFIG),
+            ("config/rules/relations.yaml", "relations:\n  any: {on: Person, when: \"true\"}\n"),
+            ("config/codes/kinds.csv", CODES),
+            ("resolvers/people.yaml", BINDING),
+        ] {
+            write(&root, path, text);
+        }
+        let says = Arc::new(Mutex::new(Says::Json(usual())));
+        let told = Arc::clone(&says);
+        let answer = move |UrlPath(_): UrlPath<String>| {
+            let says = told.lock().unwrap().clone();
+            async move {
+                match says {
+                    Says::Json(value) => (StatusCode::OK, value.to_string()),
+                    Says::Status(status) => (StatusCode::from_u16(status).unwrap(), String::new()),
+                    Says::Nothing => std::future::pending().await,
+                }
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new().route("/person/{id}", get(answer));
+        let department = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        let variables = BTreeMap::from([("PEOPLE_URL".to_owned(), url)]);
+        let gateway = support::gateway(&root, variables.clone(), &root).await;
+        Self { gateway, says, variables, root, department }
+    }
+
+    fn says(&self, says: Says) {
+        *self.says.lock().unwrap() = says;
+    }
+
+    async fn ask(&self, id: &str) -> Value {
+        let query = "query($id: ID!) { person(id: $id) { name age kind tags } }";
+        ask(&self.gateway, &caller("reader", json!({})), query, json!({ "id": id })).await
+    }
+
+    async fn source(&self, fields: &str) -> Value {
+        let query = format!("{{ sources {{ {fields} }} }}");
+        let answer = admin(&self.gateway, &caller("operator", json!({})), &query, json!({})).await;
+        assert_eq!(answer.get("errors"), None, "{answer}");
+        answer["data"]["sources"][0].clone()
+    }
+}
+
+fn write(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_and_how_they_ended_are_counted_and_told_to_operators() {
+    let stage = Stage::new("calls").await;
+    let all = "id calls requests answered givenUp underWay errors { code count } latencyMs { p50 p90 p99 } \
+        lastAnsweredAt lastFailure { code at } withdrawn systems { name }";
+    let fresh = stage.source(all).await;
+    assert_eq!((&fresh["calls"], &fresh["latencyMs"], &fresh["lastFailure"]), (&json!(0), &Value::Null, &Value::Null));
+    for id in ["1", "2", "3"] {
+        assert_eq!(stage.ask(id).await["data"]["person"]["name"], "Anna");
+    }
+    stage.says(Says::Status(503));
+    stage.ask("4").await;
+    stage.says(Says::Nothing);
+    stage.ask("5").await;
+    let seen = stage.source(all).await;
+    assert_eq!(
+        [&seen["calls"], &seen["answered"], &seen["givenUp"], &seen["underWay"]],
+        [&json!(5), &json!(3), &json!(0), &json!(0)]
+    );
+    // The one that said "not now" was tried once more.
+    assert_eq!(seen["requests"], 6, "{seen}");
+    let errors = json!([{ "code": "SOURCE_TIMEOUT", "count": 1 }, { "code": "SOURCE_ERROR", "count": 1 }]);
+    assert_eq!(seen["errors"], errors);
+    assert_eq!(seen["lastFailure"]["code"], "SOURCE_TIMEOUT");
+    assert!(seen["lastAnsweredAt"].as_str() < seen["lastFailure"]["at"].as_str(), "{seen}");
+    let ms = |name: &str| seen["latencyMs"][name].as_f64().unwrap();
+    assert!(ms("p50") < 200.0 && ms("p50") <= ms("p90") && ms("p99") > 200.0, "{seen}");
+    assert_eq!(seen["systems"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_outlive_a_change_of_the_files_even_of_the_sources_limits() {
+    let mut stage = Stage::new("outlive").await;
+    stage.ask("1").await;
+    write(
+        &stage.root,
+        "resolvers/people.yaml",
+        &BINDING.replace("timeout_ms: 250", "timeout_ms: 300, in_flight_max: 3"),
+    );
+    let mut variables = stage.variables.clone();
+    variables.insert("AUDIT_KEY".to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
+    let mut faults = Faults::default();
+    let folders = Folders::under(&stage.root);
+    let snapshot = Snapshot::load(&folders, &|name| variables.get(name).cloned(), &mut faults);
+    let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
+    stage.gateway = stage.gateway.following(snapshot).await.expect("it follows");
+    stage.ask("2").await;
+    assert_eq!(stage.source("calls answered").await, json!({ "calls": 2, "answered": 2 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_quotas_is_told() {
+    let stage = Stage::new("quotas").await;
+    for id in ["1", "2", "2"] {
+        stage.ask(id).await;
+    }
+    let quotas = "quotas { role network per callsPerMinute { most used left } entitiesPerDay { most used left } }";
+    let expected = json!({ "quotas": [{
+        "role": "reader", "network": null, "per": "role",
+        "callsPerMinute": { "most": 40, "used": 3, "left": 37 },
+        "entitiesPerDay": { "most": 9, "used": 2, "left": 7 },
+    }] });
+    assert_eq!(stage.source(quotas).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_under_way_is_told_while_it_is() {
+    let stage = Arc::new(Stage::new("under-way").await);
+    stage.says(Says::Nothing);
+    let asking = tokio::spawn({
+        let stage = Arc::clone(&stage);
+        async move { stage.ask("1").await }
+    });
+    let mut seen = 0;
+    for _ in 0..100 {
+        seen = seen.max(stage.source("underWay").await["underWay"].as_u64().unwrap());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    asking.await.expect("an answer");
+    assert_eq!((seen, stage.source("underWay calls").await), (1, json!({ "underWay": 0, "calls": 1 })));
+}
