@@ -472,7 +472,7 @@ proptest! {
         let file = SourceText::new("doc", document.to_string());
         let wanted = Wanted { source: "s".to_owned(), title: "t: \"#".to_owned(), entity: None, keys: Vec::new(), only: None };
         let (mut faults, mut warnings) = (Faults::default(), Faults::default());
-        let draft = draft::openapi(&file, &wanted, None, &mut faults, &mut warnings);
+        let draft = draft::draft(&file, &wanted, None, &mut faults, &mut warnings);
         prop_assert_eq!(draft.is_none(), !faults.is_empty());
         let Some(draft) = draft else { return Ok(()) };
         let binding = SourceText::new("binding", draft.binding.clone());

@@ -18,6 +18,7 @@ use crate::model::contract::Contract;
 
 pub struct Arranged {
     pub about: Vec<String>,
+    pub protocol: Option<&'static str>,
     pub headers: Vec<(String, String)>,
     pub sign: Map<String, Value>,
     pub decide: Vec<String>,
@@ -85,7 +86,7 @@ struct Arranging<'a> {
 }
 
 pub fn arrange(found: Found, wanted: &Wanted, contract: Option<&Contract>) -> Arranged {
-    let Found { about, headers, sign, decide, envelope, operations, mut left_out, types, is_cut: _ } = found;
+    let Found { about, protocol, headers, sign, decide, envelope, operations, mut left_out, types, is_cut: _ } = found;
     let query_names = contract.into_iter().flat_map(|contract| &contract.queries).map(|query| query.name.to_string());
     let mut arranging = Arranging {
         wanted,
@@ -123,7 +124,7 @@ pub fn arrange(found: Found, wanted: &Wanted, contract: Option<&Contract>) -> Ar
     let Arranging { mut entities, queries, types, query_names, .. } = arranging;
     drop(query_names);
     entities.retain(|entity| !entity.endpoints.is_empty() || queries.iter().any(|query| query.entity == entity.name));
-    Arranged { about, headers, sign, decide, envelope, entities, queries, types, bound, left_out }
+    Arranged { about, protocol, headers, sign, decide, envelope, entities, queries, types, bound, left_out }
 }
 
 impl Arranging<'_> {
@@ -137,7 +138,8 @@ impl Arranging<'_> {
     }
 
     fn keyed(&mut self, mut operation: Operation, key: &Key, many: bool) -> Result<String, String> {
-        if many {
+        // `_entities` answers in the order of the keys.
+        if many && !operation.request.contains_key("entities") {
             let members = &operation.record.members;
             let at = key_member(members, key).or_else(|| if key.generic { plain_id(members) } else { None });
             let at = match at {
@@ -165,9 +167,10 @@ impl Arranging<'_> {
             None => self.new_entity(group, key, &operation, itself),
         };
         let path = self.wanted.keys.iter().find(|(name, _)| *name == key.parameter).and_then(|(_, path)| path.clone());
-        let Operation { name, label, summary, request, decide, record, .. } = operation;
+        let Operation { name, label, summary, request, batch, decide, record, .. } = operation;
         let entity = self.entities.get_mut(at).ok_or("there is no such entity")?;
-        let (one, many) = if many { (None, Some(request)) } else { (Some(request), None) };
+        let several = many;
+        let (one, many) = if many { (None, Some(request)) } else { (Some(request), batch) };
         let mut endpoint = Endpoint {
             name: name.clone(),
             label,
@@ -188,10 +191,7 @@ impl Arranging<'_> {
                 entity.fields.push(member.clone());
             }
         } else if let Some(known) = entity.endpoints.iter_mut().find(|known| {
-            known.many.is_none()
-                && endpoint.many.is_some()
-                && known.key == endpoint.key
-                && known.fields == record.members
+            known.many.is_none() && several && known.key == endpoint.key && known.fields == record.members
         }) {
             known.many = endpoint.many;
             known.label = format!("{}, {}", known.label, endpoint.label);
@@ -202,8 +202,8 @@ impl Arranging<'_> {
             let kind = self.types.object(&wish, &record.members);
             let own = name::unique(name, &mut entity.names);
             // A batch is a list whatever it answers: a record a key, unless it is decided otherwise.
-            let section = !record.list || endpoint.many.is_some();
-            if endpoint.many.is_some() {
+            let section = !record.list || several;
+            if several {
                 endpoint
                     .decide
                     .push("one record a key? Where there may be several, make the section a list".to_owned());
@@ -217,7 +217,7 @@ impl Arranging<'_> {
             entity.fields.push(member.clone());
             endpoint.fields.push(member);
         }
-        let place = format!("endpoints.{}.{}", endpoint.name, if endpoint.many.is_some() { "many" } else { "one" });
+        let place = format!("endpoints.{}.{}", endpoint.name, if several { "many" } else { "one" });
         entity.endpoints.push(endpoint);
         Ok(place)
     }

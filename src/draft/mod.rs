@@ -14,15 +14,26 @@ mod write;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::base::fault::{Faults, SourceText};
+use crate::base::fault::{Faults, Place, SourceText};
 use crate::model::contract::Contract;
+use operation::Found;
 
 /// Value objects in value objects; the contract takes a few more.
 const DEPTH_MAX: usize = 4;
 /// Fields of one draft; the reader of bindings takes files of about that size.
 const FIELDS_MAX: usize = 30_000;
+/// Fields of one operation; what it answers beyond is left out.
+const OPERATION_FIELDS_MAX: usize = 150;
 /// As few as that, where a document is too long.
 const DEPTH_MIN: usize = 1;
+
+/// How much of one operation is drafted.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Value objects in value objects.
+    depth: usize,
+    fields: usize,
+}
 
 /// What is to be drafted.
 #[derive(Debug)]
@@ -61,41 +72,73 @@ pub struct Bound {
     pub place: String,
 }
 
-/// Drafts from an OpenAPI document (2.0, 3.0, 3.1; JSON or YAML). `contract` is the one that the draft is laid beside,
-/// if there is any. `None` where faults were added that leave nothing to draft; what can be passed over is a warning.
-pub fn openapi(
+/// Drafts from a description: an OpenAPI document (2.0, 3.0, 3.1; JSON or YAML), GraphQL SDL (plain, or of a federation
+/// subgraph), or what a GraphQL server says of itself. `contract` is the one that the draft is laid beside, if there is
+/// any. `None` where faults were added that leave nothing to draft; what can be passed over is a warning.
+pub fn draft(
     file: &Arc<SourceText>,
     wanted: &Wanted,
     contract: Option<&Contract>,
     faults: &mut Faults,
     warnings: &mut Faults,
 ) -> Option<Draft> {
-    let document = read::openapi::parse(file, faults)?;
-    let mut found = None;
-    // A document that is too long is drafted flatter, so that less of it is left out.
-    for depth in (DEPTH_MIN..=DEPTH_MAX).rev() {
-        let mut told = Faults::default();
-        let read = read::openapi::read(&document, file, wanted, taken(contract), depth, faults, &mut told)?;
-        let again = read.is_cut && depth > DEPTH_MIN;
-        found = Some((read, told));
-        if !again {
-            break;
+    let found = if read::graphql::is_sdl(&file.text) {
+        graphql(file, wanted, contract, faults)?
+    } else {
+        let document = read::openapi::parse(file, faults)?;
+        if document.pointer("/data/__schema").or_else(|| document.get("__schema")).is_some() {
+            let sdl = introspected(&document);
+            let sdl = sdl.map_err(|why| faults.add(file, Place::default(), why, "ask the server again")).ok()?;
+            graphql(&SourceText::new(&file.path, sdl), wanted, contract, faults)?
+        } else {
+            openapi(&document, file, wanted, contract, faults, warnings)?
         }
-    }
-    let (found, told) = found?;
-    *warnings = told;
+    };
     let arranged = arrange::arrange(found, wanted, contract);
     if arranged.bound.is_empty() {
         let message = "no operation that reads could be bound";
         let mut hint = arranged.left_out.first().map_or_else(
-            || "the document has no operation that reads (GET, or POST with keys)".to_owned(),
+            || "it has no operation that reads".to_owned(),
             |(name, why)| format!("the first of them, {name}: {why}"),
         );
         hint.truncate(hint.char_indices().nth(200).map_or(hint.len(), |(at, _)| at));
-        faults.add(file, crate::base::fault::Place::default(), message, hint);
+        faults.add(file, Place::default(), message, hint);
         return None;
     }
     Some(write::write(arranged, wanted, contract))
+}
+
+/// The questions that make a GraphQL server describe itself: the first of which only subgraphs answer.
+pub const QUESTIONS: [&str; 2] = [read::introspection::SERVICE, read::introspection::QUESTION];
+
+/// The SDL in what a GraphQL server answered to one of the [`QUESTIONS`]; else what is missing.
+pub fn introspected(answer: &serde_json::Value) -> Result<String, &'static str> {
+    read::introspection::sdl(answer)
+}
+
+fn openapi(
+    document: &serde_json::Value,
+    file: &Arc<SourceText>,
+    wanted: &Wanted,
+    contract: Option<&Contract>,
+    faults: &mut Faults,
+    warnings: &mut Faults,
+) -> Option<Found> {
+    // A document that is too long is drafted flatter, so that less of it is left out.
+    for depth in (DEPTH_MIN..=DEPTH_MAX).rev() {
+        let mut told = Faults::default();
+        let found = read::openapi::read(document, file, wanted, taken(contract), depth, faults, &mut told)?;
+        if !found.is_cut || depth == DEPTH_MIN {
+            *warnings = told;
+            return Some(found);
+        }
+    }
+    None
+}
+
+fn graphql(file: &Arc<SourceText>, wanted: &Wanted, contract: Option<&Contract>, faults: &mut Faults) -> Option<Found> {
+    let limits = Limits { depth: DEPTH_MAX, fields: OPERATION_FIELDS_MAX };
+    read::graphql::read(file, wanted, limits, taken(contract), faults)
 }
 
 /// Names that the draft's types cannot have.

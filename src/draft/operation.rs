@@ -9,6 +9,8 @@ use super::types::{Member, Shape, Types};
 pub struct Found {
     /// What the system calls itself, and where it says it is; for comments.
     pub about: Vec<String>,
+    /// The binding's `protocol`, if it is not REST.
+    pub protocol: Option<&'static str>,
     pub headers: Vec<(String, String)>,
     /// The keys of `sign`.
     pub sign: Map<String, Value>,
@@ -68,6 +70,8 @@ pub struct Operation {
     pub asked: Asked,
     /// The request's keys, `items` and `pages` among them.
     pub request: Map<String, Value>,
+    /// The same for several keys at once.
+    pub batch: Option<Map<String, Value>>,
     pub decide: Vec<String>,
     pub record: Record,
 }

@@ -103,6 +103,9 @@ fn binding(arranged: &Arranged, wanted: &Wanted) -> String {
     let _ = writeln!(out, "source: {}", text(&wanted.source));
     let _ = writeln!(out, "title: {}", text(&wanted.title));
     out.push_str("# decide: steward: {head: …, person: …}, and the territory: division codes that it covers\n");
+    if let Some(protocol) = arranged.protocol {
+        let _ = writeln!(out, "protocol: {protocol}");
+    }
     let _ = writeln!(out, "base_url: ${{{}}}", variable(&wanted.source, "URL"));
     for decide in &arranged.decide {
         let _ = writeln!(out, "# decide: {}", line(decide));

@@ -6,14 +6,15 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::{Done, Stop, load, text};
+use super::describe;
 use crate::base::fault::{self, Faults};
 use crate::draft::{self, Draft, Wanted};
 use crate::model::contract::{self, Contract};
 
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The document
-    file: PathBuf,
+    /// The description: a file (OpenAPI, GraphQL SDL or introspection), or the address of a GraphQL server
+    file: String,
     /// The source's id: lower-case letters, digits and `-`
     #[arg(long, value_name = "ID")]
     source: String,
@@ -51,7 +52,10 @@ pub fn run(args: &ImportArgs) -> Done {
     }
     let mut faults = Faults::default();
     let contract = args.root.as_deref().and_then(|root| beside(root, &mut faults));
-    let file = fault::read(&args.file, &mut faults);
+    let file = match args.file.starts_with("http://") || args.file.starts_with("https://") {
+        true => Some(describe::ask(&args.file)?),
+        false => fault::read(Path::new(&args.file), &mut faults),
+    };
     let Some(file) = file.filter(|_| faults.is_empty()) else { return Err(load::refused(&faults)) };
     let wanted = Wanted {
         source: id.clone(),
@@ -61,7 +65,7 @@ pub fn run(args: &ImportArgs) -> Done {
         only: args.only.clone(),
     };
     let mut warnings = Faults::default();
-    let draft = draft::openapi(&file, &wanted, contract.as_ref(), &mut faults, &mut warnings);
+    let draft = draft::draft(&file, &wanted, contract.as_ref(), &mut faults, &mut warnings);
     let Some(draft) = draft.filter(|_| faults.is_empty()) else { return Err(load::refused(&faults)) };
     if !warnings.is_empty() {
         text::note(warnings.render_warnings().trim_end());

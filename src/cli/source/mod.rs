@@ -2,6 +2,7 @@
 
 mod attempt;
 mod check;
+mod describe;
 mod import;
 mod made_up;
 mod record;
@@ -22,7 +23,7 @@ pub struct SourceArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Draft a binding, and the contract types it could fill, from an OpenAPI document (2.0, 3.0, 3.1; JSON or YAML)
+    /// Draft a binding, and the contract types it could fill, from an OpenAPI document, a GraphQL schema or a GraphQL server
     Import(import::ImportArgs),
     /// Check one binding: every fault, and warnings of what will hurt in service
     Check(check::CheckArgs),

@@ -1,5 +1,7 @@
 //! Readers: one a kind of description.
 
+pub mod graphql;
+pub mod introspection;
 pub mod openapi;
 mod pages;
 mod request;

@@ -227,6 +227,7 @@ impl<'a> One<'a> {
             summary: summary.map(str::to_owned),
             asked: asking.asked,
             request,
+            batch: None,
             decide,
             record,
         };

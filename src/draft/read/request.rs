@@ -142,7 +142,7 @@ fn argument(name: &str) -> String {
     name::camel(name).unwrap_or_else(|| "argument".to_owned())
 }
 
-fn of_keys(name: &str) -> bool {
+pub fn of_keys(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["id", "ids", "code", "codes", "key", "keys", "number", "numbers"].iter().any(|ending| name.ends_with(ending))
 }
