@@ -120,7 +120,7 @@ impl Reading<'_> {
                     directive.specified_argument_by_name("fields").and_then(|value| value.as_str().map(str::to_owned));
                 fields.filter(|_| resolvable != Some(false))
             };
-            let all: Vec<String> = keys.filter_map(|directive| fields(directive)).collect();
+            let all: Vec<String> = keys.filter_map(fields).collect();
             let Some(key) = all.iter().find(|key| definition.fields.contains_key(key.trim())) else {
                 let why = match all.is_empty() {
                     true => "the source does not resolve it".to_owned(),
