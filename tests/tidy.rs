@@ -207,6 +207,22 @@ fn clients_are_made_in_one_place() {
     none(faults);
 }
 
+/// A department's values go through the gateway and are kept nowhere; only who tries a binding by hand sees an exchange.
+#[test]
+fn only_a_try_keeps_what_goes_over_the_wire() {
+    let elsewhere = |path: &&String| !path.starts_with("src/cli/source/") && !path.starts_with("src/source/");
+    let mut faults = Vec::new();
+    for path in rust("src").iter().filter(elsewhere) {
+        for (line, text) in code(&read(path)) {
+            if text.contains(".watched(") || text.contains("Exchanges") {
+                faults.push(format!("{path}:{line}: exchanges are kept for `source try` alone"));
+            }
+        }
+    }
+    none(faults);
+    assert!(read("src/cli/source/attempt.rs").contains(".watched("), "the test looks for a call that is no more");
+}
+
 /// What a reader of this repository does not have must not be named in it.
 #[test]
 fn the_repository_stands_on_its_own() {

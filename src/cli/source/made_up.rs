@@ -39,6 +39,8 @@ pub struct MadeUp {
     kept: BTreeMap<String, BTreeSet<String>>,
     /// What was asked with.
     keys: Vec<Arc<str>>,
+    /// Where the answer lists the columns of its rows.
+    columns: Option<Pointer>,
 }
 
 impl MadeUp {
@@ -46,9 +48,14 @@ impl MadeUp {
     pub fn new(template: &CallTemplate, mapping: &Mapping, keys: &[Arc<str>]) -> Option<Self> {
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes).ok()?;
-        let mut made_up =
-            Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), kept: BTreeMap::new(), keys: keys.to_vec() };
+        let mut made_up = Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &bytes),
+            kept: BTreeMap::new(),
+            keys: keys.to_vec(),
+            columns: None,
+        };
         let reading = &template.reading;
+        made_up.columns = reading.columns.as_ref().map(|columns| reading.data.join(columns));
         let conditions = [&reading.ok, &reading.absent, &reading.elsewhere, &reading.only];
         conditions.into_iter().flatten().for_each(|condition| made_up.keep_condition(condition));
         if let Some(ticket) = template.ticket() {
@@ -56,8 +63,10 @@ impl MadeUp {
             conditions.into_iter().flatten().for_each(|condition| made_up.keep_condition(condition));
         }
         if let Some(columns) = &reading.columns {
-            let names = mapping.terms.iter().filter_map(|term| term.segments().first()).map(|name| name.to_string());
-            let names: Vec<String> = names.collect();
+            let read = reading.item_key.iter().chain(reading.only.as_ref().map(|only| &only.at));
+            let pointers = mapping.terms.iter().chain(read);
+            let names: Vec<String> =
+                pointers.filter_map(|pointer| pointer.segments().first()).map(|name| name.to_string()).collect();
             made_up.keep(columns, names);
         }
         made_up.keep_of(mapping);
@@ -156,10 +165,12 @@ impl MadeUp {
     /// A JSON text with all values made up; `None`: it is none.
     pub fn json(&self, text: &str) -> Option<String> {
         let value: Value = serde_json::from_str(text).ok()?;
-        Some(format!("{:#}", self.value(&value, None, false)))
+        let columns = self.columns.as_ref().and_then(|columns| value.pointer(&columns.to_string())?.as_array());
+        let columns: Vec<&str> = columns.into_iter().flatten().filter_map(Value::as_str).collect();
+        Some(format!("{:#}", self.value(&value, None, false, &columns)))
     }
 
-    fn value(&self, value: &Value, name: Option<&str>, listed: bool) -> Value {
+    fn value(&self, value: &Value, name: Option<&str>, listed: bool, columns: &[&str]) -> Value {
         match value {
             Value::Null | Value::Bool(_) => value.clone(),
             Value::String(text) if self.is_kept(name, text) => value.clone(),
@@ -173,12 +184,17 @@ impl MadeUp {
                 let made = if place { self.coordinate(&text) } else { self.text(&text) };
                 serde_json::from_str(&made).unwrap_or(Value::Null)
             }
-            Value::Array(all) => Value::Array(all.iter().map(|one| self.value(one, name, true)).collect()),
+            // A row: its cells are named by the columns.
+            Value::Array(cells) if listed && !columns.is_empty() && cells.len() <= columns.len() => {
+                let named = cells.iter().zip(columns);
+                Value::Array(named.map(|(cell, column)| self.value(cell, Some(column), false, &[])).collect())
+            }
+            Value::Array(all) => Value::Array(all.iter().map(|one| self.value(one, name, true, columns)).collect()),
             Value::Object(members) => {
                 let by_key = members.keys().any(|name| self.keys.iter().any(|key| **key == **name));
                 let made = members.iter().map(|(name, inside)| {
                     let named = if by_key || tells(name) { self.text(name) } else { name.clone() };
-                    (named, self.value(inside, Some(name), false))
+                    (named, self.value(inside, Some(name), false, columns))
                 });
                 Value::Object(made.collect::<Map<_, _>>())
             }

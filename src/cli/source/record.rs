@@ -28,7 +28,9 @@ pub async fn scenario(
     let kept = if attempt.template.ticket().is_some() { 0 } else { answered.len().saturating_sub(1) };
     let answered = answered.get(kept..).unwrap_or_default();
     if answered.is_empty() {
-        return Err(Stop::failed(format!("error: `{name}` had no answer over HTTP that could be recorded")));
+        return Err(Stop::failed(format!(
+            "error: `{name}` had no answer that could be kept: only exchanges over HTTP can be recorded"
+        )));
     }
     let Some(made_up) = MadeUp::new(attempt.template, attempt.mapping, &attempt.keys) else {
         return Err(Stop::failed("error: the system gives no random numbers, and without them nothing is recorded"));
