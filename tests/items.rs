@@ -87,3 +87,26 @@ async fn an_item_and_a_claim_tell_when_the_gateway_got_them() {
     let of_grade = household["items"].as_array().unwrap().iter().find(|item| item["no"] == "39").unwrap();
     assert!(!of_grade["claims"].as_array().unwrap().is_empty(), "{household}");
 }
+
+/// Whether its fields are selected beside it or not, and whichever others are asked with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_has_the_same_state_however_it_is_asked() {
+    let world = world().await;
+    let states = |household: &Value| -> Vec<(String, String)> {
+        let items = household["items"].as_array().unwrap().iter();
+        items
+            .map(|item| (item["no"].as_str().unwrap().to_owned(), item["state"].as_str().unwrap().to_owned()))
+            .collect()
+    };
+    let portrait = support::document::portrait(&world.gateway.snapshot().contract);
+    let answer = ask(&world.gateway, &supervisor(), &portrait, json!({"id": HOUSEHOLD})).await;
+    let beside: std::collections::BTreeMap<String, String> = states(&answer["data"]["household"]).into_iter().collect();
+    assert!(beside.len() > 50, "{answer}");
+    let together: std::collections::BTreeMap<String, String> =
+        states(&told(&world, "items { no state }").await).into_iter().collect();
+    for (no, state) in &beside {
+        let alone = told(&world, &format!("items(no: [\"{no}\"]) {{ no state }}")).await;
+        assert_eq!(alone["items"][0]["state"], **state, "item {no}, alone and with its fields");
+        assert_eq!(together[no], *state, "item {no}, with all others and with its fields");
+    }
+}

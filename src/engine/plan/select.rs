@@ -80,6 +80,11 @@ impl Builder<'_> {
         for item in &items {
             let slot = contract.item(*item).slot;
             if self.show(node, slot) {
+                if let Shape::Entity(target) = contract.slot(slot).shape {
+                    // Whether there is one for this caller is what its state tells.
+                    let child = self.child(node, slot, target)?;
+                    self.show(child, contract.entity(target).key);
+                }
                 for below in contract.below(slot) {
                     // Asking for an item's state asks for its value, not for what is classed apart inside it.
                     if contract.slot(below).class == contract.slot(slot).class || contract.slot(slot).class.is_none() {

@@ -413,12 +413,15 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
         frame.children.get(at)?.as_ref()
     });
     let list = matches!(slot.shape, Shape::EntityList(_));
-    if let Err(failure) = view.entities(slot.id) {
-        return writer.failed(failure);
-    }
+    let named = match view.entities(slot.id) {
+        Ok(named) => named,
+        Err(failure) => return writer.failed(failure),
+    };
     let Some(below) = below else {
+        // Asked for its state alone: the list is there, whoever stands in it.
         writer.null();
-        return Written::no_record();
+        let there = list && !(named.is_empty() && named_nothing(view, slot));
+        return if there { Written::answered() } else { Written::no_record() };
     };
     let answers: Vec<Option<&[_]>> = below.frame.answers.iter().map(|rows| Some(rows.as_slice())).collect();
     let range = below.ranges.get(view.at).cloned().unwrap_or_default();
