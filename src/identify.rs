@@ -44,6 +44,8 @@ pub struct Principal {
     pub id: String,
     pub issuer: String,
     pub roles: Vec<String>,
+    /// Who acts in the principal's name, by the token's `act` (RFC 8693): the one who asks first, then for whom that one acts.
+    pub actors: Vec<String>,
     /// Only the claims that the configuration declares, each of its declared type; those the token lacks are absent.
     pub claims: Map<String, Value>,
 }

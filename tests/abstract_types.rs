@@ -102,6 +102,7 @@ impl Served {
             id: "p".to_owned(),
             issuer: "test".to_owned(),
             roles: vec![role.to_owned()],
+            actors: Vec::new(),
             claims: Map::new(),
         };
         let (address, networks) = (IpAddr::V4(Ipv4Addr::LOCALHOST), vec!["anywhere".to_owned()]);

@@ -165,6 +165,7 @@ impl Served {
             id: name.to_owned(),
             issuer: "test".to_owned(),
             roles: vec!["member".to_owned()],
+            actors: Vec::new(),
             claims: Map::new(),
         });
         let identity =

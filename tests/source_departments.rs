@@ -62,7 +62,7 @@ fn keys(world: &World, endpoint: &Endpoint) -> Vec<Arc<str>> {
 async fn every_endpoint_of_the_bindings_answers() {
     let running = start(Options { latency: false, ..Options::default() }).await.unwrap();
     let (world, variables, shared) = (running.world(), running.variables(), Shared::default());
-    let caller = Caller { principal: "test".to_owned(), purpose: Some("核查".to_owned()), case: None };
+    let caller = Caller { principal: "test".to_owned(), purpose: Some("核查".to_owned()), ..Caller::default() };
     let context =
         CallContext { traceparent: None, request_id: "r-1".to_owned(), caller: Some(caller), ..CallContext::default() };
     let (mut empty, mut wrong) = (Vec::new(), Vec::new());

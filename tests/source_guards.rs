@@ -197,7 +197,7 @@ async fn trace_request_and_caller_are_passed_on() {
     let context = CallContext {
         traceparent: Some("00-1-2-01".to_owned()),
         request_id: "r1".to_owned(),
-        caller: Some(Caller { principal: "p".to_owned(), purpose: Some("核查".to_owned()), case: None }),
+        caller: Some(Caller { principal: "p".to_owned(), purpose: Some("核查".to_owned()), ..Caller::default() }),
         ..CallContext::default()
     };
     let mut asked = Asked::new(&binding("headers: {X-Api-Key: k}"), &url);

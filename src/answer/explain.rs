@@ -205,11 +205,8 @@ impl Inner {
             asker: asking.asker(),
             periods: Default::default(),
         };
-        let caller = Caller {
-            principal: identity.principal.as_ref().map_or_else(String::new, |principal| principal.id.clone()),
-            purpose: asking.purpose.clone(),
-            case: asking.case.clone(),
-        };
+        // In nobody's name: who explains is not who would ask.
+        let caller = Caller { roles: Vec::new(), ..self.caller(identity, asking) };
         let limits = &self.snapshot.config.limits;
         let variables = Map::new();
         let execution = Execution {

@@ -42,7 +42,7 @@ use crate::identify::{Identity, Revocation, RevocationError, RevocationOrder, Re
 use crate::model::access::{Approved, Presented, Rights};
 use crate::model::snapshot::Snapshot;
 use crate::registry::{Known, Registry};
-use crate::source::{CallContext, Caller, Period, Shared};
+use crate::source::{CallContext, Period, Shared};
 use crate::watch::Watch;
 
 pub use budget::estimates_of;
@@ -395,11 +395,7 @@ impl Inner {
             asker: planned.asking.asker(),
             periods,
         };
-        let caller = Caller {
-            principal: asked.identity.principal.as_ref().map_or_else(String::new, |principal| principal.id.clone()),
-            purpose: planned.asking.purpose.clone(),
-            case: planned.asking.case.clone(),
-        };
+        let caller = self.caller(asked.identity, &planned.asking);
         let execution = Execution {
             snapshot: &self.snapshot,
             plan: &planned.plan,

@@ -134,6 +134,9 @@ pub struct AuditRecord {
 pub struct Who {
     pub id: String,
     pub issuer: String,
+    /// Who asked in their name, by their token: other gateways, the nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<String>,
     /// For which organisation they work, by the claim that `audit.organisation` names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organisation: Option<String>,
@@ -193,6 +196,7 @@ impl AuditRecord {
             who: who.map(|principal| Who {
                 id: principal.id.clone(),
                 issuer: principal.issuer.clone(),
+                via: principal.actors.clone(),
                 ..Who::default()
             }),
             roles: identity.roles().into_iter().map(str::to_owned).collect(),

@@ -105,6 +105,7 @@ fn identity(snapshot: &Snapshot, args: &PlanArgs) -> Result<Identity, Stop> {
         id: "plan".to_owned(),
         issuer: String::new(),
         roles: args.role.clone(),
+        actors: Vec::new(),
         claims: token::claims(&args.claim, &snapshot.config.claims)?,
     };
     let declared = Declared { purpose: args.purpose.clone(), case: args.case.clone(), ..Declared::default() };

@@ -149,6 +149,11 @@ impl Failure {
         matches!(self.state, ItemState::Unavailable | ItemState::Pending)
     }
 
+    /// The source gives it to none of the caller's roles, as it knows them.
+    pub fn refused(source: SourceId) -> Self {
+        Self { state: ItemState::Refused, code: ErrorCode::Forbidden, source: Some(source) }
+    }
+
     pub fn undetermined(code: ErrorCode, source: SourceId) -> Self {
         Self { state: ItemState::Undetermined, code, source: Some(source) }
     }

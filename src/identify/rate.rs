@@ -196,6 +196,7 @@ mod tests {
                 id: id.to_owned(),
                 issuer: "test".to_owned(),
                 roles: Vec::new(),
+                actors: Vec::new(),
                 claims: serde_json::Map::new(),
             }),
             networks: networks.iter().map(|name| (*name).to_owned()).collect(),

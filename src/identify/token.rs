@@ -17,7 +17,7 @@ use super::login::Login;
 use super::revocation::Revocations;
 use crate::model::access::ClientCertificate;
 use crate::model::config::{ClaimType, GatewayConfig, Issuer, TokenAlgorithm};
-use claims::{fits, pointer, roles, seconds, without_empty};
+use claims::{actors, fits, pointer, roles, seconds, without_empty};
 pub use revoke::{RevocationOrder, Revoked};
 
 /// Bytes of one token; a longer one is refused unread.
@@ -372,7 +372,8 @@ impl Verifier {
             Some(Value::String(id)) if id.len() <= TOKEN_ID_BYTES_MAX => Some(id.clone()),
             Some(_) => return Err(wrong("jti")),
         };
-        let principal = Principal { id: id.to_owned(), issuer: issuer.issuer.clone(), roles, claims };
+        let actors = actors(token.get("act")).ok_or_else(|| wrong("act"))?;
+        let principal = Principal { id: id.to_owned(), issuer: issuer.issuer.clone(), roles, actors, claims };
         Ok(Checked { principal, binding: Binding::of(token)?, token_id, issued, expires, issuer: at, key })
     }
 }

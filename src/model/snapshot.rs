@@ -86,6 +86,7 @@ impl Parts {
         let codes = CodeTables::load(&folders.config.join("codes"), faults);
         let contract = contract::load::load(&folders.schema, faults)?;
         let names = Names::of(config.as_ref(), &folders.config.join("gateway.yaml"));
+        let claims: Vec<String> = names.claims.keys().cloned().collect();
         let rules = load_rules(&folders.config.join("rules"), &contract, names.claims, faults);
         let filled = derived_slots(&rules, &contract, &folders.config, faults);
         let derived: Vec<SlotId> = filled.iter().map(|(slot, _)| *slot).collect();
@@ -105,6 +106,11 @@ impl Parts {
         if let Some(access) = &mut access {
             let slots: Vec<SlotId> = filled.iter().map(|(slot, _)| *slot).collect();
             access::hand::apply(access, &contract, &bindings, &slots, &names.access.networks, partial, faults);
+        }
+        if let Some(access) = access.as_ref().filter(|_| !partial) {
+            let roles: Vec<&str> = access.roles.iter().map(|role| &*role.name).collect();
+            let claims: Vec<&str> = claims.iter().map(String::as_str).collect();
+            bindings.sources.iter().for_each(|source| source.passed_on.check(&roles, &claims, faults));
         }
         if let (Some(access), Some(admin)) = (&access, config.as_ref().and_then(|config| config.admin.as_ref())) {
             admin.check(access, faults);

@@ -15,7 +15,7 @@ use super::sql::Pool;
 use super::tally::{Counted, Tally};
 use super::walk::Walk;
 use super::wire::Wire;
-use super::{AccessLog, Fetch, Fetched, PageAt, SourceError, audit, graphql, rest, sql, ticket};
+use super::{AccessLog, Caller, Fetch, Fetched, PageAt, SourceError, audit, graphql, rest, sql, ticket};
 use crate::base::code::ErrorCode;
 use crate::egress::{Client, Http};
 use crate::model::binding::connection::sign::{Secret, Session};
@@ -134,6 +134,16 @@ impl Connector {
 
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Whether the source may be asked in this caller's name: where calls carry a token, one of the caller's roles has to be
+    /// a role there.
+    pub fn speaks_for(&self, caller: Option<&Caller>) -> bool {
+        self.connection.delegation().is_none_or(|delegation| {
+            let known =
+                |caller: &Caller| !caller.principal.is_empty() && !delegation.roles_there(&caller.roles).is_empty();
+            caller.is_some_and(known)
+        })
     }
 
     /// Deadline of one call: the endpoint's, else the source's.

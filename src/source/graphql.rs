@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method};
 use reqwest::Url;
+use serde_json::{Map, Value};
 
 use super::connector::Call;
 use super::failure::{Failure, redacted};
@@ -66,6 +67,7 @@ pub(crate) async fn page(
     json_text(&document(call, ask, at)?, &mut body);
     body.push_str(",\"variables\":");
     variables(call, ask, &mut body)?;
+    extensions(call, &mut body);
     body.push('}');
     let reply = call.wire()?.send(&outgoing(call, body)?).await?;
     let ok = reply.status.is_success();
@@ -252,6 +254,17 @@ fn selection(call: &Call<'_>) -> Result<String, Failure> {
     let mut out = String::new();
     selection.print(&mut out);
     Ok(out)
+}
+
+/// What a caller in whose name a token is sent declares beside it.
+fn extensions(call: &Call<'_>, out: &mut String) {
+    let Some(caller) = call.fetch.context.caller.as_ref().filter(|_| call.connection().delegates()) else { return };
+    let declared = [("purpose", &caller.purpose), ("case", &caller.case)];
+    let declared = declared.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())));
+    let declared: Map<String, Value> = declared.collect();
+    if !declared.is_empty() {
+        let _ = write!(out, ",\"extensions\":{}", Value::Object(declared));
+    }
 }
 
 fn variables(call: &Call<'_>, ask: &GraphqlAsk, out: &mut String) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 mod audit;
 mod charset;
 mod connector;
+mod delegation;
 mod exchange;
 mod failure;
 mod graphql;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
@@ -60,7 +62,14 @@ pub struct Period {
 /// In whose name a source is asked.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
+    /// Empty for a visitor.
     pub principal: String,
+    /// Those of the caller's roles that count for this request.
+    pub roles: Vec<String>,
+    /// Who asks here in the caller's name, the nearest first.
+    pub actors: Vec<String>,
+    /// As configured under `principal.claims`.
+    pub claims: Map<String, Value>,
     pub purpose: Option<String>,
     pub case: Option<String>,
 }

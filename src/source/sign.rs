@@ -279,7 +279,7 @@ fn timestamp(clock: &Clock) -> String {
 }
 
 /// 32 hex digits that do not come again; nobody needs to be unable to guess them.
-fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     // Each RandomState has keys of its own.

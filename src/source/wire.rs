@@ -13,12 +13,12 @@ use super::failure::Failure;
 use super::guard::{Guards, body, retry};
 use super::session::By;
 use super::sign::{Sealed, header, seal};
-use super::{CallContext, charset, json, xml};
+use super::{CallContext, Caller, charset, delegation, json, xml};
 use crate::base::code::ErrorCode;
 use crate::egress::Client;
 use crate::model::binding::connection::Connection;
 use crate::model::binding::connection::sign::{Secret, Session};
-use crate::model::binding::format::{Authority, Format};
+use crate::model::binding::format::{Authority, Format, Protocol};
 
 /// A request, but for its signature.
 #[derive(Debug)]
@@ -195,6 +195,10 @@ impl Wire<'_> {
             Some(signing) => {
                 let own = signing.seal.secret.as_ref().filter(|_| token.is_none());
                 let own = own.map(|origin| self.kept.secrets.read(origin)).transpose()?;
+                let own = match (&signing.delegation, own) {
+                    (Some(delegation), Some(key)) => Some(delegation::token(delegation, &key, self.caller()?)?),
+                    (_, own) => own,
+                };
                 seal(&signing.seal, token.or(own.as_ref()), out, headers, self.connection.encoding)
             }
             None => Ok(Sealed { url: out.url.clone(), headers, body: out.body.clone() }),
@@ -214,10 +218,15 @@ impl Wire<'_> {
             tell("x-request-id", &self.context.request_id)?;
         }
         if self.connection.authority == Authority::Caller {
-            let caller = self.context.caller.as_ref().ok_or_else(|| {
-                Failure::new(ErrorCode::InputMissing, "the source is asked in the caller's name, and there is none")
-            })?;
-            tell("x-principal", &caller.principal)?;
+            let caller = self.caller()?;
+            let delegates = self.connection.delegates();
+            // GraphQL has a place for it in the body.
+            if delegates && self.connection.protocol == Protocol::Graphql {
+                return Ok(());
+            }
+            if !delegates {
+                tell("x-principal", &caller.principal)?;
+            }
             if let Some(purpose) = &caller.purpose {
                 tell("x-purpose", purpose)?;
             }
@@ -226,6 +235,14 @@ impl Wire<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl<'a> Wire<'a> {
+    fn caller(&self) -> Result<&'a Caller, Failure> {
+        self.context.caller.as_ref().ok_or_else(|| {
+            Failure::new(ErrorCode::InputMissing, "the source is asked in the caller's name, and there is none")
+        })
     }
 }
 

@@ -156,6 +156,7 @@ impl Asked {
             id: text("id").unwrap_or_else(|| "reader-1".to_owned()),
             issuer: "test".to_owned(),
             roles: vec![text("role").unwrap_or_else(|| "reader".to_owned())],
+            actors: Vec::new(),
             claims,
         };
         let declared = Declared { purpose: text("purpose"), case: text("case"), ..Declared::default() };

@@ -137,7 +137,8 @@ pub fn caller(role: &str, claims: Value) -> Identity {
     let mut claims: Map<String, Value> = claims.as_object().cloned().unwrap_or_default();
     let id = claims.remove("id").and_then(|id| id.as_str().map(str::to_owned)).unwrap_or_else(|| format!("{role}-1"));
     let network = if role == "household" { "public-proxy" } else { "gov" };
-    let principal = Principal { id, issuer: "test".to_owned(), roles: vec![role.to_owned()], claims };
+    let principal =
+        Principal { id, issuer: "test".to_owned(), roles: vec![role.to_owned()], actors: Vec::new(), claims };
     Identity::new(
         Some(principal),
         IpAddr::V4(Ipv4Addr::LOCALHOST),

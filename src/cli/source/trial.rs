@@ -79,7 +79,8 @@ pub fn run(args: &TryArgs) -> Done {
         return Err(Stop::failed(message));
     }
     let connection = attempt::connection(source, args.instance.as_deref())?;
-    let caller = Caller { principal: args.principal.clone(), purpose: args.purpose.clone(), case: args.case.clone() };
+    let (purpose, case) = (args.purpose.clone(), args.case.clone());
+    let caller = Caller { principal: args.principal.clone(), purpose, case, ..Caller::default() };
     let unbounded = EgressConfig::default();
     let egress = parts.config.as_ref().map_or(&unbounded, |config| &config.egress);
     text::note(

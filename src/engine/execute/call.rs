@@ -39,6 +39,9 @@ pub(super) struct Called {
 impl Execution<'_> {
     /// Calls, and where the endpoint is not there its fallback, within the request's budget and deadline.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Called, Failure> {
+        if !call.connector.speaks_for(self.caller_context.caller.as_ref()) {
+            return Err(Failure::refused(call.source));
+        }
         let mut tried = self.once(&call, call.template).await?;
         let mut fallback = false;
         let elsewhere = call.template.fallback().filter(|_| tried.as_ref().is_err_and(|error| error.down));

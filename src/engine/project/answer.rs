@@ -396,6 +396,7 @@ pub fn message(failure: Failure, title: &str) -> String {
             format!("{source} gave a value that does not fit the field; tell the operator the request id")
         }
         ErrorCode::SourceWithdrawn => format!("{source} is out of service; ask again when it is back"),
+        ErrorCode::Forbidden => format!("not permitted: {source} gives it to none of your roles, as it knows them"),
         ErrorCode::OutsideTerritory => format!("{source} does not cover this division"),
         ErrorCode::InputMissing if failure.state == ItemState::Unavailable => {
             format!("{source} did not give what other departments are asked with; ask again later")
@@ -427,6 +428,7 @@ fn left_out(grant: &str) -> String {
 pub(super) fn reason(writer: &Writer<'_>, view: &RowView<'_>, slot: SlotId, written: Written) -> Option<String> {
     let Mode::Caller { asking, .. } = writer.mode else { return None };
     match (written.state, written.failure) {
+        (ItemState::Refused, Some(failure)) => Some(message(failure, title(view, failure))),
         (ItemState::Refused, _) if view.rights.slots.contains(slot) => {
             Some("what was selected of it is not permitted; other parts of it are".to_owned())
         }

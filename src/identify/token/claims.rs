@@ -5,6 +5,10 @@ use serde_json::{Map, Value};
 use crate::base::pointer::Pointer;
 use crate::model::config::ClaimType;
 
+/// Gateways between a caller and this one.
+const ACTORS_MAX: usize = 8;
+/// Characters of one's name.
+const ACTOR_CHARS_MAX: usize = 128;
 /// Roles of one token.
 const ROLES_MAX: usize = 64;
 
@@ -17,6 +21,22 @@ pub(super) fn roles(value: Option<&Value>) -> Option<Vec<String>> {
         Some(_) => return None,
     };
     (roles.len() <= ROLES_MAX).then_some(roles)
+}
+
+/// The actors of a token, the current one first (RFC 8693, section 4.1). No claim: the subject acts for itself.
+pub(super) fn actors(mut act: Option<&Value>) -> Option<Vec<String>> {
+    let mut actors = Vec::new();
+    while let Some(actor) = act {
+        let name = actor.get("sub").and_then(Value::as_str)?;
+        let fits =
+            !name.trim().is_empty() && name.chars().count() <= ACTOR_CHARS_MAX && !name.chars().any(char::is_control);
+        if !fits || actors.len() == ACTORS_MAX {
+            return None;
+        }
+        actors.push(name.to_owned());
+        act = actor.get("act");
+    }
+    Some(actors)
 }
 
 pub(super) fn fits(value: &Value, kind: ClaimType) -> bool {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::connection::Connection;
+use super::connection::sign::delegation::PassedOn;
 use super::conversion::codes::CodeTables;
 use super::fields::{Base, FieldCompiler};
 use super::format::{self, Protocol, SourceFile};
@@ -191,6 +192,7 @@ impl Compiler<'_> {
             withdrawn: published.is_some_and(|one| one.withdrawn),
             divided,
             hand: Hand::default(),
+            passed_on: PassedOn::of(file, text),
         });
         for (name, endpoint) in &file.endpoints {
             self.endpoint(id, name, endpoint, file, text);

@@ -15,7 +15,7 @@ use crate::model::config::egress::EgressConfig;
 use crate::model::yaml::{self, Spanned};
 pub use instances::Instance;
 use instances::Variables;
-use sign::{Secret, Signing};
+use sign::{Delegation, Secret, Signing};
 
 /// Where a database URL names no port.
 const POSTGRES_PORT: u16 = 5432;
@@ -72,6 +72,15 @@ impl Connection {
             territory::read(&csv, &mut instances, &file.territory, compiler.faults);
         }
         instances.into_iter().filter_map(|instance| compiler.connection(Some(instance))).collect()
+    }
+
+    pub fn delegation(&self) -> Option<&Delegation> {
+        self.sign.as_ref().and_then(|signing| signing.delegation.as_ref())
+    }
+
+    /// Whether calls carry a token in the caller's name.
+    pub fn delegates(&self) -> bool {
+        self.delegation().is_some()
     }
 
     /// As operators read it: `banks/abc`.

@@ -19,6 +19,7 @@ use super::contract::{Contract, EntityId, SlotId, index};
 use super::rule::Expression;
 use crate::base::fault::SourceText;
 use connection::Connection;
+use connection::sign::delegation::PassedOn;
 use conversion::Conversion;
 use hand::Hand;
 use mapping::Mapping;
@@ -64,6 +65,8 @@ pub struct Source {
     pub divided: Option<Arc<SourceText>>,
     /// What it keeps from roles.
     pub hand: Hand,
+    /// What it is told of callers.
+    pub passed_on: PassedOn,
 }
 
 /// One operation of a source.

@@ -2,9 +2,11 @@
 //! one: texts with placeholders, one of which may be a signature over another text.
 
 pub mod compile;
+pub mod delegation;
 pub mod format;
 mod session;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,7 +48,28 @@ pub enum Origin {
 pub struct Signing {
     /// Where there is one, its value is the seal's secret.
     pub session: Option<Session>,
+    /// Where there is one, the seal's secret signs tokens, and the token is what is sent.
+    pub delegation: Option<Delegation>,
     pub seal: Seal,
+}
+
+/// What tokens in the caller's name say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delegation {
+    pub key_id: Option<String>,
+    pub issuer: String,
+    pub audience: String,
+    pub actor: String,
+    /// By the role here, the role there.
+    pub roles: BTreeMap<String, String>,
+    pub claims: Vec<String>,
+}
+
+impl Delegation {
+    /// The caller's roles as the source knows them; none: it is not asked.
+    pub fn roles_there<'d>(&'d self, roles: &[String]) -> BTreeSet<&'d str> {
+        roles.iter().filter_map(|role| self.roles.get(role)).map(String::as_str).collect()
+    }
 }
 
 /// Something that is fetched from the source (or beside it) and is good for a while.

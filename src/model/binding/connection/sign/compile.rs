@@ -45,6 +45,7 @@ impl Scheme {
             Self::Digest => "digest",
             Self::HmacParams => "hmac-params",
             Self::HmacHeader => "hmac-header",
+            Self::Delegation => "delegation",
         }
     }
 
@@ -54,7 +55,7 @@ impl Scheme {
             Self::ApiKey => Some("key"),
             Self::Bearer => Some("token"),
             Self::Hmac | Self::Digest | Self::HmacParams | Self::HmacHeader => Some("secret"),
-            Self::Basic | Self::Oauth2 => None,
+            Self::Basic | Self::Oauth2 | Self::Delegation => None,
         }
     }
 
@@ -69,6 +70,7 @@ impl Scheme {
             Self::Digest => (&["hash", "secret", "text", "send"], DIGEST_KEYS),
             Self::HmacParams => (&["hash", "app_key", "secret"], &[]),
             Self::HmacHeader => (&["hash", "header", "key_id", "secret"], &[]),
+            Self::Delegation => (&["key", "issuer", "audience", "roles"], &["key_id", "actor", "claims"]),
         }
     }
 }
@@ -93,6 +95,11 @@ impl Sign {
             at("hash", self.hash.as_ref()),
             at("app_key", self.app_key.as_ref()),
             at("key_id", self.key_id.as_ref()),
+            at("issuer", self.issuer.as_ref()),
+            at("audience", self.audience.as_ref()),
+            at("actor", self.actor.as_ref()),
+            at("roles", self.roles.values().next()),
+            at("claims", self.claims.first()),
             at("secret", self.secret.as_ref()),
             at("text", self.text.as_ref()),
             at("hmac_key", self.hmac_key.as_ref()),
@@ -145,7 +152,7 @@ impl Compiler<'_> {
         instance: Option<&Instance>,
     ) -> Option<Signing> {
         self.fitting(sign)?;
-        let mut session = None;
+        let (mut session, mut delegation) = (None, None);
         if sign.session.is_some() {
             session = Some(self.session(sign, instance)?);
         }
@@ -189,6 +196,12 @@ impl Compiler<'_> {
                 });
                 seal
             }
+            Scheme::Delegation => {
+                let secret = self.delegation_key(sign.key.as_ref(), instance);
+                delegation = Some(self.delegation(sign, instance)?);
+                let sent = text(&[Err("Bearer "), Ok(Hole::Secret)]);
+                Seal { secret: Some(secret?), headers: vec![(http::header::AUTHORIZATION, sent)], ..Seal::default() }
+            }
             Scheme::HmacHeader => {
                 let header = sign.header.as_ref().and_then(|name| self.header(&name.value, yaml::span(name)));
                 let key_id = self.filled(sign.key_id.as_ref(), instance);
@@ -211,7 +224,7 @@ impl Compiler<'_> {
                 }
             }
         };
-        Some(Signing { session, seal })
+        Some(Signing { session, delegation, seal })
     }
 
     /// Whether the scheme's keys are there, and no others.
@@ -244,7 +257,7 @@ impl Compiler<'_> {
         (self.faults.len() == before).then_some(())
     }
 
-    fn filled(&mut self, written: Written<'_>, instance: Option<&Instance>) -> Option<String> {
+    pub(super) fn filled(&mut self, written: Written<'_>, instance: Option<&Instance>) -> Option<String> {
         let written = written?;
         self.fill(&written.value, yaml::span(written), instance)
     }

@@ -19,7 +19,7 @@ pub struct Sign {
     pub header: Option<Spanned<String>>,
     /// `api-key`: the query parameter's name.
     pub query: Option<Spanned<String>>,
-    /// `api-key`: what is sent.
+    /// `api-key`: what is sent. `delegation`: the private key, Ed25519 or P-256, as PEM (PKCS#8).
     pub key: Option<Spanned<String>>,
     /// `bearer`: what is sent.
     pub token: Option<Spanned<String>>,
@@ -39,8 +39,20 @@ pub struct Sign {
     pub hash: Option<Spanned<Hash>>,
     /// Who signs, as the platform knows the gateway.
     pub app_key: Option<Spanned<String>>,
-    /// `hmac-header`: which key signs.
+    /// `hmac-header`, `delegation`: which key signs.
     pub key_id: Option<Spanned<String>>,
+    /// `delegation`: who signs: `iss`.
+    pub issuer: Option<Spanned<String>>,
+    /// `delegation`: whom the token is for: `aud`.
+    pub audience: Option<Spanned<String>>,
+    /// `delegation`: as whom the gateway acts for the caller: `act.sub`; absent: `issuer`.
+    pub actor: Option<Spanned<String>>,
+    /// `delegation`: a role of this gateway, and which role it is at the source. Others are not passed on.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Spanned<String>>,
+    /// `delegation`: claims of the caller (`principal.claims` of gateway.yaml) that are passed on.
+    #[serde(default)]
+    pub claims: Vec<Spanned<String>>,
     /// What is signed with: `${NAME}`, or `${file:NAME}` for a mounted secret.
     pub secret: Option<Spanned<String>>,
     /// `hmac`, `digest`: what is signed, with placeholders.
@@ -101,6 +113,8 @@ pub enum Scheme {
     HmacParams,
     /// `hmac` over method, path, timestamp and the body's digest, in one header.
     HmacHeader,
+    /// A token for each call, in the caller's name (RFC 8693: delegation): the source applies its own rules to the caller.
+    Delegation,
 }
 
 /// A digest.

@@ -1,0 +1,343 @@
+//! Gateways over gateways: each asks the one below in the caller's name, and that one's own rules and records hold.
+
+mod identity_support;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use huxiang::answer::Gateway;
+use huxiang::base::fault::Faults;
+use huxiang::identify::Verifier;
+use huxiang::model::snapshot::{Folders, Snapshot};
+use huxiang::serve;
+use identity_support::Folder;
+use identity_support::issuer::{Key, now};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Row};
+use tokio::net::TcpListener;
+
+const SCHEMA: &str = r#"
+directive @key(fields: String!) on OBJECT
+directive @class(name: String!, level: Int!) on FIELD_DEFINITION | OBJECT
+type Query { person(id: ID!): Person }
+type Person @key(fields: "id") @class(name: "open", level: 1) {
+  id: ID!
+  name: String
+  nickname: String
+  address: Place!
+  phone: String @class(name: "contact", level: 2)
+  pay: Decimal @class(name: "pay", level: 3)
+  posts: [Post!]
+}
+type Place { city: String, street: String @class(name: "contact", level: 2) }
+type Post { title: String, grade: String @class(name: "pay", level: 3) }
+scalar Decimal
+"#;
+const FIELDS: &str = "{ id name nickname address { city street } phone pay posts { title grade } }";
+const COUNTY: &str = "    fields: {name: /name, nickname: /nick, address.city: /city, address.street: /street, phone: /phone, pay: /pay,\n      \
+    posts: {list: /posts, fields: {title: /title, grade: /grade}}}\n";
+const ABOVE: &str = "    fields: {name: /name, nickname: /nickname, address.city: /address/city, address.street: /address/street, phone: /phone,\n      \
+    pay: /pay, posts: {list: /posts, fields: {title: /title, grade: /grade}}}\n";
+
+/// The keys of the three gateways and of whoever gives the province's people their tokens.
+static KEYS: LazyLock<[Key; 3]> = LazyLock::new(|| ["people", "province", "city"].map(|id| Key::new(Some(id))));
+
+struct Level {
+    address: SocketAddr,
+    folder: Folder,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A gateway with these files. `issuer` is the one whose tokens it takes.
+async fn level(name: &str, issuer: &str, key: &Key, roles: &str, binding: &str) -> Level {
+    let folder = Folder::new();
+    folder.put("schema/contract.graphql", SCHEMA);
+    folder.put("config/rules/relations.yaml", "relations:\n  any: {on: Person, when: \"true\"}\n");
+    folder.put("config/roles.yaml", roles);
+    folder.put("resolvers/below.yaml", binding);
+    std::fs::create_dir_all(folder.0.join("config/codes")).unwrap();
+    let config = format!(
+        "listen: 127.0.0.1:0\nnetworks: {{office: [127.0.0.0/8]}}\naudit: {{store: audit.sqlite, key: {}}}\n\
+         principal: {{claims: {{purposes: [string], divisions: [string]}}}}\n\
+         purposes: {{inspection: {{zh: 督查, en: Inspection}}, help: {{zh: 帮扶, en: Help}}}}\n\
+         issuers:\n  - {{issuer: {issuer}, audience: {name}, algorithms: [EdDSA], token_minutes_max: 20, keys: [\"${{PUBLIC}}\"]}}\n",
+        "k".repeat(32),
+    );
+    folder.put("config/gateway.yaml", &config);
+    let mut faults = Faults::default();
+    let variables = |name: &str| match name {
+        "PUBLIC" => Some(key.public_pem()),
+        "PROVINCE_KEY" => Some(KEYS[1].private_pem()),
+        "CITY_KEY" => Some(KEYS[2].private_pem()),
+        _ => None,
+    };
+    let snapshot = Snapshot::load(&Folders::under(&folder.0), &variables, &mut faults);
+    let snapshot = snapshot.unwrap_or_else(|| panic!("{name}: {}", faults.render()));
+    let config = snapshot.config.clone();
+    let verifier = Arc::new(Verifier::open(&config).await.unwrap());
+    let gateway = Gateway::start(snapshot).await.unwrap();
+    let app = serve::app(&config, verifier, Arc::new(gateway)).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move { serve::run(listener, app, None, &config, std::future::pending()).await });
+    Level { address, folder, task }
+}
+
+fn role(name: &str, grants: &str) -> String {
+    format!("  {name}:\n    title: {name}\n    networks: [office]\n    grants:\n{grants}")
+}
+
+fn all(name: &str) -> String {
+    role(name, "      - {relation: any, classes: [open, contact, pay]}\n")
+}
+
+fn above(below: SocketAddr, own: &str, actor: &str, audience: &str, roles: &str) -> String {
+    format!(
+        "source: below\ntitle: The gateway below\nprotocol: graphql\nbase_url: http://{}/graphql\nauthority: caller\n\
+         sign: {{scheme: delegation, key: \"${{{own}_KEY}}\", key_id: {}, issuer: https://{}.example, audience: {audience}, \
+         actor: {actor}, roles: {roles}, claims: [divisions]}}\n\
+         endpoints:\n  person:\n    entity: Person\n    establishes: true\n    \
+         one: {{field: person, argument: {{name: id, type: \"ID!\"}}}}\n{ABOVE}",
+        below,
+        own.to_lowercase(),
+        own.to_lowercase(),
+    )
+}
+
+/// County, city and province, and the one system that holds anything.
+struct Levels {
+    county: Level,
+    city: Level,
+    province: Level,
+    asked: Arc<AtomicUsize>,
+    system: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Levels {
+    fn drop(&mut self) {
+        self.system.abort();
+    }
+}
+
+impl Levels {
+    async fn start() -> Self {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let person = get(async move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            Json(
+                json!({ "name": "Zhang Xiaoming", "nick": null, "city": "Lishui", "street": "Zhongshan Street 5", "phone": "13812345678",
+                "pay": "5120.50", "posts": [{ "title": "first", "grade": "A" }] }),
+            )
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().route("/person/1", person);
+        let system = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let [people, province_key, city_key] = &*KEYS;
+        let binding = format!(
+            "source: register\ntitle: Register\nbase_url: {url}\nendpoints:\n  person:\n    entity: Person\n    establishes: true\n    \
+             one: {{get: \"/person/{{key}}\"}}\n{COUNTY}"
+        );
+        let clerk = role("clerk", "      - {relation: any, classes: [open, contact], mask: {phone: phone}}\n");
+        let inspector = role(
+            "inspector",
+            "      - {relation: any, classes: [open, contact, pay], purposes: [inspection], case: 'J-\\d+'}\n",
+        );
+        let county =
+            level("county", "https://city.example", city_key, &format!("roles:\n{clerk}{inspector}"), &binding).await;
+        let city_roles = format!("roles:\n{}{}{}", all("officer"), all("city-inspector"), all("typist"));
+        let binding =
+            above(county.address, "CITY", "gateway city", "county", "{officer: clerk, city-inspector: inspector}");
+        let city = level("city", "https://province.example", province_key, &city_roles, &binding).await;
+        let roles = format!("roles:\n{}{}{}{}", all("viewer"), all("auditor"), all("guest"), all("writer"));
+        let map = "{viewer: officer, auditor: city-inspector, writer: typist}";
+        let binding = above(city.address, "PROVINCE", "gateway province", "city", map);
+        let province = level("province", "https://people.example", people, &roles, &binding).await;
+        Self { county, city, province, asked, system }
+    }
+
+    fn token(role: &str) -> String {
+        KEYS[0].sign(&claims("people", "province", role, json!({})))
+    }
+
+    /// How often the county's system was asked since the last time.
+    fn taken(&self) -> usize {
+        self.asked.swap(0, Ordering::SeqCst)
+    }
+}
+
+fn claims(issuer: &str, audience: &str, role: &str, more: Value) -> Value {
+    let mut claims = json!({ "iss": format!("https://{issuer}.example"), "aud": audience, "sub": "li-4711", "iat": now(),
+        "exp": now() + 60, "roles": [role], "divisions": ["3311"] });
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    claims
+}
+
+async fn ask(level: &Level, token: &str, extensions: Value) -> (u16, Value) {
+    let body = json!({ "query": format!("{{ person(id: \"1\") {FIELDS} }}"), "extensions": extensions });
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client.post(format!("http://{}/graphql", level.address)).bearer_auth(token);
+    let request = request.header("content-type", "application/json").body(body.to_string());
+    let answer = request.header("accept", "application/graphql-response+json").send().await.unwrap();
+    let status = answer.status().as_u16();
+    (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap())
+}
+
+fn inspection() -> Value {
+    json!({ "purpose": "inspection", "case": "J-7" })
+}
+
+async fn records(level: &Level) -> Vec<Value> {
+    let options = SqliteConnectOptions::new().filename(level.folder.0.join("audit.sqlite")).read_only(true);
+    let mut connection = options.connect().await.unwrap();
+    let rows = sqlx::query("SELECT record FROM audit ORDER BY seq").fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let records = rows.iter().map(|row| serde_json::from_str::<Value>(row.get::<&str, _>("record")).unwrap());
+    records.filter(|record| record["kind"] == "REQUEST").collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_three_gateways_deep_is_answered_and_each_record_names_the_person_and_the_gateways_between() {
+    let levels = Levels::start().await;
+    let (status, answer) = ask(&levels.province, &Levels::token("auditor"), inspection()).await;
+    assert_eq!((status, answer.get("errors")), (200, None), "{answer}");
+    let person = &answer["data"]["person"];
+    assert_eq!((&person["pay"], &person["address"]["street"]), (&json!("5120.50"), &json!("Zhongshan Street 5")));
+    assert_eq!(person["posts"], json!([{ "title": "first", "grade": "A" }]));
+    assert_eq!(levels.taken(), 1);
+    let seen = async |level: &Level| {
+        let record = records(level).await.pop().unwrap();
+        json!([record["who"]["id"], record["who"]["via"], record["roles"], record["purpose"], record["case"]])
+    };
+    let county = json!(["li-4711", ["gateway city", "gateway province"], ["inspector"], "inspection", "J-7"]);
+    assert_eq!(seen(&levels.county).await, county);
+    let record = seen(&levels.city).await;
+    assert_eq!(
+        (&record[0], &record[1], &record[2]),
+        (&json!("li-4711"), &json!(["gateway province"]), &json!(["city-inspector"]))
+    );
+    let record = seen(&levels.province).await;
+    assert_eq!((&record[0], &record[1]), (&json!("li-4711"), &Value::Null), "nobody acts for a caller of its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_role_below_is_not_asked_for_and_reads_why() {
+    let levels = Levels::start().await;
+    // Not mapped at the province; and mapped to a role of the city that the city does not map.
+    for (role, asked) in [("guest", 0), ("writer", 1)] {
+        let (_, answer) = ask(&levels.province, &Levels::token(role), json!({})).await;
+        assert!(answer["data"]["person"]["name"].is_null(), "{answer}");
+        assert_eq!(levels.taken(), 0);
+        assert_eq!(records(&levels.city).await.len(), asked, "{role}");
+        assert!(records(&levels.county).await.is_empty(), "{role}");
+        let error = &answer["errors"][0];
+        if role == "guest" {
+            assert_eq!(error["extensions"]["code"], "FORBIDDEN", "{answer}");
+            assert_eq!(error["extensions"]["state"], "REFUSED", "{answer}");
+            assert!(error["message"].as_str().unwrap().contains("none of your roles"), "{answer}");
+            assert_eq!(records(&levels.province).await[0]["sources"], json!([]), "no call was made");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_forged_too_old_or_for_another_gateway_is_refused_below() {
+    let levels = Levels::start().await;
+    let [people, province, city] = &*KEYS;
+    let good = || {
+        claims("city", "county", "inspector", json!({ "act": { "sub": "gateway city" }, "purposes": ["inspection"] }))
+    };
+    let with = |name: &str, value: Value| {
+        let mut claims = good();
+        claims[name] = value;
+        claims
+    };
+    assert_eq!(ask(&levels.county, &city.sign(&good()), inspection()).await.0, 200);
+    assert_eq!(levels.taken(), 1);
+    for (why, token) in [
+        ("forged", people.sign(&good())),
+        ("expired", city.sign(&with("exp", json!(now() - 60)))),
+        ("shown at another gateway", city.sign(&with("aud", json!("city")))),
+        ("of the gateway two levels above", province.sign(&with("iss", json!("https://province.example")))),
+        ("nobody acts", city.sign(&with("act", json!({})))),
+        (
+            "too many act",
+            city.sign(&with("act", (0..9).fold(json!({ "sub": "g" }), |act, _| json!({ "sub": "g", "act": act })))),
+        ),
+    ] {
+        let (status, answer) = ask(&levels.county, &token, inspection()).await;
+        assert_eq!(status, 401, "{why}: {answer}");
+    }
+    let (_, answer) = ask(&levels.county, &city.sign(&good()), json!({ "purpose": "help", "case": "J-7" })).await;
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "only the purpose it was made for: {answer}");
+    assert_eq!(levels.taken(), 0);
+    // The people's own tokens are good at the province alone.
+    assert_eq!(ask(&levels.county, &Levels::token("auditor"), inspection()).await.0, 401);
+}
+
+/// What the gateway below is sent, whatever it is: here only its headers and body are looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_call_has_a_token_of_its_own_that_lives_a_minute_and_says_no_more_than_the_binding() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&seen);
+    let app = Router::new().route(
+        "/graphql",
+        post(async move |headers: HeaderMap, body: String| {
+            keep.lock().unwrap().push((headers, serde_json::from_str::<Value>(&body).unwrap()));
+            Json(json!({ "data": { "r": { "name": "Zhang" } } }))
+        }),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let below = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let roles = format!("roles:\n{}{}{}", all("viewer"), all("auditor"), all("guest"));
+    let binding = above(address, "PROVINCE", "gateway province", "city", "{viewer: officer, auditor: city-inspector}");
+    let top = level("province", "https://people.example", &KEYS[0], &roles, &binding).await;
+    let own = KEYS[0].sign(&claims("people", "province", "auditor", json!({ "roles": ["auditor", "guest"] })));
+    for _ in 0..2 {
+        assert_eq!(ask(&top, &own, json!({ "purpose": "inspection", "case": "丽-7" })).await.0, 200);
+    }
+    below.abort();
+    let seen = seen.lock().unwrap();
+    let read = |at: usize| {
+        let (headers, body): &(HeaderMap, Value) = &seen[at];
+        let token = headers["authorization"].to_str().unwrap().strip_prefix("Bearer ").unwrap();
+        assert!(["x-principal", "x-purpose", "x-case"].iter().all(|name| !headers.contains_key(*name)), "{headers:?}");
+        assert_eq!(body["extensions"], json!({ "purpose": "inspection", "case": "丽-7" }));
+        assert_ne!(token, own);
+        let mut rules = Validation::new(Algorithm::EdDSA);
+        rules.set_audience(&["city"]);
+        let key = DecodingKey::from_ed_pem(KEYS[1].public_pem().as_bytes()).unwrap();
+        let decoded = decode::<Value>(token, &key, &rules).unwrap();
+        assert_eq!(decoded.header.kid.as_deref(), Some("province"));
+        decoded.claims
+    };
+    let (first, second) = (read(0), read(1));
+    assert_ne!(first["jti"], second["jti"]);
+    let told: BTreeSet<&str> = first.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        Vec::from_iter(told),
+        ["act", "aud", "divisions", "exp", "iat", "iss", "jti", "purposes", "roles", "sub"]
+    );
+    assert_eq!(first["exp"].as_u64().unwrap() - first["iat"].as_u64().unwrap(), 60);
+    assert_eq!((&first["sub"], &first["roles"]), (&json!("li-4711"), &json!(["city-inspector"])));
+    assert_eq!((&first["purposes"], &first["divisions"]), (&json!(["inspection"]), &json!(["3311"])));
+    assert_eq!(
+        (&first["act"], &first["iss"]),
+        (&json!({ "sub": "gateway province" }), &json!("https://province.example"))
+    );
+}
