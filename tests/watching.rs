@@ -1,5 +1,6 @@
 //! What operators see of the departments' systems: counted where they are called, and kept when files change.
 
+mod live_support;
 mod support;
 
 use std::collections::BTreeMap;
@@ -202,4 +203,75 @@ async fn a_call_under_way_is_told_while_it_is() {
     }
     asking.await.expect("an answer");
     assert_eq!((seen, stage.source("underWay calls").await), (1, json!({ "underWay": 0, "calls": 1 })));
+}
+
+/// The samples by series, after looking at the form: each family told before its samples, each series once.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let mut found = BTreeMap::new();
+    let mut family = String::new();
+    for line in text.lines() {
+        if let Some(told) = line.strip_prefix("# TYPE ") {
+            family = told.split(' ').next().unwrap().to_owned();
+        }
+        if line.starts_with('#') {
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));
+        assert!(series.starts_with(&family), "{line} stands under {family}");
+        let value = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+        assert_eq!(found.insert(series.to_owned(), value), None, "{line} stands twice");
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_read_at_a_listener_of_their_own_and_name_nobody() {
+    use live_support::{CONFIG, Place, binding};
+    let config = format!("{CONFIG}metrics: {{listen: \"${{METRICS}}\"}}\n");
+    let place =
+        Place::new("metrics", &[("config/gateway.yaml", &config), ("resolvers/people.yaml", &binding("v1"))]).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap().port();
+    let own = format!("127.0.0.1:{port}");
+    let live = place.start("gateway", &[("METRICS", &own)]).await;
+    live.ask("{ person(id: \"somebody-77\") { name city } }").await;
+    let refused = live.client.post(format!("{}/graphql", live.url)).header("content-type", "application/json");
+    let refused = refused.bearer_auth("nonsense").body("{}").send().await;
+    assert_eq!(refused.unwrap().status(), 401);
+
+    let answer = live.client.get(format!("http://{own}/metrics")).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.text().await.unwrap();
+    let samples = samples(&text);
+    for (series, value) in [
+        ("huxiang_source_calls_total{source=\"people\",code=\"OK\"}", 2.0),
+        ("huxiang_source_requests_total{source=\"people\"}", 2.0),
+        ("huxiang_source_calls_under_way{source=\"people\"}", 0.0),
+        ("huxiang_source_call_seconds_count{source=\"people\"}", 2.0),
+        ("huxiang_source_call_seconds_bucket{source=\"people\",le=\"+Inf\"}", 2.0),
+        // What it waits for before it answers.
+        ("huxiang_source_call_seconds_bucket{source=\"people\",le=\"0.001\"}", 0.0),
+        ("huxiang_audit_records_total{kind=\"REQUEST\",outcome=\"ANSWERED\"}", 1.0),
+        ("huxiang_refused_requests_total{status=\"401\"}", 1.0),
+        ("huxiang_version", 1.0),
+        ("huxiang_version_refused", 0.0),
+        ("huxiang_ready", 1.0),
+    ] {
+        assert_eq!(samples.get(series), Some(&value), "{series} in\n{text}");
+    }
+    let took = samples["huxiang_source_call_seconds_sum{source=\"people\"}"];
+    assert!((0.02..10.0).contains(&took), "{took}");
+    assert!(!text.contains("somebody"), "{text}");
+
+    let status = async |address: &str, path: &str, host: &str| {
+        let request = live.client.get(format!("http://{address}{path}")).header("host", host);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let public = live.url.trim_start_matches("http://");
+    assert_eq!(status(public, "/metrics", "localhost").await, 404, "the public listener has none");
+    assert_eq!(status(&own, "/graphql", "localhost").await, 404, "nor this one anything else");
+    assert_eq!(
+        status(&own, "/metrics", "page.example").await,
+        421,
+        "a page that makes its name lead here gets nothing"
+    );
 }

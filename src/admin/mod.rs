@@ -5,6 +5,7 @@
 
 mod alerts;
 mod inputs;
+mod metrics;
 mod operate;
 mod records;
 mod registry;
@@ -31,6 +32,7 @@ use crate::base::nesting::{self, TooMuch};
 use crate::engine::error::RequestError;
 use crate::identify::Identity;
 
+pub use metrics::{Text as MetricsText, metrics};
 pub use schema::sdl;
 pub use session::Session;
 

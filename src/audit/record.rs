@@ -188,6 +188,16 @@ pub enum Outcome {
     Rejected,
 }
 
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "ANSWERED",
+            Self::Partial => "PARTIAL",
+            Self::Rejected => "REJECTED",
+        }
+    }
+}
+
 impl AuditRecord {
     /// A record of a request that came just now, with nothing touched yet.
     pub fn new(request_id: &str, identity: &Identity) -> Self {

@@ -1,8 +1,9 @@
 //! The audit store: takes records, gives a receipt once they are durable.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -79,6 +80,9 @@ pub(super) struct Waiting {
     pub ack: oneshot::Sender<Result<Receipt, AuditError>>,
 }
 
+/// How many records of which kind and outcome.
+type Written = BTreeMap<(&'static str, &'static str), u64>;
+
 /// Takes records; a single writer task commits all that wait as one transaction. Cheap to clone.
 #[derive(Clone)]
 pub struct AuditStore {
@@ -96,6 +100,8 @@ pub struct WeakStore {
 struct Shared {
     healthy: Arc<AtomicBool>,
     commits: Arc<AtomicU64>,
+    written: Mutex<Written>,
+    failures: AtomicU64,
     head: watch::Receiver<Head>,
     path: PathBuf,
     recorded: Current<Recorded>,
@@ -128,6 +134,8 @@ impl AuditStore {
         let shared = Shared {
             healthy,
             commits,
+            written: Mutex::default(),
+            failures: AtomicU64::default(),
             head: head.clone(),
             path: config.store.clone(),
             recorded: Arc::new(config.recorded.clone()).into(),
@@ -149,7 +157,17 @@ impl AuditStore {
     }
 
     /// Writes the record; when this returns a receipt, it survives a crash of the process and of the machine.
-    pub async fn append(&self, mut record: AuditRecord) -> Result<Receipt, AuditError> {
+    pub async fn append(&self, record: AuditRecord) -> Result<Receipt, AuditError> {
+        let what = (record.kind.as_str(), record.outcome.as_str());
+        let written = self.write(record).await;
+        match &written {
+            Ok(_) => *self.shared.written.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1,
+            Err(_) => drop(self.shared.failures.fetch_add(1, Ordering::Relaxed)),
+        }
+        written
+    }
+
+    async fn write(&self, mut record: AuditRecord) -> Result<Receipt, AuditError> {
         if let Some(checkpoints) = self.checkpoints() {
             checkpoints.allows()?;
         }
@@ -184,6 +202,16 @@ impl AuditStore {
     /// Transactions so far, each of one or more records, made durable with one fsync.
     pub fn commits(&self) -> u64 {
         self.shared.commits.load(Ordering::Relaxed)
+    }
+
+    /// Records that became durable through [`Self::append`] since the start, by kind and outcome.
+    pub fn records(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        self.shared.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Records that could not be written since the start.
+    pub fn failures(&self) -> u64 {
+        self.shared.failures.load(Ordering::Relaxed)
     }
 
     /// Before the process ends: waits, not for long, until a checkpoint covers all that was written.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::{Done, RootArgs, Stop, load};
@@ -65,8 +66,14 @@ pub struct Ready {
     app: Router,
     reload: Reload,
     summing: Summing,
+    metrics: Option<(TcpListener, Router)>,
     tls: Option<TlsAcceptor>,
     config: GatewayConfig,
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Stop> {
+    let failed = |error| Stop::failed(format!("error: cannot listen at {address}: {error}; is another one running?"));
+    TcpListener::bind(address).await.map_err(failed)
 }
 
 impl Ready {
@@ -86,10 +93,13 @@ impl Ready {
         let failed = |error: serve::ServeError| Stop::failed(format!("error: {error}"));
         let tls = config.tls.as_ref().map(serve::acceptor).transpose().map_err(failed)?;
         let current = Current::from(Arc::new(gateway.clone()));
-        let (app, summing) = serve::app_to_its_end(&config, verifier, current.clone()).map_err(failed)?;
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-            Stop::failed(format!("error: cannot listen at {}: {error}; is another one running?", config.listen))
-        })?;
+        let application = serve::application(&config, verifier, current.clone()).map_err(failed)?;
+        let serve::Application { router: app, metrics, summing } = application;
+        let listener = listen(config.listen).await?;
+        let metrics = match config.metrics {
+            Some(address) => Some((listen(address).await?, metrics)),
+            None => None,
+        };
         let stopped = |error: String| Stop::failed(format!("error: {error}"));
         let made_from = (folders.clone(), Arc::clone(&variables));
         let (audit, clock) = (gateway.audit().clone(), gateway.clock().clone());
@@ -100,7 +110,7 @@ impl Ready {
         let reload = Reload::new(folders, variables, registry, current);
         reload.begin(revision).await.map_err(stopped)?;
         let address = listener.local_addr().map_err(|error| Stop::failed(format!("error: {error}")))?;
-        Ok(Self { address, gateway, listener, app, reload, summing, tls, config })
+        Ok(Self { address, gateway, listener, app, reload, summing, metrics, tls, config })
     }
 
     /// Looks at the files at SIGHUP too.
@@ -111,7 +121,17 @@ impl Ready {
     /// Until `stop` ends, and then until the requests under way are answered and what was refused is on record.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let reloading = tokio::spawn(self.reload.run());
+        let (running, mut ended) = watch::channel(());
+        let metrics = self.metrics.map(|(listener, app)| {
+            let config = self.config.clone();
+            let stop = async move { drop(ended.changed().await) };
+            tokio::spawn(async move { serve::run(listener, app, None, &config, stop).await })
+        });
         serve::run(self.listener, self.app, self.tls, &self.config, stop).await;
+        drop(running);
+        if let Some(metrics) = metrics {
+            let _ = metrics.await;
+        }
         reloading.abort();
         self.summing.ended().await;
         self.gateway.audit().settle().await;

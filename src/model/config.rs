@@ -37,6 +37,8 @@ pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
     pub listen: SocketAddr,
+    /// Where `/metrics` is; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// The names it answers to.
     pub hosts: hosts::Hosts,
     pub tls: Option<TlsConfig>,

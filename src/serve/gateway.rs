@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::refusals::Counts;
 use super::{Gateway, LoggedIn};
-use crate::admin;
+use crate::admin::{self, MetricsText};
 use crate::answer::{self, Answer, GraphqlRequest};
 use crate::audit::{AuditRecord, Kind, Outcome};
 use crate::base::code::ErrorCode;
@@ -59,6 +59,10 @@ impl Gateway for answer::Gateway {
             let message = "the audit record could not be written, so nobody is logged in; try again later";
             RequestError::new(ErrorCode::AuditUnavailable, message.to_owned())
         })
+    }
+
+    fn metrics(&self) -> MetricsText {
+        admin::metrics(self)
     }
 
     fn ready(&self) -> bool {

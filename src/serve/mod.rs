@@ -1,4 +1,4 @@
-//! HTTP: GraphQL over HTTP, GraphiQL, health. What is behind it is a [`Gateway`].
+//! HTTP: GraphQL over HTTP, GraphiQL, health, metrics. What is behind it is a [`Gateway`].
 
 mod addresses;
 mod certificate;
@@ -12,6 +12,7 @@ mod ids;
 mod kind;
 mod listen;
 mod login;
+mod metrics;
 mod negotiate;
 mod origin;
 pub mod refusals;
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 pub use crate::answer::{Answer, GraphqlRequest, Outcome};
 pub use listen::{acceptor, run, stop_signal};
 
+use crate::admin::MetricsText;
 use crate::base::code::ErrorCode;
 use crate::base::current::Current;
 use crate::engine::error::RequestError;
@@ -88,6 +90,9 @@ pub trait Gateway: Send + Sync + 'static {
     /// Records that somebody logged in at an issuer's portal, or that a code got no token. Where it cannot be recorded,
     /// nothing is handed out.
     fn logged_in(&self, login: LoggedIn) -> impl Future<Output = Result<(), RequestError>> + Send;
+
+    /// What is counted; for `/metrics`.
+    fn metrics(&self) -> MetricsText;
 
     /// Whether requests can be answered now; for `/health/ready`.
     fn ready(&self) -> bool;
@@ -158,15 +163,24 @@ pub fn app<G: Gateway>(
     verifier: Arc<Verifier>,
     gateway: impl Into<Current<G>>,
 ) -> Result<Router, ServeError> {
-    Ok(app_to_its_end(config, verifier, gateway)?.0)
+    Ok(application(config, verifier, gateway)?.router)
 }
 
-/// As [`app`], with what is to be waited for when the application is gone.
-pub fn app_to_its_end<G: Gateway>(
+/// What is served.
+pub struct Application {
+    pub router: Router,
+    /// The routes of `metrics.listen`: `/metrics`.
+    pub metrics: Router,
+    /// To be waited for when the application is gone.
+    pub summing: Summing,
+}
+
+/// As [`app`], with all that belongs to it.
+pub fn application<G: Gateway>(
     config: &GatewayConfig,
     verifier: Arc<Verifier>,
     gateway: impl Into<Current<G>>,
-) -> Result<(Router, Summing), ServeError> {
+) -> Result<Application, ServeError> {
     let gateway = gateway.into();
     let (open, closed) = watch::channel(());
     let refusals = Arc::new(Refusals::default());
@@ -187,7 +201,8 @@ pub fn app_to_its_end<G: Gateway>(
     });
     let every = Duration::from_millis(config.limits.refusals_every_ms);
     let summing = refusals::sum_up(refusals, gateway, config.networks.clone(), every, closed);
-    Ok((routes(config, app), summing))
+    let metrics = metrics_routes(Arc::clone(&app));
+    Ok(Application { router: routes(config, app), metrics, summing })
 }
 
 fn routes<G: Gateway>(config: &GatewayConfig, app: Arc<App<G>>) -> Router {
@@ -204,6 +219,12 @@ fn routes<G: Gateway>(config: &GatewayConfig, app: Arc<App<G>>) -> Router {
     if config.graphql.graphiql {
         router = router.route("/graphiql", get(graphiql::page)).route("/graphiql/{file}", get(graphiql::file));
     }
+    let around = middleware::from_fn_with_state(Arc::clone(&app), around::<G>);
+    router.fallback(|| async { StatusCode::NOT_FOUND }).with_state(app).layer(around)
+}
+
+fn metrics_routes<G: Gateway>(app: Arc<App<G>>) -> Router {
+    let router = Router::new().route("/metrics", get(metrics::handle::<G>));
     let around = middleware::from_fn_with_state(Arc::clone(&app), around::<G>);
     router.fallback(|| async { StatusCode::NOT_FOUND }).with_state(app).layer(around)
 }

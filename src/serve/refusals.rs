@@ -40,6 +40,7 @@ struct Interval {
 #[derive(Debug, Default)]
 pub struct Refusals {
     interval: Mutex<Interval>,
+    totals: Mutex<Counts>,
 }
 
 impl Refusals {
@@ -54,6 +55,7 @@ impl Refusals {
 
     /// Counts a refusal; whether it is the first of its kind from there.
     fn note(&self, address: IpAddr, status: StatusCode) -> bool {
+        *self.totals.lock().unwrap_or_else(PoisonError::into_inner).entry(status.as_u16()).or_default() += 1;
         let address = site(address);
         let mut interval = self.interval.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = interval.by_address.len() >= ADDRESSES_MAX && !interval.by_address.contains_key(&address);
@@ -64,6 +66,11 @@ impl Refusals {
         let count = counts.entry(status.as_u16()).or_default();
         *count += 1;
         *count == 1
+    }
+
+    /// All since the start.
+    pub(super) fn totals(&self) -> Counts {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// By address; `None`: of all addresses that were too many to tell apart.

@@ -50,6 +50,7 @@ pub struct Serving {
     root: PathBuf,
     variables: BTreeMap<String, String>,
     url: String,
+    metrics: String,
     snapshot: Snapshot,
     client: reqwest::Client,
     process: AtomicU32,
@@ -111,6 +112,7 @@ impl Serving {
         for (from, to) in [
             ("batch_max: 0", "batch_max: 2"),
             ("get_queries: false", "get_queries: true"),
+            ("\nlisten: ", "\nmetrics: {listen: \"${HUXIANG_METRICS}\"}\nlisten: "),
             ("# trusted_documents: documents ", "trusted_documents: documents "),
         ] {
             assert!(text.contains(from), "gateway.yaml has `{from}`");
@@ -124,8 +126,9 @@ impl Serving {
         std::fs::write(&roles, format!("{}\n{COUNTER}", text.trim_end())).expect("a file");
         std::fs::create_dir_all(root.join("input/documents")).expect("a folder");
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key pair");
-        let port =
-            std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let (port, metrics) = (free().expect("a port").port(), free().expect("a port"));
+        variables.insert("HUXIANG_METRICS".to_owned(), metrics.to_string());
         variables.insert("DEMO_ISSUER_PUBLIC_KEY".to_owned(), key.public_key_pem());
         variables.insert("DEMO_ISSUER_PRIVATE_KEY".to_owned(), key.serialize_pem());
         variables.insert("PORTAL_PUBLIC_KEY".to_owned(), portal.public_pem());
@@ -143,6 +146,7 @@ impl Serving {
             root,
             variables,
             url,
+            metrics: format!("http://{metrics}/metrics"),
             snapshot,
             client,
             process: AtomicU32::new(0),
@@ -191,6 +195,16 @@ impl Serving {
             std::fs::write(self.root.join(format!("command-{at}.{name}")), text).expect("a file");
         }
         output
+    }
+
+    /// What monitoring reads, kept to be searched.
+    pub async fn read_metrics(&self) {
+        let answer = self.client.get(&self.metrics).send().await.expect("an answer");
+        let text = answer.text().await.expect("a whole answer");
+        assert!(text.contains("huxiang_source_calls_total{source=\"civil-affairs\",code=\"OK\"}"), "{text}");
+        let at = self.outputs.fetch_add(1, Ordering::SeqCst);
+        std::fs::write(self.root.join(format!("metrics-{at}.prom")), text).expect("a file");
+        self.done("metrics");
     }
 
     pub fn root(&self) -> PathBuf {

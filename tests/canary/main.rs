@@ -71,6 +71,7 @@ async fn nothing_of_a_household_is_left_in_any_file_log_or_store_after_kills_at_
         ways::by_trusted_documents(&serving, &document, &departments).await;
         ways::commands(&serving, &departments).await;
         misbehaving(&serving, &departments).await;
+        serving.read_metrics().await;
         // The last of it is cut short: a load in flight, and a kill that nobody announced.
         let load = tokio::spawn(serving.load(support::HOUSEHOLD));
         tokio::time::sleep(Duration::from_millis(next(&mut moments) % 400)).await;
@@ -96,6 +97,7 @@ async fn nothing_of_a_household_is_left_in_any_file_log_or_store_after_kills_at_
     assert!(files.iter().any(|file| file.contains("audit")), "the audit store was searched: {files:?}");
     assert!(files.iter().any(|file| file.ends_with(".log")), "the logs were searched: {files:?}");
     assert!(files.iter().any(|file| file.ends_with(".out")), "what commands print was searched: {files:?}");
+    assert!(files.iter().any(|file| file.ends_with(".prom")), "metrics were searched: {files:?}");
     assert!(files.iter().any(|file| file.contains("approvals")), "approvals and emergencies were searched: {files:?}");
     assert!(found.is_empty(), "{} of {} marks found:\n{}", found.len(), marks.len(), found.join("\n"));
 

@@ -10,7 +10,8 @@ use crate::portal::{BACK, Portal};
 use crate::support::{self, HOUSEHOLD};
 
 /// What must have happened in each round.
-pub const STEPS: [&str; 20] = [
+pub const STEPS: [&str; 21] = [
+    "metrics",
     "a login through the portal",
     "a code that was used up",
     "a guardian's look at a minor",

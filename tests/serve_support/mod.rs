@@ -90,6 +90,10 @@ impl Gateway for Recorder {
         !self.documents.is_empty()
     }
 
+    fn metrics(&self) -> huxiang::admin::MetricsText {
+        huxiang::admin::MetricsText::default()
+    }
+
     fn ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
     }

@@ -14,6 +14,8 @@ use crate::model::yaml::Spanned;
 pub struct ConfigFile {
     /// Address and port.
     pub listen: Spanned<String>,
+    /// Where monitoring reads what is counted; without it, nowhere.
+    pub metrics: Option<MetricsEntry>,
     /// Names that requests may be for (`Host`), on any port; `"*"` is any name.
     #[serde(default)]
     pub hosts: Vec<Spanned<String>>,
@@ -72,6 +74,14 @@ pub struct ConfigFile {
     pub reload: ReloadEntry,
     /// Bindings that departments publish themselves.
     pub registry: Option<RegistryEntry>,
+}
+
+/// What is counted, for monitoring.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsEntry {
+    /// Address and port of `/metrics`, plain HTTP without tokens: not the public listener's.
+    pub listen: Spanned<String>,
 }
 
 /// Bindings that departments publish themselves.

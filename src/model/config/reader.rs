@@ -81,11 +81,8 @@ impl Reader<'_> {
     }
 
     pub fn config(&mut self, file: format::ConfigFile) -> Option<GatewayConfig> {
-        let listen_text = self.fill(&file.listen);
-        let listen = listen_text.parse::<SocketAddr>().ok();
-        if listen.is_none() {
-            self.fault(&file.listen, "this is not an address and port", "write for example `127.0.0.1:8080`");
-        }
+        let listen = self.address(&file.listen, "127.0.0.1:8080");
+        let metrics = file.metrics.as_ref().and_then(|entry| self.metrics(entry, listen));
         let tls = file.tls.as_ref().map(|tls| self.tls(tls));
         let forwarded_certificate = file.forwarded_certificate.as_ref().and_then(|entry| self.forwarded(entry, &file));
         let claims: BTreeMap<String, ClaimType> =
@@ -120,6 +117,7 @@ impl Reader<'_> {
         Some(GatewayConfig {
             hosts: Hosts::read(&file.hosts, self),
             listen: listen?,
+            metrics,
             tls,
             forwarded_certificate,
             issuers,
@@ -140,6 +138,24 @@ impl Reader<'_> {
             registry: file.registry.as_ref().map(|entry| self.registry(entry, &file.principal.claims)),
             admin: file.admin.map(|entry| AdminConfig::read(entry, self.text, self.faults)),
         })
+    }
+
+    fn address(&mut self, at: &Spanned<String>, example: &str) -> Option<SocketAddr> {
+        let address = self.fill(at).parse::<SocketAddr>().ok();
+        if address.is_none() {
+            self.fault(at, "this is not an address and port", format!("write for example `{example}`"));
+        }
+        address
+    }
+
+    fn metrics(&mut self, entry: &format::MetricsEntry, listen: Option<SocketAddr>) -> Option<SocketAddr> {
+        let address = self.address(&entry.listen, "127.0.0.1:9464")?;
+        if address.port() != 0 && listen.is_some_and(|listen| listen.port() == address.port()) {
+            let hint =
+                "give metrics a port of their own, for example `127.0.0.1:9464`: whoever reaches it may read them";
+            self.fault(&entry.listen, "metrics are not served at the port of `listen`", hint);
+        }
+        Some(address)
     }
 
     fn registry(

@@ -1,0 +1,20 @@
+//! `GET /metrics`, at a listener of its own: what monitoring may read without being anybody.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+
+use super::{App, Gateway};
+
+/// Prometheus text format 0.0.4.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(super) async fn handle<G: Gateway>(State(app): State<Arc<App<G>>>) -> ([(HeaderName, &'static str); 1], String) {
+    let mut text = app.gateway.now().metrics();
+    text.family("huxiang_refused_requests_total", "counter", "Requests refused before the contract was looked at.");
+    for (status, count) in app.refusals.totals() {
+        text.sample(&[("status", &status.to_string())], count);
+    }
+    ([(header::CONTENT_TYPE, TEXT)], text.finish())
+}
