@@ -73,7 +73,7 @@ pub struct Bound {
 }
 
 /// Drafts from a description: an OpenAPI document (2.0, 3.0, 3.1; JSON or YAML), GraphQL SDL (plain, or of a federation
-/// subgraph), or what a GraphQL server says of itself. `contract` is the one that the draft is laid beside, if there is
+/// subgraph), what a GraphQL server says of itself, or WSDL 1.1. `contract` is the one that the draft is laid beside, if there is
 /// any. `None` where faults were added that leave nothing to draft; what can be passed over is a warning.
 pub fn draft(
     file: &Arc<SourceText>,
@@ -82,14 +82,17 @@ pub fn draft(
     faults: &mut Faults,
     warnings: &mut Faults,
 ) -> Option<Draft> {
-    let found = if read::graphql::is_sdl(&file.text) {
-        graphql(file, wanted, contract, faults)?
+    let limits = Limits { depth: DEPTH_MAX, fields: OPERATION_FIELDS_MAX };
+    let found = if read::wsdl::is_xml(&file.text) {
+        read::wsdl::read(file, wanted, limits, taken(contract), faults, warnings)?
+    } else if read::graphql::is_sdl(&file.text) {
+        read::graphql::read(file, wanted, limits, taken(contract), faults)?
     } else {
         let document = read::openapi::parse(file, faults)?;
         if document.pointer("/data/__schema").or_else(|| document.get("__schema")).is_some() {
             let sdl = introspected(&document);
             let sdl = sdl.map_err(|why| faults.add(file, Place::default(), why, "ask the server again")).ok()?;
-            graphql(&SourceText::new(&file.path, sdl), wanted, contract, faults)?
+            read::graphql::read(&SourceText::new(&file.path, sdl), wanted, limits, taken(contract), faults)?
         } else {
             openapi(&document, file, wanted, contract, faults, warnings)?
         }
@@ -134,11 +137,6 @@ fn openapi(
         }
     }
     None
-}
-
-fn graphql(file: &Arc<SourceText>, wanted: &Wanted, contract: Option<&Contract>, faults: &mut Faults) -> Option<Found> {
-    let limits = Limits { depth: DEPTH_MAX, fields: OPERATION_FIELDS_MAX };
-    read::graphql::read(file, wanted, limits, taken(contract), faults)
 }
 
 /// Names that the draft's types cannot have.

@@ -13,7 +13,7 @@ use crate::model::contract::{self, Contract};
 
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The description: a file (OpenAPI, GraphQL SDL or introspection), or the address of a GraphQL server
+    /// The description: a file (OpenAPI, GraphQL SDL or introspection, WSDL), or the address of a GraphQL server
     file: String,
     /// The source's id: lower-case letters, digits and `-`
     #[arg(long, value_name = "ID")]

@@ -23,7 +23,7 @@ pub struct SourceArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Draft a binding, and the contract types it could fill, from an OpenAPI document, a GraphQL schema or a GraphQL server
+    /// Draft a binding, and the contract types it could fill, from an OpenAPI document, a GraphQL schema or server, or a WSDL
     Import(import::ImportArgs),
     /// Check one binding: every fault, and warnings of what will hurt in service
     Check(check::CheckArgs),

@@ -7,3 +7,6 @@ mod pages;
 mod request;
 mod schema;
 mod security;
+pub mod wsdl;
+mod xml;
+mod xsd;

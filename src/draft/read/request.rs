@@ -147,7 +147,7 @@ pub fn of_keys(name: &str) -> bool {
     ["id", "ids", "code", "codes", "key", "keys", "number", "numbers"].iter().any(|ending| name.ends_with(ending))
 }
 
-fn key_of(path: &str, parameter: &str, place: &str) -> Key {
+pub fn key_of(path: &str, parameter: &str, place: &str) -> Key {
     let last = place == "path" && path.trim_end_matches('/').ends_with(&format!("{{{parameter}}}"));
     let singular = name::singular(parameter);
     let mut group = name::camel(&singular).unwrap_or_else(|| "key".to_owned());
