@@ -41,6 +41,9 @@ pub struct Schemas<'a> {
     elements: HashMap<Name, (&'a Element, &'a Element)>,
     types: HashMap<Name, (&'a Element, &'a Element)>,
     groups: HashMap<Name, (&'a Element, &'a Element)>,
+    /// The schema that a type stands in, whether it has a name or not.
+    standing: HashMap<*const Element, &'a Element>,
+    global: HashSet<*const Element>,
     pub made: Types,
     limits: Limits,
     steps: usize,
@@ -51,8 +54,17 @@ pub struct Schemas<'a> {
 impl<'a> Schemas<'a> {
     pub fn new(schemas: impl Iterator<Item = &'a Element>, limits: Limits) -> Self {
         let (mut elements, mut types, mut groups) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (mut standing, mut global) = (HashMap::new(), HashSet::new());
         for schema in schemas {
             let space = schema.attribute("targetNamespace").unwrap_or_default();
+            global.extend(schema.all("element").map(std::ptr::from_ref));
+            let mut next: Vec<&Element> = schema.children.iter().collect();
+            while let Some(inner) = next.pop() {
+                if inner.name.local == "complexType" {
+                    standing.insert(std::ptr::from_ref(inner), schema);
+                }
+                next.extend(&inner.children);
+            }
             for child in &schema.children {
                 let Some(local) = child.attribute("name") else { continue };
                 let name = Name { space: space.to_owned(), local: local.to_owned() };
@@ -64,7 +76,18 @@ impl<'a> Schemas<'a> {
                 }
             }
         }
-        Self { elements, types, groups, made: Types::default(), limits, steps: 0, fields: 0, above: Vec::new() }
+        Self {
+            elements,
+            types,
+            groups,
+            standing,
+            global,
+            made: Types::default(),
+            limits,
+            steps: 0,
+            fields: 0,
+            above: Vec::new(),
+        }
     }
 
     pub fn begin(&mut self) {
@@ -118,7 +141,7 @@ impl<'a> Schemas<'a> {
     }
 
     fn is_global(&self, element: &Element) -> bool {
-        self.elements.values().any(|(known, _)| std::ptr::eq(*known, element))
+        self.global.contains(&std::ptr::from_ref(element))
     }
 
     /// A text that always has attributes is read from another place than one that has none.
@@ -166,32 +189,11 @@ impl<'a> Schemas<'a> {
     /// The elements of a complex type, those that it extends first.
     pub fn parts(&mut self, definition: &'a Element) -> Vec<Part<'a>> {
         let mut parts = Vec::new();
-        let schema = self.schema_of(definition);
+        let schema = self.standing.get(&std::ptr::from_ref(definition)).copied();
         if let Some(schema) = schema {
             self.gather(definition, schema, false, &mut parts, 0);
         }
         parts
-    }
-
-    /// The schema that a type stands in, whether it has a name or not.
-    fn schema_of(&self, definition: &'a Element) -> Option<&'a Element> {
-        fn holds(above: &Element, wanted: &Element, depth: usize) -> bool {
-            depth < 24
-                && above.children.iter().any(|child| std::ptr::eq(child, wanted) || holds(child, wanted, depth + 1))
-        }
-        let schemas: Vec<&'a Element> =
-            self.elements.values().chain(self.types.values()).map(|(_, schema)| *schema).collect();
-        let mut seen: Vec<&Element> = Vec::new();
-        for schema in schemas {
-            if seen.iter().any(|known| std::ptr::eq(*known, schema)) {
-                continue;
-            }
-            seen.push(schema);
-            if holds(schema, definition, 0) {
-                return Some(schema);
-            }
-        }
-        None
     }
 
     fn gather(
