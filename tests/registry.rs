@@ -13,6 +13,7 @@ use huxiang::identify::mint;
 use huxiang::model::config::GatewayConfig;
 use live_support::{CONFIG, Live, Place, ROLES, SCHEMA, binding};
 use serde_json::{Map, Value, json};
+use sqlx::{Connection, Executor};
 
 const REGISTRY: &str = "reload: {every_ms: 200}\n\
     issuers:\n  - {issuer: \"https://test.invalid\", audience: huxiang, algorithms: [EdDSA], keys: [\"${PUBLIC}\"], demo: true, signing_key: \"${PRIVATE}\"}\n\
@@ -424,5 +425,12 @@ async fn gateways_with_one_registry_in_postgresql_serve_the_same() {
         println!("skipped: set HUXIANG_TEST_POSTGRES to the address of an empty database to test against PostgreSQL");
         return;
     };
-    replicas("postgres", Some(&url)).await;
+    // One of its own, so that a second run begins anew.
+    let name = format!("huxiang_registry_{}", std::process::id());
+    let mut server = sqlx::PgConnection::connect(&url).await.expect("the server");
+    let run = |statement: String| sqlx::AssertSqlSafe(statement);
+    server.execute(run(format!("CREATE DATABASE {name}"))).await.expect("a database");
+    let (base, _) = url.rsplit_once('/').expect("a path");
+    replicas("postgres", Some(&format!("{base}/{name}"))).await;
+    server.execute(run(format!("DROP DATABASE {name} WITH (FORCE)"))).await.expect("it is gone");
 }
