@@ -371,6 +371,24 @@ async fn the_whole_way_goes_by_commands_too() {
 }
 
 #[tokio::test]
+async fn a_steward_cannot_fill_the_registry() {
+    let world = World::new("many").await;
+    let (live, cast) = (world.start("one", &[]).await, world.cast());
+    world.place.write("schema/people.graphql", &schema("name: String city: String"));
+    for _ in 0..20 {
+        let kept = submit(&live, &cast.steward, &version("v1")).await;
+        assert!(kept["data"]["submitSource"]["version"].is_object(), "{kept}");
+    }
+    let refused = submit(&live, &cast.steward, &version("v1")).await;
+    assert!(
+        refused["errors"][0]["message"].as_str().is_some_and(|told| told.contains("wait for a decision")),
+        "{refused}"
+    );
+    decide(&live, &cast.head, 3, false).await;
+    assert!(submit(&live, &cast.steward, &version("v1")).await["data"]["submitSource"]["version"].is_object());
+}
+
+#[tokio::test]
 async fn a_version_whose_fields_another_file_took_meanwhile_is_not_published() {
     let world = World::new("stale").await;
     let (live, cast) = (world.start("one", &[]).await, world.cast());

@@ -319,7 +319,8 @@ impl RegistryQuery {
             Some(number) => Some(registry.version(&source, number).await.map_err(told)?),
             None => None,
         };
-        let known = session.gateway.known_documents();
+        let gateway = session.gateway.clone();
+        let known = move || gateway.known_documents();
         let review = registry.review(&source, version.as_ref(), session.gateway.snapshot(), known).await;
         let mut review = review.map_err(told_whole)?;
         for broken in &mut review.breaks {

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 pub use review::{Break, Known, Review, review};
 pub use version::{Decision, Publication, State, Version};
@@ -36,6 +36,8 @@ use store::{Store, Work};
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Versions of one source that are listed at once.
 pub const PAGE_MAX: i64 = 100;
+/// Versions of one source that wait for a decision; further ones are not kept.
+pub const UNDECIDED_MAX: i64 = 20;
 
 /// The registry of one gateway.
 pub struct Registry {
@@ -45,6 +47,8 @@ pub struct Registry {
     folders: Folders,
     variables: Variables,
     changed: Notify,
+    /// Compiling takes a processor for a while: one at a time.
+    compiling: Semaphore,
 }
 
 /// Who does something, in which request.
@@ -119,7 +123,7 @@ impl Registry {
         let Some(registry) = &config.registry else { return Ok(None) };
         let opened = Store::open(&registry.store, &config.egress).await;
         let store = opened.map_err(|error| format!("the registry ({:?}) cannot be opened: {error}", registry.store))?;
-        Ok(Some(Self { store, audit, clock, folders, variables, changed: Notify::new() }))
+        Ok(Some(Self { store, audit, clock, folders, variables, changed: Notify::new(), compiling: Semaphore::new(1) }))
     }
 
     /// Ends when something was published here.
@@ -170,7 +174,7 @@ impl Registry {
         source: &str,
         version: Option<&Version>,
         before: &Arc<Snapshot>,
-        known: Vec<Known>,
+        known: impl FnOnce() -> Vec<Known> + Send + 'static,
     ) -> Result<Review, Refusal> {
         let set = self.set().await.map_err(unreadable)?;
         let current = set.bindings.iter().find(|one| *one.source == *source);
@@ -184,7 +188,7 @@ impl Registry {
         let after = self.compile(&before.config, &set, next).await?;
         let before = Arc::clone(before);
         let reviewed =
-            tokio::task::spawn_blocking(move || review(&before, &after, (&text.unwrap_or_default(), &with), &known));
+            tokio::task::spawn_blocking(move || review(&before, &after, (&text.unwrap_or_default(), &with), &known()));
         reviewed.await.map_err(|_| internal().into())
     }
 
@@ -207,6 +211,11 @@ impl Registry {
         let set = self.set().await.map_err(unreadable)?;
         let new = Published::new(&self.folders.resolvers, &source, 0, text, false);
         self.compile(config, &set, new).await?;
+        if self.store.undecided(&source).await.map_err(|error| failed(&error))? >= UNDECIDED_MAX {
+            let message =
+                format!("{UNDECIDED_MAX} versions of `{source}` wait for a decision; have them decided on first");
+            return Err(bad(message).into());
+        }
         let at = self.clock.now().as_microsecond();
         let added = self.store.submit(&source, text, note, &by, at).await;
         let (number, work) = added.map_err(|error| failed(&error))?;
@@ -336,6 +345,7 @@ impl Registry {
 
     async fn compile_set(&self, config: &GatewayConfig, bindings: Vec<Published>) -> Result<Snapshot, Refusal> {
         let (config, folders, variables) = (config.clone(), self.folders.clone(), Arc::clone(&self.variables));
+        let _turn = self.compiling.acquire().await;
         let compiled = tokio::task::spawn_blocking(move || {
             let mut faults = Faults::default();
             let snapshot = Snapshot::load_under(config, &folders, &bindings, &*variables, &mut faults);

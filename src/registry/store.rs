@@ -145,6 +145,12 @@ impl Store {
         Ok(rows.into_iter().map(version).collect())
     }
 
+    /// How many versions of a source nobody has decided on.
+    pub async fn undecided(&self, source: &str) -> Result<i64, sqlx::Error> {
+        const UNDECIDED: &str = "SELECT COUNT(*) FROM source_version WHERE source = $1 AND approved IS NULL";
+        on!(self, pool => sqlx::query_scalar(UNDECIDED).bind(source).fetch_one(pool).await)
+    }
+
     /// Every source that ever had a version, with its newest number.
     pub async fn sources(&self) -> Result<Vec<(String, i64)>, sqlx::Error> {
         const SOURCES: &str =
