@@ -275,3 +275,130 @@ async fn metrics_are_read_at_a_listener_of_their_own_and_name_nobody() {
         "a page that makes its name lead here gets nothing"
     );
 }
+
+const DRIFT: &str = "drift { path endpoint kind count shape }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_stop_matching_the_binding_are_told_by_their_shape_alone() {
+    let stage = Stage::new("drift").await;
+    stage.ask("1").await;
+    assert_eq!(stage.source(DRIFT).await["drift"], json!([]));
+    stage
+        .says(Says::Json(json!({ "name": { "given": "Anna" }, "age": "forty-1", "kind": "77", "tags": ["a", ["b"]] })));
+    stage.ask("2").await;
+    stage.ask("3").await;
+    let expected = json!([
+        { "path": "Person.age", "endpoint": "person", "kind": "CHANGED_FORM", "count": 2, "shape": "\"aaaaa-0\"" },
+        { "path": "Person.kind", "endpoint": "person", "kind": "NEW_CODE", "count": 2, "shape": "\"00\"" },
+        { "path": "Person.name", "endpoint": "person", "kind": "CHANGED_FORM", "count": 2, "shape": "object" },
+        { "path": "Person.tags", "endpoint": "person", "kind": "CHANGED_FORM", "count": 2, "shape": "array of 1" },
+    ]);
+    assert_eq!(stage.source(DRIFT).await["drift"], expected);
+    let metrics = huxiang::admin::metrics(&stage.gateway).finish();
+    let series =
+        "huxiang_source_drift_total{source=\"people\",endpoint=\"person\",path=\"Person.kind\",kind=\"NEW_CODE\"}";
+    assert_eq!(samples(&metrics).get(series), Some(&2.0), "{metrics}");
+    assert!(!metrics.contains("forty") && !metrics.contains("77"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_gone_is_told_and_nulls_never_are() {
+    let stage = Stage::new("missing").await;
+    let query = "query($id: ID!) { person(id: $id) { name age } }";
+    let ask = async |id: &str| {
+        let answer = ask(&stage.gateway, &caller("reader", json!({})), query, json!({ "id": id })).await;
+        assert!(answer["data"]["person"].is_object(), "{answer}");
+    };
+    // The quota allows 40 calls a minute and nine persons.
+    for _ in 0..20 {
+        ask("1").await;
+    }
+    stage.says(Says::Json(json!({ "name": null, "kind": null, "tags": null })));
+    for _ in 0..19 {
+        ask("2").await;
+    }
+    let told = stage.source(DRIFT).await;
+    assert_eq!(told["drift"].as_array().map(Vec::len), Some(1), "{told}");
+    let missing = &told["drift"][0];
+    let expected = [&json!("Person.age"), &json!("MISSING_FIELD"), &json!("nothing")];
+    assert_eq!([&missing["path"], &missing["kind"], &missing["shape"]], expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn source_status_shows_an_operator_how_sources_do() {
+    use live_support::{CONFIG, Place, ROLES, binding};
+    const ISSUER: &str = "issuers:\n  - {issuer: \"https://test.invalid\", audience: huxiang, algorithms: [EdDSA], \
+        keys: [\"${PUBLIC}\"], demo: true, signing_key: \"${PRIVATE}\"}\nadmin: {operator: [operator]}\n";
+    let people =
+        "  operator: {title: O, networks: [local], grants: []}\n  other: {title: X, networks: [local], grants: []}\n";
+    let (config, roles) = (format!("{CONFIG}{ISSUER}"), format!("{ROLES}{people}"));
+    let files = [
+        ("config/gateway.yaml", config.as_str()),
+        ("config/roles.yaml", &roles),
+        ("resolvers/people.yaml", &binding("v1")),
+        // It tells of the city what is no text.
+        ("schema/people.graphql", &live_support::SCHEMA.replace("city: String", "city: Int")),
+    ];
+    let place = Place::new("status", &files).await;
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let (public, private) = (key.public_key_pem(), key.serialize_pem());
+    let live = place.start("gateway", &[("PUBLIC", &public), ("PRIVATE", &private)]).await;
+    live.ask("{ person(id: \"1\") { name city } }").await;
+    let token = |role: &str| {
+        let variable = |name: &str| match name {
+            "PUBLIC" => Some(public.clone()),
+            "PRIVATE" => Some(private.clone()),
+            "HUXIANG_LISTEN" => Some("127.0.0.1:0".to_owned()),
+            _ => Some("0123456789abcdef0123456789abcdef".to_owned()),
+        };
+        let mut faults = Faults::default();
+        let file = place.root.join("config/gateway.yaml");
+        let config = huxiang::model::config::GatewayConfig::load(&file, &place.root, &variable, &mut faults);
+        let issuer = &config.unwrap_or_else(|| panic!("{}", faults.render())).issuers[0];
+        let hour = Duration::from_secs(3_600);
+        huxiang::identify::mint(issuer, "chen", &[role.to_owned()], &serde_json::Map::new(), hour).unwrap()
+    };
+    let status = |token: &str, arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_huxiang"))
+            .args(["source", "status", "--gateway", &live.url])
+            .args(arguments)
+            .env("HUXIANG_TOKEN", token)
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let operator = token("operator");
+    let (exit, told, said) = status(&operator, &[]);
+    assert_eq!(exit, Some(1), "its answers do not match: {told}{said}");
+    let row = told.lines().find(|line| line.starts_with("people ")).unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(row.split_whitespace().take(4).collect::<Vec<_>>(), ["people", "2", "0", "0"], "{told}");
+    let drift = "people: CHANGED_FORM Person.city (endpoint city): 1 times since ";
+    assert!(told.lines().any(|line| line.starts_with(drift) && line.ends_with("first \"a0\"")), "{told}");
+    let (exit, told, _) = status(&operator, &["people", "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+    assert_eq!((exit, &told[0]["id"], &told[0]["calls"]), (Some(1), &json!("people"), &json!(2)));
+    let (exit, told, said) = status(&operator, &["nobody"]);
+    assert_eq!((exit, told.as_str(), said.contains("no source `nobody`")), (Some(2), "", true), "{said}");
+    let (exit, told, said) = status(&token("other"), &[]);
+    assert_eq!((exit, told.as_str(), said.starts_with("error: ")), (Some(1), "", true), "{said}");
+    assert_eq!(live.log().matches("answers no longer match the binding").count(), 1, "{}", live.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn departments_that_answer_as_their_bindings_say_raise_no_alarm() {
+    let world = support::world().await;
+    let portrait = support::document::portrait(&world.gateway.snapshot().contract);
+    let households: Vec<String> = world.departments.world().village_household_ids("331122101348").collect();
+    assert!(households.len() > 20, "{}", households.len());
+    for id in households {
+        ask(&world.gateway, &support::supervisor(), &portrait, json!({ "id": id })).await;
+    }
+    let query = "{ sources { id calls drift { path kind count shape } } }";
+    let told = admin(&world.gateway, &caller("operator", json!({})), query, json!({})).await;
+    let sources = told["data"]["sources"].as_array().unwrap();
+    assert!(sources.iter().filter(|source| source["calls"].as_u64() >= Some(20)).count() > 5, "{told}");
+    for source in sources {
+        assert_eq!(source["drift"], json!([]), "{}", source["id"]);
+    }
+}

@@ -75,6 +75,7 @@ pub fn metrics(gateway: &Gateway) -> Text {
     sources(&systems, &mut text);
     latencies(&systems, &mut text);
     quotas(gateway, &mut text);
+    drifts(gateway, &mut text);
     text
 }
 
@@ -183,6 +184,16 @@ fn latencies(systems: &[System], text: &mut Text) {
 
 fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn drifts(gateway: &Gateway, text: &mut Text) {
+    text.family("huxiang_source_drift_total", "counter", "Where answers of sources no longer match their bindings.");
+    for source in &gateway.snapshot().bindings.sources {
+        for drift in gateway.drifts().of(&source.id) {
+            let (endpoint, path, kind) = (&*drift.endpoint, &*drift.path, drift.kind.as_str());
+            text.sample(&[("source", &source.id), ("endpoint", endpoint), ("path", path), ("kind", kind)], drift.count);
+        }
+    }
 }
 
 fn quotas(gateway: &Gateway, text: &mut Text) {

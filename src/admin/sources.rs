@@ -4,6 +4,7 @@ use async_graphql::{Context, Object, Result, SimpleObject};
 
 use super::session::{Only, operator, session};
 use crate::answer::Gateway;
+use crate::engine::execute::drift::Drift;
 use crate::engine::execute::quota::Used;
 use crate::model::binding::format::{Authority, Protocol};
 use crate::model::binding::hand::format::Per;
@@ -37,6 +38,8 @@ struct SourceState {
     systems: Vec<SystemState>,
     /// What the department allows single roles, and what is left of it now.
     quotas: Vec<QuotaState>,
+    /// Where its answers no longer match its binding.
+    drift: Vec<DriftState>,
 }
 
 /// One of several systems behind a source.
@@ -113,6 +116,22 @@ struct Amount {
     left: u64,
 }
 
+/// One way in which an endpoint's answers do not match the binding, since it was first seen.
+#[derive(SimpleObject)]
+struct DriftState {
+    endpoint: String,
+    /// The contract's field.
+    path: String,
+    /// `NEW_CODE`, `MISSING_FIELD` or `CHANGED_FORM`.
+    kind: &'static str,
+    /// Values that did not match; of a missing field, records without it.
+    count: u64,
+    first_at: String,
+    last_at: String,
+    /// What the first example looked like: digits are 0, letters a.
+    shape: String,
+}
+
 #[Object]
 impl SourceQuery {
     /// The departments' systems.
@@ -146,6 +165,19 @@ fn state(gateway: &Gateway, id: SourceId, source: &Source, systems: &[std::sync:
             systems => systems.iter().map(|system| system_state(system)).collect(),
         },
         quotas: gateway.quotas().used(source).into_iter().map(quota).collect(),
+        drift: gateway.drifts().of(&source.id).into_iter().map(drift).collect(),
+    }
+}
+
+fn drift(drift: Drift) -> DriftState {
+    DriftState {
+        endpoint: drift.endpoint.to_string(),
+        path: drift.path.to_string(),
+        kind: drift.kind.as_str(),
+        count: drift.count,
+        first_at: drift.first_at.to_string(),
+        last_at: drift.last_at.to_string(),
+        shape: drift.shape,
     }
 }
 

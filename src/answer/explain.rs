@@ -222,6 +222,7 @@ impl Inner {
             calls: CallLog::new(limits.upstream_calls_max),
             cursors: &self.kept.cursors,
             quotas: &self.kept.quotas,
+            drifts: &self.kept.drifts,
         };
         let stood = execution.standing(node, key).await;
         for (source, failed) in execution.calls.entries() {

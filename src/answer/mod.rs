@@ -29,6 +29,7 @@ use crate::base::code::ErrorCode;
 use crate::engine::authorize::{Asking, active_grants, authorize};
 use crate::engine::error::RequestError;
 use crate::engine::execute::cursor::CursorSeal;
+use crate::engine::execute::drift::Drifts;
 use crate::engine::execute::quota::Quotas;
 use crate::engine::execute::{CallLog, Connectors, ENTITIES_MAX, Execution};
 use crate::engine::frame::RootAnswer;
@@ -75,6 +76,7 @@ struct Kept {
     subjects: SubjectKey,
     cursors: CursorSeal,
     quotas: Quotas,
+    drifts: Drifts,
     clock: Clock,
     /// Calls to departments within a minute, by who pays for them.
     calls: Meter,
@@ -209,6 +211,11 @@ impl Gateway {
     /// What is left of the sources' quotas.
     pub fn quotas(&self) -> &Quotas {
         &self.inner.kept.quotas
+    }
+
+    /// Where sources' answers no longer match their bindings.
+    pub fn drifts(&self) -> &Drifts {
+        &self.inner.kept.drifts
     }
 
     /// The connectors, by source and instance.
@@ -409,6 +416,7 @@ impl Inner {
             calls: CallLog::new(calls_max),
             cursors: &self.kept.cursors,
             quotas: &self.kept.quotas,
+            drifts: &self.kept.drifts,
         };
         let roots = execution.run().await;
         let log = execution.calls;

@@ -13,6 +13,7 @@ use crate::audit::{AuditStore, SubjectKey};
 use crate::base::clock::Clock;
 use crate::engine::execute::Connectors;
 use crate::engine::execute::cursor::CursorSeal;
+use crate::engine::execute::drift::Drifts;
 use crate::engine::execute::quota::Quotas;
 use crate::identify::rate::Meter;
 use crate::model::access::Role;
@@ -56,6 +57,7 @@ impl Gateway {
             subjects,
             cursors,
             quotas: Quotas::default(),
+            drifts: Drifts::default(),
             clock,
             verifier: OnceLock::new(),
             approvals,

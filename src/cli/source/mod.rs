@@ -9,6 +9,7 @@ mod record;
 mod registry;
 mod replay;
 mod show;
+mod status;
 mod trial;
 
 use clap::{Args, Subcommand};
@@ -43,6 +44,8 @@ enum Command {
     Withdraw(registry::SourceStepArgs),
     /// Let go of a withdrawn source, as an operator
     Remove(registry::SourceStepArgs),
+    /// Show how sources do, as a running gateway sees them, as an operator; exit code 1 where answers no longer match a binding
+    Status(status::StatusArgs),
     /// Ask a source live, and show the exchange and what was read of it; values go to this terminal alone
     Try(Box<trial::TryArgs>),
     /// Run recorded exchanges (`try --record`) without the department's system
@@ -61,6 +64,7 @@ pub fn run(args: &SourceArgs) -> Done {
         Command::Publish(args) => registry::publish(args),
         Command::Withdraw(args) => registry::withdraw(args),
         Command::Remove(args) => registry::remove(args),
+        Command::Status(args) => status::run(args),
         Command::Try(args) => trial::run(args),
         Command::Test(args) => replay::run(args),
     }

@@ -94,7 +94,11 @@ impl Execution<'_> {
         let answered: BTreeMap<&GroupKey, (&Group, GroupAnswer)> =
             groups.iter().zip(answered).map(|((key, group), answer)| (key, (group, answer))).collect();
         let one_by_one = self.snapshot.contract.slot(endpoint.key).subjects.is_some();
-        asked.into_iter().map(|ask| ask.map_or_else(|why| why, |ask| ask.answer(&answered, one_by_one))).collect()
+        let answer =
+            |ask: Result<Asked, RowAnswer>| ask.map_or_else(|why| why, |ask| ask.answer(&answered, one_by_one));
+        let answers: Vec<RowAnswer> = asked.into_iter().map(answer).collect();
+        self.drifts.look(self.snapshot, fetch, rows, &answers);
+        answers
     }
 
     /// What is asked at the gate in place of an entity that there is nothing to ask with: it is asked for nobody, so that

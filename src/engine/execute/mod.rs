@@ -6,6 +6,7 @@
 
 mod call;
 pub mod cursor;
+pub mod drift;
 mod fetch;
 mod listing;
 mod node;
@@ -50,6 +51,7 @@ pub struct Execution<'a> {
     pub calls: CallLog,
     pub cursors: &'a cursor::CursorSeal,
     pub quotas: &'a quota::Quotas,
+    pub drifts: &'a drift::Drifts,
 }
 
 /// Entities of one request, at all places together: lists of entities inside one another multiply.
