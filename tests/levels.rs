@@ -109,6 +109,7 @@ fn above(below: SocketAddr, own: &str, actor: &str, audience: &str, roles: &str)
         "source: below\ntitle: The gateway below\nprotocol: graphql\nbase_url: http://{}/graphql\nauthority: caller\n\
          sign: {{scheme: delegation, key: \"${{{own}_KEY}}\", key_id: {}, issuer: https://{}.example, audience: {audience}, \
          actor: {actor}, roles: {roles}, claims: [divisions]}}\n\
+         errors: {{refused: {{at: /extensions/code, is: FORBIDDEN}}, paths: /extensions/paths}}\n\
          endpoints:\n  person:\n    entity: Person\n    establishes: true\n    \
          one: {{field: person, argument: {{name: id, type: \"ID!\"}}}}\n{ABOVE}",
         below,
@@ -245,8 +246,8 @@ async fn who_has_no_role_below_is_not_asked_for_and_reads_why() {
         assert_eq!(records(&levels.city).await.len(), asked, "{role}");
         assert!(records(&levels.county).await.is_empty(), "{role}");
         let error = &answer["errors"][0];
+        assert_eq!(error["extensions"]["code"], "FORBIDDEN", "{answer}");
         if role == "guest" {
-            assert_eq!(error["extensions"]["code"], "FORBIDDEN", "{answer}");
             assert_eq!(error["extensions"]["state"], "REFUSED", "{answer}");
             assert!(error["message"].as_str().unwrap().contains("none of your roles"), "{answer}");
             assert_eq!(records(&levels.province).await[0]["sources"], json!([]), "no call was made");
@@ -287,6 +288,59 @@ async fn a_token_that_is_forged_too_old_or_for_another_gateway_is_refused_below(
     assert_eq!(levels.taken(), 0);
     // The people's own tokens are good at the province alone.
     assert_eq!(ask(&levels.county, &Levels::token("auditor"), inspection()).await.0, 401);
+}
+
+fn why(answer: &Value, code: &str) -> BTreeSet<String> {
+    let errors = answer["errors"].as_array().into_iter().flatten();
+    let of_code = errors.filter(|error| error["extensions"]["code"] == code);
+    let paths = of_code.flat_map(|error| error["extensions"]["paths"].as_array().unwrap());
+    paths
+        .map(|path| {
+            path.as_array()
+                .unwrap()
+                .iter()
+                .skip(1)
+                .map(|part| part.to_string().replace('"', ""))
+                .collect::<Vec<_>>()
+                .join(".")
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_county_refuses_is_refused_at_every_level_above_and_what_it_masks_stays_masked() {
+    let levels = Levels::start().await;
+    let (_, answer) = ask(&levels.province, &Levels::token("viewer"), json!({})).await;
+    let person = &answer["data"]["person"];
+    assert_eq!((&person["name"], &person["phone"]), (&json!("Zhang Xiaoming"), &json!("138****5678")), "{answer}");
+    assert_eq!((&person["pay"], &person["posts"]), (&Value::Null, &json!([{ "title": "first", "grade": null }])));
+    assert_eq!(Vec::from_iter(why(&answer, "FORBIDDEN")), ["pay", "posts.0.grade"], "{answer}");
+    let errors = answer["errors"].as_array().unwrap();
+    assert!(errors.iter().all(|error| error["extensions"]["state"] == "REFUSED"), "not unavailable: {answer}");
+    assert!(person["nickname"].is_null(), "a field that nobody refuses and that holds nothing has no error");
+    assert_eq!(levels.taken(), 1);
+    // At the level above, the record does not say that it was read.
+    let record = records(&levels.province).await.pop().unwrap();
+    assert_eq!(record["outcome"], "PARTIAL");
+    assert!(record["access"][0]["unanswered"].as_array().unwrap().contains(&json!("pay")), "{record}");
+    assert!(!record["access"][0]["read"].as_array().unwrap().contains(&json!("pay")));
+    // The same, in full, to whom the county gives it for this purpose and case; without the case, not.
+    let (_, answer) = ask(&levels.province, &Levels::token("auditor"), inspection()).await;
+    assert_eq!(answer["data"]["person"]["pay"], "5120.50", "{answer}");
+    let (_, answer) = ask(&levels.province, &Levels::token("auditor"), json!({ "purpose": "inspection" })).await;
+    assert!(answer["data"]["person"].is_null(), "no grant reaches the person: {answer}");
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_system_below_fails_it_is_unavailable_and_not_refused() {
+    let levels = Levels::start().await;
+    levels.system.abort();
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let (_, answer) = ask(&levels.province, &Levels::token("auditor"), inspection()).await;
+    assert!(answer["data"]["person"]["pay"].is_null(), "{answer}");
+    assert!(why(&answer, "FORBIDDEN").is_empty() && why(&answer, "SOURCE_ERROR").contains("pay"), "{answer}");
+    assert!(answer["errors"].as_array().unwrap().iter().all(|error| error["extensions"]["state"] == "UNAVAILABLE"));
 }
 
 /// What the gateway below is sent, whatever it is: here only its headers and body are looked at.

@@ -12,7 +12,7 @@ use crate::audit::{Access, AuditRecord, Outcome};
 use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
 use crate::engine::execute::{key_of, looked_for};
-use crate::engine::frame::{RootAnswer, RootRows, Row, RowAnswer};
+use crate::engine::frame::{RootAnswer, RootRows, Row, RowAnswer, Silent};
 use crate::engine::operation::Selection;
 use crate::engine::plan::{FetchNode, Node, NodeId, Origin, Stage};
 use crate::engine::project::answer::{each_row, is_there};
@@ -20,6 +20,7 @@ use crate::engine::project::fetched::Fetched;
 use crate::engine::project::read::{Filling, RowView};
 use crate::model::access::SlotSet;
 use crate::model::binding::Bindings;
+use crate::model::binding::mapping::Entry;
 use crate::model::contract::SlotId;
 
 /// Variables of one operation that are recorded.
@@ -94,6 +95,7 @@ impl Inner {
                     (0..frame.answers.len()).map(|fetch| FetchFate::of(frame.answer(fetch, at))).collect();
                 let fate = RowFate {
                     used: used(&self.snapshot.bindings, node, row, &fetches),
+                    silent: silent(&self.snapshot.bindings, node, &frame.answers, at),
                     fetches,
                     is_embedded: row.embedded.is_some(),
                     is_there: !(is_single && matches!(node.origin, Origin::Query(_))) || is_there(frame, &view),
@@ -307,6 +309,8 @@ struct RowFate {
     fetches: Vec<FetchFate>,
     /// Hidden inputs that were read of it.
     used: SlotSet,
+    /// What the sources left out of their answers because of an error.
+    silent: SlotSet,
     is_embedded: bool,
     /// The entity was shown to the caller at all.
     is_there: bool,
@@ -333,6 +337,9 @@ impl FetchFate {
 
 /// Whether the slot's source said anything of it.
 fn is_answered(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {
+    if fate.silent.contains(slot) {
+        return false;
+    }
     let answered = |fetched: &Fetched<'_>| FetchFate::of(fetched.answer) == FetchFate::Answered;
     match view.filling(slot) {
         Filling::Key => true,
@@ -348,6 +355,21 @@ fn is_answered(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {
             Filling::Key | Filling::Parts => false,
         }),
     }
+}
+
+/// The slots of which sources that answered say that an error kept them.
+fn silent(bindings: &Bindings, node: &Node, answers: &[Vec<RowAnswer>], at: usize) -> SlotSet {
+    let mut all = SlotSet::new();
+    for (fetch, rows) in node.fetches.iter().zip(answers) {
+        let Some(RowAnswer::Parts(parts)) = rows.get(at) else { continue };
+        let mapping = &bindings.endpoint(fetch.endpoint).mapping;
+        for part in parts.iter().filter(|part| !part.silent.is_empty()) {
+            let place = |entry: &Entry| Some(mapping.terms.get(entry.read.term()?)?.segments());
+            let kept = |entry: &&Entry| place(entry).is_some_and(|place| Silent::at(&part.silent, place).is_some());
+            mapping.entries.iter().filter(kept).for_each(|entry| all.insert(entry.slot));
+        }
+    }
+    all
 }
 
 fn is_derived(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {

@@ -118,6 +118,31 @@ pub struct Part {
     pub at: Timestamp,
     /// The endpoint's fallback answered, of some key at least.
     pub fallback: bool,
+    /// What is not in the records because of an error, where they are read.
+    pub silent: Vec<Silent>,
+}
+
+/// A field of a record that the source did not give, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silent {
+    pub path: Box<[Box<str>]>,
+    pub failure: Failure,
+}
+
+impl Silent {
+    /// Why there is nothing at a place: the error is about it, or about something it stands in.
+    pub fn at(all: &[Self], place: &[Box<str>]) -> Option<Failure> {
+        all.iter().find(|silent| place.starts_with(&silent.path)).map(|silent| silent.failure)
+    }
+
+    /// Those inside a place, as they are seen from there.
+    pub fn inside(all: &[Self], place: &[Box<str>]) -> Vec<Self> {
+        let within = |silent: &Self| {
+            let path = silent.path.strip_prefix(place).filter(|path| !path.is_empty())?;
+            Some(Self { path: path.into(), failure: silent.failure })
+        };
+        all.iter().filter_map(within).collect()
+    }
 }
 
 /// Why a value is not there. The detail for operators went to tracing.

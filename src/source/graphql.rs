@@ -13,12 +13,13 @@ use super::connector::Call;
 use super::failure::{Failure, redacted};
 use super::records::PageEnd;
 use super::rest::page_parameters;
-use super::{Fetched, PageAt, charset, json};
+use super::{Fetched, PageAt, Silent, charset, json};
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
 use crate::model::binding::format::Encoding;
 use crate::model::binding::request::PageBy;
 use crate::model::binding::request::graphql::{GraphqlAsk, GraphqlVariable, is_name};
+use crate::model::binding::request::reading::ErrorReading;
 use crate::model::binding::request::template::{json_number, json_text, key_list};
 use crate::source::wire::Outgoing;
 
@@ -89,7 +90,7 @@ pub(crate) async fn page(
         Err(_) if !ok => return Err(refused()),
         Err(bad) => return Err(bad),
     };
-    let errors = Errors::read(text)?;
+    let errors = Errors::read(text, call.connection().errors.as_ref())?;
     if !ok && errors.0.is_empty() {
         return Err(refused());
     }
@@ -109,7 +110,16 @@ fn read(
     let reader = call.reader();
     match ask {
         GraphqlAsk::Plain { .. } | GraphqlAsk::Argument { .. } => {
-            if !errors.0.is_empty() {
+            let partial = matches!(ask, GraphqlAsk::Argument { .. }) && call.connection().errors.is_some();
+            if partial && !errors.0.is_empty() {
+                let key = if call.fetch.template.many { Of::All } else { Of::Key(0) };
+                let (all, nothing) = (value("r")?, |data: Option<&str>| data.is_none_or(json::is_null));
+                let of = |path: &[String]| (path.first()? == "r").then_some((key, 1));
+                errors.partly(call, of, |_| nothing(all), out)?;
+                if nothing(all) {
+                    return Ok(PageEnd::default());
+                }
+            } else if !errors.0.is_empty() {
                 return Err(errors.failure(call));
             }
             let data = value("r")?.ok_or_else(missing)?;
@@ -117,8 +127,14 @@ fn read(
             Ok(PageEnd { count: reader.data(buffer, data, None, out)?, cursor, mark: None })
         }
         GraphqlAsk::Aliases { .. } => {
-            let failed = errors.keys(call, |path| path.first()?.strip_prefix('a')?.parse().ok())?;
-            for key in (0..call.key_count()).filter(|key| !failed.contains(key)) {
+            let failed = errors.keys(
+                call,
+                |path| Some((path.first()?.strip_prefix('a')?.parse().ok()?, 1)),
+                out,
+                |key| Ok(value(&format!("a{key}"))?.is_none_or(json::is_null)),
+            )?;
+            let given = |key: &u32| !failed.contains(key) && !out.refused.contains(key);
+            for key in (0..call.key_count()).filter(given).collect::<Vec<u32>>() {
                 let data = value(&format!("a{key}"))?.ok_or_else(missing)?;
                 if call.fetch.template.reading.items.is_none() && data.starts_with('[') {
                     for item in json::elements(data)? {
@@ -132,16 +148,21 @@ fn read(
             Ok(PageEnd::default())
         }
         GraphqlAsk::Entities { .. } => {
-            let failed = errors.keys(call, |path| match path {
-                [first, index, ..] if first == "_entities" => index.parse().ok(),
+            let list = value("_entities")?.filter(|list| list.starts_with('['));
+            let entities = list.map(json::elements).transpose()?;
+            let of = |path: &[String]| match path {
+                [first, index, ..] if first == "_entities" => Some((index.parse().ok()?, 2)),
                 _ => None,
-            })?;
-            let list = value("_entities")?.filter(|list| list.starts_with('[')).ok_or_else(missing)?;
-            let entities = json::elements(list)?;
+            };
+            let there = |key: u32| entities.as_ref()?.get(usize::try_from(key).ok()?).copied();
+            let failed = errors.keys(call, of, out, |key| Ok(there(key).is_none_or(json::is_null)))?;
+            let entities = entities.ok_or_else(missing)?;
             if u32::try_from(entities.len()).ok() != Some(call.key_count()) {
                 return Err(Failure::bad("the answer has not as many entities as were asked for"));
             }
-            for (entity, key) in entities.into_iter().zip(0..).filter(|(_, key)| !failed.contains(key)) {
+            let refused = out.refused.clone();
+            let given = |key: &u32| !failed.contains(key) && !refused.contains(key);
+            for (entity, key) in entities.into_iter().zip(0..).filter(|(_, key)| given(key)) {
                 reader.data(buffer.clone(), entity, Some(key), out)?;
             }
             out.failed.extend(failed);
@@ -154,44 +175,138 @@ fn missing() -> Failure {
     Failure::bad("the answer lacks a field that was asked for")
 }
 
-/// The answer's `errors`: path and message of each.
-struct Errors<'t>(Vec<(Vec<String>, &'t str)>);
+/// The answer's `errors`.
+struct Errors<'t>(Vec<Told<'t>>);
+
+/// One of them.
+struct Told<'t> {
+    /// Of what it is: one place where the binding says nothing else.
+    paths: Vec<Vec<String>>,
+    /// JSON.
+    message: &'t str,
+    refused: bool,
+}
+
+/// Whose a path is.
+#[derive(Clone, Copy)]
+enum Of {
+    Key(u32),
+    All,
+}
 
 impl<'t> Errors<'t> {
-    fn read(text: &'t str) -> Result<Self, Failure> {
+    fn read(text: &'t str, reading: Option<&ErrorReading>) -> Result<Self, Failure> {
         let list = json::find_in(text, &["errors".into()])?.filter(|list| list.starts_with('['));
         let mut all = Vec::new();
         for error in list.map(json::elements).transpose()?.unwrap_or_default() {
-            let path = json::find_in(error, &["path".into()])?.filter(|path| path.starts_with('['));
-            let path = path.map(json::elements).transpose()?.unwrap_or_default();
-            let path = path.into_iter().map(|part| json::text(part).map(|text| text.into_owned()));
             let message = json::find_in(error, &["message".into()])?.unwrap_or("\"\"");
-            all.push((path.collect::<Result<_, _>>()?, message));
+            let listed = match reading.and_then(|reading| reading.paths.as_ref()) {
+                Some(at) => json::find(error, at)?.filter(|paths| paths.starts_with('[')),
+                None => None,
+            };
+            let paths = match listed {
+                Some(paths) => json::elements(paths)?.into_iter().map(path).collect::<Result<_, _>>()?,
+                None => vec![path(json::find_in(error, &["path".into()])?.unwrap_or_default())?],
+            };
+            let refused = match reading.and_then(|reading| reading.refused.as_ref()) {
+                Some(test) => test.holds(&json::text(json::find(error, &test.at)?.unwrap_or("null"))?),
+                None => false,
+            };
+            all.push(Told { paths, message, refused });
         }
         Ok(Self(all))
     }
 
     fn failure(&self, call: &Call<'_>) -> Failure {
-        let message = self.0.first().and_then(|(_, message)| json::text(message).ok()).unwrap_or_default();
+        let message = self.0.first().and_then(|error| json::text(error.message).ok()).unwrap_or_default();
         let message = redacted(&message, call.fetch.keys, call.fetch.inputs);
         Failure::new(ErrorCode::SourceError, format!("the source answered with errors: {message}"))
     }
 
-    /// The keys that errors belong to; where one belongs to none, or no key is left, the whole answer failed.
-    fn keys(&self, call: &Call<'_>, key: impl Fn(&[String]) -> Option<u32>) -> Result<Vec<u32>, Failure> {
+    /// The keys that errors belong to; where one belongs to none, or no key is left, the whole answer failed. `key` gives
+    /// whose a path is, and how many parts of it lead to the record.
+    fn keys(
+        &self,
+        call: &Call<'_>,
+        key: impl Fn(&[String]) -> Option<(u32, usize)>,
+        out: &mut Fetched,
+        nothing: impl Fn(u32) -> Result<bool, Failure>,
+    ) -> Result<Vec<u32>, Failure> {
+        let known = |path: &[String]| key(path).filter(|(key, _)| *key < call.key_count());
         let mut failed = Vec::new();
-        for (path, _) in &self.0 {
-            match key(path).filter(|key| *key < call.key_count()) {
-                Some(key) if failed.contains(&key) => {}
-                Some(key) => failed.push(key),
-                None => return Err(self.failure(call)),
+        if call.connection().errors.is_some() {
+            let mut empty = Vec::new();
+            for key in 0..call.key_count() {
+                empty.push(nothing(key)?);
+            }
+            let is_empty = |of: Of| match of {
+                Of::Key(key) => usize::try_from(key).ok().and_then(|key| empty.get(key)).is_none_or(|empty| *empty),
+                Of::All => false,
+            };
+            self.partly(call, |path| known(path).map(|(key, skip)| (Of::Key(key), skip)), is_empty, out)?;
+            failed = std::mem::take(&mut out.failed);
+            failed.extend(&out.refused);
+        } else {
+            for path in self.0.iter().flat_map(|error| &error.paths) {
+                match known(path) {
+                    Some((key, _)) if failed.contains(&key) => {}
+                    Some((key, _)) => failed.push(key),
+                    None => return Err(self.failure(call)),
+                }
             }
         }
-        if !failed.is_empty() && u32::try_from(failed.len()).ok() == Some(call.key_count()) {
+        let all = u32::try_from(failed.len()).ok() == Some(call.key_count());
+        if !failed.is_empty() && all && out.refused.is_empty() {
             return Err(self.failure(call));
         }
+        failed.retain(|key| !out.refused.contains(key));
         Ok(failed)
     }
+
+    /// What is missing for an error, as far as it is told: a field, or all of a key.
+    fn partly(
+        &self,
+        call: &Call<'_>,
+        of: impl Fn(&[String]) -> Option<(Of, usize)>,
+        nothing: impl Fn(Of) -> bool,
+        out: &mut Fetched,
+    ) -> Result<(), Failure> {
+        let items: &[Box<str>] = call.fetch.template.reading.items.as_ref().map_or(&[], Pointer::segments);
+        for Told { paths, refused, .. } in &self.0 {
+            for path in paths {
+                let (of, skip) = of(path).ok_or_else(|| self.failure(call))?;
+                let names = path.iter().skip(skip).filter(|part| part.parse::<usize>().is_err());
+                let names: Vec<Box<str>> = names.map(|part| part.as_str().into()).collect();
+                let inside = names.strip_prefix(items).filter(|inside| !inside.is_empty() && !nothing(of));
+                let key = match of {
+                    Of::Key(key) => Some(key),
+                    Of::All => None,
+                };
+                match (inside, key) {
+                    (Some(inside), key) => out.silent.push(Silent { key, path: inside.into(), refused: *refused }),
+                    (None, Some(key)) if *refused => add(&mut out.refused, key),
+                    (None, Some(key)) if call.key_count() > 1 => add(&mut out.failed, key),
+                    (None, None) if *refused => (0..call.key_count()).for_each(|key| add(&mut out.refused, key)),
+                    (None, _) => return Err(self.failure(call)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add(keys: &mut Vec<u32>, key: u32) {
+    if !keys.contains(&key) {
+        keys.push(key);
+    }
+}
+
+/// A response path; none where it is not there.
+fn path(text: &str) -> Result<Vec<String>, Failure> {
+    if !text.starts_with('[') {
+        return Ok(Vec::new());
+    }
+    json::elements(text)?.into_iter().map(|part| json::text(part).map(|text| text.into_owned())).collect()
 }
 
 fn outgoing(call: &Call<'_>, body: String) -> Result<Outgoing, Failure> {

@@ -112,8 +112,22 @@ pub struct Fetched {
     pub next: Option<PageAt>,
     /// Indexes of keys the source answered with an error while it answered others (GraphQL): not "no record".
     pub failed: Vec<u32>,
+    /// Indexes of keys of which the source says that what is asked of them is not permitted, or that there is nobody.
+    pub refused: Vec<u32>,
+    /// Fields of records that are not there because of an error.
+    pub silent: Vec<Silent>,
     /// Requests sent, tries included.
     pub calls: u32,
+}
+
+/// A field that the source answered with an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silent {
+    /// `None`: of all keys of the call.
+    pub key: Option<u32>,
+    /// Inside the record; places in lists left out.
+    pub path: Box<[Box<str>]>,
+    pub refused: bool,
 }
 
 /// The record's JSON is `buffers[buffer][start..end]`, never `null`.

@@ -9,7 +9,7 @@ use super::quota::Charges;
 use super::rows::NOBODY;
 use crate::base::code::{ErrorCode, ItemState};
 use crate::base::pointer::Pointer;
-use crate::engine::frame::{Failure, Part, Row, RowAnswer};
+use crate::engine::frame::{Failure, Part, Row, RowAnswer, Silent};
 use crate::engine::plan::{FetchNode, Node, Stage};
 use crate::engine::project::read::RowView;
 use crate::model::access::{RowRights, SlotSet};
@@ -253,6 +253,7 @@ impl Execution<'_> {
         };
         let Some((template, size)) = endpoint.template(group.keys.len()) else { return GroupAnswer::default() };
         let (_, connectors) = self.source_of(endpoint);
+        let establishes = self.snapshot.bindings.establishes.get(endpoint.entity.index()) == Some(&Some(endpoint.id));
         let asked = connectors.iter().enumerate().filter(|(at, _)| instance.is_none_or(|instance| instance == *at));
         let calls = asked.map(|(instance, connector)| {
             let wanted = &wanted;
@@ -268,6 +269,7 @@ impl Execution<'_> {
                         group.keys.len().saturating_sub(batch * size).min(size),
                         fetched,
                         endpoint,
+                        establishes,
                     );
                 }
                 answer
@@ -304,7 +306,7 @@ impl Asked {
 
     /// One instance's part. One key that failed makes it fail: half a list is not a list.
     fn part(&self, answered: &BTreeMap<&GroupKey, (&Group, GroupAnswer)>, at: usize, one_by_one: bool) -> Part {
-        let (mut records, mut keys) = (Vec::new(), Vec::new());
+        let (mut records, mut keys, mut silent) = (Vec::new(), Vec::new(), Vec::new());
         let (mut absent, mut failure, mut latest) = (0, None, jiff::Timestamp::default());
         let (mut instance, mut known, mut fallback) = (at, false, false);
         for (key, of) in &self.keys {
@@ -312,6 +314,7 @@ impl Asked {
             let (Some(place), Some(answer)) = (group.index.get(key), answer.instances.get(at)) else { continue };
             failure = failure.or(answer.failed.get(place).copied());
             fallback |= answer.fallback.contains(place);
+            silent.extend(answer.silent.get(place).into_iter().flatten().cloned());
             (instance, latest, known) = (answer.instance, if known { latest.max(answer.at) } else { answer.at }, true);
             match answer.records.get(place) {
                 Some(found) => {
@@ -323,7 +326,7 @@ impl Asked {
                 None => absent += 1,
             }
         }
-        Part { instance, outcome: failure.map_or(Ok(records), Err), keys, absent, at: latest, fallback }
+        Part { instance, outcome: failure.map_or(Ok(records), Err), keys, absent, at: latest, fallback, silent }
     }
 }
 
@@ -339,12 +342,20 @@ struct InstanceAnswer {
     at: jiff::Timestamp,
     records: HashMap<usize, Vec<bytes::Bytes>>,
     failed: HashMap<usize, Failure>,
+    silent: HashMap<usize, Vec<Silent>>,
     /// Keys that the endpoint's fallback answered for.
     fallback: HashSet<usize>,
 }
 
 impl InstanceAnswer {
-    fn add(&mut self, first: usize, keys: usize, called: Result<Called, Failure>, endpoint: &Endpoint) {
+    fn add(
+        &mut self,
+        first: usize,
+        keys: usize,
+        called: Result<Called, Failure>,
+        endpoint: &Endpoint,
+        establishes: bool,
+    ) {
         let index = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
         match called {
             Ok(Called { fetched, at, fallback }) => {
@@ -367,6 +378,22 @@ impl InstanceAnswer {
                 for key in &fetched.failed {
                     self.failed
                         .insert(first + index(*key), Failure::unavailable(ErrorCode::SourceError, endpoint.source));
+                }
+                // Where the record means that the entity is there, it is not told apart from one that is not.
+                for key in fetched.refused.iter().filter(|_| !establishes) {
+                    self.failed.insert(first + index(*key), Failure::refused(endpoint.source));
+                }
+                for silent in &fetched.silent {
+                    let failure = if silent.refused {
+                        Failure::refused(endpoint.source)
+                    } else {
+                        Failure::unavailable(ErrorCode::SourceError, endpoint.source)
+                    };
+                    let of = silent.key.map_or(first..first + keys, |key| first + index(key)..first + index(key) + 1);
+                    for key in of {
+                        let silent = Silent { path: silent.path.clone(), failure };
+                        self.silent.entry(key).or_default().push(silent);
+                    }
                 }
                 if fetched.next.is_some() {
                     // The source has more pages than the binding allows: what is here is not the whole.

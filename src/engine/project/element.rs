@@ -9,7 +9,7 @@ use super::write::{Inside, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::combine::combine;
 use crate::engine::convert::convert;
-use crate::engine::frame::{Failure, Part};
+use crate::engine::frame::{Failure, Part, Silent};
 use crate::engine::operation::Selection;
 use crate::model::binding::conversion::Conversion;
 use crate::model::binding::mapping::{Entry, Mapping, Outcome, Read, Term};
@@ -23,6 +23,8 @@ pub(super) struct Told<'i> {
     pub source: SourceId,
     /// The instance that an element of a list of instances stands for.
     pub part: Option<(&'i Endpoint, &'i Part)>,
+    /// What it did not give of elements like this one.
+    pub silent: &'i [Silent],
 }
 
 impl Told<'_> {
@@ -96,7 +98,11 @@ impl Writer<'_> {
                     self.null();
                     return Written::no_record();
                 }
+                let place = mapping.terms.get(*at).map_or(&[][..], |term| term.segments());
+                let silent = Silent::at(told.silent, place);
                 match picked.get(*at) {
+                    Some(raw) if raw != "null" || silent.is_none() => self.converted(raw, conversion, told),
+                    _ if let Some(failure) = silent => self.failed(failure),
                     Some(raw) => self.converted(raw, conversion, told),
                     None if entry.required => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
                     None => {

@@ -14,7 +14,7 @@ use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::combine::combine;
 use crate::engine::convert::convert;
-use crate::engine::frame::{Failure, Part, RowAnswer};
+use crate::engine::frame::{Failure, Part, RowAnswer, Silent};
 use crate::engine::operation::Selection;
 use crate::engine::plan::FetchId;
 use crate::model::access::RowRights;
@@ -175,7 +175,8 @@ impl Writer<'_> {
                 self.first_object(view, fetched, &parts, *at, inside, selection)
             }
             Read::Object { at, inside, types: Some(types) } => {
-                let told = Told { source: fetched.endpoint.source, part: None };
+                let silent = silent_inside(fetched, &parts, Some(*at));
+                let told = Told { source: fetched.endpoint.source, part: None, silent: &silent };
                 match first_at(fetched, &parts, *at) {
                     Ok(raw) => self.typed(view, slot, raw, &Typed { inside, types, told }, selection),
                     Err(failure) => self.failed(failure),
@@ -255,6 +256,9 @@ impl Writer<'_> {
         if let Some(failure) = silent.filter(|_| !settled(entry.combine, &texts)) {
             return self.failed(failure);
         }
+        if let Some(failure) = silent_at(fetched, parts, at).filter(|_| texts.is_empty()) {
+            return self.failed(failure);
+        }
         if texts.is_empty() {
             self.null();
             return Written::no_record();
@@ -296,7 +300,8 @@ impl Writer<'_> {
         inside: &Mapping,
         selection: &Selection,
     ) -> Written {
-        let told = Told { source: fetched.endpoint.source, part: None };
+        let silent = silent_inside(fetched, parts, Some(at));
+        let told = Told { source: fetched.endpoint.source, part: None, silent: &silent };
         let is_record = fetched.endpoint.mapping.terms.get(at).is_some_and(|at| at.segments().is_empty());
         for part in parts {
             let records = match &part.records {
@@ -319,9 +324,25 @@ impl Writer<'_> {
                 }
             }
         }
+        if let Some(failure) = silent_at(fetched, parts, at) {
+            return self.failed(failure);
+        }
         self.null();
         Written::no_record()
     }
+}
+
+/// Why the source did not give what stands at a place of its records.
+pub(super) fn silent_at(fetched: &Fetched<'_>, parts: &[PickedPart<'_>], at: usize) -> Option<Failure> {
+    let place = fetched.endpoint.mapping.terms.get(at)?.segments();
+    parts.iter().find_map(|part| Silent::at(&part.part.silent, place))
+}
+
+/// What the source did not give inside such a place.
+pub(super) fn silent_inside(fetched: &Fetched<'_>, parts: &[PickedPart<'_>], at: Option<usize>) -> Vec<Silent> {
+    let terms = &fetched.endpoint.mapping.terms;
+    let place = at.and_then(|at| terms.get(at)).map_or(&[][..], |term| term.segments());
+    parts.iter().flat_map(|part| Silent::inside(&part.part.silent, place)).collect()
 }
 
 /// The first object at a place of the records.

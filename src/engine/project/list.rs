@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::element::Told;
 use super::errors::{Cause, Segment};
-use super::fetched::{Fetched, PickedPart};
+use super::fetched::{Fetched, PickedPart, silent_at, silent_inside};
 use super::held::{is_held, is_value_held};
 use super::pick::{pick, text_of};
 use super::read::{Filling, RowView, over_elements, pieces};
@@ -93,7 +93,11 @@ pub(super) fn scalars(
         Ok(found) => found,
         Err(failure) => return writer.failed(failure),
     };
-    let written = values(writer, Told { source: fetched.endpoint.source, part: None }, &found, reading, held);
+    if let Some(failure) = over.term().and_then(|at| silent_at(fetched, parts, at)).filter(|_| found.is_empty()) {
+        return writer.failed(failure);
+    }
+    let told = Told { source: fetched.endpoint.source, part: None, silent: &[] };
+    let written = values(writer, told, &found, reading, held);
     if records == 0 && written.state == ItemState::Answered { Written::no_record() } else { written }
 }
 
@@ -155,7 +159,12 @@ pub(super) fn objects(
         found.retain(|element| !is_object(element) || !is_held(element, reading.inside, slot.id, held));
         records = found.len();
     }
-    let told = Told { source: endpoint.source, part: None };
+    if let Some(failure) = reading.over.term().and_then(|at| silent_at(fetched, parts, at)).filter(|_| found.is_empty())
+    {
+        return writer.failed(failure);
+    }
+    let silent = silent_inside(fetched, parts, reading.over.term());
+    let told = Told { source: endpoint.source, part: None, silent: &silent };
     let written = elements(writer, view, slot, told, &found, reading, selection);
     if records == 0 && written.state == ItemState::Answered { Written::no_record() } else { written }
 }
@@ -201,7 +210,8 @@ fn one_by_one<'v>(
             }
         }
     }
-    let told = Told { source: fetched.endpoint.source, part: None };
+    let silent = silent_inside(fetched, parts, reading.over.term());
+    let told = Told { source: fetched.endpoint.source, part: None, silent: &silent };
     let mut written = elements_of(writer, view, slot, told, found, reading, selection);
     let whole = view.rights.slots.contains(slot.id);
     if whole && records == 0 && written.state == ItemState::Answered {
@@ -231,7 +241,7 @@ fn instances(
             writer.out.push(b',');
         }
         writer.journal.enter(Segment::Index(at));
-        let told = Told { source: endpoint.source, part: Some((endpoint, part.part)) };
+        let told = Told { source: endpoint.source, part: Some((endpoint, part.part)), silent: &[] };
         writer.element(view, "{}", inside, told, &selection.children);
         writer.journal.leave();
     }

@@ -300,7 +300,15 @@ impl<'a> Writer<'a> {
                     view.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or("null");
                 let wanted = mapping.wanted_terms(|wanted| wanted == slot.id);
                 let picked = pick(raw, mapping, &wanted).unwrap_or_default();
-                self.element_entry(view, slot, entry, (raw, mapping), &picked, Told { source, part: None }, selection)
+                self.element_entry(
+                    view,
+                    slot,
+                    entry,
+                    (raw, mapping),
+                    &picked,
+                    Told { source, part: None, silent: &[] },
+                    selection,
+                )
             }
             Filling::Answer(fetched) => self.fetched(view, slot, &fetched, selection),
             Filling::Derived(rule) => derived::write(self, view, slot, rule, selection),

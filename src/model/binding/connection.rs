@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::format::{Authority, DividedBy, Encoding, Format, Limits, Protocol, SourceFile};
 use crate::base::fault::{Faults, Place, SourceText};
+use crate::model::binding::request::reading::ErrorReading;
 use crate::model::config::egress::EgressConfig;
 use crate::model::yaml::{self, Spanned};
 pub use instances::Instance;
@@ -39,6 +40,7 @@ pub struct Connection {
     pub tls: TlsFiles,
     pub limits: Limits,
     pub authority: Authority,
+    pub errors: Option<ErrorReading>,
 }
 
 /// PEM texts.
@@ -123,6 +125,13 @@ impl Compiler<'_> {
         let headers = self.headers(instance.as_ref());
         let sign = file.sign.as_ref().and_then(|sign| self.sign(&sign.value, instance.as_ref()));
         let tls = self.tls(instance.as_ref());
+        let errors = file.errors.as_ref().map(|errors| {
+            if file.protocol != Protocol::Graphql {
+                let hint = "take it out; other protocols say it in `envelope`";
+                self.faults.add(self.text, yaml::span(errors), "only a graphql source has `errors`", hint);
+            }
+            ErrorReading::compile(&errors.value, self.text, self.faults)
+        });
         if self.faults.len() > before {
             return None;
         }
@@ -139,6 +148,7 @@ impl Compiler<'_> {
             tls,
             limits: file.limits.clone(),
             authority: file.authority,
+            errors,
         })
     }
 

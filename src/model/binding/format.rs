@@ -58,6 +58,8 @@ pub struct SourceFile {
     pub limits: Limits,
     /// What every answer is wrapped in.
     pub envelope: Option<Envelope>,
+    /// What errors beside the data mean (GraphQL); absent: each costs its key, or the whole answer.
+    pub errors: Option<Spanned<ErrorsEntry>>,
     /// Makes one source of many that speak alike.
     pub instances: Option<Spanned<Instances>>,
     /// What the department keeps from roles, whatever grants say.
@@ -184,6 +186,16 @@ pub struct Envelope {
     pub data: Option<Spanned<String>>,
     /// Where the source says what went wrong; for operators, never shown to callers.
     pub message: Option<Spanned<String>>,
+}
+
+/// Of which fields an answer's errors are, and which of them say that something is not permitted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorsEntry {
+    /// Where this holds of an error, what it is about is REFUSED; it is UNAVAILABLE otherwise.
+    pub refused: Option<Test>,
+    /// Where an error lists the paths of all fields that it is about; absent, or not there: its `path` alone.
+    pub paths: Option<Spanned<String>>,
 }
 
 /// `{at: /code, is: 0}`: the value at the pointer, as text, is one of those.

@@ -75,6 +75,17 @@ pub enum Read {
     Outcome(Outcome),
 }
 
+impl Read {
+    /// The one place it is read from.
+    pub fn term(&self) -> Option<Term> {
+        match self {
+            Self::Scalar { at, .. } | Self::Object { at, .. } | Self::Reference { at, .. } => Some(*at),
+            Self::Scalars { over, .. } | Self::Objects { over, .. } | Self::References { over, .. } => over.term(),
+            Self::Constant(_) | Self::Instance(_) | Self::Outcome(_) => None,
+        }
+    }
+}
+
 /// What the elements of a list are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {

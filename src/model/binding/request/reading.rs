@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::format::{Envelope, Request, Test};
+use super::super::format::{Envelope, ErrorsEntry, Request, Test};
 use crate::base::fault::{Faults, SourceText};
 use crate::base::pointer::Pointer;
 use crate::model::yaml::{self, Spanned};
@@ -88,4 +88,20 @@ pub fn pointer(spanned: &Spanned<String>, text: &Arc<SourceText>, faults: &mut F
             faults.add(text, yaml::span(spanned), format!("`{}` is not a JSON Pointer", spanned.value), wrong);
         })
         .ok()
+}
+
+/// What the errors of a GraphQL source are read as. Pointers start at the error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorReading {
+    pub refused: Option<Condition>,
+    pub paths: Option<Pointer>,
+}
+
+impl ErrorReading {
+    pub fn compile(entry: &ErrorsEntry, text: &Arc<SourceText>, faults: &mut Faults) -> Self {
+        Self {
+            refused: entry.refused.as_ref().and_then(|test| Condition::compile(test, text, faults)),
+            paths: entry.paths.as_ref().and_then(|at| pointer(at, text, faults)),
+        }
+    }
 }
