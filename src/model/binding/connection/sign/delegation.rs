@@ -120,3 +120,19 @@ impl Compiler<'_> {
         Some(origin)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_issuers_may_have_sign_and_others_are_refused() {
+        let pem = |kind| rcgen::KeyPair::generate_for(kind).unwrap().serialize_pem();
+        let signs = |pem: &str| signing_key(pem).map(|(algorithm, _)| algorithm);
+        assert_eq!(signs(&pem(&rcgen::PKCS_ED25519)), Some(Algorithm::EdDSA));
+        assert_eq!(signs(&pem(&rcgen::PKCS_ECDSA_P256_SHA256)), Some(Algorithm::ES256));
+        assert_eq!(signs(&pem(&rcgen::PKCS_ECDSA_P384_SHA384)), None);
+        let public = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().public_key_pem();
+        assert_eq!(signs(&public), None);
+    }
+}
