@@ -1,6 +1,5 @@
 //! Text on a terminal: widths of CJK characters, tables, colours, standard output that may be closed.
 
-#[cfg(feature = "demo")]
 use std::io::IsTerminal as _;
 use std::io::Write as _;
 
@@ -84,13 +83,11 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Colours, where the output is a terminal and `NO_COLOR` is not set.
-#[cfg(feature = "demo")]
 #[derive(Debug, Clone, Copy)]
 pub struct Paint {
     on: bool,
 }
 
-#[cfg(feature = "demo")]
 impl Paint {
     pub fn stdout() -> Self {
         Self { on: std::io::stdout().is_terminal() && wanted() }
@@ -100,6 +97,7 @@ impl Paint {
         self.with("1", text)
     }
 
+    #[cfg(feature = "demo")]
     pub fn dim(self, text: &str) -> String {
         self.with("2", text)
     }
@@ -108,6 +106,7 @@ impl Paint {
         self.with("32", text)
     }
 
+    #[cfg(feature = "demo")]
     pub fn yellow(self, text: &str) -> String {
         self.with("33", text)
     }
@@ -122,7 +121,6 @@ impl Paint {
 }
 
 /// <https://no-color.org>: set and not empty.
-#[cfg(feature = "demo")]
 fn wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -216,11 +216,11 @@ pub fn review(args: &ReviewArgs) -> Done {
         text::out(&format!("{review}\n"));
         return Ok(0);
     }
-    let style = Paint::stdout();
+    let paint = Paint::stdout();
     for line in string(review, "diff").lines() {
         let shown = match line.as_bytes().first() {
-            Some(b'+') => style.green(line),
-            Some(b'-') => style.red(line),
+            Some(b'+') => paint.green(line),
+            Some(b'-') => paint.red(line),
             _ => line.to_owned(),
         };
         text::out(&format!("{shown}\n"));
@@ -231,7 +231,7 @@ pub fn review(args: &ReviewArgs) -> Done {
         ("lost", "Filled by nobody any more"),
     ] {
         section(
-            style,
+            paint,
             title,
             &list(at(review, name)).iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>(),
         );
@@ -242,13 +242,13 @@ pub fn review(args: &ReviewArgs) -> Done {
         let fields: Vec<&str> = list(at(one, "fields")).iter().filter_map(Value::as_str).collect();
         format!("{name}{from}: {}", fields.join(", "))
     };
-    section(style, "Operations that get less", &list(at(review, "breaks")).iter().map(broken).collect::<Vec<_>>());
+    section(paint, "Operations that get less", &list(at(review, "breaks")).iter().map(broken).collect::<Vec<_>>());
     Ok(0)
 }
 
-fn section(style: Paint, title: &str, lines: &[String]) {
+fn section(paint: Paint, title: &str, lines: &[String]) {
     if !lines.is_empty() {
-        text::out(&format!("\n{}\n", style.bold(title)));
+        text::out(&format!("\n{}\n", paint.bold(title)));
         lines.iter().for_each(|line| text::out(&format!("  {line}\n")));
     }
 }
