@@ -123,7 +123,7 @@ fn optional(members: &mut Map<String, Value>) {
     }
 }
 
-/// [`Type`] and [`text`](place) as `Type` and text.
+/// A link of a doc comment (``[`Type`]``, `[text](place)`) as its words.
 fn without_links(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
