@@ -48,7 +48,8 @@ fn record(n: i64) -> AuditRecord {
 }
 
 /// A store of three segments (SHA-256, SM3, SHA-256), with checkpoints up to the sixth record before the end.
-async fn build(folder: &Folder) -> Signer {
+/// It is still open: closing it goes on in the background, while a test would copy or edit its files.
+async fn build(folder: &Folder) -> (Signer, AuditStore) {
     let pem = new_key().unwrap();
     let mut config = AuditConfig::new(&folder.store(), &[7; 32]);
     let checkpoints = CheckpointConfig {
@@ -60,6 +61,7 @@ async fn build(folder: &Folder) -> Signer {
         every_seconds: 1_000,
         refuse_after_seconds: None,
     };
+    let mut open = None;
     for (at, hash) in [ChainHash::Sha256, ChainHash::Sm3, ChainHash::Sha256].into_iter().enumerate() {
         config.hash = hash;
         config.checkpoints = Some(checkpoints.clone());
@@ -74,9 +76,11 @@ async fn build(folder: &Folder) -> Signer {
         // What follows the last checkpoint is not signed: the store is left as a crash leaves it.
         if at < 2 {
             store.settle().await;
+        } else {
+            open = Some(store);
         }
     }
-    Signer::from_pem(pem.as_bytes()).unwrap()
+    (Signer::from_pem(pem.as_bytes()).unwrap(), open.unwrap())
 }
 
 fn kept(folder: &Folder, signer: &Signer) -> Kept {
@@ -147,7 +151,7 @@ fn hash(algorithm: &str, prev: &[u8], seq: i64, record: &str) -> Vec<u8> {
 #[tokio::test]
 async fn an_untouched_store_verifies_over_segments_of_both_hashes() {
     let folder = Folder::new("whole");
-    let signer = build(&folder).await;
+    let (signer, _open) = build(&folder).await;
     let mut told = 0;
     let report = verify(&folder.store(), Some(&kept(&folder, &signer)), &mut |seen| told = seen).await.unwrap();
     assert_eq!(report.faults, []);
@@ -273,7 +277,7 @@ fn is_beyond_what_is_signed(tampering: Tampering, seq: i64) -> bool {
 fn every_tampering_with_every_record_is_found_and_located() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = Folder::new("every");
-    let signer = runtime.block_on(build(&folder));
+    let (signer, _open) = runtime.block_on(build(&folder));
     let kept = kept(&folder, &signer);
     let config = ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);
@@ -299,7 +303,7 @@ fn every_tampering_with_every_record_is_found_and_located() {
 #[tokio::test]
 async fn without_checkpoints_a_rewritten_chain_passes_and_with_them_it_does_not() {
     let folder = Folder::new("rewritten");
-    let signer = build(&folder).await;
+    let (signer, _open) = build(&folder).await;
     rewrite(&folder, 3).await;
     assert_eq!(first_fault(&folder, None).await, None, "every hash is right");
     let fault = first_fault(&folder, Some(&kept(&folder, &signer))).await.unwrap();
@@ -310,7 +314,7 @@ async fn without_checkpoints_a_rewritten_chain_passes_and_with_them_it_does_not(
 #[tokio::test]
 async fn checkpoints_of_another_key_or_of_another_store_are_no_proof() {
     let folder = Folder::new("signatures");
-    let signer = build(&folder).await;
+    let (signer, _open) = build(&folder).await;
     let other = Signer::from_pem(new_key().unwrap().as_bytes()).unwrap();
     let fault = first_fault(&folder, Some(&kept(&folder, &other))).await.unwrap();
     assert!(matches!(fault.wrong, Wrong::BadSignature(_)), "{fault}");
