@@ -433,6 +433,41 @@ async fn replicas(name: &str, store: Option<&str>) {
 }
 
 #[tokio::test]
+async fn where_files_are_not_watched_the_registry_is_followed_all_the_same() {
+    let world = World::new("unwatched").await;
+    let unwatched = REGISTRY.replace("every_ms: 200", "every_ms: 0");
+    world.place.write("config/gateway.yaml", &format!("{CONFIG}{unwatched}"));
+    world.place.write("schema/people.graphql", &schema("name: String city: String"));
+    world.place.write("resolvers/people.yaml", &version("v0"));
+    let (one, two, cast) = (world.start("one", &[]).await, world.start("two", &[]).await, world.cast());
+    assert_eq!((one.version().await, two.version().await), ("v0".to_owned(), "v0".to_owned()));
+    // From a file into the registry.
+    std::fs::remove_file(world.place.root.join("resolvers/people.yaml")).expect("it was there");
+    in_service(&one, &cast, &version("v1")).await;
+    two.until("v1 at the other", || async { two.version().await == "v1" }).await;
+}
+
+#[tokio::test]
+async fn a_registry_that_cannot_be_read_is_told_of_once_and_again_when_it_can() {
+    let world = World::new("unreadable").await;
+    let (live, cast) = (world.start("one", &[]).await, world.cast());
+    world.place.write("schema/people.graphql", &schema("name: String city: String"));
+    let mut store =
+        sqlx::SqliteConnection::connect(&format!("sqlite:{}", world.place.root.join("registry.sqlite").display()))
+            .await
+            .expect("the store");
+    store.execute("ALTER TABLE source_publication RENAME TO elsewhere").await.expect("it is moved");
+    let told = || live.log().matches("the registry cannot be read").count();
+    live.until("it is told", || async { told() > 0 }).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(told(), 1, "once, and not at every look\n{}", live.log());
+    store.execute("ALTER TABLE elsewhere RENAME TO source_publication").await.expect("it is back");
+    live.until("it is told", || async { live.log().contains("the registry can be read again") }).await;
+    in_service(&live, &cast, &version("v1")).await;
+    assert_eq!(live.version().await, "v1");
+}
+
+#[tokio::test]
 async fn gateways_with_one_registry_serve_the_same() {
     replicas("replicas", None).await;
 }

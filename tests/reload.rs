@@ -73,6 +73,39 @@ async fn new_grants_count_for_the_next_request_and_taken_ones_no_more() {
     live.until("it is given again", || async { city().await == "v1" }).await;
 }
 
+/// An issuer's keys are fetched at start, after the files were read: while they are, a file changes.
+#[tokio::test]
+async fn a_file_that_changes_while_the_gateway_starts_comes_into_force_too() {
+    let root = Arc::new(std::sync::OnceLock::<std::path::PathBuf>::new());
+    let changed = Arc::clone(&root);
+    let keys = move || {
+        let changed = Arc::clone(&changed);
+        async move {
+            let folder = changed.get().expect("the folder").join("resolvers/people.yaml");
+            std::fs::write(folder, binding("v2")).expect("a file");
+            r#"{"keys": []}"#
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
+    let issuer = format!(
+        "issuers:\n  - {{issuer: 'https://id', audience: huxiang, algorithms: [EdDSA], jwks: '{url}', \
+         jwks_pause_ms_min: 60000}}\n"
+    );
+    let config = format!("{CONFIG}{QUICK}{issuer}");
+    let files = [("config/gateway.yaml", config.as_str()), ("resolvers/people.yaml", &binding("v1"))];
+    let place = Place::new("start", &files).await;
+    root.set(place.root.clone()).expect("said once");
+    let routes = axum::Router::new().route("/keys", axum::routing::get(keys));
+    let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let live = place.start("gateway", &[]).await;
+    live.until("v2", || async { live.version().await == "v2" }).await;
+    let told = versions_on_record(&live).await;
+    assert_eq!(told.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2], "{told:?}");
+    assert_ne!(told[0].1, told[1].1, "the record of the start is of the files that were read");
+    serving.abort();
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn where_files_are_not_watched_a_signal_takes_them() {
@@ -100,18 +133,20 @@ async fn each_version_is_on_record_with_its_digest_before_it_counts() {
     let (place, live) = started("records", QUICK).await;
     place.write("resolvers/people.yaml", &binding("v2"));
     live.until("v2", || async { live.version().await == "v2" }).await;
-    let reader = Reader::new(&live.audit);
-    let search = Search { kinds: vec![Kind::Configuration], first: 10, ..Search::default() };
-    let found = reader.search(&search).await.expect("the records are read").entries;
-    let mut told: Vec<(u64, String)> = found
-        .iter()
-        .map(|entry| {
-            let details = &entry.record.details;
-            (details["number"].as_u64().expect("a number"), details["digest"].as_str().expect("a digest").to_owned())
-        })
-        .collect();
-    told.sort();
+    let told = versions_on_record(&live).await;
     let numbers: Vec<u64> = told.iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, [1, 2], "{told:?}");
     assert!(told.iter().all(|(_, digest)| digest.len() == 64) && told[0].1 != told[1].1, "{told:?}");
+}
+
+/// The number and the digest of each version that came into force.
+async fn versions_on_record(live: &Live) -> Vec<(u64, String)> {
+    let search = Search { kinds: vec![Kind::Configuration], first: 10, ..Search::default() };
+    let found = Reader::new(&live.audit).search(&search).await.expect("the records are read").entries;
+    let told = |details: &std::collections::BTreeMap<String, serde_json::Value>| {
+        (details["number"].as_u64().expect("a number"), details["digest"].as_str().expect("a digest").to_owned())
+    };
+    let mut told: Vec<(u64, String)> = found.iter().map(|entry| told(&entry.record.details)).collect();
+    told.sort();
+    told
 }

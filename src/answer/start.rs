@@ -70,9 +70,12 @@ impl Gateway {
     /// The same gateway on another snapshot: same records, same limits of sources, same connections to them. This one
     /// answers what it was asked to its end.
     pub async fn following(&self, snapshot: Snapshot) -> Result<Self, StartError> {
-        let next = Self::on(snapshot, Arc::clone(&self.inner.kept), &self.inner.connectors).await?;
-        next.audit().record_of_callers(recording(next.snapshot()).recorded);
-        Ok(next)
+        Self::on(snapshot, Arc::clone(&self.inner.kept), &self.inner.connectors).await
+    }
+
+    /// From now on records tell of callers what this snapshot says: to be said when it comes into force.
+    pub fn takes_over(&self) {
+        self.audit().record_of_callers(recording(self.snapshot()).recorded);
     }
 
     async fn on(snapshot: Snapshot, kept: Arc<Kept>, former: &[Vec<Arc<Connector>>]) -> Result<Self, StartError> {

@@ -9,6 +9,10 @@ use crate::base::fault::Faults;
 use crate::model::config::GatewayConfig;
 use crate::model::snapshot::{Folders, Snapshot};
 use crate::registry::{self, Set};
+use crate::serve::reload::Beginning;
+
+/// How often files that change while they are read are read once more.
+const TRIES_MAX: usize = 3;
 
 /// Stands for a key, a certificate or a name that is not set: long enough for keys, and looks like PEM.
 pub const PLACEHOLDER: &str = "-----BEGIN PLACEHOLDER-----not set-----END PLACEHOLDER-----";
@@ -24,25 +28,42 @@ pub fn folders(args: &RootArgs) -> Folders {
 
 /// Reads all files, and the registry where the configuration has one; every fault at once otherwise.
 pub fn load(folders: &Folders, variables: &dyn Fn(&str) -> Option<String>) -> Result<Snapshot, Faults> {
-    load_as_of(folders, variables).map(|(snapshot, _)| snapshot)
+    let mut faults = Faults::default();
+    let published = |config: &GatewayConfig| Ok(published(config, folders)?.bindings);
+    Snapshot::load_with(folders, published, variables, &mut faults).ok_or(faults)
 }
 
-/// The same, with the revision of the registry that was read.
-fn load_as_of(folders: &Folders, variables: &dyn Fn(&str) -> Option<String>) -> Result<(Snapshot, i64), Faults> {
-    let (mut faults, mut revision) = (Faults::default(), 0);
-    let published = |config: &GatewayConfig| {
-        let set = published(config, folders)?;
-        revision = set.revision;
-        Ok(set.bindings)
-    };
-    match Snapshot::load_with(folders, published, variables, &mut faults) {
-        Some(snapshot) => Ok((snapshot, revision)),
-        None => Err(faults),
+/// The same, with what a gateway that serves it begins with.
+pub fn load_to_serve(
+    folders: &Folders,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Snapshot, Beginning), Faults> {
+    let mut tries = 0;
+    loop {
+        let (mut faults, mut beginning) = (Faults::default(), None);
+        let settings = folders.settings();
+        let published = |config: &GatewayConfig| {
+            let seen = folders.seen(config.graphql.trusted_documents.as_deref());
+            let set = published(config, folders)?;
+            beginning = Some(Beginning { seen, revision: set.revision });
+            Ok(set.bindings)
+        };
+        let loaded = Snapshot::load_with(folders, published, variables, &mut faults);
+        let (Some(snapshot), Some(beginning)) = (loaded, beginning) else { return Err(faults) };
+        let digest = folders.digest(snapshot.config.graphql.trusted_documents.as_deref());
+        tries += 1;
+        // What changed meanwhile was perhaps read half. Where it goes on changing, the first look takes it.
+        if beginning.seen.digest == digest && beginning.seen.settings == settings || tries >= TRIES_MAX {
+            return Ok((snapshot, beginning));
+        }
     }
 }
 
 /// Whoever loads may be within a runtime or not: the registry is read in one of its own.
 fn published(config: &GatewayConfig, folders: &Folders) -> Result<Set, String> {
+    if config.registry.is_none() {
+        return Ok(Set::default());
+    }
     let read = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(|error| error.to_string())?.block_on(registry::published(config, folders))
@@ -58,12 +79,12 @@ pub fn to_look_at(args: &RootArgs) -> Result<Snapshot, Stop> {
     load(&folders, &|name| environment.get(name)).map_err(|faults| refused(&faults))
 }
 
-/// A snapshot to serve from, every variable set, and the revision of the registry it was made of.
-pub fn to_serve(args: &RootArgs) -> Result<(Snapshot, i64), Stop> {
+/// A snapshot to serve from, every variable set, and what it was made of.
+pub fn to_serve(args: &RootArgs) -> Result<(Snapshot, Beginning), Stop> {
     let folders = folders(args);
     // With placeholders first: one unset variable should not look like a hundred faults.
     let environment = Environment::with_placeholders(&folders);
-    let loaded = load_as_of(&folders, &|name| environment.get(name)).map_err(|faults| refused(&faults))?;
+    let loaded = load_to_serve(&folders, &|name| environment.get(name)).map_err(|faults| refused(&faults))?;
     let missing = environment.missing();
     if missing.is_empty() { Ok(loaded) } else { Err(Stop::failed(not_set(&missing))) }
 }

@@ -18,7 +18,7 @@ use crate::model::snapshot::{Folders, Snapshot, Variables};
 use crate::registry::Registry;
 use crate::serve;
 use crate::serve::refusals::Summing;
-use crate::serve::reload::Reload;
+use crate::serve::reload::{Beginning, Reload};
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -31,10 +31,10 @@ pub struct ServeArgs {
 
 pub fn run(args: &ServeArgs) -> Done {
     log("info", args.log_json);
-    let (snapshot, revision) = load::to_serve(&args.root)?;
+    let (snapshot, beginning) = load::to_serve(&args.root)?;
     super::runtime()?.block_on(async {
         let environment: Variables = Arc::new(|name: &str| std::env::var(name).ok());
-        let ready = Ready::new(snapshot, revision, load::folders(&args.root), environment).await?;
+        let ready = Ready::new(snapshot, beginning, load::folders(&args.root), environment).await?;
         let ready = ready.reloading_at_hangups();
         tracing::info!(address = %ready.address, "serving");
         let stop = stop_signal()?;
@@ -77,9 +77,14 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Stop> {
 }
 
 impl Ready {
-    /// `folders`, `variables` and the revision of the registry are what the snapshot was made from; it is made anew when
-    /// they change.
-    pub async fn new(snapshot: Snapshot, revision: i64, folders: Folders, variables: Variables) -> Result<Self, Stop> {
+    /// `folders` and `variables` are what the snapshot was made from, and `beginning` is how they were then; it is made
+    /// anew when they change.
+    pub async fn new(
+        snapshot: Snapshot,
+        beginning: Beginning,
+        folders: Folders,
+        variables: Variables,
+    ) -> Result<Self, Stop> {
         let config = snapshot.config.clone();
         let verifier =
             Arc::new(Verifier::open(&config).await.map_err(|error| Stop::failed(format!("error: {error}")))?);
@@ -107,8 +112,8 @@ impl Ready {
         if let Some(registry) = &registry {
             gateway.registered_in(Arc::clone(registry));
         }
-        let reload = Reload::new(folders, variables, registry, current);
-        reload.begin(revision).await.map_err(stopped)?;
+        let reload = Reload::new((folders, variables), registry, current, beginning);
+        reload.begin().await.map_err(stopped)?;
         let address = listener.local_addr().map_err(|error| Stop::failed(format!("error: {error}")))?;
         Ok(Self { address, gateway, listener, app, reload, summing, metrics, tls, config })
     }

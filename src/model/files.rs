@@ -17,7 +17,26 @@ const FILES_MAX: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp(BTreeMap<PathBuf, (u64, Option<SystemTime>)>);
 
+/// The files at one moment: taken before they are loaded, so that what changes meanwhile is a change.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub stamp: Stamp,
+    pub digest: String,
+    /// The text of `gateway.yaml`.
+    pub settings: String,
+}
+
 impl Folders {
+    /// The text of `gateway.yaml` now; empty where there is none.
+    pub fn settings(&self) -> String {
+        std::fs::read_to_string(self.config.join("gateway.yaml")).unwrap_or_default()
+    }
+
+    /// All that is known of the files now; `further` as for [`Self::stamp`].
+    pub fn seen(&self, further: Option<&Path>) -> Seen {
+        Seen { stamp: self.stamp(further), digest: self.digest(further), settings: self.settings() }
+    }
+
     /// The files as they are now; `further` are folders beside these (trusted documents).
     pub fn stamp(&self, further: Option<&Path>) -> Stamp {
         let mut found = BTreeMap::new();

@@ -154,7 +154,7 @@ impl Snapshot {
     }
 
     /// As [`Self::load`], with the bindings of the registry, which `published` reads once the configuration says where it
-    /// is; its error is told as a fault.
+    /// is, before any other file is read; its error is told as a fault.
     pub fn load_with(
         folders: &Folders,
         published: impl FnOnce(&GatewayConfig) -> Result<Vec<Published>, String>,
@@ -164,8 +164,7 @@ impl Snapshot {
         let base = folders.config.parent().unwrap_or(Path::new("."));
         let path = folders.config.join("gateway.yaml");
         let config = GatewayConfig::load(&path, base, variables, faults);
-        let published = config.as_ref().filter(|config| config.registry.is_some()).map(published);
-        let published = match published.unwrap_or(Ok(Vec::new())) {
+        let published = match config.as_ref().map_or(Ok(Vec::new()), published) {
             Ok(published) => published,
             Err(error) => {
                 let hint = "what is published there is part of what is served";

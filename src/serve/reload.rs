@@ -7,7 +7,7 @@
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -17,12 +17,16 @@ use crate::audit::{AuditRecord, Kind};
 use crate::base::current::Current;
 use crate::base::fault::Faults;
 use crate::identify::Identity;
-use crate::model::files::Stamp;
+use crate::model::files::{Seen, Stamp};
 use crate::model::snapshot::{Folders, Snapshot, Variables};
 use crate::registry::{Registry, Set};
 
 /// Under what the records of the gateway itself stand.
 const ITSELF: &str = "configuration";
+/// How often the registry is looked at where files are not.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+/// A trouble that lasts is told again this often.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a gateway is made of, and what is made anew when that changes.
 pub struct Reload {
@@ -30,9 +34,41 @@ pub struct Reload {
     variables: Variables,
     current: Current<Gateway>,
     registry: Option<Arc<Registry>>,
-    /// The text of `gateway.yaml` that the process began with.
-    began_with: String,
+    began_with: Beginning,
+    outage: Outage,
     hangups: bool,
+}
+
+/// What the snapshot that a process begins with was made of.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// Before the files were loaded.
+    pub seen: Seen,
+    /// Of the registry; 0: nothing is published.
+    pub revision: i64,
+}
+
+/// A registry that cannot be read: told when that begins, now and then, and when it is over.
+#[derive(Default)]
+struct Outage(Option<Instant>);
+
+impl Outage {
+    fn look<T>(&mut self, read: Result<T, String>) -> Option<T> {
+        let error = match read {
+            Ok(read) => {
+                if self.0.take().is_some() {
+                    tracing::info!("the registry can be read again");
+                }
+                return Some(read);
+            }
+            Err(error) => error,
+        };
+        if self.0.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+            self.0 = Some(Instant::now());
+            tracing::error!(error, "the registry cannot be read; what is in force stays in force");
+        }
+        None
+    }
 }
 
 /// Why nothing changed.
@@ -46,15 +82,14 @@ enum Unchanged {
 }
 
 impl Reload {
-    /// For a gateway that was made from these files.
+    /// For a gateway that was made from these files, as they were then.
     pub fn new(
-        folders: Folders,
-        variables: Variables,
+        (folders, variables): (Folders, Variables),
         registry: Option<Arc<Registry>>,
         current: Current<Gateway>,
+        began_with: Beginning,
     ) -> Self {
-        let began_with = std::fs::read_to_string(folders.config.join("gateway.yaml")).unwrap_or_default();
-        Self { folders, variables, registry, current, began_with, hangups: false }
+        Self { folders, variables, registry, current, began_with, outage: Outage::default(), hangups: false }
     }
 
     /// Looks at SIGHUP too, which otherwise ends the process.
@@ -62,33 +97,37 @@ impl Reload {
         Self { hangups: true, ..self }
     }
 
-    /// Puts on record what the gateway begins with: these files, and what was published as of this revision.
-    pub async fn begin(&self, revision: i64) -> Result<(), String> {
+    /// Puts on record what the gateway begins with.
+    pub async fn begin(&self) -> Result<(), String> {
         let gateway = self.current.now();
-        let digest = self.folders.digest(documents(&gateway).as_deref());
+        let (digest, revision) = (self.began_with.seen.digest.clone(), self.began_with.revision);
         self.in_force(&gateway, InForce { number: 1, digest, revision, since: gateway.clock().now() }).await
     }
 
     /// Looks every so often (`reload.every_ms`); never ends.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let every = self.current.now().snapshot().config.reload_every_ms;
-        let mut ticks = (every > 0).then(|| interval(Duration::from_millis(every)));
-        if let Some(ticks) = &mut ticks {
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        }
+        let watched = every > 0;
+        let every = if watched { Duration::from_millis(every) } else { FOLLOW_EVERY };
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut hangups = Hangups::new(self.hangups);
-        let mut seen = self.stamp();
+        let mut seen = self.began_with.seen.stamp.clone();
         let mut taken = seen.clone();
         let mut revision = self.known_revision();
+        let mut again = false;
         loop {
             let told = tokio::select! {
-                () = tick(&mut ticks) => false,
+                _ = ticks.tick() => again,
                 () = hangups.next() => true,
                 () = published(self.registry.as_deref()) => true,
             };
             // Another gateway may have published.
             let newest = self.newest_revision().await.unwrap_or(revision);
             let told = told || newest != revision;
+            if !told && !watched {
+                continue;
+            }
             let now = self.stamp();
             // Files that still change are left alone until they do not.
             let settled = now == seen;
@@ -96,7 +135,9 @@ impl Reload {
             if !told && (!settled || seen == taken) {
                 continue;
             }
-            match self.change().await {
+            let changed = self.change().await;
+            again = matches!(changed, Err(Unchanged::Again));
+            match changed {
                 Err(Unchanged::Again) => {}
                 Ok(()) | Err(Unchanged::Same) => (taken, revision) = (seen.clone(), newest),
                 Err(Unchanged::Faults(faults)) => {
@@ -116,27 +157,20 @@ impl Reload {
     }
 
     /// `None`: it cannot be known now, and what is in force stays.
-    async fn newest_revision(&self) -> Option<i64> {
-        match self.registry.as_ref()?.revision().await {
-            Ok(revision) => Some(revision),
-            Err(error) => {
-                tracing::error!(error, "the registry cannot be read; what is in force stays in force");
-                None
-            }
-        }
+    async fn newest_revision(&mut self) -> Option<i64> {
+        let read = self.registry.as_ref()?.revision().await;
+        self.outage.look(read)
     }
 
     /// What is published now; without a registry, nothing is.
-    async fn set(&self) -> Result<Set, Unchanged> {
+    async fn set(&mut self) -> Result<Set, Unchanged> {
         let Some(registry) = &self.registry else { return Ok(Set::default()) };
-        registry.set().await.map_err(|error| {
-            tracing::error!(error, "the registry cannot be read; what is in force stays in force");
-            Unchanged::Again
-        })
+        let read = registry.set().await;
+        self.outage.look(read).ok_or(Unchanged::Again)
     }
 
     /// Takes the files as they are now, if they are other than those in force and have no faults.
-    async fn change(&self) -> Result<(), Unchanged> {
+    async fn change(&mut self) -> Result<(), Unchanged> {
         let former = self.current.now();
         let versions = former.versions();
         let known = versions.known();
@@ -153,8 +187,7 @@ impl Reload {
             same.then(|| (digest, snapshot.ok_or_else(|| faults.render())))
         });
         let Ok(Some((digest, loaded))) = loaded.await else { return Err(Unchanged::Again) };
-        let text = std::fs::read_to_string(self.folders.config.join("gateway.yaml")).unwrap_or_default();
-        let needs_restart = text != self.began_with;
+        let needs_restart = self.folders.settings() != self.began_with.seen.settings;
         if needs_restart && !known.needs_restart {
             tracing::warn!("gateway.yaml was changed: it comes into force when the gateway is started again");
         }
@@ -179,6 +212,7 @@ impl Reload {
             tracing::error!("{error}; the changed files are not taken yet");
             return Err(Unchanged::Again);
         }
+        next.takes_over();
         self.current.switch(next);
         Ok(())
     }
@@ -202,13 +236,6 @@ impl Reload {
 
 fn documents(gateway: &Gateway) -> Option<PathBuf> {
     gateway.snapshot().config.graphql.trusted_documents.clone()
-}
-
-async fn tick(ticks: &mut Option<tokio::time::Interval>) {
-    match ticks {
-        Some(ticks) => drop(ticks.tick().await),
-        None => pending().await,
-    }
 }
 
 async fn published(registry: Option<&Registry>) {

@@ -50,14 +50,14 @@ impl Started {
             .await?;
         let folder = Folder::new()?;
         let variables = variables(&departments, &folder, port)?;
-        let snapshot = progress
+        let (snapshot, beginning) = progress
             .show("contract, bindings, rules and roles", async {
-                load::load(&Folders::under(&root()), &|name| variable(&variables, name))
+                load::load_to_serve(&Folders::under(&root()), &|name| variable(&variables, name))
                     .map_err(|faults| load::refused(&faults))
             })
             .await?;
         let variables: Variables = Arc::new(move |name| variable(&variables, name));
-        let starting = Ready::new(for_demo(snapshot), 0, Folders::under(&root()), variables);
+        let starting = Ready::new(for_demo(snapshot), beginning, Folders::under(&root()), variables);
         let ready = progress.show("the gateway", starting).await?;
         let (address, gateway) = (ready.address, ready.gateway.clone());
         let (stop, stopped) = oneshot::channel::<()>();
