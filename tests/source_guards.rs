@@ -370,3 +370,114 @@ fn wrong_settings_are_faults() {
     assert!(compile(&binding(""), "ftp://127.0.0.1").is_err());
     assert!(compile_with(&binding(""), &|_| None).is_err());
 }
+
+/// A department that answers with a status after a while, and counts.
+#[derive(Clone, Default)]
+struct Moody {
+    status: Arc<AtomicUsize>,
+    takes_ms: Arc<AtomicU64>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Moody {
+    async fn serve(&self) -> String {
+        let this = self.clone();
+        let route = get(async move || {
+            this.calls.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(this.takes_ms.load(Ordering::SeqCst))).await;
+            let status = u16::try_from(this.status.load(Ordering::SeqCst)).unwrap();
+            (StatusCode::from_u16(status).unwrap(), "{}")
+        });
+        self.says(200);
+        serve(Router::new().route("/a", route)).await
+    }
+
+    fn says(&self, status: usize) {
+        self.status.store(status, Ordering::SeqCst);
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+const BREAKER: &str = "limits: {timeout_ms: 2000, retries_max: 0, \
+    breaker: {failures_min: 4, open_ms: 400, probes_max: 2}}";
+
+#[tokio::test]
+async fn a_source_that_fails_is_left_alone_and_tried_after_a_while() {
+    let moody = Moody::default();
+    let asked = Asked::new(&binding(BREAKER), &moody.serve().await);
+    moody.says(500);
+    for _ in 0..4 {
+        assert_eq!(code(&asked).await, ErrorCode::SourceError);
+    }
+    let error = asked.one("k", &[]).await.unwrap_err();
+    assert_eq!((error.code, error.calls, error.down), (ErrorCode::SourceSuspended, 0, true));
+    assert!(error.detail.contains("asked again in 1 s"), "{}", error.detail);
+    // Tried, found as before, and left alone once more.
+    tokio::time::sleep(Duration::from_millis(420)).await;
+    assert_eq!(code(&asked).await, ErrorCode::SourceError);
+    assert_eq!(code(&asked).await, ErrorCode::SourceSuspended);
+    assert_eq!(moody.calls(), 5);
+    moody.says(200);
+    tokio::time::sleep(Duration::from_millis(420)).await;
+    assert!(asked.one("k", &[]).await.is_ok() && asked.one("k", &[]).await.is_ok());
+    assert!(join_all((0..9).map(|_| asked.one("k", &[]))).await.iter().all(Result::is_ok), "it is closed");
+}
+
+#[tokio::test]
+async fn a_source_without_connections_or_answers_in_time_is_left_alone_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let moody = Moody::default();
+    let slow = moody.serve().await;
+    moody.takes_ms.store(60_000, Ordering::SeqCst);
+    let brief = BREAKER.replace("timeout_ms: 2000", "timeout_ms: 100");
+    for (url, expected) in [(gone, ErrorCode::SourceUnreachable), (slow, ErrorCode::SourceTimeout)] {
+        let asked = Asked::new(&binding(&brief), &url);
+        assert!(join_all((0..4).map(|_| code(&asked))).await.iter().all(|code| *code == expected));
+        assert_eq!(code(&asked).await, ErrorCode::SourceSuspended, "{expected}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_and_nonsense_do_not_open_the_breaker_and_it_can_be_switched_off() {
+    let moody = Moody::default();
+    let url = moody.serve().await;
+    let asked = Asked::new(&binding(BREAKER), &url);
+    for status in [400, 401, 403, 404, 410, 422, 429, 302] {
+        moody.says(status);
+        join_all((0..6).map(|_| asked.one("k", &[]))).await;
+        assert_ne!(asked.one("k", &[]).await.map_err(|error| error.code).err(), Some(ErrorCode::SourceSuspended));
+    }
+    moody.says(200);
+    let picky = Asked::new(&binding(&format!("{BREAKER}\nenvelope: {{ok: {{at: /ok, is: yes}}}}")), &url);
+    for _ in 0..6 {
+        assert_ne!(code(&picky).await, ErrorCode::SourceSuspended);
+    }
+    moody.says(500);
+    let off = Asked::new(&binding("limits: {breaker: {enabled: false}}"), &url);
+    assert!(join_all((0..30).map(|_| code(&off))).await.iter().all(|code| *code == ErrorCode::SourceError));
+}
+
+#[tokio::test]
+async fn few_requests_try_a_source_however_many_come_and_one_given_up_wedges_nothing() {
+    let moody = Moody::default();
+    let asked = Asked::new(&binding(BREAKER), &moody.serve().await);
+    moody.says(503);
+    join_all((0..4).map(|_| code(&asked))).await;
+    let before = moody.calls();
+    moody.says(200);
+    moody.takes_ms.store(200, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(420)).await;
+    // Both that may try are given up by who asked.
+    let given_up = join_all((0..20).map(|_| asked.one("k", &[])));
+    assert!(tokio::time::timeout(Duration::from_millis(50), given_up).await.is_err());
+    assert_eq!(moody.calls() - before, 2);
+    let all = join_all((0..20).map(|_| asked.one("k", &[]))).await;
+    assert_eq!(all.iter().filter(|answer| answer.is_ok()).count(), 2);
+    assert_eq!(moody.calls() - before, 4);
+    assert!(asked.one("k", &[]).await.is_ok(), "closed");
+}

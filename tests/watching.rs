@@ -174,6 +174,37 @@ async fn counts_outlive_a_change_of_the_files_even_of_the_sources_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_open_breaker_is_told_and_a_change_of_other_files_does_not_close_it() {
+    let mut stage = Stage::new("breaker").await;
+    let breakers = "breakers { name standby state opened since retryAt }";
+    let fresh = json!([{ "name": "people", "standby": null, "state": "CLOSED", "opened": 0, "since": null,
+        "retryAt": null }]);
+    assert_eq!(stage.source(breakers).await["breakers"], fresh);
+    stage.says(Says::Status(500));
+    for id in 0..10 {
+        stage.ask(&(id % 9).to_string()).await;
+    }
+    stage.says(Says::Json(usual()));
+    let answer = stage.ask("1").await;
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "SOURCE_SUSPENDED", "{answer}");
+    let said = "People failed too often just now and is not asked for a while; ask again in some seconds";
+    assert_eq!(answer["errors"][0]["message"], said);
+    write(&stage.root, "config/roles.yaml", &ROLES.replace("Reader", "Other"));
+    let mut variables = stage.variables.clone();
+    variables.insert("AUDIT_KEY".to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
+    let mut faults = Faults::default();
+    let snapshot = Snapshot::load(&Folders::under(&stage.root), &|name| variables.get(name).cloned(), &mut faults);
+    stage.gateway = stage.gateway.following(snapshot.unwrap()).await.expect("it follows");
+    let told = stage.source(breakers).await["breakers"][0].clone();
+    assert_eq!((&told["state"], &told["opened"]), (&json!("OPEN"), &json!(1)), "{told}");
+    assert!(told["since"].as_str() < told["retryAt"].as_str(), "{told}");
+    assert_eq!(stage.ask("1").await["errors"][0]["extensions"]["code"], "SOURCE_SUSPENDED");
+    let metrics = samples(&huxiang::admin::metrics(&stage.gateway).finish());
+    assert_eq!(metrics.get("huxiang_source_breaker_state{source=\"people\"}"), Some(&2.0));
+    assert_eq!(metrics.get("huxiang_source_breaker_opened_total{source=\"people\"}"), Some(&1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_of_quotas_is_told() {
     let stage = Stage::new("quotas").await;
     for id in ["1", "2", "2"] {

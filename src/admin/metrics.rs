@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::answer::Gateway;
 use crate::model::binding::hand::format::Per;
-use crate::source::{BOUNDS_US, Connector, Counted};
+use crate::source::{BOUNDS_US, BreakerPhase, BreakerState, Connector, Counted};
 
 /// Metrics as text; each family stands together, each series once.
 #[derive(Debug, Default)]
@@ -74,6 +74,7 @@ pub fn metrics(gateway: &Gateway) -> Text {
     let systems: Vec<System> = gateway.connectors().iter().flatten().map(|connector| System::of(connector)).collect();
     sources(&systems, &mut text);
     latencies(&systems, &mut text);
+    breakers(&systems, &mut text);
     quotas(gateway, &mut text);
     drifts(gateway, &mut text);
     text
@@ -118,6 +119,7 @@ struct System {
     /// Empty, where it is the only one.
     system: String,
     counted: Counted,
+    breakers: Vec<(usize, BreakerState)>,
 }
 
 impl System {
@@ -127,6 +129,7 @@ impl System {
             source: connection.source.to_string(),
             system: connection.instance.as_ref().map_or_else(String::new, |instance| instance.id.to_string()),
             counted: connector.counted(),
+            breakers: connector.breakers(),
         }
     }
 
@@ -179,6 +182,28 @@ fn latencies(systems: &[System], text: &mut Text) {
         text.series("_bucket", &system.with("le", "+Inf"), latency.count());
         text.series("_sum", &system.labels(), seconds(microseconds(latency.sum)));
         text.series("_count", &system.labels(), latency.count());
+    }
+}
+
+fn breakers(systems: &[System], text: &mut Text) {
+    let all: Vec<(&System, String, BreakerState)> = systems
+        .iter()
+        .flat_map(|system| system.breakers.iter().map(move |(at, state)| (system, *at, *state)))
+        .map(|(system, at, state)| (system, if at == 0 { String::new() } else { at.to_string() }, state))
+        .collect();
+    let help = "Circuit breakers: 0 closed, 1 half-open, 2 open (the source is not asked).";
+    text.family("huxiang_source_breaker_state", "gauge", help);
+    for (system, standby, state) in &all {
+        let number = match state.phase {
+            BreakerPhase::Closed => 0,
+            BreakerPhase::HalfOpen => 1,
+            BreakerPhase::Open => 2,
+        };
+        text.sample(&system.with("standby", standby), number);
+    }
+    text.family("huxiang_source_breaker_opened_total", "counter", "How often circuit breakers opened.");
+    for (system, standby, state) in &all {
+        text.sample(&system.with("standby", standby), state.opened);
     }
 }
 

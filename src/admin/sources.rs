@@ -10,7 +10,7 @@ use crate::model::binding::format::{Authority, Protocol};
 use crate::model::binding::hand::format::Per;
 use crate::model::binding::{Source, SourceId};
 use crate::model::config::admin::Part;
-use crate::source::{Connector, Counted, Latency};
+use crate::source::{BreakerState, Connector, Counted, Latency};
 
 #[derive(Default)]
 pub struct SourceQuery;
@@ -36,6 +36,8 @@ struct SourceState {
     traffic: Traffic,
     /// Each of its systems, where it has several.
     systems: Vec<SystemState>,
+    /// The circuit breakers of its systems; none where they are switched off.
+    breakers: Vec<BreakerInfo>,
     /// What the department allows single roles, and what is left of it now.
     quotas: Vec<QuotaState>,
     /// Where its answers no longer match its binding.
@@ -49,6 +51,23 @@ struct SystemState {
     name: String,
     #[graphql(flatten)]
     traffic: Traffic,
+}
+
+/// What decides whether a system is asked.
+#[derive(SimpleObject)]
+struct BreakerInfo {
+    /// The source's id, or its and the instance's.
+    name: String,
+    /// Which of the standby addresses of fallbacks it is of, from 1; none: the system's own.
+    standby: Option<usize>,
+    /// `CLOSED`: it is asked. `OPEN`: it failed too often and is not asked. `HALF_OPEN`: it is tried with few requests.
+    state: &'static str,
+    /// How often it has opened since the start.
+    opened: u64,
+    /// When it last opened or closed.
+    since: Option<String>,
+    /// Of an open one: when the system is tried again.
+    retry_at: Option<String>,
 }
 
 /// What was counted since the start of the process; a change of the files does not begin it anew.
@@ -164,6 +183,7 @@ fn state(gateway: &Gateway, id: SourceId, source: &Source, systems: &[std::sync:
             [_] => Vec::new(),
             systems => systems.iter().map(|system| system_state(system)).collect(),
         },
+        breakers: systems.iter().flat_map(|system| breakers(system)).collect(),
         quotas: gateway.quotas().used(source).into_iter().map(quota).collect(),
         drift: gateway.drifts().of(&source.id).into_iter().map(drift).collect(),
     }
@@ -183,6 +203,18 @@ fn drift(drift: Drift) -> DriftState {
 
 fn system_state(system: &Connector) -> SystemState {
     SystemState { name: system.connection().name(), traffic: traffic(&system.counted()) }
+}
+
+fn breakers(system: &Connector) -> impl Iterator<Item = BreakerInfo> {
+    let name = system.connection().name();
+    system.breakers().into_iter().map(move |(at, BreakerState { phase, opened, since, retry_at })| BreakerInfo {
+        name: name.clone(),
+        standby: (at > 0).then_some(at),
+        state: phase.as_str(),
+        opened,
+        since: since.map(|at| at.to_string()),
+        retry_at: retry_at.map(|at| at.to_string()),
+    })
 }
 
 fn traffic(counted: &Counted) -> Traffic {

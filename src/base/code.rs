@@ -32,6 +32,8 @@ pub enum ErrorCode {
     SourceWithdrawn,
     /// The source is asked more than it allows, and the deadline came first.
     SourceBusy,
+    /// The source failed so often just now that it is not asked for some seconds.
+    SourceSuspended,
     /// The source works on the answer; asked again, it may have it.
     SourcePending,
     /// A value does not fit its field.
@@ -100,7 +102,7 @@ screaming!(ErrorCode,
     LimitExceeded => "LIMIT_EXCEEDED", RateLimited => "RATE_LIMITED", Unauthenticated => "UNAUTHENTICATED", Forbidden => "FORBIDDEN",
     SourceTimeout => "SOURCE_TIMEOUT", SourceUnreachable => "SOURCE_UNREACHABLE", SourceError => "SOURCE_ERROR",
     SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceWithdrawn => "SOURCE_WITHDRAWN", SourceBusy => "SOURCE_BUSY",
-    SourcePending => "SOURCE_PENDING", ValueInvalid => "VALUE_INVALID",
+    SourceSuspended => "SOURCE_SUSPENDED", SourcePending => "SOURCE_PENDING", ValueInvalid => "VALUE_INVALID",
     OutsideTerritory => "OUTSIDE_TERRITORY", InputMissing => "INPUT_MISSING",
     Conflict => "CONFLICT", QuotaExceeded => "QUOTA_EXCEEDED",
     DeadlineExceeded => "DEADLINE_EXCEEDED", AuditUnavailable => "AUDIT_UNAVAILABLE",

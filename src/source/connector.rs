@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::exchange::Exchanges;
 use super::failure::Failure;
 use super::guard::Guards;
+use super::guard::breaker::BreakerState;
 use super::records::{KeyIndex, PageEnd, Reader};
 use super::sql::Pool;
 use super::tally::{Counted, Tally};
@@ -74,9 +75,11 @@ impl Shared {
     fn guards(&self, connection: &Connection, standby: Option<usize>, tally: &Arc<Tally>) -> Arc<Guards> {
         let limits = &connection.limits;
         let place = standby.map(|standby| format!(" standby {standby}")).unwrap_or_default();
-        let name = format!("{}{place} {} {:?}", connection.name(), limits.in_flight_max, limits.per_second_max);
+        let name = format!("{}{place}", connection.name());
+        let (in_flight, rate, breaker) = (limits.in_flight_max, limits.per_second_max, &limits.breaker);
+        let key = format!("{name} {in_flight} {rate:?} {breaker:?}");
         let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(guards.entry(name).or_insert_with(|| Guards::new(limits, Arc::clone(tally))))
+        Arc::clone(guards.entry(key).or_insert_with(|| Guards::new(name, limits, Arc::clone(tally))))
     }
 
     fn tally(&self, connection: &Connection) -> Arc<Tally> {
@@ -156,6 +159,12 @@ impl Connector {
         self.tally.counted()
     }
 
+    /// The circuit breaker of its own address (0), then those of its standbys (from 1); none where they are switched off.
+    pub fn breakers(&self) -> Vec<(usize, BreakerState)> {
+        let all = std::iter::once(&self.guards).chain(&self.standby_guards).enumerate();
+        all.filter_map(|(at, guards)| Some((at, guards.breaker()?))).collect()
+    }
+
     /// Reads records. The error's code is one of the SOURCE_* codes, or INPUT_MISSING or VALUE_INVALID where a
     /// value the request needs is not there or cannot be sent.
     pub async fn fetch(&self, fetch: Fetch<'_>) -> Result<Fetched, SourceError> {
@@ -232,6 +241,11 @@ impl<'a> Call<'a> {
         &self.connector.connection
     }
 
+    /// How long the source is given for an answer.
+    pub fn patience(&self) -> Duration {
+        self.connector.timeout(self.fetch.template.timeout())
+    }
+
     /// Where the request goes.
     pub fn base_url(&self) -> &'a str {
         let standby = self.fetch.template.standby().and_then(|at| self.connection().standbys.get(at));
@@ -271,6 +285,7 @@ impl<'a> Call<'a> {
             kept: &self.connector.guards,
             context: self.fetch.context,
             deadline: self.deadline,
+            patience: self.patience(),
             calls: self.calls,
             exchanges: self.connector.exchanges.as_deref(),
         })

@@ -35,6 +35,7 @@ use crate::model::binding::request::CallTemplate;
 pub use audit::AccessLog;
 pub use connector::{Connector, Shared};
 pub use exchange::{BLANK, Exchange, Exchanges};
+pub use guard::breaker::{BreakerPhase, BreakerState};
 pub(crate) use sql::encrypted;
 pub use tally::{BOUNDS_US, Counted, LastFailure, Latency};
 

@@ -11,10 +11,11 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Row, Type};
 use tokio::sync::OnceCell;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::connector::Call;
 use super::failure::Failure;
+use super::guard::breaker::Health;
 use super::records::PageEnd;
 use super::{Fetched, PageAt, Record};
 use crate::base::code::ErrorCode;
@@ -91,9 +92,14 @@ pub(crate) async fn page(
 ) -> Result<PageEnd, Failure> {
     let permit = call.guards().enter(call.deadline).await?;
     call.count();
-    let found = timeout_at(call.deadline, run(call, pool, ask, at)).await;
-    drop(permit);
-    let rows = found.unwrap_or_else(|_| Err(Failure::timeout()))?;
+    let began = Instant::now();
+    let found = timeout_at(call.deadline, run(call, pool, ask, at)).await.unwrap_or_else(|_| Err(Failure::timeout()));
+    permit.end(match found.as_ref().map_err(|failure| failure.code) {
+        Err(ErrorCode::SourceTimeout) => Health::unanswered(began.elapsed(), call.patience()),
+        Err(ErrorCode::SourceUnreachable) => Health::Ill,
+        _ => Health::Well,
+    });
+    let rows = found?;
     let (count, buffer) = (rows.seen, u32::try_from(out.buffers.len()).unwrap_or(u32::MAX));
     for (key, start, end) in rows.spans {
         out.records.push(Record { key, buffer, start, end });

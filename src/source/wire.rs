@@ -1,6 +1,7 @@
 //! The one seam to the HTTP client: a request goes out under its guards, an answer comes back whole.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LINK};
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::exchange::{Exchange, Exchanges};
 use super::failure::Failure;
+use super::guard::breaker::Health;
 use super::guard::{Guards, body, retry};
 use super::session::By;
 use super::sign::{Sealed, header, seal};
@@ -52,6 +54,8 @@ pub(crate) struct Wire<'a> {
     pub kept: &'a Guards,
     pub context: &'a CallContext,
     pub deadline: Instant,
+    /// How long the source is given: with much less, no answer tells nothing of it.
+    pub patience: Duration,
     pub calls: &'a AtomicU32,
     /// Where what goes over the wire is kept, for who tries a binding by hand.
     pub exchanges: Option<&'a Exchanges>,
@@ -71,9 +75,16 @@ impl Wire<'_> {
     pub async fn send(&self, out: &Outgoing) -> Result<Reply, Failure> {
         let mut refused: Option<Secret> = None;
         let mut tries = 0;
+        let mut failed: Option<Failure> = None;
         loop {
             let token = self.token(refused.as_ref()).await?;
-            match self.attempt(out, token.as_ref(), tries).await? {
+            let tried = self.attempt(out, token.as_ref(), tries).await;
+            let tried = tried.map_err(|failure| match failed.take() {
+                // What happened says more than that the breaker is open since.
+                Some(before) if failure.code == ErrorCode::SourceSuspended => before,
+                _ => failure,
+            })?;
+            match tried {
                 Tried::Reply(reply) => return Ok(reply),
                 Tried::Unauthorized if token.is_some() && token != refused => {
                     if refused.is_some() {
@@ -88,6 +99,7 @@ impl Wire<'_> {
                         return Err(failure);
                     }
                     tries += 1;
+                    failed = Some(failure);
                     sleep_until(at).await;
                 }
             }
@@ -110,11 +122,25 @@ impl Wire<'_> {
         let began = Instant::now();
         let mut seen = self.exchanges.map(|_| Exchange::default());
         let tried = timeout_at(self.deadline, self.once(out, token, tries, &mut seen)).await;
-        drop(permit);
+        permit.end(self.health(tried.as_ref().ok(), began.elapsed()));
         if let (Some(exchanges), Some(seen)) = (self.exchanges, seen) {
             exchanges.add(Exchange { total: began.elapsed(), ..seen });
         }
         tried.unwrap_or_else(|_| Err(Failure::timeout()))
+    }
+
+    /// What a try says of the system; none: it did not end before the deadline.
+    fn health(&self, tried: Option<&Result<Tried, Failure>>, took: Duration) -> Health {
+        let soap = self.connection.protocol == Protocol::Soap;
+        match tried {
+            None => Health::unanswered(took, self.patience),
+            // SOAP 1.1 sends its faults with status 500.
+            Some(Ok(Tried::Reply(reply))) if soap && reply.status == StatusCode::INTERNAL_SERVER_ERROR => Health::Well,
+            Some(Ok(Tried::Reply(reply))) if reply.status.is_server_error() => Health::Ill,
+            Some(Ok(Tried::NotNow(_, failure)) | Err(failure)) if failure.down => Health::Ill,
+            Some(Err(failure)) if failure.code != ErrorCode::SourceBadAnswer => Health::Unknown,
+            Some(_) => Health::Well,
+        }
     }
 
     async fn once(

@@ -10,6 +10,7 @@ use crate::cli::{Done, Stop};
 const QUERY: &str = "{ sources { id title withdrawn calls answered givenUp requests waited underWay errors { code count } \
     latencyMs { p50 p90 p99 } lastAnsweredAt lastFailure { code at } \
     systems { name calls answered underWay errors { code count } latencyMs { p50 p90 p99 } lastFailure { code at } } \
+    breakers { name standby state opened since retryAt } \
     quotas { role network per callsPerMinute { most used left } entitiesPerDay { most used left } } \
     drift { endpoint path kind count firstAt lastAt shape } } }";
 
@@ -90,6 +91,7 @@ fn notes(source: &Value) -> Vec<String> {
     if !errors.is_empty() {
         notes.push(format!("failed: {}", errors.join(", ")));
     }
+    notes.extend(list(source, "breakers").iter().filter_map(breaker));
     for quota in list(source, "quotas") {
         for (name, of) in [("callsPerMinute", "calls a minute"), ("entitiesPerDay", "entities a day")] {
             if let Some(amount) = quota.get(name).filter(|amount| !amount.is_null()) {
@@ -105,6 +107,20 @@ fn notes(source: &Value) -> Vec<String> {
         notes.push(format!("{kind} {path} (endpoint {endpoint}): {count} times since {at}, first {shape}"));
     }
     notes
+}
+
+/// None: it has always been closed.
+fn breaker(of: &Value) -> Option<String> {
+    let (opened, since) = (number(of, "opened"), string(of, "since"));
+    let said = match string(of, "state") {
+        "OPEN" => format!("open since {since}, tried again at {}", string(of, "retryAt")),
+        "HALF_OPEN" => format!("half-open since {since}, being tried"),
+        _ if opened > 0 => format!("closed since {since}"),
+        _ => return None,
+    };
+    let standby = of.get("standby").and_then(Value::as_u64);
+    let standby = standby.map_or(String::new(), |standby| format!(" standby {standby}"));
+    Some(format!("circuit breaker of {}{standby}: {said} (opened {opened} times)", string(of, "name")))
 }
 
 fn list<'v>(of: &'v Value, name: &str) -> &'v [Value] {

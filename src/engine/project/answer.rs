@@ -391,6 +391,9 @@ pub fn message(failure: Failure, title: &str) -> String {
             format!("{source} answered what its binding does not expect; tell the operator the request id")
         }
         ErrorCode::SourceBusy => format!("{source} is asked more than it allows; ask again later"),
+        ErrorCode::SourceSuspended => {
+            format!("{source} failed too often just now and is not asked for a while; ask again in some seconds")
+        }
         ErrorCode::SourcePending => format!("{source} works on it; ask again in a while"),
         ErrorCode::ValueInvalid => {
             format!("{source} gave a value that does not fit the field; tell the operator the request id")

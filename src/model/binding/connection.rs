@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::format::{Authority, DividedBy, Encoding, Format, Limits, Protocol, SourceFile};
 use crate::base::fault::{Faults, Place, SourceText};
+use crate::model::binding::limits;
 use crate::model::binding::request::reading::ErrorReading;
 use crate::model::config::egress::EgressConfig;
 use crate::model::yaml::{self, Spanned};
@@ -61,7 +62,7 @@ impl Connection {
         egress: &EgressConfig,
         faults: &mut Faults,
     ) -> Vec<Self> {
-        check_limits(file, text, faults);
+        limits::check(&file.limits, yaml::span(&file.source), text, faults);
         let mut compiler = Compiler { file, text, variables, egress, faults };
         let Some(list) = &file.instances else {
             return compiler.connection(None).into_iter().collect();
@@ -288,29 +289,4 @@ impl Compiler<'_> {
 /// that could be connected to.
 fn is_placeholder(host: &str) -> bool {
     host.ends_with(".invalid") || host == "0.0.0.1"
-}
-
-fn check_limits(file: &SourceFile, text: &Arc<SourceText>, faults: &mut Faults) {
-    let limits = &file.limits;
-    let wrong = [
-        ("timeout_ms", (1..=600_000).contains(&limits.timeout_ms), "between 1 and 600 000"),
-        ("in_flight_max", (1..=10_000).contains(&limits.in_flight_max), "between 1 and 10 000"),
-        (
-            "per_second_max",
-            limits.per_second_max.is_none_or(|n| (1..=100_000).contains(&n)),
-            "between 1 and 100 000; leave it out where there is none",
-        ),
-        ("answer_bytes_max", (1..=1 << 30).contains(&limits.answer_bytes_max), "between 1 and 1 GiB"),
-        ("retries_max", limits.retries_max <= 10, "at most 10"),
-    ];
-    for (name, fits, range) in wrong {
-        if !fits {
-            faults.add(
-                text,
-                yaml::span(&file.source),
-                format!("limits.{name} is out of range"),
-                format!("it is {range}"),
-            );
-        }
-    }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::connection::sign::format::Sign;
 pub use super::hand::format::{Quota, Withhold};
+pub use super::limits::Limits;
 pub use super::request::format::{Fallback, Pages, Ticket};
 use crate::model::yaml::Spanned;
 
@@ -150,28 +151,6 @@ pub struct Tls {
     pub client_cert: Option<String>,
     /// Its private key.
     pub client_key: Option<String>,
-}
-
-/// What the source bears.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Deadline of one call, its wait in the queue and further tries included.
-    pub timeout_ms: u64,
-    /// Calls under way at once.
-    pub in_flight_max: usize,
-    /// Calls in any sliding second; further calls wait inside their deadline. Absent: as many as come.
-    pub per_second_max: Option<u32>,
-    /// Bytes of one answer, after decompression.
-    pub answer_bytes_max: usize,
-    /// Further tries of a read that got 429, 503 or no connection, `Retry-After` honoured, while the deadline allows.
-    pub retries_max: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { timeout_ms: 2_000, in_flight_max: 64, per_second_max: None, answer_bytes_max: 8 << 20, retries_max: 1 }
-    }
 }
 
 /// What every JSON answer of the source is wrapped in. Pointers are JSON Pointers.

@@ -8,6 +8,7 @@ pub mod conversion;
 pub mod fields;
 pub mod format;
 pub mod hand;
+pub mod limits;
 pub mod mapping;
 pub mod published;
 pub mod request;

@@ -1,0 +1,93 @@
+//! `limits` of a binding: what the source bears, as it is written and checked.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::base::fault::{Faults, Place, SourceText};
+
+/// What the source bears.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Deadline of one call, its wait in the queue and further tries included.
+    pub timeout_ms: u64,
+    /// Calls under way at once.
+    pub in_flight_max: usize,
+    /// Calls in any sliding second; further calls wait inside their deadline. Absent: as many as come.
+    pub per_second_max: Option<u32>,
+    /// Bytes of one answer, after decompression.
+    pub answer_bytes_max: usize,
+    /// Further tries of a read that got 429, 503 or no connection, `Retry-After` honoured, while the deadline allows.
+    pub retries_max: u32,
+    /// When the source is left alone because it fails.
+    pub breaker: BreakerLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout_ms: 2_000,
+            in_flight_max: 64,
+            per_second_max: None,
+            answer_bytes_max: 8 << 20,
+            retries_max: 1,
+            breaker: BreakerLimits::default(),
+        }
+    }
+}
+
+/// The circuit breaker. A failure is a request without a connection or without an answer in time, or a status from 500 on.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BreakerLimits {
+    /// `false`: the source is asked however often it fails.
+    pub enabled: bool,
+    /// So many failures within `window_ms` open it, …
+    pub failures_min: u32,
+    /// … where they are at least this share of all requests in it.
+    pub failures_percent: u32,
+    /// How long a failure counts.
+    pub window_ms: u64,
+    /// How long the source is not asked; then it is tried.
+    pub open_ms: u64,
+    /// So many requests at once try it; as many answers in a row close the breaker, one failure opens it again.
+    pub probes_max: u32,
+}
+
+impl Default for BreakerLimits {
+    fn default() -> Self {
+        Self { enabled: true, failures_min: 10, failures_percent: 50, window_ms: 10_000, open_ms: 5_000, probes_max: 3 }
+    }
+}
+
+/// Adds a fault, at a place of the file, for each limit that is out of range.
+pub fn check(limits: &Limits, at: Place, text: &Arc<SourceText>, faults: &mut Faults) {
+    let breaker = &limits.breaker;
+    let wrong = [
+        ("timeout_ms", (1..=600_000).contains(&limits.timeout_ms), "between 1 and 600 000"),
+        ("in_flight_max", (1..=10_000).contains(&limits.in_flight_max), "between 1 and 10 000"),
+        (
+            "per_second_max",
+            limits.per_second_max.is_none_or(|n| (1..=100_000).contains(&n)),
+            "between 1 and 100 000; leave it out where there is none",
+        ),
+        ("answer_bytes_max", (1..=1 << 30).contains(&limits.answer_bytes_max), "between 1 and 1 GiB"),
+        ("retries_max", limits.retries_max <= 10, "at most 10"),
+        (
+            "breaker.failures_min",
+            (1..=100_000).contains(&breaker.failures_min),
+            "between 1 and 100 000; `enabled: false` switches the breaker off",
+        ),
+        ("breaker.failures_percent", (1..=100).contains(&breaker.failures_percent), "between 1 and 100"),
+        ("breaker.window_ms", (100..=600_000).contains(&breaker.window_ms), "between 100 and 600 000"),
+        ("breaker.open_ms", (1..=600_000).contains(&breaker.open_ms), "between 1 and 600 000"),
+        ("breaker.probes_max", (1..=1_000).contains(&breaker.probes_max), "between 1 and 1 000"),
+    ];
+    for (name, fits, range) in wrong {
+        if !fits {
+            faults.add(text, at, format!("limits.{name} is out of range"), format!("it is {range}"));
+        }
+    }
+}
