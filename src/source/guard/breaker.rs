@@ -304,7 +304,7 @@ mod tests {
         let start = Instant::now();
         let breaker = breaker(start);
         let before = breaker.admit(start).expect("it passes");
-        (0..4).for_each(|_| drop(end(&breaker, Health::Ill, start)));
+        let _opens: Vec<_> = (0..4).map(|_| end(&breaker, Health::Ill, start)).collect();
         let now = start + ms(5_000);
         assert_eq!(breaker.state(now).phase, BreakerPhase::HalfOpen);
         let (first, second) = (breaker.admit(now).expect("one"), breaker.admit(now).expect("two"));
@@ -325,7 +325,7 @@ mod tests {
     async fn a_failure_while_half_open_opens_it_again() {
         let start = Instant::now();
         let breaker = breaker(start);
-        (0..4).for_each(|_| drop(end(&breaker, Health::Ill, start)));
+        let _opens: Vec<_> = (0..4).map(|_| end(&breaker, Health::Ill, start)).collect();
         let now = start + ms(6_000);
         let (first, second) = (breaker.admit(now).expect("one"), breaker.admit(now).expect("two"));
         assert_eq!(first.end(Health::Ill, now), Some(Change::Opened));
