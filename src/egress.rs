@@ -40,7 +40,7 @@ impl Http {
                 .map_err(|_| "tls.ca is not a PEM certificate".to_owned())?;
             builder = builder.tls_certs_only(authorities);
         }
-        if let Some(identity) = &tls.identity {
+        if let Some(identity) = tls.identity() {
             let identity = reqwest::Identity::from_pem(identity.reveal().as_bytes())
                 .map_err(|_| "tls.client_cert and tls.client_key are not a PEM certificate and its key".to_owned())?;
             builder = builder.identity(identity);

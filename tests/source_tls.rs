@@ -9,6 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use source_support::mounted::{A_LOOK, Mounted};
 use source_support::{Asked, compile_with, record};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -91,4 +92,32 @@ async fn only_with_its_certificate_and_authority_is_the_source_reached() {
         let error = asked(&url, tls, &certificates).one("k", &[]).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::SourceUnreachable, "{tls}");
     }
+}
+
+#[tokio::test]
+async fn certificates_and_keys_in_files_are_used_as_soon_as_they_are_replaced() {
+    let (good, other) = (certificates(), certificates());
+    let url = serve(&good).await;
+    let mounted = Mounted::new("tls");
+    mounted.put("ca.pem", &good.ca);
+    mounted.put("tls.crt", &other.client.0);
+    mounted.put("tls.key", &other.client.1);
+    let tls = "tls: {ca: \"${file:ca.pem}\", client_cert: \"${file:tls.crt}\", client_key: \"${file:tls.key}\"}";
+    let asked = mounted.compile(tls, &url).unwrap();
+    let code = async || asked.one("k", &[]).await.map_err(|error| error.code);
+    assert_eq!(code().await, Err(ErrorCode::SourceUnreachable), "the server does not know who signed it");
+    mounted.put("tls.crt", &good.client.0);
+    mounted.put("tls.key", &good.client.1);
+    tokio::time::sleep(A_LOOK).await;
+    assert_eq!(code().await, Ok(vec![record(0, r#"{"a":1}"#)]));
+    // A certificate whose key is not there yet: the last pair counts for a moment, and no longer.
+    mounted.put("tls.crt", &other.client.0);
+    tokio::time::sleep(A_LOOK).await;
+    assert_eq!(code().await, Ok(vec![record(0, r#"{"a":1}"#)]));
+    tokio::time::sleep(2 * A_LOOK).await;
+    assert_eq!(code().await, Err(ErrorCode::Internal));
+    mounted.put("tls.crt", &good.client.0);
+    mounted.put("ca.pem", &other.ca);
+    tokio::time::sleep(A_LOOK).await;
+    assert_eq!(code().await, Err(ErrorCode::SourceUnreachable), "the authority is another one");
 }

@@ -123,6 +123,7 @@ async fn answer(State(fail): State<bool>, uri: Uri, headers: HeaderMap, _: Bytes
         .status(status)
         .header("content-type", kind)
         .header("x-trace", "mark-in-a-header")
+        .header("x-echo", headers.get("x-mounted").cloned().unwrap_or_else(|| "none".parse().unwrap()))
         .header("set-cookie", "session=mark-in-a-cookie")
         .body(Body::from(body))
         .unwrap()
@@ -221,6 +222,21 @@ fn text(bytes: &[u8]) -> String {
 }
 
 const KEYS: [&str; 4] = ["--key", "331122197501011234", "--key", "331122198812120007"];
+
+/// Neither where it is sent nor where a department repeats it.
+#[test]
+fn a_secret_in_a_file_is_blanked_as_one_in_a_variable() {
+    let (root, department) = (Root::new("mounted"), Department::new(false));
+    root.write("secrets/farms", "the/secret in a file\n");
+    let folder = root.0.join("secrets").display().to_string();
+    root.edit("config/gateway.yaml", "audit:", &format!("egress: {{secrets: {folder}}}\naudit:"));
+    root.edit("resolvers/farms.yaml", "base_url: ${FARMS_URL}", "base_url: \"${FARMS_URL}/${file:farms}\"");
+    root.edit("resolvers/farms.yaml", "headers: {", "headers: {X-Mounted: \"${file:farms}\", ");
+    let output = root.try_it(&department, &KEYS);
+    let shown = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(shown.contains("< x-echo: •••") && shown.contains("/•••/farms?"), "{shown}");
+    assert!(!shown.contains("the/secret") && !shown.contains("the%2Fsecret"), "{shown}");
+}
 
 #[test]
 fn a_try_shows_the_exchange_beside_the_fields_and_no_secret() {

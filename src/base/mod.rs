@@ -6,5 +6,6 @@ pub mod current;
 pub mod fault;
 pub mod nesting;
 pub mod open_files;
+pub mod percent;
 pub mod pointer;
 pub mod private_file;

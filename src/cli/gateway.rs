@@ -64,7 +64,7 @@ impl GatewayArgs {
         let url = format!("{}/admin/graphql", self.url().trim_end_matches('/'));
         let url = Url::parse(&url).map_err(|error| failed(&error))?;
         let ca = self.ca.as_ref().map(std::fs::read_to_string).transpose().map_err(|error| failed(&error))?;
-        let tls = TlsFiles { ca: ca.map(Secret::new), identity: None };
+        let tls = TlsFiles { ca: ca.map(Secret::new), ..TlsFiles::default() };
         let http = Http::new(&tls, &Arc::new(EgressConfig::default())).map_err(|error| failed(&error))?;
         let client = http.to(std::iter::once(url.as_str())).map_err(|error| failed(&error))?;
         let request = client.request(Method::POST, url.clone()).map_err(|error| failed(&error))?;

@@ -128,7 +128,7 @@ impl Environment {
             Some(None) => return None,
             Some(Some(known)) => known.clone(),
             // Of a published binding: its text is not looked through.
-            None if name.contains("URL") => "http://placeholder.invalid".to_owned(),
+            None if name.to_uppercase().contains("URL") => "http://placeholder.invalid".to_owned(),
             None => PLACEHOLDER.to_owned(),
         };
         self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use super::exchange::Exchanges;
 use super::failure::Failure;
 use super::guard::Guards;
 use super::guard::breaker::BreakerState;
+use super::made::{Made, Ready};
 use super::records::{KeyIndex, PageEnd, Reader};
 use super::sql::Pool;
 use super::tally::{Counted, Tally};
@@ -29,13 +30,17 @@ use crate::model::config::egress::EgressConfig;
 /// Pages of one read together are at most this many times `answer_bytes_max`.
 const READ_FACTOR: usize = 8;
 
-/// What all connectors share: HTTP clients (one for each TLS setting, with its pool of connections) and, by source
+/// What all connectors share, as a handle: HTTP clients (one for each TLS setting, with its pool of connections) and, by source
 /// and instance, the guards, which a reload does not reset while limits stay the same, and what is counted, which no
 /// reload resets.
+#[derive(Debug, Default, Clone)]
+pub struct Shared(Arc<Among>);
+
 #[derive(Debug, Default)]
-pub struct Shared {
+struct Among {
     egress: Arc<EgressConfig>,
-    clients: Mutex<HashMap<TlsFiles, Http>>,
+    /// As long as a connector has them.
+    clients: Mutex<HashMap<TlsFiles, Weak<Http>>>,
     guards: Mutex<HashMap<String, Arc<Guards>>>,
     tallies: Mutex<HashMap<String, Arc<Tally>>>,
 }
@@ -43,32 +48,45 @@ pub struct Shared {
 impl Shared {
     /// Within the operator's bounds.
     pub fn new(egress: EgressConfig) -> Self {
-        Self { egress: Arc::new(egress), ..Self::default() }
+        Self(Arc::new(Among { egress: Arc::new(egress), ..Among::default() }))
     }
 
     /// Lets go of what no connector has any more.
     pub fn forget_unused(&self) {
-        let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guards = self.0.guards.lock().unwrap_or_else(PoisonError::into_inner);
         guards.retain(|_, guards| Arc::strong_count(guards) > 1);
         drop(guards);
-        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tallies = self.0.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         tallies.retain(|_, tally| Arc::strong_count(tally) > 1);
     }
 
-    /// A client for the source's own hosts.
-    fn client(&self, connection: &Connection) -> Result<Client, String> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let http = match clients.get(&connection.tls) {
-            Some(http) => http.clone(),
+    /// A client for the source's own hosts, and what keeps its connections.
+    fn client(&self, connection: &Connection) -> Result<(Client, Arc<Http>), String> {
+        let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let http = match clients.get(&connection.tls).and_then(Weak::upgrade) {
+            Some(http) => http,
             None => {
-                let http = Http::new(&connection.tls, &self.egress)?;
-                clients.insert(connection.tls.clone(), http.clone());
+                let http = Arc::new(Http::new(&connection.tls, &self.0.egress)?);
+                clients.retain(|_, known| known.strong_count() > 0);
+                clients.insert(connection.tls.clone(), Arc::downgrade(&http));
                 http
             }
         };
         let session = connection.sign.as_ref().and_then(|signing| signing.session.as_ref());
         let own = std::iter::once(&connection.base_url).chain(&connection.standbys).map(Secret::reveal);
-        http.to(own.chain(session.map(Session::url)))
+        let client = http.to(own.chain(session.map(Session::url)))?;
+        Ok((client, http))
+    }
+
+    pub(crate) fn way(&self, connection: &Connection) -> Result<Way, String> {
+        Ok(match connection.protocol {
+            Protocol::Sql => Way::Sql(Pool::new(connection, &self.0.egress)?),
+            Protocol::Audit => Way::Audit(None),
+            Protocol::Rest | Protocol::Soap | Protocol::Graphql => {
+                let (client, http) = self.client(connection)?;
+                Way::Http(client, http)
+            }
+        })
     }
 
     /// Of the source's own address, or of one of its standbys.
@@ -78,12 +96,12 @@ impl Shared {
         let name = format!("{}{place}", connection.name());
         let (in_flight, rate, breaker) = (limits.in_flight_max, limits.per_second_max, &limits.breaker);
         let key = format!("{name} {in_flight} {rate:?} {breaker:?}");
-        let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guards = self.0.guards.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(guards.entry(key).or_insert_with(|| Guards::new(name, limits, Arc::clone(tally))))
     }
 
     fn tally(&self, connection: &Connection) -> Arc<Tally> {
-        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tallies = self.0.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(tallies.entry(connection.name()).or_default())
     }
 }
@@ -91,18 +109,19 @@ impl Shared {
 /// A connection with its client and guards. Cheap to share behind an `Arc`; calls run side by side.
 #[derive(Debug)]
 pub struct Connector {
+    /// As it was when the files were loaded.
     connection: Connection,
     guards: Arc<Guards>,
     /// One that does not answer does not take the places of calls to another.
     standby_guards: Box<[Arc<Guards>]>,
     tally: Arc<Tally>,
-    way: Way,
+    made: Made,
     exchanges: Option<Arc<Exchanges>>,
 }
 
 #[derive(Debug)]
-enum Way {
-    Http(Client),
+pub(crate) enum Way {
+    Http(Client, #[expect(dead_code, reason = "kept for as long as the client is used")] Arc<Http>),
     Sql(Pool),
     Audit(Option<Arc<AccessLog>>),
 }
@@ -110,22 +129,18 @@ enum Way {
 impl Connector {
     /// Opens no connection yet. The error says what in the settings is of no use.
     pub fn new(connection: Connection, shared: &Shared) -> Result<Self, String> {
-        let way = match connection.protocol {
-            Protocol::Sql => Way::Sql(Pool::new(&connection, &shared.egress)?),
-            Protocol::Audit => Way::Audit(None),
-            Protocol::Rest | Protocol::Soap | Protocol::Graphql => Way::Http(shared.client(&connection)?),
-        };
+        let made = Made::new(&connection, shared)?;
         let tally = shared.tally(&connection);
         let guards = shared.guards(&connection, None, &tally);
         let standbys = 0..connection.standbys.len();
         let standby_guards = standbys.map(|at| shared.guards(&connection, Some(at), &tally)).collect();
-        Ok(Self { connection, guards, standby_guards, tally, way, exchanges: None })
+        Ok(Self { connection, guards, standby_guards, tally, made, exchanges: None })
     }
 
     /// With the gateway's own records, where these are what the source answers from.
     pub fn reading(mut self, log: &Arc<AccessLog>) -> Self {
-        if let Way::Audit(records) = &mut self.way {
-            *records = Some(Arc::clone(log));
+        if self.connection.protocol == Protocol::Audit {
+            self.made = Made::of(&self.connection, Way::Audit(Some(Arc::clone(log))));
         }
         self
     }
@@ -135,6 +150,7 @@ impl Connector {
         Self { exchanges: Some(Arc::clone(exchanges)), ..self }
     }
 
+    /// As it was loaded: what its files of secrets hold by now may be something else.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -187,19 +203,20 @@ impl Connector {
         if template.many && fetch.keys.is_empty() {
             return Ok(fetched);
         }
+        let made = self.made.now(&self.connection, &self.guards.secrets)?;
         let keys = KeyIndex::new(fetch.keys);
         let today = today();
         let mut at = fetch.page.clone().unwrap_or(PageAt::First);
         if let (Some(ticket), Ask::Http(ask)) = (template.ticket(), &template.ask) {
             let deadline = fetch.deadline.min(Instant::now() + self.timeout(template.timeout()));
-            let call = Call { connector: self, fetch, keys: &keys, today: &today, deadline, calls };
+            let call = Call { connector: self, made: &made, fetch, keys: &keys, today: &today, deadline, calls };
             ticket::read(&call, ask, ticket, &mut fetched).await?;
             return Ok(fetched);
         }
         let mut walk = Walk::default();
         loop {
             let deadline = fetch.deadline.min(Instant::now() + self.timeout(template.timeout()));
-            let call = Call { connector: self, fetch, keys: &keys, today: &today, deadline, calls };
+            let call = Call { connector: self, made: &made, fetch, keys: &keys, today: &today, deadline, calls };
             let end = call.page(&at, &mut fetched).await?;
             let Some(page) = template.page() else { return Ok(fetched) };
             let Some(next) = walk.next(page, &at, end)? else { return Ok(fetched) };
@@ -219,6 +236,7 @@ impl Connector {
 /// One page's call.
 pub(crate) struct Call<'a> {
     pub connector: &'a Connector,
+    made: &'a Ready,
     pub fetch: &'a Fetch<'a>,
     pub keys: &'a KeyIndex<'a>,
     today: &'a str,
@@ -228,9 +246,9 @@ pub(crate) struct Call<'a> {
 
 impl<'a> Call<'a> {
     async fn page(&self, at: &PageAt, out: &mut Fetched) -> Result<PageEnd, Failure> {
-        match (&self.fetch.template.ask, &self.connector.way) {
-            (Ask::Http(ask), Way::Http(_)) => rest::page(self, ask, at, out).await,
-            (Ask::Graphql(ask), Way::Http(_)) => graphql::page(self, ask, at, out).await,
+        match (&self.fetch.template.ask, &self.made.way) {
+            (Ask::Http(ask), Way::Http(..)) => rest::page(self, ask, at, out).await,
+            (Ask::Graphql(ask), Way::Http(..)) => graphql::page(self, ask, at, out).await,
             (Ask::Sql(ask), Way::Sql(pool)) => sql::page(self, pool, ask, at, out).await,
             (Ask::Audit(ask), Way::Audit(log)) => audit::page(self, log.as_deref(), ask, out).await,
             _ => Err(Failure::new(ErrorCode::Internal, "the request is of another protocol than its source")),
@@ -238,7 +256,7 @@ impl<'a> Call<'a> {
     }
 
     pub fn connection(&self) -> &'a Connection {
-        &self.connector.connection
+        &self.made.connection
     }
 
     /// How long the source is given for an answer.
@@ -275,7 +293,7 @@ impl<'a> Call<'a> {
     }
 
     pub fn wire(&self) -> Result<Wire<'a>, Failure> {
-        let Way::Http(client) = &self.connector.way else {
+        let Way::Http(client, _) = &self.made.way else {
             return Err(Failure::new(ErrorCode::Internal, "the source is a database"));
         };
         Ok(Wire {

@@ -10,6 +10,7 @@ mod graphql;
 mod guard;
 mod json;
 mod link;
+mod made;
 mod records;
 mod rest;
 mod secret;

@@ -1,7 +1,5 @@
 //! REST: JSON or XML over HTTP, and what SOAP shares with it.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
@@ -14,6 +12,7 @@ use super::sign::header;
 use super::wire::{Outgoing, Reply};
 use super::{Fetched, PageAt, charset, json, link, soap, xml};
 use crate::base::code::ErrorCode;
+use crate::base::percent::percent;
 use crate::model::binding::format::{Encoding, Format};
 use crate::model::binding::request::template::{Hole, Node, Text, Values, json_text};
 use crate::model::binding::request::{Body, Counted, HttpAsk, PageBy};
@@ -225,16 +224,4 @@ fn path(template: &Text, values: &Values<'_>) -> Result<String, Failure> {
     let mut out = String::new();
     template.fill(values, &mut out, &percent)?;
     Ok(out)
-}
-
-/// Percent-encoded but for RFC 3986's unreserved characters.
-pub(crate) fn percent(text: &str, out: &mut String) {
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
 }

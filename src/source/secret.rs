@@ -13,7 +13,8 @@ use crate::model::binding::connection::sign::{Origin, Secret};
 
 /// A file is looked at no more often.
 const LOOK: Duration = Duration::from_secs(1);
-const BYTES_MAX: u64 = 64 << 10;
+/// Bundles of certificates are files too.
+const BYTES_MAX: u64 = 1 << 20;
 
 /// What one source's files of secrets held when they were last read; as many as its binding names.
 #[derive(Debug, Default)]
@@ -48,10 +49,10 @@ impl Stamp {
 
 impl Secrets {
     pub fn read(&self, origin: &Origin) -> Result<Secret, Failure> {
-        let path = match origin {
-            Origin::Text(secret) => return Ok(secret.clone()),
-            Origin::File(path) => path,
-        };
+        origin.text(&mut |path| self.file(path))
+    }
+
+    fn file(&self, path: &Path) -> Result<Secret, Failure> {
         let now = Instant::now();
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held = files.get_mut(path);
@@ -66,7 +67,7 @@ impl Secrets {
                 Ok(held.secret.clone())
             }
             (Ok(Some((secret, stamp))), _) => {
-                files.insert(path.clone(), Held { secret: secret.clone(), stamp, looked: now, missed: false });
+                files.insert(path.to_owned(), Held { secret: secret.clone(), stamp, looked: now, missed: false });
                 Ok(secret)
             }
             (Err(_), Some(held)) if !held.missed => {

@@ -20,11 +20,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::failure::Failure;
 use super::guard::body;
 use super::json;
-use super::rest::percent;
 use super::secret::Secrets;
 use super::sign::{Sealed, basic, seal};
 use super::wire::Outgoing;
 use crate::base::code::ErrorCode;
+use crate::base::percent::percent;
 use crate::egress::Client;
 use crate::model::binding::connection::sign::{Secret, Session, SessionCall, Signing};
 use crate::model::binding::format::Encoding;
@@ -184,7 +184,13 @@ impl Held {
 async fn fetch(client: &Client, secrets: &Secrets, signing: &Signing) -> Result<Held, Failure> {
     match &signing.session {
         Some(Session::Oauth2 { token_url, client_id, client_secret, scope }) => {
-            oauth2(client, token_url, (client_id, &secrets.read(client_secret)?), scope.as_deref()).await
+            oauth2(
+                client,
+                token_url,
+                (secrets.read(client_id)?.reveal(), &secrets.read(client_secret)?),
+                scope.as_deref(),
+            )
+            .await
         }
         Some(Session::Call(call)) => own(client, secrets, call).await,
         None => Err(Failure::new(ErrorCode::Internal, "the source has no token endpoint")),
@@ -229,7 +235,7 @@ async fn own(client: &Client, secrets: &Secrets, call: &SessionCall) -> Result<H
     if let Some(own) = &call.seal {
         let first = own.secret.as_ref().map(|origin| secrets.read(origin)).transpose()?;
         let headers = std::mem::take(&mut out.headers);
-        let Sealed { url, headers, body } = seal(own, first.as_ref(), &out, headers, Encoding::Auto)?;
+        let Sealed { url, headers, body } = seal(own, secrets, first.as_ref(), &out, headers, Encoding::Auto)?;
         (out.url, out.headers, out.body) = (url, headers, body);
     }
     let asked = Instant::now();

@@ -17,12 +17,13 @@ use sha2::{Digest, Sha256};
 use sm3::Sm3;
 
 use super::failure::Failure;
-use super::rest::percent;
+use super::secret::Secrets;
 use super::wire::Outgoing;
 use super::{charset, json};
 use crate::base::code::ErrorCode;
+use crate::base::percent::percent;
 use crate::model::binding::connection::sign::format::{Digits, Hash};
-use crate::model::binding::connection::sign::{Clock, Hole, Parameters, Piece, Seal, Secret, Signature, Text};
+use crate::model::binding::connection::sign::{Clock, Hole, Origin, Parameters, Piece, Seal, Secret, Signature, Text};
 use crate::model::binding::format::Encoding;
 use crate::model::binding::request::template::json_text;
 
@@ -36,6 +37,7 @@ pub(crate) struct Sealed {
 /// Adds what the seal says. The signature is over the request with everything else added.
 pub(crate) fn seal(
     seal: &Seal,
+    secrets: &Secrets,
     secret: Option<&Secret>,
     out: &Outgoing,
     mut headers: HeaderMap,
@@ -43,6 +45,8 @@ pub(crate) fn seal(
 ) -> Result<Sealed, Failure> {
     let mut making = Making {
         seal,
+        secrets,
+        app_key: secrets.read(&seal.app_key)?,
         secret,
         out,
         encoding,
@@ -67,6 +71,8 @@ pub(crate) fn seal(
 
 struct Making<'a> {
     seal: &'a Seal,
+    secrets: &'a Secrets,
+    app_key: Secret,
     secret: Option<&'a Secret>,
     out: &'a Outgoing,
     encoding: Encoding,
@@ -145,7 +151,8 @@ impl Making<'_> {
     fn fill(&self, text: &Text, out: &mut Vec<u8>) -> Result<(), Failure> {
         for piece in &text.0 {
             match piece {
-                Piece::Literal(literal) => out.extend_from_slice(literal.reveal().as_bytes()),
+                Piece::Literal(Origin::Text(literal)) => out.extend_from_slice(literal.reveal().as_bytes()),
+                Piece::Literal(literal) => out.extend_from_slice(self.secrets.read(literal)?.reveal().as_bytes()),
                 Piece::Hole(hole) => self.fill_hole(*hole, out)?,
             }
         }
@@ -174,10 +181,10 @@ impl Making<'_> {
             }
             Hole::Timestamp => put(&self.timestamp),
             Hole::Nonce => put(&self.nonce),
-            Hole::AppKey => put(&self.seal.app_key),
+            Hole::AppKey => put(self.app_key.reveal()),
             Hole::Secret => put(secret()?),
             Hole::Signature => put(self.signature.as_deref().unwrap_or_default()),
-            Hole::Basic => put(&STANDARD.encode(format!("{}:{}", self.seal.app_key, secret()?))),
+            Hole::Basic => put(&STANDARD.encode(format!("{}:{}", self.app_key.reveal(), secret()?))),
         }
         Ok(())
     }

@@ -75,9 +75,8 @@ pub(crate) fn encrypted(options: PgConnectOptions, tls: &TlsFiles) -> PgConnectO
         None if here => options.ssl_mode(PgSslMode::Prefer),
         None => options.ssl_mode(PgSslMode::VerifyFull),
     };
-    if let Some(identity) = &tls.identity {
-        let pem = identity.reveal();
-        options = options.ssl_client_cert_from_pem(pem).ssl_client_key_from_pem(pem);
+    if let Some((certificate, key)) = tls.certificate.as_ref().zip(tls.key.as_ref()) {
+        options = options.ssl_client_cert_from_pem(certificate.reveal()).ssl_client_key_from_pem(key.reveal());
     }
     options
 }

@@ -17,6 +17,7 @@ use super::session::By;
 use super::sign::{Sealed, header, seal};
 use super::{CallContext, Caller, charset, delegation, json, xml};
 use crate::base::code::ErrorCode;
+use crate::base::percent::percent;
 use crate::egress::Client;
 use crate::model::binding::connection::Connection;
 use crate::model::binding::connection::sign::{Secret, Session};
@@ -225,7 +226,7 @@ impl Wire<'_> {
                     (Some(delegation), Some(key)) => Some(delegation::token(delegation, &key, self.caller()?)?),
                     (_, own) => own,
                 };
-                seal(&signing.seal, token.or(own.as_ref()), out, headers, self.connection.encoding)
+                seal(&signing.seal, &self.kept.secrets, token.or(own.as_ref()), out, headers, self.connection.encoding)
             }
             None => Ok(Sealed { url: out.url.clone(), headers, body: out.body.clone() }),
         }
@@ -283,7 +284,7 @@ fn printable(value: &str) -> String {
         if (' '..='~').contains(&c) && c != '%' {
             out.push(c);
         } else {
-            super::rest::percent(c.encode_utf8(&mut [0; 4]), &mut out);
+            percent(c.encode_utf8(&mut [0; 4]), &mut out);
         }
     }
     out

@@ -1,6 +1,9 @@
 //! A source to ask: a binding as text, a real listener, and the records that come back.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod mounted;
+pub mod signed;
+
 use std::sync::Arc;
 use std::time::Duration;
 

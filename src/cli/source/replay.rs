@@ -156,6 +156,7 @@ pub async fn replayed(
     here.sign = None;
     here.tls = Default::default();
     here.standbys = Default::default();
+    here.mounted = Default::default();
     here.limits.retries_max = 0;
     let caller = Caller { principal: "source-try".to_owned(), ..Caller::default() };
     let tried = attempt::ask(attempt, parts, &here, &caller, &EgressConfig::default()).await;

@@ -10,6 +10,7 @@ use super::super::{Done, Stop, runtime, text};
 use super::attempt::{self, Given};
 use super::{check, record, show};
 use crate::base::fault::{self, Faults};
+use crate::base::percent::percent;
 use crate::model::binding::format::SourceFile;
 use crate::model::config::egress::EgressConfig;
 use crate::model::snapshot::Parts;
@@ -88,7 +89,7 @@ pub fn run(args: &TryArgs) -> Done {
     );
     let runtime = runtime()?;
     let (mut reports, mut scenarios, mut unfit) = (Vec::new(), Vec::new(), false);
-    let secrets = secrets(&text.text);
+    let secrets = secrets(&text.text, egress);
     for attempt in &attempts {
         let tried = runtime.block_on(attempt::ask(attempt, &parts, connection, &caller, egress))?;
         unfit |= show::unfit(&tried);
@@ -114,14 +115,20 @@ pub fn run(args: &TryArgs) -> Done {
     Ok(u8::from(unfit))
 }
 
-/// What the variables of the file hold, but for addresses.
-fn secrets(text: &str) -> Vec<String> {
-    let names = text.split("${").skip(1).filter_map(|rest| rest.split(['}', ':']).next());
-    let values = names.filter_map(|name| std::env::var(name).ok());
-    let mut found: Vec<String> = values
-        .filter(|value| value.len() >= SECRET_MIN && !value.contains("://"))
-        .map(|value| value.trim().to_owned())
-        .collect();
+/// What the variables of the binding, and the files of secrets that it names, hold, but for addresses.
+fn secrets(text: &str, egress: &EgressConfig) -> Vec<String> {
+    let names = text.split("${").skip(1).filter_map(|rest| rest.split('}').next());
+    let values = names.filter_map(|name| match name.strip_prefix("file:") {
+        Some(file) => std::fs::read_to_string(egress.secret_file(file)?).ok(),
+        None => std::env::var(name.split(':').next()?).ok(),
+    });
+    let mut found = Vec::new();
+    for value in values.filter(|value| value.trim().len() >= SECRET_MIN && !value.contains("://")) {
+        // As it stands in an address, too.
+        let mut encoded = String::new();
+        percent(value.trim(), &mut encoded);
+        found.extend([value.trim().to_owned(), encoded]);
+    }
     found.sort_by_key(|value| std::cmp::Reverse(value.len()));
     found.dedup();
     found

@@ -1,6 +1,7 @@
 //! Source-level settings of a binding, compiled: one [`Connection`] an instance, variables filled in.
 
 pub mod instances;
+pub mod mounted;
 pub mod sign;
 pub mod territory;
 
@@ -17,7 +18,8 @@ use crate::model::config::egress::EgressConfig;
 use crate::model::yaml::{self, Spanned};
 pub use instances::Instance;
 use instances::Variables;
-use sign::{Delegation, Secret, Signing};
+use mounted::{Found, Where};
+use sign::{Delegation, Origin, Secret, Signing};
 
 /// Where a database URL names no port.
 const POSTGRES_PORT: u16 = 5432;
@@ -42,14 +44,26 @@ pub struct Connection {
     pub limits: Limits,
     pub authority: Authority,
     pub errors: Option<ErrorReading>,
+    /// What of this stands in files of secrets, and changes with them: see [`Connection::with`].
+    pub mounted: Box<[(Where, Origin)]>,
 }
 
 /// PEM texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TlsFiles {
     pub ca: Option<Secret>,
-    /// Certificate chain and private key of the client.
-    pub identity: Option<Secret>,
+    /// The client's certificate chain …
+    pub certificate: Option<Secret>,
+    /// … and its private key.
+    pub key: Option<Secret>,
+}
+
+impl TlsFiles {
+    /// Certificate chain and private key of the client, where both are there.
+    pub fn identity(&self) -> Option<Secret> {
+        let (certificate, key) = self.certificate.as_ref().zip(self.key.as_ref())?;
+        Some(Secret::new(format!("{}\n{}\n", certificate.reveal(), key.reveal())))
+    }
 }
 
 impl Connection {
@@ -119,13 +133,21 @@ impl Compiler<'_> {
     fn connection(&mut self, instance: Option<Instance>) -> Option<Connection> {
         let file = self.file;
         let before = self.faults.len();
+        let mut mounted = Vec::new();
         let base_url = self.base_url(instance.as_ref());
-        let urls = standbys(file);
-        let standbys = urls.into_iter().filter_map(|url| self.address(url, yaml::span(url), instance.as_ref()));
-        let standbys = standbys.map(Secret::new).collect();
-        let headers = self.headers(instance.as_ref());
+        let mut standby_urls = Vec::new();
+        for url in standbys(file) {
+            let Some(found) = self.address(url, yaml::span(url), instance.as_ref()) else { continue };
+            note(&mut mounted, Where::Standby(standby_urls.len()), found.origin);
+            standby_urls.push(Secret::new(found.text));
+        }
+        let headers = self.headers(instance.as_ref(), &mut mounted);
         let sign = file.sign.as_ref().and_then(|sign| self.sign(&sign.value, instance.as_ref()));
-        let tls = self.tls(instance.as_ref());
+        let sign = sign.map(|(signing, session)| {
+            note(&mut mounted, Where::Session, session);
+            Arc::new(signing)
+        });
+        let tls = self.tls(instance.as_ref(), &mut mounted);
         let errors = file.errors.as_ref().map(|errors| {
             if file.protocol != Protocol::Graphql {
                 let hint = "take it out; other protocols say it in `envelope`";
@@ -136,27 +158,30 @@ impl Compiler<'_> {
         if self.faults.len() > before {
             return None;
         }
+        let base_url = base_url?;
+        note(&mut mounted, Where::BaseUrl, base_url.origin);
         Some(Connection {
             source: file.source.value.as_str().into(),
             instance,
             protocol: file.protocol,
-            base_url: Secret::new(base_url?),
-            standbys,
+            base_url: Secret::new(base_url.text),
+            standbys: standby_urls.into(),
             headers,
             encoding: file.encoding,
             format: if file.protocol == Protocol::Soap { Format::Xml } else { file.format },
-            sign: sign.map(Arc::new),
+            sign,
             tls,
             limits: file.limits.clone(),
             authority: file.authority,
             errors,
+            mounted: mounted.into(),
         })
     }
 
+    /// A text in which no file may stand.
     fn fill(&mut self, value: &str, at: Place, instance: Option<&Instance>) -> Option<String> {
         if value.contains("${file:") {
-            let hint =
-                "it is the whole of a secret under `sign`: `secret: \"${file:NAME}\"`; elsewhere, use a variable";
+            let hint = "files hold addresses, headers, PEM texts and what `sign` is made of; use a variable here";
             self.faults.add(self.text, at, "a file cannot be read here", hint);
             return None;
         }
@@ -170,11 +195,11 @@ impl Compiler<'_> {
         self.file.base_url.as_ref().map_or_else(|| yaml::span(&self.file.source), yaml::span)
     }
 
-    fn base_url(&mut self, instance: Option<&Instance>) -> Option<String> {
+    fn base_url(&mut self, instance: Option<&Instance>) -> Option<Found> {
         let file = self.file;
         let at = self.at();
         let written = match (&file.base_url, file.protocol) {
-            (None, Protocol::Audit) => return Some(String::new()),
+            (None, Protocol::Audit) => return Some(Found { text: String::new(), origin: Origin::default() }),
             (Some(_), Protocol::Audit) => {
                 let hint = "the records are where `audit.store` of gateway.yaml says";
                 self.faults.add(self.text, at, "a source with protocol audit has no `base_url`", hint);
@@ -195,24 +220,17 @@ impl Compiler<'_> {
     }
 
     /// An address this protocol can call, and the operator lets be called.
-    fn address(&mut self, written: &Spanned<String>, at: Place, instance: Option<&Instance>) -> Option<String> {
-        let file = self.file;
-        let url = self.fill(&written.value, at, instance)?;
-        let schemes: &[&str] = match file.protocol {
-            Protocol::Sql => &["sqlite:", "postgres://", "postgresql://"],
-            _ => &["http://", "https://"],
+    fn address(&mut self, written: &Spanned<String>, at: Place, instance: Option<&Instance>) -> Option<Found> {
+        let found = self.found_in_address(&written.value, at, instance)?;
+        let text = match mounted::address(self.file.protocol, &found.text) {
+            Ok(text) => text.to_owned(),
+            Err(unfit) => {
+                self.faults.add(self.text, at, format!("`base_url` {}", unfit.what), unfit.hint);
+                return None;
+            }
         };
-        let parses = file.protocol == Protocol::Sql || reqwest::Url::parse(&url).is_ok();
-        if !parses || !schemes.iter().any(|scheme| url.starts_with(scheme)) {
-            let hint = format!("it starts with {}", schemes.join(" or "));
-            self.faults.add(self.text, at, "`base_url` is not an address this protocol can call", hint);
-            return None;
-        }
-        if file.protocol != Protocol::Sql && url.contains(['?', '#']) {
-            self.faults.add(self.text, at, "`base_url` has parameters", "write parameters under a request's `query`");
-        }
-        self.within(&url, at)?;
-        Some(url.trim_end_matches('/').to_owned())
+        self.within(&text, at)?;
+        Some(Found { text, origin: found.origin })
     }
 
     /// Whether the operator lets this host be connected to. (Files of SQLite have none.)
@@ -229,15 +247,20 @@ impl Compiler<'_> {
         None
     }
 
-    fn headers(&mut self, instance: Option<&Instance>) -> Vec<(HeaderName, HeaderValue)> {
+    fn headers(
+        &mut self,
+        instance: Option<&Instance>,
+        mounted: &mut Vec<(Where, Origin)>,
+    ) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = Vec::new();
         for (name, value) in &self.file.headers {
             let at = yaml::span(value);
-            let Some(filled) = self.fill(&value.value, at, instance) else { continue };
-            match (HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(filled.as_bytes())) {
+            let Some(found) = self.found(&value.value, at, instance) else { continue };
+            match (HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(found.text.as_bytes())) {
                 (Ok(name), Ok(mut value)) => {
                     // It may be a key.
                     value.set_sensitive(true);
+                    note(mounted, Where::Header(headers.len()), found.origin);
                     headers.push((name, value));
                 }
                 _ => self.faults.add(self.text, at, format!("`{name}` is not a header that can be sent"), ""),
@@ -246,28 +269,34 @@ impl Compiler<'_> {
         headers
     }
 
-    fn tls(&mut self, instance: Option<&Instance>) -> TlsFiles {
+    fn tls(&mut self, instance: Option<&Instance>, mounted: &mut Vec<(Where, Origin)>) -> TlsFiles {
         let Some(tls) = &self.file.tls else { return TlsFiles::default() };
         let at = self.at();
-        let mut pem = |value: &Option<String>| {
+        let mut pem = |place: Where, value: &Option<String>| {
             let written = value.as_deref()?;
-            let filled = self.fill(written, at, instance)?;
-            self.pem(filled, written, at)
+            let found = self.found(written, at, instance)?;
+            let text = self.pem(found.text, written, matches!(found.origin, Origin::Text(_)), at)?;
+            note(mounted, place, found.origin);
+            Some(Secret::new(text))
         };
-        let (ca, certificate, key) = (pem(&tls.ca), pem(&tls.client_cert), pem(&tls.client_key));
+        let (ca, certificate, key) =
+            (pem(Where::Ca, &tls.ca), pem(Where::Certificate, &tls.client_cert), pem(Where::Key, &tls.client_key));
         if tls.client_cert.is_some() != tls.client_key.is_some() {
             let hint = "`client_cert` and `client_key` go together";
             self.faults.add(self.text, at, "`tls` has a certificate without its key, or a key alone", hint);
         }
-        let identity = certificate.zip(key).map(|(certificate, key)| Secret::new(format!("{certificate}\n{key}\n")));
-        TlsFiles { ca: ca.map(Secret::new), identity }
+        TlsFiles { ca, certificate, key }
     }
 
     /// The PEM text itself, or the file beside the binding. Faults name it as it is written: what a variable holds may be
     /// a secret.
-    fn pem(&mut self, value: String, written: &str, at: Place) -> Option<String> {
+    fn pem(&mut self, value: String, written: &str, beside: bool, at: Place) -> Option<String> {
         if value.contains("-----BEGIN") {
             return Some(value);
+        }
+        if !beside {
+            self.faults.add(self.text, at, format!("`{written}` is not PEM"), "");
+            return None;
         }
         let path = self.text.path.parent().unwrap_or(Path::new(".")).join(&value);
         match std::fs::read_to_string(&path) {
@@ -282,6 +311,13 @@ impl Compiler<'_> {
                 None
             }
         }
+    }
+}
+
+/// Notes what is read from a file.
+fn note(mounted: &mut Vec<(Where, Origin)>, place: Where, origin: Origin) {
+    if origin.is_mounted() {
+        mounted.push((place, origin));
     }
 }
 

@@ -80,10 +80,14 @@ impl EgressConfig {
         Self { owner: Some(Arc::clone(source)), ..self.clone() }
     }
 
+    pub(in crate::model) fn secrets_folder(&self) -> &Path {
+        self.secrets.as_deref().unwrap_or(Path::new(SECRETS))
+    }
+
     /// The file of a secret that a binding names, relative to the folder of secrets or as a path below it; `None`: it is
     /// not below it, and what it holds is nothing that a binding may have sent.
     pub fn secret_file(&self, name: &str) -> Option<PathBuf> {
-        let folder = self.secrets.as_deref().unwrap_or(Path::new(SECRETS));
+        let folder = self.secrets_folder();
         let path = folder.join(name);
         let below = path.strip_prefix(folder).ok()?;
         if self.owner.as_deref().is_some_and(|owner| !is_own_file(owner, &below.to_string_lossy())) {

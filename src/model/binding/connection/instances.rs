@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::mounted::alone;
 use super::territory::Cover;
 use crate::base::fault::{self, Faults, Place, SourceText};
 
@@ -74,6 +75,11 @@ pub fn read(text: &Arc<SourceText>, needed: &[&str], variables: Variables<'_>, f
         }
         let mut columns = BTreeMap::new();
         for (name, cell) in header.iter().zip(&cells) {
+            if alone(cell).is_some() {
+                // Read where the column is used.
+                columns.insert(name.clone(), cell.clone());
+                continue;
+            }
             match substitute(cell, variables, None) {
                 Ok(value) => {
                     columns.insert(name.clone(), value);

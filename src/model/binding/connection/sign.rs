@@ -8,16 +8,17 @@ mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use format::{BodyDigest, Digits, Hash};
 
+use crate::base::percent::percent;
 use crate::base::pointer::Pointer;
 use crate::model::binding::request::reading::Condition;
 
 /// A text that is never printed.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {
@@ -36,12 +37,55 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a secret is.
+/// Where a text is that may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     Text(Secret),
     /// Read when it is used, so that a new one counts without a reload.
     File(PathBuf),
+    /// One after the other; never parts of parts.
+    Joined {
+        parts: Box<[Origin]>,
+        /// What files hold is percent-encoded: within an address, a password is not read as its end.
+        encoded: bool,
+    },
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self::Text(Secret::default())
+    }
+}
+
+impl Origin {
+    /// Whether a file is among its parts.
+    pub fn is_mounted(&self) -> bool {
+        match self {
+            Self::Text(_) => false,
+            Self::File(_) => true,
+            Self::Joined { parts, .. } => parts.iter().any(Self::is_mounted),
+        }
+    }
+
+    /// Its text, with what `read` gives of each file.
+    pub fn text<E>(&self, read: &mut dyn FnMut(&Path) -> Result<Secret, E>) -> Result<Secret, E> {
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::File(path) => read(path),
+            Self::Joined { parts, encoded } => {
+                let mut text = String::new();
+                for part in parts {
+                    let own = part.text(read)?;
+                    if *encoded && part.is_mounted() {
+                        percent(own.reveal(), &mut text);
+                    } else {
+                        text.push_str(own.reveal());
+                    }
+                }
+                Ok(Secret::new(text))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +122,7 @@ pub enum Session {
     Oauth2 {
         /// Absolute.
         token_url: String,
-        client_id: String,
+        client_id: Origin,
         client_secret: Origin,
         scope: Option<String>,
     },
@@ -112,6 +156,16 @@ impl Session {
         }
     }
 
+    /// The same, fetched elsewhere.
+    pub fn at(&self, address: String) -> Self {
+        match self.clone() {
+            Self::Oauth2 { client_id, client_secret, scope, .. } => {
+                Self::Oauth2 { token_url: address, client_id, client_secret, scope }
+            }
+            Self::Call(call) => Self::Call(Box::new(SessionCall { url: address, ..*call })),
+        }
+    }
+
     pub fn renew_on(&self) -> Option<&Condition> {
         match self {
             Self::Oauth2 { .. } => None,
@@ -123,7 +177,7 @@ impl Session {
 /// What is added to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seal {
-    pub app_key: String,
+    pub app_key: Origin,
     /// Absent where nothing needs it, or the session gives it.
     pub secret: Option<Origin>,
     /// Absent where nothing is signed: keys, tokens, Basic.
@@ -179,7 +233,7 @@ pub struct Text(pub Vec<Piece>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// May come from a variable: never printed.
-    Literal(Secret),
+    Literal(Origin),
     Hole(Hole),
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use http::HeaderName;
 
+use super::super::mounted::Found;
 use super::super::{Compiler, Instance};
 use super::format::{BodyDigest, Digits, Hash, Scheme, Sign};
 use super::{Clock, Hole, Member, Origin, Parameters, Piece, Seal, Secret, Session, Signature, Signing, Text};
@@ -117,7 +118,7 @@ impl Sign {
 impl Default for Seal {
     fn default() -> Self {
         Self {
-            app_key: String::new(),
+            app_key: Origin::default(),
             secret: None,
             signature: None,
             timestamp: Clock::Seconds,
@@ -139,22 +140,23 @@ impl Default for Seal {
 fn text(pieces: &[Result<Hole, &str>]) -> Text {
     let piece = |piece: &Result<Hole, &str>| match piece {
         Ok(hole) => Piece::Hole(*hole),
-        Err(literal) => Piece::Literal(Secret::new((*literal).to_owned())),
+        Err(literal) => Piece::Literal(Origin::Text(Secret::new((*literal).to_owned()))),
     };
     Text(pieces.iter().map(piece).collect())
 }
 
 impl Compiler<'_> {
-    /// `None` means that at least one fault was added.
+    /// And where its session's address is from. `None` means that at least one fault was added.
     pub(in crate::model::binding::connection) fn sign(
         &mut self,
         sign: &Sign,
         instance: Option<&Instance>,
-    ) -> Option<Signing> {
+    ) -> Option<(Signing, Origin)> {
         self.fitting(sign)?;
-        let (mut session, mut delegation) = (None, None);
+        let (mut session, mut delegation, mut address) = (None, None, Origin::default());
         if sign.session.is_some() {
-            session = Some(self.session(sign, instance)?);
+            let (call, found) = self.session(sign, instance)?;
+            (session, address) = (Some(call), found);
         }
         let seal = match sign.scheme.value {
             Scheme::ApiKey => self.api_key(sign, instance)?,
@@ -165,18 +167,19 @@ impl Compiler<'_> {
             }
             Scheme::Basic => {
                 let (user, password) =
-                    (self.filled(sign.user.as_ref(), instance), self.secret(sign.password.as_ref(), instance));
+                    (self.told(sign.user.as_ref(), instance), self.secret(sign.password.as_ref(), instance));
                 let headers = vec![(http::header::AUTHORIZATION, text(&[Err("Basic "), Ok(Hole::Basic)]))];
                 Seal { app_key: user?, secret: Some(password?), headers, ..Seal::default() }
             }
             Scheme::Oauth2 => {
-                session = Some(self.oauth2(sign, instance)?);
+                let (call, found) = self.oauth2(sign, instance)?;
+                (session, address) = (Some(call), found);
                 let sent = text(&[Err("Bearer "), Ok(Hole::Secret)]);
                 Seal { headers: vec![(http::header::AUTHORIZATION, sent)], ..Seal::default() }
             }
             Scheme::Hmac | Scheme::Digest => self.declared(sign, instance)?,
             Scheme::HmacParams => {
-                let app_key = self.filled(sign.app_key.as_ref(), instance);
+                let app_key = self.told(sign.app_key.as_ref(), instance);
                 let secret = self.secret_or_session(sign, sign.secret.as_ref(), instance);
                 let mut seal = Seal { app_key: app_key?, secret: secret?, ..Seal::default() };
                 let (timestamp, nonce) = (text(&[Ok(Hole::Timestamp)]), text(&[Ok(Hole::Nonce)]));
@@ -204,7 +207,7 @@ impl Compiler<'_> {
             }
             Scheme::HmacHeader => {
                 let header = sign.header.as_ref().and_then(|name| self.header(&name.value, yaml::span(name)));
-                let key_id = self.filled(sign.key_id.as_ref(), instance);
+                let key_id = self.told(sign.key_id.as_ref(), instance);
                 let secret = self.secret_or_session(sign, sign.secret.as_ref(), instance);
                 let sent = [Ok(Hole::AppKey), Err(":"), Ok(Hole::Timestamp), Err(":"), Ok(Hole::Signature)];
                 let line = Err("\n");
@@ -224,7 +227,7 @@ impl Compiler<'_> {
                 }
             }
         };
-        Some(Signing { session, delegation, seal })
+        Some((Signing { session, delegation, seal }, address))
     }
 
     /// Whether the scheme's keys are there, and no others.
@@ -262,34 +265,21 @@ impl Compiler<'_> {
         self.fill(&written.value, yaml::span(written), instance)
     }
 
-    /// A text with variables, or `${file:NAME}` alone.
+    /// A text with variables and files.
     pub(super) fn secret(&mut self, written: Written<'_>, instance: Option<&Instance>) -> Option<Origin> {
         let at = yaml::span(written?);
-        if let Some(name) = written.and_then(|text| text.value.strip_prefix("${file:")?.strip_suffix('}')) {
-            return self.secret_file(name, at);
-        }
-        let secret = self.filled(written, instance)?;
-        if secret.is_empty() {
+        let found = self.found(&written?.value, at, instance)?;
+        if matches!(found.origin, Origin::Text(_)) && found.text.is_empty() {
             self.faults.add(self.text, at, "the secret is empty", "set the variable it is read from");
             return None;
         }
-        Some(Origin::Text(Secret::new(secret)))
+        Some(found.origin)
     }
 
-    fn secret_file(&mut self, name: &str, at: Place) -> Option<Origin> {
-        let Some(path) = self.egress.secret_file(name) else {
-            let hint = "it stands in the folder that `egress.secrets` of gateway.yaml names (/run/secrets without it)";
-            self.faults.add(self.text, at, format!("`{name}` is not a file of the folder of secrets"), hint);
-            return None;
-        };
-        // Where files are only looked at, it need not be there: as with variables.
-        let there = std::fs::File::open(&path).is_ok() || (self.variables)(&format!("file:{name}")).is_some();
-        if !there {
-            let hint = "mount it, readable by the gateway";
-            self.faults.add(self.text, at, format!("the secret's file `{name}` cannot be read"), hint);
-            return None;
-        }
-        Some(Origin::File(path))
+    /// A text with variables and files that may be empty.
+    fn told(&mut self, written: Written<'_>, instance: Option<&Instance>) -> Option<Origin> {
+        let written = written?;
+        self.found(&written.value, yaml::span(written), instance).map(|found| found.origin)
     }
 
     /// `Some(None)`: the session gives it.
@@ -329,29 +319,31 @@ impl Compiler<'_> {
         Some(seal)
     }
 
-    fn oauth2(&mut self, sign: &Sign, instance: Option<&Instance>) -> Option<Session> {
-        let url = self.filled(sign.token_url.as_ref(), instance);
-        let client_id = self.filled(sign.client_id.as_ref(), instance);
+    fn oauth2(&mut self, sign: &Sign, instance: Option<&Instance>) -> Option<(Session, Origin)> {
+        let client_id = self.told(sign.client_id.as_ref(), instance);
         let client_secret = self.secret(sign.client_secret.as_ref(), instance);
-        let at = yaml::span(sign.token_url.as_ref()?);
-        let token_url = self.absolute(&url?, "token_url", at, instance)?;
+        let written = sign.token_url.as_ref()?;
+        let Found { text: token_url, origin } =
+            self.absolute(&written.value, "token_url", yaml::span(written), instance)?;
         let scope = match &sign.scope {
             Some(scope) => Some(self.filled(Some(scope), instance)?),
             None => None,
         };
-        Some(Session::Oauth2 { token_url, client_id: client_id?, client_secret: client_secret?, scope })
+        let session = Session::Oauth2 { token_url, client_id: client_id?, client_secret: client_secret?, scope };
+        Some((session, origin))
     }
 
     /// Absolute, or a path below `base_url`.
-    pub(super) fn absolute(&mut self, url: &str, key: &str, at: Place, instance: Option<&Instance>) -> Option<String> {
-        let absolute = if url.starts_with('/') { format!("{}{url}", self.base_url(instance)?) } else { url.to_owned() };
-        let fits = reqwest::Url::parse(&absolute).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    pub(super) fn absolute(&mut self, url: &str, key: &str, at: Place, instance: Option<&Instance>) -> Option<Found> {
+        let found = self.found_in_address(url, at, instance)?;
+        let found = if found.text.starts_with('/') { self.base_url(instance)?.and(found) } else { found };
+        let fits = reqwest::Url::parse(&found.text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if !fits {
             self.faults.add(self.text, at, format!("`{key}` is not an address"), "write `https://…` or `/oauth/token`");
             return None;
         }
-        self.within(&absolute, at)?;
-        Some(absolute)
+        self.within(&found.text, at)?;
+        Some(found)
     }
 
     /// `hmac` and `digest`: what the file says.
@@ -362,7 +354,7 @@ impl Compiler<'_> {
             ..Seal::default()
         };
         if let Some(app_key) = &sign.app_key {
-            seal.app_key = self.filled(Some(app_key), instance).unwrap_or_default();
+            seal.app_key = self.told(Some(app_key), instance).unwrap_or_default();
         }
         if let Some(written) = &sign.timestamp {
             seal.timestamp = self.clock(written).unwrap_or(Clock::Seconds);
@@ -466,10 +458,10 @@ impl Compiler<'_> {
                 return None;
             };
             if let Some(before) = before.strip_suffix('$') {
-                pieces.push(Piece::Literal(Secret::new(before.to_owned())));
-                pieces.push(Piece::Literal(Secret::new(self.fill(&format!("${{{name}}}"), at, instance)?)));
+                pieces.push(Piece::Literal(Origin::Text(Secret::new(before.to_owned()))));
+                pieces.push(Piece::Literal(self.found(&format!("${{{name}}}"), at, instance)?.origin));
             } else {
-                pieces.push(Piece::Literal(Secret::new(before.to_owned())));
+                pieces.push(Piece::Literal(Origin::Text(Secret::new(before.to_owned()))));
                 let hole = Hole::NAMES.iter().find(|(known, hole)| *known == name && allowed.contains(hole));
                 let Some((_, hole)) = hole else {
                     let known = Hole::NAMES.iter().filter(|(_, hole)| allowed.contains(hole)).map(|(name, _)| *name);
@@ -482,8 +474,8 @@ impl Compiler<'_> {
             }
             rest = after;
         }
-        pieces.push(Piece::Literal(Secret::new(rest.to_owned())));
-        pieces.retain(|piece| !matches!(piece, Piece::Literal(text) if text.reveal().is_empty()));
+        pieces.push(Piece::Literal(Origin::Text(Secret::new(rest.to_owned()))));
+        pieces.retain(|piece| !matches!(piece, Piece::Literal(Origin::Text(text)) if text.reveal().is_empty()));
         Some(Text(pieces))
     }
 

@@ -109,6 +109,7 @@ impl Compiler<'_> {
             Origin::Text(text) => Some(text.reveal().to_owned()),
             // Where files are only looked at, it need not be there.
             Origin::File(path) => std::fs::read_to_string(path).ok(),
+            Origin::Joined { .. } => None,
         };
         let fits = |text: &String| text.starts_with(PLACEHOLDER) || signing_key(text).is_some();
         if !text.as_ref().is_none_or(fits) {

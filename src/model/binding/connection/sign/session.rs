@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::super::mounted::Found;
 use super::super::{Compiler, Instance};
 use super::format::{self, Sign};
 use super::{Origin, Session, SessionCall};
@@ -14,7 +15,7 @@ const LIFE_DEFAULT: u64 = 300;
 const LIFE_MAX: u64 = 86_400;
 
 impl Compiler<'_> {
-    pub(super) fn session(&mut self, sign: &Sign, instance: Option<&Instance>) -> Option<Session> {
+    pub(super) fn session(&mut self, sign: &Sign, instance: Option<&Instance>) -> Option<(Session, Origin)> {
         let at = yaml::span(sign.session.as_ref()?);
         let session = &sign.session.as_ref()?.value;
         let before = self.faults.len();
@@ -29,12 +30,11 @@ impl Compiler<'_> {
         };
         let key = if post { "post" } else { "get" };
         let place = yaml::span(written);
-        let url = self.fill(&written.value, place, instance)?;
-        if url.contains(['?', '#']) {
+        let url = self.absolute(&written.value, key, place, instance);
+        if url.as_ref().is_some_and(|url| url.text.contains(['?', '#'])) {
             let hint = "write parameters under the session's `query`";
             self.faults.add(self.text, place, "the session's address has parameters", hint);
         }
-        let url = self.absolute(&url, key, place, instance);
         if !post && let Some((_, member)) = session.body.iter().next() {
             self.faults.add(self.text, yaml::span(member), "a `get` has no body", "write `post`, or use `query`");
         }
@@ -45,7 +45,7 @@ impl Compiler<'_> {
                 self.faults.add(self.text, yaml::span(&own.scheme), "a session cannot need a session", hint);
                 None
             }
-            Some(own) => self.sign(own, instance).map(|signing| signing.seal),
+            Some(own) => self.sign(own, instance).map(|(signing, _)| signing.seal),
             None => None,
         };
         let life = session.life_s.as_ref().map_or(LIFE_DEFAULT, |life| life.value);
@@ -59,8 +59,9 @@ impl Compiler<'_> {
         if self.faults.len() > before {
             return None;
         }
-        Some(Session::Call(Box::new(SessionCall {
-            url: url?,
+        let Found { text: url, origin } = url?;
+        let call = Session::Call(Box::new(SessionCall {
+            url,
             post,
             query,
             body,
@@ -69,7 +70,8 @@ impl Compiler<'_> {
             life_at,
             life: Duration::from_secs(life),
             renew_on,
-        })))
+        }));
+        Some((call, origin))
     }
 
     fn values(
