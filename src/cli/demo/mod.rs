@@ -2,6 +2,7 @@
 //! role sees it. Requests go through the gateway's own listener, with tokens as any client's.
 
 mod ask;
+mod levels;
 mod query;
 mod render;
 mod roles;
@@ -45,6 +46,9 @@ pub struct DemoArgs {
     /// How large the made-up world is
     #[arg(long, default_value_t = 21, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     households_per_village: u32,
+    /// Gateways over one another: 3 puts a city's and a province's above the county's, at ports of their own
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=3))]
+    levels: u8,
 }
 
 pub fn run(args: &DemoArgs) -> Done {
@@ -56,8 +60,11 @@ async fn demo(args: &DemoArgs) -> Done {
     let port = args.port.unwrap_or(if args.once { 0 } else { 4000 });
     // Taken before anything is shown, so that Ctrl-C ends the demo in order from here on.
     let mut stop = pin!(stop_signal()?);
-    let started = Started::new(port, args.households_per_village, &Progress::new()).await?;
-    let client = started.client()?;
+    if args.levels > 1 {
+        return levels::demo(args, port, stop).await;
+    }
+    let started = Started::new(port, args.households_per_village, None, &Progress::new()).await?;
+    let client = started.serving().client()?;
     let roles = started.roles()?;
     let shown = async {
         if args.json {
@@ -74,7 +81,7 @@ async fn demo(args: &DemoArgs) -> Done {
         started.stop().await;
         return Ok(0);
     }
-    let told = render::endpoints(started.address(), &roles, HOUSEHOLD, Paint::stdout());
+    let told = render::endpoints(started.serving().address(), &roles, HOUSEHOLD, Paint::stdout());
     // With --json, standard output is for machines only.
     if args.json {
         text::note(&told)
@@ -89,10 +96,10 @@ async fn demo(args: &DemoArgs) -> Done {
 /// The portrait of one household, role by role.
 async fn portraits(started: &Started, client: &Client, roles: &[DemoRole]) -> Result<String, Stop> {
     let paint = Paint::stdout();
-    let mut out = render::heading(started.contract(), HOUSEHOLD, paint);
+    let mut out = render::heading(&started.serving().snapshot().contract, HOUSEHOLD, paint);
     for role in roles {
         let view = client.view(role, HOUSEHOLD).await?;
-        out.push_str(&render::portrait(started.contract(), role, &view, paint));
+        out.push_str(&render::portrait(&started.serving().snapshot().contract, role, &view, paint));
     }
     Ok(out)
 }

@@ -193,6 +193,13 @@ pub fn endpoints(address: SocketAddr, roles: &[DemoRole], household: &str, paint
          hours), each with a command to try:\n",
         paint.bold("Serving until Ctrl-C")
     );
+    out.push_str(&tokens(address, roles, household, paint));
+    out
+}
+
+/// Each role's token and a command with it.
+pub fn tokens(address: SocketAddr, roles: &[DemoRole], household: &str, paint: Paint) -> String {
+    let mut out = String::new();
     for role in roles {
         out.push_str(&format!(
             "\n{} {}\n{}\n{}\n",

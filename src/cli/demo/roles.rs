@@ -33,18 +33,26 @@ pub struct DemoRole {
 /// Why the demo's duty officer breaks the glass.
 const EMERGENCY: &str = "typhoon warning: the household must be brought to safety";
 
+/// How long the tokens that are printed are valid.
+const TOKENS_VALID: Duration = Duration::from_secs(12 * 3600);
+
 /// A caller before it has a token.
-struct Caller {
-    role: &'static str,
-    id: String,
-    claims: Value,
-    purpose: Option<&'static str>,
-    case: Option<&'static str>,
-    who: String,
+pub struct Caller {
+    pub role: &'static str,
+    pub id: String,
+    pub claims: Value,
+    pub purpose: Option<&'static str>,
+    pub case: Option<&'static str>,
+    pub who: String,
 }
 
 /// All callers, in the order they are shown.
-pub fn all(household: &Household, snapshot: &Snapshot, valid: Duration) -> Result<Vec<DemoRole>, Stop> {
+pub fn all(household: &Household, snapshot: &Snapshot) -> Result<Vec<DemoRole>, Stop> {
+    with_tokens(callers(household), snapshot)
+}
+
+/// These callers, each with a token of the gateway's demo issuer.
+pub fn with_tokens(callers: Vec<Caller>, snapshot: &Snapshot) -> Result<Vec<DemoRole>, Stop> {
     let config = &snapshot.config;
     let issuer = config
         .issuers
@@ -52,7 +60,7 @@ pub fn all(household: &Household, snapshot: &Snapshot, valid: Duration) -> Resul
         .find(|issuer| issuer.demo)
         .ok_or_else(|| Stop::failed("error: config/gateway.yaml has no issuer marked `demo: true`"))?;
     let mut all = Vec::new();
-    for caller in callers(household) {
+    for caller in callers {
         let role = snapshot
             .access
             .role(caller.role)
@@ -63,7 +71,7 @@ pub fn all(household: &Household, snapshot: &Snapshot, valid: Duration) -> Resul
             Value::Object(claims) => claims,
             _ => Map::new(),
         };
-        let token = mint(issuer, &caller.id, &[caller.role.to_owned()], &claims, valid)
+        let token = mint(issuer, &caller.id, &[caller.role.to_owned()], &claims, TOKENS_VALID)
             .map_err(|error| Stop::failed(format!("error: no token for `{}`: {error}", caller.role)))?;
         all.push(DemoRole {
             name: caller.role.to_owned(),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
+use departments::world::Household;
+use rcgen::KeyPair;
 use rustls::crypto::aws_lc_rs::default_provider;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -17,24 +18,70 @@ use super::roles::{self, DemoRole};
 use crate::answer::Gateway;
 use crate::cli::serve::Ready;
 use crate::cli::{Stop, load};
-use crate::model::contract::Contract;
 use crate::model::snapshot::{Folders, Snapshot, Variables};
-
-/// How long the tokens that are printed are valid.
-const TOKENS_VALID: Duration = Duration::from_secs(12 * 3600);
+use crate::serve::reload::Beginning;
 
 /// A running demo.
 pub struct Started {
     departments: departments::Running,
-    gateway: Gateway,
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<()>,
+    serving: Serving,
     _folder: Folder,
 }
 
+/// A gateway that answers at its address.
+pub struct Serving {
+    gateway: Gateway,
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    pub async fn start(
+        (snapshot, beginning): (Snapshot, Beginning),
+        folders: Folders,
+        variables: Variables,
+    ) -> Result<Self, Stop> {
+        let ready = Ready::new(for_demo(snapshot), beginning, folders, variables).await?;
+        let (address, gateway) = (ready.address, ready.gateway.clone());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(ready.serve(async {
+            let _ = stopped.await;
+        }));
+        Ok(Self { gateway, address, stop, task })
+    }
+
+    pub fn snapshot(&self) -> &Snapshot {
+        self.gateway.snapshot()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Asks over HTTP for the whole portrait.
+    pub fn client(&self) -> Result<Client, Stop> {
+        let contract = &self.snapshot().contract;
+        let document = query::portrait(contract)
+            .ok_or_else(|| Stop::failed("error: the contract has no household by its number"))?;
+        Client::new(self.address, document, contract)
+    }
+
+    /// Lets the requests under way end.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
 impl Started {
-    pub async fn new(port: u16, households_per_village: u32, progress: &Progress) -> Result<Self, Stop> {
+    /// `above`: the public key of a gateway that asks in its callers' names, where there is one.
+    pub async fn new(
+        port: u16,
+        households_per_village: u32,
+        above: Option<&KeyPair>,
+        progress: &Progress,
+    ) -> Result<Self, Stop> {
         let options = departments::Options { households_per_village, ..departments::Options::default() };
         let what = format!(
             "{} departments and {} banks, each a server of its own",
@@ -49,48 +96,36 @@ impl Started {
             })
             .await?;
         let folder = Folder::new()?;
-        let variables = variables(&departments, &folder, port)?;
-        let (snapshot, beginning) = progress
+        let mut variables = departments.variables();
+        variables.extend(made_here(&folder.path, port)?);
+        let (mut snapshot, beginning) = progress
             .show("contract, bindings, rules and roles", async {
                 load::load_to_serve(&Folders::under(&root()), &|name| variable(&variables, name))
                     .map_err(|faults| load::refused(&faults))
             })
             .await?;
+        if let Some(above) = above {
+            super::levels::taking_tokens_of(&mut snapshot.config, above);
+        }
         let variables: Variables = Arc::new(move |name| variable(&variables, name));
-        let starting = Ready::new(for_demo(snapshot), beginning, Folders::under(&root()), variables);
-        let ready = progress.show("the gateway", starting).await?;
-        let (address, gateway) = (ready.address, ready.gateway.clone());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(ready.serve(async {
-            let _ = stopped.await;
-        }));
-        Ok(Self { departments, gateway, address, stop, serving, _folder: folder })
+        let starting = Serving::start((snapshot, beginning), Folders::under(&root()), variables);
+        let serving = progress.show("the gateway", starting).await?;
+        Ok(Self { departments, serving, _folder: folder })
     }
 
-    pub fn contract(&self) -> &Contract {
-        &self.gateway.snapshot().contract
+    pub fn serving(&self) -> &Serving {
+        &self.serving
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Asks over HTTP for the whole portrait.
-    pub fn client(&self) -> Result<Client, Stop> {
-        let contract = self.contract();
-        let document = query::portrait(contract)
-            .ok_or_else(|| Stop::failed("error: the contract has no household by its number"))?;
-        Client::new(self.address, document, contract)
+    /// The household that is shown.
+    pub fn household(&self) -> Result<Household, Stop> {
+        let household = self.departments.world().household(super::HOUSEHOLD);
+        household.ok_or_else(|| Stop::failed(format!("error: the world has no household {}", super::HOUSEHOLD)))
     }
 
     /// The demo's callers, each with a token.
     pub fn roles(&self) -> Result<Vec<DemoRole>, Stop> {
-        let household = self
-            .departments
-            .world()
-            .household(super::HOUSEHOLD)
-            .ok_or_else(|| Stop::failed(format!("error: the world has no household {}", super::HOUSEHOLD)))?;
-        roles::all(&household, self.gateway.snapshot(), TOKENS_VALID)
+        roles::all(&self.household()?, self.serving.snapshot())
     }
 
     pub fn households(&self, division: &str) -> impl Iterator<Item = String> + use<> {
@@ -99,8 +134,7 @@ impl Started {
 
     /// Lets the requests under way end; then the departments go, and the audit store with its folder.
     pub async fn stop(self) {
-        let _ = self.stop.send(());
-        let _ = self.serving.await;
+        self.serving.stop().await;
     }
 }
 
@@ -112,42 +146,44 @@ fn for_demo(mut snapshot: Snapshot) -> Snapshot {
 }
 
 /// The repository this was built from; where it is not there any more, the current folder.
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let built = Path::new(env!("CARGO_MANIFEST_DIR"));
     if built.join("schema").is_dir() { built.to_owned() } else { PathBuf::from(".") }
 }
 
-fn variable(variables: &BTreeMap<String, String>, name: &str) -> Option<String> {
+pub fn variable(variables: &BTreeMap<String, String>, name: &str) -> Option<String> {
     variables.get(name).cloned().or_else(|| std::env::var(name).ok())
 }
 
-/// What the files' `${NAME}` stand for: the departments' addresses and secrets, and keys made for this run.
-fn variables(departments: &departments::Running, folder: &Folder, port: u16) -> Result<BTreeMap<String, String>, Stop> {
-    let failed = |what: &str| Stop::failed(format!("error: {what} cannot be made"));
-    let mut variables = departments.variables();
-    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(|_| failed("the demo issuer's keys"))?;
+/// Of what the files' `${NAME}` stand for, keys and places made for this run of a gateway.
+pub fn made_here(folder: &Path, port: u16) -> Result<Vec<(String, String)>, Stop> {
+    let pair = key_pair()?;
     let mut audit_key = [0_u8; 32];
-    default_provider().secure_random.fill(&mut audit_key).map_err(|_| failed("the audit key"))?;
+    let failed = |_| Stop::failed("error: the audit key cannot be made");
+    default_provider().secure_random.fill(&mut audit_key).map_err(failed)?;
     let audit_key: String = audit_key.iter().map(|byte| format!("{byte:02x}")).collect();
-    for (name, value) in [
+    let made = [
         ("DEMO_ISSUER_PRIVATE_KEY", pair.serialize_pem()),
         ("DEMO_ISSUER_PUBLIC_KEY", pair.public_key_pem()),
         ("AUDIT_KEY", audit_key),
-        ("HUXIANG_AUDIT", folder.path.join("audit.sqlite").display().to_string()),
+        ("HUXIANG_AUDIT", folder.join("audit.sqlite").display().to_string()),
         ("HUXIANG_LISTEN", format!("127.0.0.1:{port}")),
-    ] {
-        variables.insert(name.to_owned(), value);
-    }
-    Ok(variables)
+    ];
+    Ok(made.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// A key that tokens are signed with.
+pub fn key_pair() -> Result<KeyPair, Stop> {
+    KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(|_| Stop::failed("error: keys cannot be made"))
 }
 
 /// A temporary folder, for this user only, removed at the end.
-struct Folder {
-    path: PathBuf,
+pub struct Folder {
+    pub path: PathBuf,
 }
 
 impl Folder {
-    fn new() -> Result<Self, Stop> {
+    pub fn new() -> Result<Self, Stop> {
         let failed = |error: String| Stop::failed(format!("error: no temporary folder can be made: {error}"));
         let mut random = [0_u8; 8];
         default_provider().secure_random.fill(&mut random).map_err(|_| failed("no random bytes".to_owned()))?;
