@@ -199,8 +199,10 @@ async fn one(run: &Run, name: &str, program: &Path) -> Result<(), Error> {
             format!("{}: {why}\n{log}", contender.name)
         })?;
         let token = files.tokens.first().map_or("", String::as_str);
-        let answer: serde_json::Value =
+        let mut answer: serde_json::Value =
             serde_json::from_str(&ask(contender.port, token, &question.body.replace("\"@ID@\"", "7")).await?)?;
+        // What the gateway says besides, of itself.
+        answer.as_object_mut().and_then(|answer| answer.remove("extensions"));
         match &expected {
             None => expected = Some(answer),
             Some(first) if *first == answer => {}
