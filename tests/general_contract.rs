@@ -52,6 +52,7 @@ async fn serve(State(log): State<Log>, method: Method, uri: Uri, body: Bytes) ->
             .collect::<Vec<_>>()
     };
     let answer = match uri.path() {
+        "/posts" if query == "tag=nameless" => json!({"data": [post(1), {"title": "whose is it?"}]}),
         "/posts" if query.starts_with("tag=") => json!({"data": (1..=4).map(post).collect::<Vec<_>>()}),
         "/posts" => {
             json!({"data": asked("id")[0].split("%2C").map(|id| post(id.parse().unwrap())).collect::<Vec<_>>()})
@@ -213,6 +214,15 @@ async fn a_listing_costs_one_call_a_batch() {
         taken(&served.log),
         ["GET /posts?id=1%2C2%2C3", "GET /posts?tag=a%26b", "POST /graphql", "POST /tags", "POST /users/batch"]
     );
+}
+
+#[tokio::test]
+async fn a_listing_with_a_record_without_key_is_a_bad_answer_and_no_entity_without_key() {
+    let served = served("nameless").await;
+    let answer = served.ask(None, r#"{ posts(tag: "nameless") { id title } }"#).await;
+    assert_eq!(answer["data"]["posts"], Value::Null, "{answer:#}");
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "SOURCE_BAD_ANSWER", "{answer:#}");
+    assert_eq!(taken(&served.log), ["GET /posts?tag=nameless"], "nothing is asked of what may not be there");
 }
 
 #[tokio::test]

@@ -235,6 +235,12 @@ impl Execution<'_> {
             let key = filled.map_err(|_| Failure::unavailable(ErrorCode::InputMissing, binding.source))?;
             found.truncate(1);
             found.iter_mut().for_each(|named| named.key = Some(key.as_str().into()));
+        } else if found.iter().any(|named| named.key.is_none()) {
+            // It could be neither answered nor left out: an entity without a key is none, and half a list is no list.
+            let source = &self.snapshot.bindings.source(binding.source).id;
+            let request = &self.context.request_id;
+            tracing::warn!(%source, query = %query.name, %request, "a record of a listing has no key (key_at, items)");
+            return Err(Failure::unavailable(ErrorCode::SourceBadAnswer, binding.source));
         }
         Ok((found, fetched.next))
     }
