@@ -74,7 +74,8 @@ pub async fn get(port: u16, path: &str) -> Result<String, Error> {
 
 /// Asks for so long.
 pub async fn load(port: u16, question: &Question, lasts: Duration) -> Result<Load, Error> {
-    let (latencies, failed, asked) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)), Rc::new(Cell::new(0usize)));
+    let (latencies, failed, asked) =
+        (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)), Rc::new(Cell::new(0usize)));
     let began = Instant::now();
     let until = began + lasts;
     let mut all = Vec::new();

@@ -50,8 +50,7 @@ impl Up {
                     None => {
                         let s = TcpStream::connect(&self.host).await?;
                         s.set_nodelay(true)?;
-                        let (mut send, conn) =
-                            hyper::client::conn::http1::handshake(TokioIo::new(s)).await?;
+                        let (mut send, conn) = hyper::client::conn::http1::handshake(TokioIo::new(s)).await?;
                         tokio::task::spawn_local(async move {
                             let _ = conn.await;
                         });
@@ -59,9 +58,7 @@ impl Up {
                         send
                     }
                 };
-                let req = Request::get(path)
-                    .header("host", self.host.as_str())
-                    .body(Empty::new())?;
+                let req = Request::get(path).header("host", self.host.as_str()).body(Empty::new())?;
                 let res = c.send_request(req).await?;
                 let b = res.into_body().collect().await?.to_bytes();
                 // back into the pool once the connection can take the next one
@@ -70,13 +67,8 @@ impl Up {
                 Ok(b)
             }
             Client::Reqwest(c) => {
-                let b = c
-                    .get(format!("http://{}{}", self.host, path))
-                    .send()
-                    .await?
-                    .error_for_status()?
-                    .bytes()
-                    .await?;
+                let b =
+                    c.get(format!("http://{}{}", self.host, path)).send().await?.error_for_status()?.bytes().await?;
                 Ok(b)
             }
         }
@@ -258,7 +250,7 @@ async fn c(up: &Up) -> Result<Vec<u8>, Err> {
     }
     let mut depts: Vec<Vec<Dept>> = Vec::with_capacity(3);
     for b in &bodies {
-        let mut v: Vec<Dept> = sonic_rs::from_slice::<One<Vec<Dept>>>(&b)?.data;
+        let mut v: Vec<Dept> = sonic_rs::from_slice::<One<Vec<Dept>>>(b)?.data;
         v.sort_by_key(|d| d.household);
         depts.push(v);
     }
@@ -304,23 +296,16 @@ async fn serve(up: Rc<Up>, scenario: Rc<str>, req: Request<Incoming>) -> Result<
     let out = out.unwrap_or_else(|e| {
         format!(r#"{{"errors":[{{"message":"{}"}}],"data":null}}"#, e.to_string().replace('"', "'")).into_bytes()
     });
-    Ok(Response::builder()
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(out)))
-        .unwrap())
+    Ok(Response::builder().header("content-type", "application/json").body(Full::new(Bytes::from(out))).unwrap())
 }
 
 pub fn run(client: &str, workload: &str, port: u16, host: String) {
     let scenario: Rc<str> = workload.into();
     let client = match client {
         "hyper" => Client::Hyper(RefCell::new(Vec::new())),
-        "reqwest" => Client::Reqwest(
-            reqwest::Client::builder()
-                .tcp_nodelay(true)
-                .pool_max_idle_per_host(4096)
-                .build()
-                .unwrap(),
-        ),
+        "reqwest" => {
+            Client::Reqwest(reqwest::Client::builder().tcp_nodelay(true).pool_max_idle_per_host(4096).build().unwrap())
+        }
         other => panic!("unknown client {other}"),
     };
     let up = Rc::new(Up { host, client });
@@ -334,10 +319,7 @@ pub fn run(client: &str, workload: &str, port: u16, host: String) {
             let (up, scenario) = (up.clone(), scenario.clone());
             tokio::task::spawn_local(async move {
                 let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(
-                        TokioIo::new(s),
-                        service_fn(move |r| serve(up.clone(), scenario.clone(), r)),
-                    )
+                    .serve_connection(TokioIo::new(s), service_fn(move |r| serve(up.clone(), scenario.clone(), r)))
                     .await;
             });
         }

@@ -157,7 +157,10 @@ pub fn run(run: &Run) -> Result<(), Error> {
     // This thread is the load.
     let pid = std::process::id().to_string();
     Command::new("taskset").args(["-apc", &run.load_core, &pid]).stdout(Stdio::null()).status()?;
-    println!("{} rounds of {} s each; load and departments on core {}, contenders on core {}", run.rounds, run.seconds, run.load_core, run.core);
+    println!(
+        "{} rounds of {} s each; load and departments on core {}, contenders on core {}",
+        run.rounds, run.seconds, run.load_core, run.core
+    );
     for name in &run.workloads {
         tokio::task::LocalSet::new().block_on(&runtime, one(run, name, &gateway))?;
     }
@@ -209,7 +212,9 @@ async fn one(run: &Run, name: &str, program: &Path) -> Result<(), Error> {
             Some(first) => {
                 let (first, answer) = (first.to_string(), answer.to_string());
                 let cut = |text: &str| text.chars().take(600).collect::<String>();
-                return Err(format!("{} answers otherwise:\n{}\nnot\n{}", contender.name, cut(&answer), cut(&first)).into());
+                return Err(
+                    format!("{} answers otherwise:\n{}\nnot\n{}", contender.name, cut(&answer), cut(&first)).into()
+                );
             }
         }
         // Connections, caches and every caller's token are there before anything is measured.
@@ -270,7 +275,9 @@ fn ratio(of: &[f64], to: &[f64]) -> (f64, f64, f64) {
     let ratios = sorted(of.iter().zip(to).map(|(of, to)| of / to));
     let n = ratios.len() as f64;
     let away = 1.96 * n.sqrt() / 2.0;
-    let at = |place: f64| ratios.get((place.max(0.0) as usize).min(ratios.len().saturating_sub(1))).copied().unwrap_or(f64::NAN);
+    let at = |place: f64| {
+        ratios.get((place.max(0.0) as usize).min(ratios.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    };
     (at(n / 2.0), at((n / 2.0 - away).floor()), at((n / 2.0 + away).ceil()))
 }
 
@@ -285,7 +292,11 @@ fn print(name: &str, calls: u64, contenders: &[Contender]) {
             "| {} | {:.0} | {} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} |",
             contender.name,
             of(|run| run.cpu),
-            if instructions.is_empty() { "–".to_owned() } else { format!("{:.0}k", median(instructions.into_iter()) / 1000.0) },
+            if instructions.is_empty() {
+                "–".to_owned()
+            } else {
+                format!("{:.0}k", median(instructions.into_iter()) / 1000.0)
+            },
             of(|run| run.per_second),
             of(|run| run.p50),
             of(|run| run.p99),

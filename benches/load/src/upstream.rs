@@ -21,9 +21,8 @@ const HOUSEHOLDS: usize = 100;
 // ---------------------------------------------------------------- REST data
 
 const WORDS: &[&str] = &[
-    "water", "meter", "reading", "was", "taken", "by", "the", "district", "office", "after",
-    "a", "visit", "to", "each", "flat", "and", "no", "fault", "found", "during", "second",
-    "check", "of", "heating", "pipes",
+    "water", "meter", "reading", "was", "taken", "by", "the", "district", "office", "after", "a", "visit", "to",
+    "each", "flat", "and", "no", "fault", "found", "during", "second", "check", "of", "heating", "pipes",
 ];
 
 fn prose(seed: usize, len: usize) -> String {
@@ -151,13 +150,18 @@ impl State {
             let Some(q) = query else {
                 return Some(self.users_all.clone());
             };
-            return Some(self.batched(path, q, |id, out| {
-                if let Some(u) = id.checked_sub(1).and_then(|i| self.users.get(i)) {
-                    out.extend_from_slice(u);
-                    return true;
-                }
-                false
-            }, false));
+            return Some(self.batched(
+                path,
+                q,
+                |id, out| {
+                    if let Some(u) = id.checked_sub(1).and_then(|i| self.users.get(i)) {
+                        out.extend_from_slice(u);
+                        return true;
+                    }
+                    false
+                },
+                false,
+            ));
         }
         if let Some(id) = path.strip_prefix("/users/") {
             let id: usize = id.parse().ok()?;
@@ -176,21 +180,20 @@ impl State {
             return Some(self.dept_one[d - 1][id % HOUSEHOLDS].clone());
         }
         if tail == "households" {
-            return Some(self.batched(path, query?, |id, out| {
-                out.extend_from_slice(self.dept[d - 1][id % HOUSEHOLDS].as_bytes());
-                true
-            }, true));
+            return Some(self.batched(
+                path,
+                query?,
+                |id, out| {
+                    out.extend_from_slice(self.dept[d - 1][id % HOUSEHOLDS].as_bytes());
+                    true
+                },
+                true,
+            ));
         }
         None
     }
 
-    fn batched(
-        &self,
-        path: &str,
-        query: &str,
-        one: impl Fn(usize, &mut Vec<u8>) -> bool,
-        wrap: bool,
-    ) -> Bytes {
+    fn batched(&self, path: &str, query: &str, one: impl Fn(usize, &mut Vec<u8>) -> bool, wrap: bool) -> Bytes {
         let key = format!("{path}?{query}");
         if let Some(b) = self.batch.borrow().get(&key) {
             return b.clone();
@@ -221,10 +224,7 @@ impl State {
 }
 
 fn json(b: Bytes) -> Response<Full<Bytes>> {
-    Response::builder()
-        .header("content-type", "application/json")
-        .body(Full::new(b))
-        .unwrap()
+    Response::builder().header("content-type", "application/json").body(Full::new(b)).unwrap()
 }
 
 async fn handle(st: Rc<State>, req: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -256,20 +256,10 @@ pub fn run(port: u16, delay: u64) {
     }
     users_all.push(b']');
     let dept: Vec<Vec<String>> = (1..=DEPARTMENTS)
-        .map(|d| {
-            (0..HOUSEHOLDS)
-                .map(|i| dept_record(d, if i == 0 { HOUSEHOLDS } else { i }))
-                .collect()
-        })
+        .map(|d| (0..HOUSEHOLDS).map(|i| dept_record(d, if i == 0 { HOUSEHOLDS } else { i })).collect())
         .collect();
-    let dept_one = dept
-        .iter()
-        .map(|v| {
-            v.iter()
-                .map(|r| Bytes::from(format!(r#"{{"code":0,"data":{r}}}"#)))
-                .collect()
-        })
-        .collect();
+    let dept_one =
+        dept.iter().map(|v| v.iter().map(|r| Bytes::from(format!(r#"{{"code":0,"data":{r}}}"#))).collect()).collect();
 
     let st = Rc::new(State {
         delay: Duration::from_millis(delay),
@@ -283,10 +273,7 @@ pub fn run(port: u16, delay: u64) {
         batch: RefCell::new(HashMap::new()),
     });
 
-    let rt = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
     local.block_on(&rt, async move {
         let l = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -297,10 +284,7 @@ pub fn run(port: u16, delay: u64) {
             tokio::task::spawn_local(async move {
                 let _ = hyper::server::conn::http1::Builder::new()
                     .pipeline_flush(true)
-                    .serve_connection(
-                        hyper_util::rt::TokioIo::new(s),
-                        service_fn(move |r| handle(st.clone(), r)),
-                    )
+                    .serve_connection(hyper_util::rt::TokioIo::new(s), service_fn(move |r| handle(st.clone(), r)))
                     .await;
             });
         }
