@@ -205,6 +205,57 @@ async fn a_department_brings_its_source_into_service_and_each_step_is_another_pe
 }
 
 #[tokio::test]
+async fn awaited_fields_are_there_before_their_source_is_and_the_gateway_starts_without_it() {
+    const AWAITED: &str = "name: String @awaited city: String @awaited";
+    let world = World::new("awaited").await;
+    let directive = "directive @awaited on FIELD_DEFINITION\n";
+    let with_query = |fields: &str| {
+        let query = "person(id: ID!): Person found(name: String): Person @awaited";
+        format!("{directive}{}", schema(fields).replace("person(id: ID!): Person", query))
+    };
+    // What is asked with an awaited field is not answered either, and is not told to have no record.
+    world.place.write(
+        "resolvers/nick.yaml",
+        "source: nick\ntitle: Nick\nbase_url: ${PEOPLE_URL}\nendpoints:\n\
+         \x20 nick: {entity: Person, key: name, one: {get: \"/nick/name/{key}\"}, fields: {nick: /told}}\n",
+    );
+    world.place.write("schema/people.graphql", &with_query(&format!("{AWAITED} nick: String")));
+    let (live, cast) = (world.start("one", &[]).await, world.cast());
+    let told = |answer: &Value| {
+        let errors = answer["errors"].as_array().cloned().unwrap_or_default();
+        let each = errors.iter().map(|error| error["extensions"]["code"].as_str().unwrap_or_default().to_owned());
+        (answer["data"]["person"].clone(), each.collect::<Vec<_>>())
+    };
+    let question = "{ person(id: \"1\") { kind name city nick } }";
+    let codes = vec!["NO_SOURCE".to_owned(), "INPUT_MISSING".to_owned()];
+    let nobody = (json!({"kind": "kind", "name": null, "city": null, "nick": null}), codes);
+    let answer = live.ask(question).await;
+    assert_eq!(told(&answer), nobody, "{answer}");
+    let not_given = answer["errors"][1]["message"].as_str().expect("a message");
+    assert!(not_given.contains("did not give what other departments are asked with"), "{answer}");
+    let found = live.ask("{ found(name: \"x\") { kind } }").await;
+    assert_eq!((&found["data"]["found"], code(&found)), (&Value::Null, "NO_SOURCE"), "{found}");
+    let state = admin(&live, &cast.operator, "{ configuration { awaited } }", json!({})).await;
+    assert_eq!(state["data"]["configuration"]["awaited"], json!(["Person.name", "Person.city", "found"]), "{state}");
+
+    let submitted = submit(&live, &cast.steward, &version("v1")).await;
+    assert_eq!(submitted["data"]["submitSource"]["version"]["number"], 1, "{submitted}");
+    decide(&live, &cast.head, 1, true).await;
+    drop(live);
+    let live = world.start("two", &[]).await;
+    assert_eq!(told(&live.ask(question).await), nobody, "a restart before it is published");
+    assert_eq!(publish(&live, &cast.operator, 1).await["data"]["publishSource"]["inForce"], true);
+    let whole = json!({"kind": "kind", "name": "v1", "city": "v1", "nick": "nick"});
+    assert_eq!(told(&live.ask(question).await), (whole, Vec::new()));
+    withdraw(&live, &cast.operator).await;
+    assert_eq!(told(&live.ask(question).await).1[0], "SOURCE_WITHDRAWN");
+    let remove = "mutation { removeSource(source: \"people\", note: \"another system takes it over\") { inForce } }";
+    let removed = admin(&live, &cast.operator, remove, json!({})).await;
+    assert_eq!(removed["data"]["removeSource"]["inForce"], true, "{removed}");
+    assert_eq!(told(&live.ask(question).await), nobody);
+}
+
+#[tokio::test]
 async fn a_binding_with_faults_is_not_kept_and_a_department_reaches_nothing_but_its_own() {
     let world = World::new("faults").await;
     let (live, cast) = (world.start("one", &[("PEOPLE_TOKEN", "t"), ("PEOPLEX_TOKEN", "t")]).await, world.cast());

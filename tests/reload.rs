@@ -123,9 +123,18 @@ async fn gateway_yaml_waits_for_a_restart_and_holds_up_nothing_else() {
     let config = std::fs::read_to_string(place.root.join("config/gateway.yaml")).expect("the file");
     place.write("config/gateway.yaml", &format!("{config}limits: {{depth_max: 1}}\n"));
     live.until("it is told", || async { live.log().contains("gateway.yaml was changed") }).await;
+    assert!(live.log().contains("keys=\"limits\""), "{}", live.log());
     assert_eq!(live.version().await, "v1", "its limits are not in force");
     place.write("resolvers/people.yaml", &binding("v2"));
     live.until("v2", || async { live.version().await == "v2" }).await;
+    let waiting: Vec<_> = details_on_record(&live).await.iter().map(|told| told.get("waiting").cloned()).collect();
+    let limits = Some(serde_json::json!(["limits"]));
+    assert!(waiting.contains(&limits) && waiting.contains(&None), "{waiting:?}");
+    // What the next start would end with is told now.
+    place.write("config/gateway.yaml", &format!("{config}limits: {{depth_most: 1}}\n"));
+    live.until("the fault", || async { live.log().contains("does not start again") }).await;
+    assert!(live.log().contains("depth_most") && live.log().contains("gateway.yaml:"), "{}", live.log());
+    assert_eq!(live.version().await, "v2");
 }
 
 #[tokio::test]
@@ -139,14 +148,20 @@ async fn each_version_is_on_record_with_its_digest_before_it_counts() {
     assert!(told.iter().all(|(_, digest)| digest.len() == 64) && told[0].1 != told[1].1, "{told:?}");
 }
 
-/// The number and the digest of each version that came into force.
-async fn versions_on_record(live: &Live) -> Vec<(u64, String)> {
+/// What is on record of each version that came into force.
+async fn details_on_record(live: &Live) -> Vec<std::collections::BTreeMap<String, serde_json::Value>> {
     let search = Search { kinds: vec![Kind::Configuration], first: 10, ..Search::default() };
     let found = Reader::new(&live.audit).search(&search).await.expect("the records are read").entries;
-    let told = |details: &std::collections::BTreeMap<String, serde_json::Value>| {
+    found.into_iter().map(|entry| entry.record.details).collect()
+}
+
+/// The number and the digest of each of them.
+async fn versions_on_record(live: &Live) -> Vec<(u64, String)> {
+    let found = details_on_record(live).await;
+    let told = found.iter().map(|details| {
         (details["number"].as_u64().expect("a number"), details["digest"].as_str().expect("a digest").to_owned())
-    };
-    let mut told: Vec<(u64, String)> = found.iter().map(|entry| told(&entry.record.details)).collect();
+    });
+    let mut told: Vec<_> = told.collect();
     told.sort();
     told
 }

@@ -110,7 +110,7 @@ fn versions(gateway: &Gateway, text: &mut Text) {
     let help = "1: the newest files have faults, and the version before them stays in force.";
     text.single("huxiang_version_refused", "gauge", help, u8::from(known.refused.is_some()));
     let help = "1: gateway.yaml was changed since the start.";
-    text.single("huxiang_needs_restart", "gauge", help, u8::from(known.needs_restart));
+    text.single("huxiang_needs_restart", "gauge", help, u8::from(!known.waiting.is_empty()));
 }
 
 /// One system behind a source.

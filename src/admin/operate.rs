@@ -43,6 +43,10 @@ struct Configuration {
     refused: Option<RefusedVersion>,
     /// `gateway.yaml` was changed since the start: it comes into force with the next.
     needs_restart: bool,
+    /// The keys of `gateway.yaml` that were changed.
+    waiting: Vec<String>,
+    /// Fields and queries of the contract that wait for a source (`@awaited`).
+    awaited: Vec<String>,
 }
 
 /// A version of the contract, the bindings, the rules and the roles.
@@ -98,7 +102,9 @@ impl OperatorQuery {
                 since: refused.since.to_string(),
                 faults: refused.faults,
             }),
-            needs_restart: known.needs_restart,
+            needs_restart: !known.waiting.is_empty(),
+            waiting: known.waiting,
+            awaited: snapshot.awaited(),
             issuers: config.issuers.iter().map(|issuer| issuer.issuer.clone()).collect(),
             networks: config.networks.named.keys().cloned().collect(),
             roles: snapshot.access.roles.iter().map(|role| role.name.to_string()).collect(),

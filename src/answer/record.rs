@@ -343,6 +343,7 @@ fn is_answered(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {
     let answered = |fetched: &Fetched<'_>| FetchFate::of(fetched.answer) == FetchFate::Answered;
     match view.filling(slot) {
         Filling::Key => true,
+        Filling::Nobody => false,
         Filling::Embedded(..) => fate.is_embedded,
         Filling::Answer(fetched) => answered(&fetched),
         // By rules: known, where any of what they read is.
@@ -352,7 +353,7 @@ fn is_answered(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {
             Filling::Answer(Fetched { endpoint, entry, .. }) => answered(&view.fetched(endpoint, slot, entry)),
             Filling::Embedded(..) => fate.is_embedded,
             Filling::Derived(_) => is_derived(view, fate, above),
-            Filling::Key | Filling::Parts => false,
+            Filling::Key | Filling::Parts | Filling::Nobody => false,
         }),
     }
 }

@@ -15,8 +15,8 @@ pub struct Known {
     pub in_force: Option<InForce>,
     /// The newest, where it has faults: what was in force before stays.
     pub refused: Option<Refused>,
-    /// `gateway.yaml` is not the one this process began with: it waits for a restart.
-    pub needs_restart: bool,
+    /// Keys of `gateway.yaml` that are not as this process began with: they wait for a restart.
+    pub waiting: Vec<String>,
 }
 
 /// A version that requests are answered with.

@@ -30,6 +30,8 @@ pub enum ErrorCode {
     SourceBadAnswer,
     /// The department has taken its source out of service.
     SourceWithdrawn,
+    /// No source answers for it yet.
+    NoSource,
     /// The source is asked more than it allows, and the deadline came first.
     SourceBusy,
     /// The source failed so often just now that it is not asked for some seconds.
@@ -101,8 +103,9 @@ screaming!(ErrorCode,
     BadRequest => "BAD_REQUEST", ParseFailed => "PARSE_FAILED", ValidationFailed => "VALIDATION_FAILED",
     LimitExceeded => "LIMIT_EXCEEDED", RateLimited => "RATE_LIMITED", Unauthenticated => "UNAUTHENTICATED", Forbidden => "FORBIDDEN",
     SourceTimeout => "SOURCE_TIMEOUT", SourceUnreachable => "SOURCE_UNREACHABLE", SourceError => "SOURCE_ERROR",
-    SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceWithdrawn => "SOURCE_WITHDRAWN", SourceBusy => "SOURCE_BUSY",
-    SourceSuspended => "SOURCE_SUSPENDED", SourcePending => "SOURCE_PENDING", ValueInvalid => "VALUE_INVALID",
+    SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceWithdrawn => "SOURCE_WITHDRAWN", NoSource => "NO_SOURCE",
+    SourceBusy => "SOURCE_BUSY", SourceSuspended => "SOURCE_SUSPENDED",
+    SourcePending => "SOURCE_PENDING", ValueInvalid => "VALUE_INVALID",
     OutsideTerritory => "OUTSIDE_TERRITORY", InputMissing => "INPUT_MISSING",
     Conflict => "CONFLICT", QuotaExceeded => "QUOTA_EXCEEDED",
     DeadlineExceeded => "DEADLINE_EXCEEDED", AuditUnavailable => "AUDIT_UNAVAILABLE",

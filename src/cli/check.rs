@@ -6,7 +6,7 @@ use serde_json::json;
 use super::load::{self, Environment};
 use super::{Done, RootArgs, text};
 use crate::base::clock;
-use crate::base::fault::{self, Fault, Faults};
+use crate::base::fault::{self, Fault, Faults, Place, SourceText};
 use crate::model::access::telltale;
 use crate::model::contract::{Contract, Item};
 use crate::model::snapshot::{Folders, Snapshot};
@@ -64,6 +64,11 @@ fn warnings(folders: &Folders, snapshot: &Snapshot) -> Faults {
     let mut warnings = Faults::default();
     if let Some(file) = fault::read(&folders.config.join("roles.yaml"), &mut warnings) {
         warnings.extend(telltale::warnings(&snapshot.contract, &snapshot.access, &file));
+    }
+    let contract = SourceText::new(&folders.schema, "");
+    for what in snapshot.awaited() {
+        let message = format!("`{what}` waits for a source (@awaited)");
+        warnings.add(&contract, Place::default(), message, "UNAVAILABLE, NO_SOURCE until one answers for it");
     }
     warnings.extend(snapshot.bindings.gaps(clock::local(jiff::Timestamp::now()).date()));
     warnings

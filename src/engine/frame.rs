@@ -159,6 +159,9 @@ impl Failure {
         Self { state: ItemState::Unavailable, code, source: Some(source) }
     }
 
+    /// No source answers for it yet.
+    pub const NOBODY: Self = Self { state: ItemState::Unavailable, code: ErrorCode::NoSource, source: None };
+
     /// The source allows the caller's roles no more for now.
     pub fn over_quota(source: SourceId) -> Self {
         Self::unavailable(ErrorCode::QuotaExceeded, source)

@@ -11,7 +11,7 @@ pub mod rates;
 mod reader;
 pub mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -337,6 +337,15 @@ impl GatewayConfig {
     /// The file of approvals and emergencies.
     pub fn approvals_store(&self) -> PathBuf {
         self.approvals.clone().unwrap_or_else(|| self.audit.store.with_file_name("approvals.sqlite"))
+    }
+
+    /// The keys at the top of the file that two texts of it do not agree in; what is no YAML is told as `(unreadable)`.
+    pub fn changed(before: &str, after: &str) -> Vec<String> {
+        type Keys = BTreeMap<String, serde_json::Value>;
+        let read = |text: &str| serde_saphyr::from_str::<Keys>(text).ok();
+        let (Some(before), Some(after)) = (read(before), read(after)) else { return vec!["(unreadable)".to_owned()] };
+        let all: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        all.into_iter().filter(|key| before.get(*key) != after.get(*key)).cloned().collect()
     }
 
     /// Reads and checks the file. `None` where any fault was added; relative paths are taken from `base`.

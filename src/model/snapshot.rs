@@ -10,7 +10,7 @@ use super::binding::published::Published;
 use super::binding::{Bindings, conversion::codes::CodeTables};
 use super::config::egress::EgressConfig;
 use super::config::{self, GatewayConfig, Introspection};
-use super::contract::{self, Contract, SlotId};
+use super::contract::{self, Contract, RootKind, SlotId};
 use super::documents::Documents;
 use super::rule::{self, Rules};
 use super::subject::Subjects;
@@ -196,6 +196,18 @@ impl Snapshot {
         };
         let mut roles = self.access.counting(presented).peekable();
         if roles.peek().is_none() { otherwise } else { roles.any(|role| role.doors.introspection.unwrap_or(otherwise)) }
+    }
+
+    /// Fields and queries that wait for a source (`@awaited`), by their full paths; not what is inside them.
+    pub fn awaited(&self) -> Vec<String> {
+        let awaited = &self.bindings.awaited;
+        let outermost = |slot: &&SlotId| !self.contract.above(**slot).any(|above| awaited.contains(&above));
+        let fields = awaited.iter().filter(outermost).map(|slot| self.contract.full_path(*slot));
+        let queries = self.contract.queries.iter().zip(&self.bindings.queries);
+        let queries = queries.filter(|(query, binding)| {
+            query.awaited && binding.is_none() && !matches!(query.kind, RootKind::ByKey { .. })
+        });
+        fields.chain(queries.map(|(query, _)| query.name.to_string())).collect()
     }
 
     /// The derived field's rule that fills a slot.

@@ -5,7 +5,7 @@
 //! stores do not change under those who hold them.
 
 use std::future::pending;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::audit::{AuditRecord, Kind};
 use crate::base::current::Current;
 use crate::base::fault::Faults;
 use crate::identify::Identity;
+use crate::model::config::GatewayConfig;
 use crate::model::files::{Seen, Stamp};
 use crate::model::snapshot::{Folders, Snapshot, Variables};
 use crate::registry::{Registry, Set};
@@ -35,6 +36,8 @@ pub struct Reload {
     current: Current<Gateway>,
     registry: Option<Arc<Registry>>,
     began_with: Beginning,
+    /// The text of `gateway.yaml` that was looked at last.
+    settings: String,
     outage: Outage,
     hangups: bool,
 }
@@ -89,7 +92,8 @@ impl Reload {
         current: Current<Gateway>,
         began_with: Beginning,
     ) -> Self {
-        Self { folders, variables, registry, current, began_with, outage: Outage::default(), hangups: false }
+        let settings = began_with.seen.settings.clone();
+        Self { folders, variables, registry, current, began_with, settings, outage: Outage::default(), hangups: false }
     }
 
     /// Looks at SIGHUP too, which otherwise ends the process.
@@ -187,11 +191,7 @@ impl Reload {
             same.then(|| (digest, snapshot.ok_or_else(|| faults.render())))
         });
         let Ok(Some((digest, loaded))) = loaded.await else { return Err(Unchanged::Again) };
-        let needs_restart = self.folders.settings() != self.began_with.seen.settings;
-        if needs_restart && !known.needs_restart {
-            tracing::warn!("gateway.yaml was changed: it comes into force when the gateway is started again");
-        }
-        versions.note(|known| known.needs_restart = needs_restart);
+        self.look_at_settings(&former);
         let same = |version: &InForce| version.digest == digest && version.revision == revision;
         if known.in_force.as_ref().is_some_and(same) {
             versions.note(|known| known.refused = None);
@@ -217,15 +217,40 @@ impl Reload {
         Ok(())
     }
 
+    /// `gateway.yaml`, which waits for a restart: what of it was changed is told, and whether it can be started with.
+    fn look_at_settings(&mut self, gateway: &Gateway) {
+        let settings = self.folders.settings();
+        if settings == self.settings {
+            return;
+        }
+        let waiting = GatewayConfig::changed(&self.began_with.seen.settings, &settings);
+        if !waiting.is_empty() {
+            let keys = waiting.join(", ");
+            tracing::warn!(keys, "gateway.yaml was changed: these keys wait until the gateway is started again");
+        }
+        gateway.versions().note(|known| known.waiting = waiting);
+        let (mut faults, path) = (Faults::default(), self.folders.config.join("gateway.yaml"));
+        let base = self.folders.config.parent().unwrap_or(Path::new("."));
+        if GatewayConfig::load(&path, base, &*self.variables, &mut faults).is_none() {
+            tracing::error!("with gateway.yaml as it is now, the gateway does not start again\n{}", faults.render());
+        }
+        self.settings = settings;
+    }
+
     async fn in_force(&self, gateway: &Gateway, version: InForce) -> Result<(), String> {
         let InForce { number, digest, revision, .. } = &version;
         let nobody = Identity::at(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-        let record = AuditRecord::event(Kind::Configuration, ITSELF, &nobody, "inForce")
+        let mut record = AuditRecord::event(Kind::Configuration, ITSELF, &nobody, "inForce")
             .with("number", *number)
             .with("digest", digest.clone())
             .with("revision", *revision);
+        let waiting = gateway.versions().known().waiting;
+        if !waiting.is_empty() {
+            record = record.with("waiting", waiting);
+        }
         gateway.audit().append(record).await.map_err(|error| error.to_string())?;
-        tracing::info!(number, digest, revision, sources = gateway.snapshot().bindings.sources.len(), "in force");
+        let (sources, awaited) = (gateway.snapshot().bindings.sources.len(), gateway.snapshot().awaited().len());
+        tracing::info!(number, digest, revision, sources, awaited, "in force");
         gateway.versions().note(|known| {
             known.in_force = Some(version);
             known.refused = None;

@@ -134,7 +134,7 @@ impl Execution<'_> {
                 Err(failure) => self.nothing(node, Some(failure)),
             },
             (RootKind::Connection, Some(binding)) => self.connection(selection, node, query, binding).await,
-            (_, None) => self.nothing(node, None),
+            (_, None) => self.nothing(node, Some(Failure::NOBODY)),
         }
     }
 

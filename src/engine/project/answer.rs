@@ -398,6 +398,7 @@ pub fn message(failure: Failure, title: &str) -> String {
         ErrorCode::ValueInvalid => {
             format!("{source} gave a value that does not fit the field; tell the operator the request id")
         }
+        ErrorCode::NoSource => "no source answers for it yet; ask again when one does".to_owned(),
         ErrorCode::SourceWithdrawn => format!("{source} is out of service; ask again when it is back"),
         ErrorCode::Forbidden => format!("not permitted: {source} gives it to none of your roles, as it knows them"),
         ErrorCode::OutsideTerritory => format!("{source} does not cover this division"),

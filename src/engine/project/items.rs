@@ -194,7 +194,7 @@ fn source_of(view: &RowView<'_>, slot: SlotId) -> Option<SourceId> {
             let shown = parts.iter().filter(|part| view.node.shown.contains(**part));
             shown.chain(parts).find_map(|part| source_of(view, *part))
         }
-        Filling::Derived(_) => None,
+        Filling::Derived(_) | Filling::Nobody => None,
     }
 }
 

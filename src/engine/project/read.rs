@@ -47,6 +47,8 @@ pub enum Filling<'a> {
     Derived(usize),
     /// Its own parts, one by one.
     Parts,
+    /// No source, yet.
+    Nobody,
 }
 
 /// An entity as a record names it.
@@ -103,6 +105,9 @@ impl<'a> RowView<'a> {
                 return Filling::Answer(self.fetched(endpoint, slot, entry));
             }
         }
+        if self.snapshot.bindings.awaited.contains(&slot) {
+            return Filling::Nobody;
+        }
         self.snapshot.derived_of(slot).map_or(Filling::Parts, Filling::Derived)
     }
 
@@ -135,6 +140,7 @@ impl<'a> RowView<'a> {
                 }
                 Ok(texts)
             }
+            Filling::Nobody => Err(Failure::NOBODY),
             Filling::Derived(_) => Ok(Vec::new()),
             Filling::Parts => self.texts_in_object(slot),
         }
@@ -220,6 +226,7 @@ impl<'a> RowView<'a> {
                     }
                 }
             }
+            Filling::Nobody => return Err(Failure::NOBODY),
             Filling::Key | Filling::Derived(_) | Filling::Parts => {}
         }
         Ok(found)

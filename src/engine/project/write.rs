@@ -311,6 +311,7 @@ impl<'a> Writer<'a> {
                 )
             }
             Filling::Answer(fetched) => self.fetched(view, slot, &fetched, selection),
+            Filling::Nobody => self.failed(Failure::NOBODY),
             Filling::Derived(rule) => derived::write(self, view, slot, rule, selection),
             Filling::Parts if self.is_section(slot) => self.section(&Inside::Row(view), slot, selection),
             Filling::Parts => {

@@ -14,6 +14,7 @@ pub mod published;
 pub mod request;
 mod types;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::contract::{Contract, EntityId, SlotId, index};
@@ -45,6 +46,8 @@ pub struct Bindings {
     pub also: Vec<Vec<EndpointId>>,
     /// By entity: the endpoint whose missing record means that the entity does not exist.
     pub establishes: Vec<Option<EndpointId>>,
+    /// Slots that nobody fills yet, as the contract says that it may be (`@awaited`).
+    pub awaited: BTreeSet<SlotId>,
 }
 
 /// One department's system, or many alike (`instances`).

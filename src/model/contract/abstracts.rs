@@ -9,7 +9,7 @@ use super::slots::{Above, SlotBuilder};
 use super::{EntityId, Shape, Slot, SlotId};
 
 /// Directives that are of slots, which an interface's field is not.
-const OF_SLOTS: [&str; 4] = ["hidden", "item", "itemStates", "list"];
+const OF_SLOTS: [&str; 5] = ["awaited", "hidden", "item", "itemStates", "list"];
 
 pub(super) fn is_abstract(schema: &Schema, name: &str) -> bool {
     matches!(schema.types.get(name), Some(ExtendedType::Interface(_) | ExtendedType::Union(_)))
@@ -150,6 +150,7 @@ impl SlotBuilder<'_> {
             level: class.map_or(0, |(_, level)| level),
             item: above.item,
             hidden: above.hidden,
+            awaited: above.awaited,
             list: None,
             subjects: None,
             type_name: object.name.as_str().into(),

@@ -92,6 +92,8 @@ pub struct Slot {
     pub item: Option<ItemId>,
     /// Input of other fetches only: nobody is ever shown it.
     pub hidden: bool,
+    /// A source is still to come: where nobody fills it, that is no fault.
+    pub awaited: bool,
     pub list: Option<ListRule>,
     /// The entity whose keys the values are: what departments answer by them is told of those entities.
     pub subjects: Option<EntityId>,
@@ -146,6 +148,8 @@ pub struct RootField {
     pub nullable: bool,
     /// What its arguments find entities by: who may not read it finds nothing.
     pub finds_by: Vec<FindsBy>,
+    /// A source is still to come: where nobody answers it, that is no fault.
+    pub awaited: bool,
 }
 
 /// An argument, and the values of the entity that it is held against.

@@ -42,13 +42,14 @@ pub(super) struct SlotBuilder<'a> {
 }
 
 /// What a slot inherits from the field or type above it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Above {
     pub parent: Option<SlotId>,
     pub path: String,
     pub class: Option<(ClassId, u8)>,
     pub item: Option<ItemId>,
     pub hidden: bool,
+    pub awaited: bool,
     pub depth: usize,
     /// Inside the elements of a list.
     pub in_list: bool,
@@ -99,8 +100,7 @@ impl<'a> SlotBuilder<'a> {
     fn entity(&mut self, object: &ObjectType) {
         let id = self.entity_ids.get(object.name.as_str()).copied().unwrap_or(EntityId(0));
         let class = self.class_of(&object.directives);
-        let above =
-            Above { parent: None, path: String::new(), class, item: None, hidden: false, depth: 0, in_list: false };
+        let above = Above { class, ..Above::default() };
         let children = self.fields(id, object, &above);
         let key_name = text_argument(&object.directives, "key", "fields").unwrap_or_default().to_owned();
         let key = children
@@ -181,6 +181,7 @@ impl<'a> SlotBuilder<'a> {
         let class = own_class.or(type_class).or(above.class);
         let item = self.item_of(field, id).or(above.item);
         let hidden = above.hidden || field.directives.has("hidden");
+        let awaited = above.awaited || field.directives.has("awaited");
         let shape = self.shape(field, &type_name);
         let subjects = self.subjects_of(field, &shape);
         self.slots.push(Slot {
@@ -196,6 +197,7 @@ impl<'a> SlotBuilder<'a> {
             level: class.map_or(0, |(_, level)| level),
             item,
             hidden,
+            awaited,
             list: self.list_of(field),
             subjects,
             type_name: type_name.as_str().into(),
@@ -203,6 +205,9 @@ impl<'a> SlotBuilder<'a> {
             children: Vec::new(),
         });
         self.check_class(field, &path, class.is_some(), &shape);
+        if awaited && field.ty.is_non_null() && shape != Shape::Object {
+            self.non_null_awaited(field, &path);
+        }
         if above.in_list && matches!(shape, Shape::Entity(_) | Shape::EntityList(_)) {
             self.fault(
                 field.location(),
@@ -215,7 +220,8 @@ impl<'a> SlotBuilder<'a> {
                 self.fault(field.location(), format!("`{path}` nests value objects more than {NESTING_MAX} deep; a value object cannot contain itself"), "give the type a @key to make it an entity, or flatten it");
             } else {
                 let in_list = above.in_list || shape == Shape::ObjectList;
-                let inside = Above { parent: Some(id), path, class, item, hidden, depth: above.depth + 1, in_list };
+                let depth = above.depth + 1;
+                let inside = Above { parent: Some(id), path, class, item, hidden, awaited, depth, in_list };
                 let children = match self.schema.get_object(&type_name) {
                     Some(object) => {
                         let children = self.fields(entity, object, &inside);
@@ -230,6 +236,11 @@ impl<'a> SlotBuilder<'a> {
             }
         }
         id
+    }
+
+    fn non_null_awaited(&mut self, field: &Component<FieldDefinition>, path: &str) {
+        let message = format!("`{path}` is non-null and @awaited: it is null until a source fills it");
+        self.fault(field.location(), message, "make it nullable, or leave @awaited out");
     }
 
     fn check_class(&mut self, field: &Component<FieldDefinition>, path: &str, has_class: bool, shape: &Shape) {
@@ -347,6 +358,10 @@ impl<'a> SlotBuilder<'a> {
                         .and_then(|max| max.parse().ok())
                         .unwrap_or(PAGE_MAX);
                     let finds_by = self.finds_by(field, entity);
+                    let awaited = field.directives.has("awaited");
+                    if awaited && field.ty.is_non_null() {
+                        self.non_null_awaited(field, &field.name);
+                    }
                     self.queries.push(RootField {
                         name: field.name.as_str().into(),
                         kind,
@@ -354,6 +369,7 @@ impl<'a> SlotBuilder<'a> {
                         first_max,
                         nullable: !field.ty.is_non_null(),
                         finds_by,
+                        awaited,
                     });
                 }
                 None => self.fault(

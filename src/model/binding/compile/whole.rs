@@ -17,12 +17,17 @@ impl Compiler<'_> {
             let structural = section || slot.shape == Shape::ItemStates || contract.entity(slot.entity).key == slot.id;
             // What is not filled where it stands as a whole is told of there.
             let above = contract.above(slot.id).any(|above| self.filled(above) || contract.is_abstract(above));
-            if !structural && !above && !self.filled(slot.id) && !self.embedded(slot.id) {
+            if structural || above || self.filled(slot.id) || self.embedded(slot.id) {
+                continue;
+            }
+            if slot.awaited {
+                self.bindings.awaited.insert(slot.id);
+            } else {
                 self.faults.add(
                     whole,
                     Place::default(),
                     format!("no source answers for `{}`", contract.full_path(slot.id)),
-                    "bind it in a file of this folder, or take it out of the contract",
+                    "bind it in a file of this folder, take it out of the contract, or mark it there as @awaited",
                 );
             }
         }
@@ -30,7 +35,9 @@ impl Compiler<'_> {
             .queries
             .iter()
             .zip(&self.bindings.queries)
-            .filter(|(field, binding)| binding.is_none() && !matches!(field.kind, RootKind::ByKey { .. }))
+            .filter(|(field, binding)| {
+                binding.is_none() && !field.awaited && !matches!(field.kind, RootKind::ByKey { .. })
+            })
             .map(|(field, _)| &*field.name)
             .collect();
         for name in unbound {
