@@ -108,6 +108,18 @@ impl Host {
     }
 }
 
+/// Why a name led to no address.
+#[derive(Debug)]
+pub struct Unresolved(pub String);
+
+impl std::fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unresolved {}
+
 /// Resolves as the system does, and leaves out the addresses that may not be connected to.
 struct Bounded(Arc<EgressConfig>);
 
@@ -115,10 +127,11 @@ impl Resolve for Bounded {
     fn resolve(&self, name: Name) -> Resolving {
         let rule = Arc::clone(&self.0);
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+            let found = found.map_err(|_| Unresolved("its host name is not known here".to_owned()))?;
             let permitted: Vec<_> = found.filter(|at| rule.permits(at.ip())).collect();
             if permitted.is_empty() {
-                return Err(Refused::Address.to_string().into());
+                return Err(Unresolved(Refused::Address.to_string()).into());
             }
             Ok(Box::new(permitted.into_iter()) as Addrs)
         })

@@ -353,7 +353,7 @@ fn what_an_integrator_should_ask_the_department_is_told() {
     );
     let warnings = root.warnings("resolvers/herds.yaml");
     let wanted = [
-        "`limits.timeout_ms` and `limits.in_flight_max` is not said: 2 000 ms for a call and 64 calls at once will be taken",
+        "`limits.timeout_ms` and `limits.in_flight_max` are not said: 2 000 ms for a call and 64 calls at once will be taken",
         "answers, and secrets that are sent, go over the network in the clear",
         "`territory` does not bound `herds`: the contract does not say where a `Farm` is",
         "this is still to be decided",

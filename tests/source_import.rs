@@ -190,6 +190,35 @@ async fn a_draft_of_openapi_3_is_checked_and_answers() {
     assert!(log.iter().any(|line| line.starts_with("GET /pets?") && line.contains("page=2")), "{log:?}");
 }
 
+fn houses(path: &str, query: &str, _: &Value) -> Option<Value> {
+    let house = |no: &str| json!({"house_no": no, "owner": "Wang", "built": 1986, "repair_grant": 0.5});
+    match path {
+        "/houses" if query.contains("page=1") => Some((0..10).map(|at| house(&format!("H-{at}"))).collect()),
+        "/houses" => Some(json!([house("H-10")])),
+        "/houses/H-1" => Some(house("H-1")),
+        _ => None,
+    }
+}
+
+/// A framework's own writing of paths (`/houses/<id>`) was published, and records that do not say which member is their key.
+#[tokio::test]
+async fn a_member_that_is_the_key_is_named_by_the_parameter_it_is_asked_with() {
+    let root = Folder::root("houses", "pets", &["House"]);
+    let output = import(&data("houses.yaml"), &["--key", "id"]);
+    assert!(stderr(&output).contains("--key id=FIELD"), "{}", stderr(&output));
+    let output = import(&data("houses.yaml"), &["--key", "id=house_no", "--out", root.path()]);
+    assert!(stderr(&output).contains("2 operations bound, 0 left out; 4 places to decide"), "{}", stderr(&output));
+    let checked = huxiang(&["source", "check", &format!("{}/resolvers/pets.yaml", root.path())]);
+    let checked = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.contains("and 2 more that are marked"), "{checked}");
+    assert!(!checked.contains("costs 100 calls"), "the listing has it all: {checked}");
+    let (gateway, log) = served(&root, houses).await;
+    let answer = ask(&gateway, "{ house(houseNo: \"H-1\") { houseNo owner repairGrant } houses { houseNo built } }").await;
+    assert_eq!(answer["data"]["house"], json!({"houseNo": "H-1", "owner": "Wang", "repairGrant": "0.5"}), "{answer:#}");
+    assert_eq!(answer["data"]["houses"].as_array().unwrap().len(), 11, "{answer:#}");
+    assert_eq!(log.lock().unwrap().len(), 3, "one for the house, two pages");
+}
+
 fn desk(path: &str, query: &str, _: &Value) -> Option<Value> {
     assert!(query.contains("access_key=kkkk"), "{query}");
     let file = |id: &str| json!({"id": id, "title": format!("File {id}"), "state": "open"});

@@ -121,3 +121,34 @@ async fn certificates_and_keys_in_files_are_used_as_soon_as_they_are_replaced() 
     tokio::time::sleep(A_LOOK).await;
     assert_eq!(code().await, Err(ErrorCode::SourceUnreachable), "the authority is another one");
 }
+
+/// In the operator's words, and without what the other end said.
+#[tokio::test]
+async fn why_a_source_is_not_reached_is_told() {
+    let certificates = certificates();
+    let url = serve(&certificates).await;
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plain_port = plain.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = plain.accept().await {
+            tokio::spawn(async move {
+                let _ = socket.read(&mut [0; 4096]).await;
+                let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await;
+            });
+        }
+    });
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let told = [
+        (url.clone(), "", "an authority that is not known signed it; name that authority in `tls.ca`"),
+        (url.clone(), "tls: {ca: \"${CA}\"}", "perhaps it asks for a client certificate (`tls`)"),
+        (format!("https://localhost:{plain_port}"), "", "it does not speak TLS at that port: is it `http://`?"),
+        (format!("http://localhost:{free}"), "", "nothing listens at its address and port"),
+        ("http://nowhere.invalid".to_owned(), "", "its host name is not known here"),
+    ];
+    for (url, tls, why) in told {
+        let error = asked(&url, tls, &certificates).one("k", &[]).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::SourceUnreachable, "{url} {tls}");
+        assert!(error.detail.starts_with("the source cannot be reached: "), "{url} {tls}: {}", error.detail);
+        assert!(error.detail.ends_with(why), "{url} {tls}: {}", error.detail);
+    }
+}

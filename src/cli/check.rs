@@ -43,9 +43,8 @@ pub fn run(args: &CheckArgs) -> Done {
             text::out(&format!("{}{}", warnings.render_warnings(), summary(&snapshot, &warnings)));
             if !missing.is_empty() {
                 text::out(&format!(
-                    "\n{} variables are not set here and were taken as placeholders; `--variables` makes them \
-                     faults:\n  {}\n",
-                    missing.len(),
+                    "\n{} not set here and taken as placeholders; `--variables` makes that a fault:\n  {}\n",
+                    of_variables(missing.len()),
                     load::listed(&load::alike(&missing))
                 ));
             }
@@ -162,4 +161,8 @@ fn is_bound(snapshot: &Snapshot, contract: &Contract, item: &Item) -> bool {
         .below(item.slot)
         .into_iter()
         .any(|slot| snapshot.bindings.provider(slot).is_some() || snapshot.derived_of(slot).is_some())
+}
+
+fn of_variables(count: usize) -> String {
+    if count == 1 { "1 variable is".to_owned() } else { format!("{count} variables are") }
 }

@@ -92,7 +92,12 @@ pub fn to_serve(args: &RootArgs) -> Result<(Snapshot, Beginning), Stop> {
 /// Variables that the files name and the environment does not set.
 pub fn not_set(missing: &[String]) -> String {
     let (verb, s) = if missing.len() == 1 { ("is", "") } else { ("are", "s") };
-    format!("error: {} variable{s} {verb} not set in the environment:\n  {}", missing.len(), listed(&alike(missing)))
+    format!(
+        "error: {} variable{s} {verb} not set in the environment:\n  {}\nSet what the files name: export {}=…",
+        missing.len(),
+        listed(&alike(missing)),
+        missing.first().map_or("NAME", String::as_str)
+    )
 }
 
 /// All faults, rendered, with their number at the end.

@@ -141,7 +141,7 @@ impl Arranging<'_> {
         // `_entities` answers in the order of the keys.
         if many && !operation.request.contains_key("entities") {
             let members = &operation.record.members;
-            let at = key_member(members, key).or_else(|| if key.generic { plain_id(members) } else { None });
+            let at = self.key_member(members, key).or_else(|| if key.generic { plain_id(members) } else { None });
             let at = match at {
                 Some(at) => at,
                 None if self.wanted.entity.is_none() && operation.request.contains_key("get") => {
@@ -166,7 +166,7 @@ impl Arranging<'_> {
             Some(at) => *at,
             None => self.new_entity(group, key, &operation, itself),
         };
-        let path = self.wanted.keys.iter().find(|(name, _)| *name == key.parameter).and_then(|(_, path)| path.clone());
+        let path = self.wanted.entity.as_ref().and_then(|_| self.told(key)).map(str::to_owned);
         let Operation { name, label, summary, request, batch, decide, record, .. } = operation;
         let entity = self.entities.get_mut(at).ok_or("there is no such entity")?;
         let several = many;
@@ -222,6 +222,27 @@ impl Arranging<'_> {
         Ok(place)
     }
 
+    /// Which field a parameter was said to hold the value of.
+    fn told(&self, key: &Key) -> Option<&str> {
+        self.wanted.keys.iter().find(|(name, _)| *name == key.parameter)?.1.as_deref()
+    }
+
+    /// The field of a record that is the key it was asked by.
+    fn key_member<'m>(&self, members: &'m [Member], key: &Key) -> Option<&'m Member> {
+        let told = self.told(key).filter(|_| self.wanted.entity.is_none());
+        let of = |field: &str| {
+            let is_told = |member: &&Member| member.name == field || member.pointer.strip_prefix('/') == Some(field);
+            members.iter().filter(|member| is_text(member)).find(is_told)
+        };
+        told.and_then(of).or_else(|| key_member(members, key))
+    }
+
+    /// The entity whose own records are of this form, where it was said what they are known by.
+    fn of_form(&self, members: &[Member]) -> Option<usize> {
+        let is_form = |entity: &Entity| entity.endpoints.iter().any(|own| own.establishes && own.fields == members);
+        if self.wanted.keys.is_empty() { None } else { self.entities.iter().position(is_form) }
+    }
+
     fn is_key_of(&self, record: &str, operation: &Operation) -> bool {
         let entity = self.by_record.get(record).and_then(|at| self.entities.get(*at));
         let at = operation.request.get("item_key").and_then(Value::as_str);
@@ -256,7 +277,7 @@ impl Arranging<'_> {
                 (wish, contract.slot(entity.key).name.to_string())
             }
             _ => {
-                let own = key_member(&record.members, key).filter(|_| itself).map(|member| member.name.clone());
+                let own = self.key_member(&record.members, key).filter(|_| itself).map(|member| member.name.clone());
                 let named = if self.wanted.entity.is_some() { name::camel(&key.parameter) } else { None };
                 let own = own.or(named).unwrap_or_else(|| {
                     let taken = itself && record.members.iter().any(|member| member.name == "id");
@@ -285,6 +306,7 @@ impl Arranging<'_> {
     fn query(&mut self, mut operation: Operation, arguments: Vec<(String, &'static str)>) -> Result<String, String> {
         let record = &operation.record;
         let known = record.name.as_ref().and_then(|name| self.by_record.get(name)).copied();
+        let known = known.or_else(|| self.of_form(&record.members));
         let known = known.filter(|at| {
             let key = self.entities.get(*at).map(|entity| entity.key.as_str());
             record.members.iter().any(|member| Some(member.name.as_str()) == key && is_text(member))

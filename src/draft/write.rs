@@ -22,7 +22,7 @@ pub fn variable(source: &str, what: &str) -> String {
 pub fn write(arranged: Arranged, wanted: &Wanted, contract: Option<&Contract>) -> Draft {
     let binding = binding(&arranged, wanted);
     let contract = contract_text(&arranged, wanted, contract);
-    let decisions = binding.matches("# decide:").count() + contract.matches("# decide:").count();
+    let decisions = [&binding, &contract].map(|text| text.matches("# decide: ").count()).iter().sum();
     Draft { binding, contract, bound: arranged.bound, left_out: arranged.left_out, decisions }
 }
 

@@ -1,10 +1,12 @@
 //! Why a call failed, before it is known how many requests were sent; and what operators may read of it.
 
+use std::error::Error;
 use std::fmt::Write as _;
+use std::io;
 use std::sync::Arc;
 
 use crate::base::code::ErrorCode;
-use crate::egress::Undeclared;
+use crate::egress::{Undeclared, Unresolved};
 use crate::model::binding::request::template::Unfilled;
 
 /// Longest message of a source that is kept, in characters.
@@ -35,6 +37,62 @@ impl Failure {
     pub fn timeout() -> Self {
         Self::down(ErrorCode::SourceTimeout, "no answer before the deadline (limits.timeout_ms)")
     }
+}
+
+impl Failure {
+    /// A request that got no answer. The reason is in words of ours: what the client says may hold addresses.
+    pub fn unreached(error: &reqwest::Error) -> Self {
+        let what = match reason(error) {
+            Some(reason) => format!("the source cannot be reached: {reason}"),
+            None if error.is_connect() => "the source cannot be reached".to_owned(),
+            None => "the source closed the connection unanswered".to_owned(),
+        };
+        Self::down(ErrorCode::SourceUnreachable, what)
+    }
+}
+
+/// What an operator can do something about.
+fn reason(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(Unresolved(why)) = error.downcast_ref::<Unresolved>() {
+        return Some(why.clone());
+    }
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return tls_reason(error);
+    }
+    let Some(io) = error.downcast_ref::<io::Error>() else { return error.source().and_then(reason) };
+    // What an I/O error wraps is not its source, but what the wrapped one wraps is.
+    match io.get_ref() {
+        Some(inner) => reason(inner),
+        None if io.kind() == io::ErrorKind::ConnectionRefused => {
+            Some("nothing listens at its address and port".to_owned())
+        }
+        None => None,
+    }
+}
+
+fn tls_reason(error: &rustls::Error) -> Option<String> {
+    use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+
+    let why = match error {
+        Error::InvalidCertificate(why) => match why {
+            CertificateError::UnknownIssuer => "an authority that is not known signed it; name that authority in `tls.ca`",
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "it is of another name than the host of `base_url`"
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
+            CertificateError::Revoked => "it was revoked",
+            _ => "it does not verify",
+        },
+        Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure) => {
+            return Some("it ended the TLS handshake; perhaps it asks for a client certificate (`tls`)".to_owned());
+        }
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            return Some("it does not speak TLS at that port: is it `http://`?".to_owned());
+        }
+        _ => return None,
+    };
+    Some(format!("its certificate is not accepted: {why}"))
 }
 
 impl From<Undeclared> for Failure {

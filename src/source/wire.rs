@@ -162,9 +162,7 @@ impl Wire<'_> {
             Ok(response) => response,
             Err(error) if error.is_timeout() => return Err(Failure::timeout()),
             Err(error) => {
-                let what = if error.is_connect() { "cannot be reached" } else { "closed the connection unanswered" };
-                let failure = Failure::down(ErrorCode::SourceUnreachable, format!("the source {what}"));
-                return Ok(Tried::NotNow(Instant::now() + retry::wait(None, tries), failure));
+                return Ok(Tried::NotNow(Instant::now() + retry::wait(None, tries), Failure::unreached(&error)));
             }
         };
         let status = response.status();

@@ -24,8 +24,9 @@ pub struct ImportArgs {
     /// The entity that the operations are about, of the contract or a new one; without it, entities are found in the document
     #[arg(long, requires = "key", value_name = "TYPE")]
     entity: Option<String>,
-    /// A parameter that holds the entity's key, or the value of one of its fields; may be given more than once
-    #[arg(long, requires = "entity", value_name = "PARAMETER[=FIELD]")]
+    /// A parameter that holds the entity's key, or the value of one of its fields; without --entity, which field of the
+    /// records it is the value of. May be given more than once
+    #[arg(long, value_name = "PARAMETER[=FIELD]")]
     key: Vec<String>,
     /// Only operations whose path begins so
     #[arg(long, value_name = "PATH")]
@@ -48,6 +49,12 @@ pub fn run(args: &ImportArgs) -> Done {
     if !fits {
         return Err(Stop::failed(format!(
             "error: `{id}` is not a source id: a lower-case letter, then lower-case letters, digits and `-`"
+        )));
+    }
+    if let (None, Some(key)) = (&args.entity, args.key.iter().find(|key| !key.contains('='))) {
+        return Err(Stop::failed(format!(
+            "error: `--key {key}` does not say which field of the records `{key}` is the value of: --key {key}=FIELD; or \
+             name the entity with --entity"
         )));
     }
     let mut faults = Faults::default();

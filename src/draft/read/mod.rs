@@ -4,6 +4,7 @@ pub mod graphql;
 pub mod introspection;
 pub mod openapi;
 mod pages;
+mod paths;
 mod request;
 mod schema;
 mod security;

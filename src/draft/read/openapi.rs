@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use serde_saphyr::options::DuplicateKeyPolicy;
 
 use super::schema::{Flat, Schemas};
-use super::{request, security};
+use super::{paths, request, security};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::draft::Wanted;
 use crate::draft::name;
@@ -104,14 +104,14 @@ pub fn parse(file: &Arc<SourceText>, faults: &mut Faults) -> Option<Value> {
     }
     let (place, message) = if text.trim_start().starts_with('{') {
         match serde_json::from_str(text) {
-            Ok(value) => return Some(value),
+            Ok(value) => return Some(paths::in_braces(value)),
             Err(error) => (Place { line: error.line(), column: error.column(), length: 1 }, plain(&error.to_string())),
         }
     } else {
         let budget = serde_saphyr::budget! { max_nodes: 4_000_000, max_events: 16_000_000, max_depth: 128 };
         let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins, budget: budget };
         match serde_saphyr::from_str_with_options(text, options) {
-            Ok(value) => return Some(value),
+            Ok(value) => return Some(paths::in_braces(value)),
             Err(error) => {
                 let place = error.location().map(crate::model::yaml::at).unwrap_or_default();
                 (place, plain(error.without_snippet().to_string().lines().next().unwrap_or_default()))
@@ -178,7 +178,10 @@ fn operation_name(method: &str, path: &str, operation: &Value, taken: &mut HashS
     let wished = given.unwrap_or_else(|| {
         let literal: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && !part.contains('{')).collect();
         let prefix = if method == "post" { "post " } else { "" };
-        name::camel(&format!("{prefix}{}", literal.join(" "))).unwrap_or_else(|| "root".to_owned())
+        let wished = name::camel(&format!("{prefix}{}", literal.join(" "))).unwrap_or_else(|| "root".to_owned());
+        // `/houses` took the name of `/houses/{id}`, which is one of them.
+        let one = Some(name::singular(&wished)).filter(|one| taken.contains(&wished) && !taken.contains(one));
+        one.filter(|_| path.ends_with('}')).unwrap_or(wished)
     });
     name::unique(wished, taken)
 }

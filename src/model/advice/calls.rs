@@ -27,7 +27,7 @@ impl Adviser<'_> {
         // Where instances divide the territory, each entity is asked of one.
         let instances = if source.divided.is_some() { 1 } else { source.connections.len().max(1) };
         let calls = LIST.div_ceil(batch) * instances;
-        if batch > LIST / CALLS_MIN {
+        if batch > LIST / CALLS_MIN || self.is_held_by(&list, endpoint) {
             return;
         }
         let entity = &contract.entity(endpoint.entity).name;
@@ -57,6 +57,16 @@ impl Adviser<'_> {
              `limits.in_flight_max` and `limits.per_second_max`"
         };
         self.warn(self.at(endpoint), message, hint);
+    }
+
+    /// Whether the records of a root query hold all that an endpoint fills, so that it is not asked for them.
+    fn is_held_by(&self, query: &str, endpoint: &Endpoint) -> bool {
+        let key = self.parts.contract.entity(endpoint.entity).key;
+        let listing = self.parts.bindings.queries.iter().flatten().find(|bound| *bound.name == *query);
+        listing.is_some_and(|listing| {
+            let mut filled = endpoint.mapping.entries.iter().filter(|entry| entry.slot != key);
+            filled.all(|entry| listing.mapping.entry(entry.slot).is_some())
+        })
     }
 
     /// A list of the contract that leads to many entities of a type: a root query, or a field.

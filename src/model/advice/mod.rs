@@ -58,7 +58,9 @@ impl Adviser<'_> {
     /// What a draft left open.
     fn decisions(&mut self) {
         const MARK: &str = "# decide:";
-        let mut open = self.text.text.lines().enumerate().filter_map(|(at, line)| Some((at + 1, line.find(MARK)?)));
+        // With what follows: a comment that only speaks of the mark has it in quotation marks.
+        const OPEN: &str = "# decide: ";
+        let mut open = self.text.text.lines().enumerate().filter_map(|(at, line)| Some((at + 1, line.find(OPEN)?)));
         let Some((line, at)) = open.next() else { return };
         let message = match open.count() {
             0 => "this is still to be decided".to_owned(),
@@ -83,7 +85,8 @@ impl Adviser<'_> {
         }
         let names: Vec<String> = missing.iter().map(|(name, _)| format!("`limits.{name}`")).collect();
         let defaults: Vec<&str> = missing.iter().map(|(_, default)| *default).collect();
-        let message = format!("{} is not said: {} will be taken", names.join(" and "), defaults.join(" and "));
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        let message = format!("{} {verb} not said: {} will be taken", names.join(" and "), defaults.join(" and "));
         let hint = "ask the department how long its answers take and how many calls it bears: `limits: {timeout_ms: 1000, \
                     in_flight_max: 16}`";
         self.warn(yaml::place_of(&self.file.source), message, hint);
