@@ -75,7 +75,9 @@ fn tls_reason(error: &rustls::Error) -> Option<String> {
 
     let why = match error {
         Error::InvalidCertificate(why) => match why {
-            CertificateError::UnknownIssuer => "an authority that is not known signed it; name that authority in `tls.ca`",
+            CertificateError::UnknownIssuer => {
+                "an authority that is not known signed it; name that authority in `tls.ca`"
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "it is of another name than the host of `base_url`"
             }

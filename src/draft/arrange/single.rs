@@ -40,8 +40,11 @@ impl Arranging<'_> {
             [] => operation.name.clone(),
             several => several.iter().map(|(name, _)| format!("{{arg.{name}}}")).collect::<Vec<_>>().join("/"),
         };
-        operation.decide.push("key: its records have none that could be told, so it is what the query was asked with; --key \
-             PARAMETER=MEMBER of `source import` tells which member it is".to_owned());
+        operation.decide.push(
+            "key: its records have none that could be told, so it is what the query was asked with; --key \
+             PARAMETER=MEMBER of `source import` tells which member it is"
+                .to_owned(),
+        );
         let wish = wish.unwrap_or_else(|| operation.name.clone());
         let at = self.listed_entity(&wish, key.clone(), fields.clone());
         let entity = self.entities.get(at).map(|entity| entity.name.clone()).unwrap_or_default();
