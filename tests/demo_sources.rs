@@ -15,6 +15,7 @@ use huxiang::base::pointer::Pointer;
 use huxiang::model::binding::compile::{self, Against};
 use huxiang::model::binding::conversion::codes::CodeTables;
 use huxiang::model::binding::format::Protocol;
+use huxiang::model::binding::platform::Platforms;
 use huxiang::model::binding::{Bindings, Endpoint};
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::model::contract::{self, Contract};
@@ -34,7 +35,14 @@ fn load(running: &Running) -> (Contract, Bindings) {
     let read = |name: &str| variables.get(name).cloned();
     let egress = EgressConfig::default();
     // What rules fill is not looked at here.
-    let against = Against { egress: &egress, contract: &contract, codes: &codes, variables: &read, derived: None };
+    let against = Against {
+        egress: &egress,
+        contract: &contract,
+        codes: &codes,
+        variables: &read,
+        platforms: &Platforms::default(),
+        derived: None,
+    };
     let bindings = compile::load(&root.join("resolvers"), None, &[], &against, &mut faults);
     assert!(faults.is_empty(), "{}", faults.render());
     (contract, bindings)

@@ -85,6 +85,7 @@ fn all_told(document: &str, names: impl IntoIterator<Item = String>) {
 fn every_key_of_a_binding_stands_in_its_reference() {
     let mut keys = serde_keys(&read("src/model/binding/format.rs"));
     keys.append(&mut serde_keys(&read("src/model/binding/limits.rs")));
+    keys.append(&mut serde_keys(&read("src/model/binding/platform.rs")));
     keys.append(&mut serde_keys(&read("src/model/binding/connection/sign/format.rs")));
     keys.append(&mut serde_keys(&read("src/model/binding/request/format.rs")));
     for known in ["item_key", "ref", "const", "hmac-params", "token_url", "soap", "gb18030", "type", "absent"] {

@@ -177,6 +177,7 @@ fn kind_of(path: &str) -> Option<Kind> {
         _ if path.contains("resolvers/") => Some(Kind::Binding),
         _ if path.ends_with("config/gateway.yaml") => Some(Kind::Gateway),
         _ if path.ends_with("config/roles.yaml") => Some(Kind::Roles),
+        _ if path.ends_with("config/platforms.yaml") => Some(Kind::Platforms),
         _ if path.contains("config/rules/") => Some(Kind::Rules),
         _ => None,
     }
@@ -238,7 +239,7 @@ fn every_file_that_the_gateway_takes_fits_its_schema() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(counts.len() == 4 && counts["binding"] > 40, "{counts:?}");
+    assert!(counts.len() == 5 && counts["binding"] > 40, "{counts:?}");
 }
 
 /// Every mapping of every such file, with one key more.

@@ -5,6 +5,7 @@ use std::path::Path;
 use huxiang::base::fault::{Faults, SourceText};
 use huxiang::model::binding::connection::Connection;
 use huxiang::model::binding::format::SourceFile;
+use huxiang::model::binding::platform::Platforms;
 use huxiang::model::binding::request::CallTemplate;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{Connector, Shared};
@@ -30,7 +31,9 @@ fn every_request_of_the_bindings_compiles() {
         let text = SourceText::new(&path, std::fs::read_to_string(&path).unwrap());
         let file: SourceFile = serde_saphyr::from_str(&text.text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let shared = Shared::default();
-        for connection in Connection::compile(&file, &text, &variable, &EgressConfig::default(), &mut faults) {
+        for connection in
+            Connection::compile(&file, &text, &variable, &EgressConfig::default(), &Platforms::default(), &mut faults)
+        {
             let name = connection.name();
             Connector::new(connection, &shared).unwrap_or_else(|error| panic!("{name}: {error}"));
         }

@@ -11,6 +11,7 @@ use huxiang::base::fault::{Faults, SourceText};
 use huxiang::base::pointer::Pointer;
 use huxiang::model::binding::connection::Connection;
 use huxiang::model::binding::format::{Endpoint, Field, Named, Protocol, SourceFile};
+use huxiang::model::binding::platform::Platforms;
 use huxiang::model::binding::request::CallTemplate;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{CallContext, Caller, Connector, Fetch, PageAt, Shared};
@@ -76,7 +77,9 @@ async fn every_endpoint_of_the_bindings_answers() {
         let mut faults = Faults::default();
         let variable = |name: &str| variables.get(name).cloned();
         let connection =
-            Connection::compile(&file, &text, &variable, &EgressConfig::default(), &mut faults).into_iter().next();
+            Connection::compile(&file, &text, &variable, &EgressConfig::default(), &Platforms::default(), &mut faults)
+                .into_iter()
+                .next();
         assert!(faults.is_empty(), "{}", faults.render());
         let connector = Connector::new(connection.unwrap(), &shared).unwrap();
         for (name, endpoint) in &file.endpoints {
@@ -137,7 +140,10 @@ async fn a_listing_is_paged_to_its_end() {
     let (variables, mut faults): (BTreeMap<_, _>, _) = (running.variables(), Faults::default());
     let variable = |name: &str| variables.get(name).cloned();
     let connection =
-        Connection::compile(&file, &text, &variable, &EgressConfig::default(), &mut faults).into_iter().next().unwrap();
+        Connection::compile(&file, &text, &variable, &EgressConfig::default(), &Platforms::default(), &mut faults)
+            .into_iter()
+            .next()
+            .unwrap();
     let connector = Connector::new(connection, &Shared::default()).unwrap();
     let ask = &file.queries["households"].value.ask;
     let template =

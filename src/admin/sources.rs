@@ -23,6 +23,8 @@ struct SourceState {
     protocol: &'static str,
     /// Whether it is called in the gateway's name or the caller's.
     authority: &'static str,
+    /// The platform that it stands on: limits, breaker and session are shared with the other sources there.
+    platform: Option<String>,
     /// Prefixes of the division codes it covers; empty: everywhere.
     territory: Vec<String>,
     /// Systems behind it.
@@ -174,6 +176,11 @@ fn state(gateway: &Gateway, id: SourceId, source: &Source, systems: &[std::sync:
             Authority::Gateway => "gateway",
             Authority::Caller => "caller",
         },
+        platform: source
+            .connections
+            .first()
+            .and_then(|first| first.platform.as_ref())
+            .map(|ground| ground.name.to_string()),
         territory: source.territory.clone(),
         instances: source.connections.len(),
         endpoints: bindings.endpoints.iter().filter(|endpoint| endpoint.source == id).count(),

@@ -32,6 +32,8 @@ pub struct SchemaArgs {
 enum SchemaCommand {
     /// The JSON Schema of bindings (resolvers/*.yaml), for editors
     Binding,
+    /// The JSON Schema of config/platforms.yaml
+    Platforms,
     /// The JSON Schema of config/gateway.yaml
     Gateway,
     /// The JSON Schema of config/roles.yaml
@@ -51,6 +53,7 @@ pub fn run(args: &SchemaArgs) -> Done {
     let files = match &args.command {
         Some(SchemaCommand::Diff { old, new }) => return diff::run(old, new),
         Some(SchemaCommand::Binding) => Some(Kind::Binding),
+        Some(SchemaCommand::Platforms) => Some(Kind::Platforms),
         Some(SchemaCommand::Gateway) => Some(Kind::Gateway),
         Some(SchemaCommand::Roles) => Some(Kind::Roles),
         Some(SchemaCommand::Rules) => Some(Kind::Rules),

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::access::RolesFile;
 use super::binding::format::SourceFile;
+use super::binding::platform::PlatformsFile;
 use super::config::format::ConfigFile;
 use super::rule::RulesFile;
 use super::yaml;
@@ -22,10 +23,11 @@ pub enum Kind {
     Gateway,
     Roles,
     Rules,
+    Platforms,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Binding, Self::Gateway, Self::Roles, Self::Rules];
+    pub const ALL: [Self; 5] = [Self::Binding, Self::Platforms, Self::Gateway, Self::Roles, Self::Rules];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -33,6 +35,7 @@ impl Kind {
             Self::Gateway => "gateway",
             Self::Roles => "roles",
             Self::Rules => "rules",
+            Self::Platforms => "platforms",
         }
     }
 
@@ -43,6 +46,7 @@ impl Kind {
             Self::Gateway => "config/gateway.yaml",
             Self::Roles => "config/roles.yaml",
             Self::Rules => "config/rules/*.yaml",
+            Self::Platforms => "config/platforms.yaml",
         }
     }
 
@@ -53,6 +57,7 @@ impl Kind {
             Self::Gateway => yaml::read::<ConfigFile>(file, faults).is_some(),
             Self::Roles => yaml::read::<RolesFile>(file, faults).is_some(),
             Self::Rules => yaml::read::<RulesFile>(file, faults).is_some(),
+            Self::Platforms => yaml::read::<PlatformsFile>(file, faults).is_some(),
         }
     }
 
@@ -64,6 +69,7 @@ impl Kind {
             Self::Gateway => generator.into_root_schema_for::<ConfigFile>(),
             Self::Roles => generator.into_root_schema_for::<RolesFile>(),
             Self::Rules => generator.into_root_schema_for::<RulesFile>(),
+            Self::Platforms => generator.into_root_schema_for::<PlatformsFile>(),
         };
         let mut schema = schema.to_value();
         plain(&mut schema);

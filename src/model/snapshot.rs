@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::access::{self, Access, Presented};
 use super::binding::compile::{self as bindings, Against};
+use super::binding::platform::Platforms;
 use super::binding::published::Published;
 use super::binding::{Bindings, conversion::codes::CodeTables};
 use super::config::egress::EgressConfig;
@@ -93,7 +94,8 @@ impl Parts {
         let derived = (!rules.partial).then_some(derived.as_slice());
         let unbounded = EgressConfig::default();
         let egress = config.as_ref().map_or(&unbounded, |config| &config.egress);
-        let against = Against { contract: &contract, codes: &codes, variables, egress, derived };
+        let platforms = Platforms::load(&folders.config.join("platforms.yaml"), variables, egress, faults);
+        let against = Against { contract: &contract, codes: &codes, variables, egress, platforms: &platforms, derived };
         let before = faults.len();
         let instead = folders.instead.as_deref();
         let bindings = bindings::load(&folders.resolvers, instead, published, &against, faults);

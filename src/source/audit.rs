@@ -210,7 +210,7 @@ pub(crate) async fn page(
     out: &mut Fetched,
 ) -> Result<PageEnd, Failure> {
     let log = log.ok_or_else(|| Failure::new(ErrorCode::Internal, "there are no audit records behind this source"))?;
-    let permit = call.guards().enter(call.deadline).await?;
+    let permit = call.enter().await?;
     call.count();
     let read = timeout_at(call.deadline, run(call, log, ask, out)).await;
     drop(permit);

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::exchange::Exchanges;
 use super::failure::Failure;
-use super::guard::Guards;
 use super::guard::breaker::BreakerState;
+use super::guard::{Guards, Kept, Permit};
 use super::made::{Made, Ready};
 use super::records::{KeyIndex, PageEnd, Reader};
 use super::sql::Pool;
@@ -31,8 +31,8 @@ use crate::model::config::egress::EgressConfig;
 const READ_FACTOR: usize = 8;
 
 /// What all connectors share, as a handle: HTTP clients (one for each TLS setting, with its pool of connections) and, by source
-/// and instance, the guards, which a reload does not reset while limits stay the same, and what is counted, which no
-/// reload resets.
+/// and instance or by platform, the guards, which a reload does not reset while limits stay the same, and what is kept
+/// and counted, which no reload resets.
 #[derive(Debug, Default, Clone)]
 pub struct Shared(Arc<Among>);
 
@@ -42,6 +42,7 @@ struct Among {
     /// As long as a connector has them.
     clients: Mutex<HashMap<TlsFiles, Weak<Http>>>,
     guards: Mutex<HashMap<String, Arc<Guards>>>,
+    kept: Mutex<HashMap<String, Arc<Kept>>>,
     tallies: Mutex<HashMap<String, Arc<Tally>>>,
 }
 
@@ -56,6 +57,9 @@ impl Shared {
         let mut guards = self.0.guards.lock().unwrap_or_else(PoisonError::into_inner);
         guards.retain(|_, guards| Arc::strong_count(guards) > 1);
         drop(guards);
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, kept| Arc::strong_count(kept) > 1);
+        drop(kept);
         let mut tallies = self.0.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         tallies.retain(|_, tally| Arc::strong_count(tally) > 1);
     }
@@ -89,15 +93,26 @@ impl Shared {
         })
     }
 
-    /// Of the source's own address, or of one of its standbys.
-    fn guards(&self, connection: &Connection, standby: Option<usize>, tally: &Arc<Tally>) -> Arc<Guards> {
+    /// Of the source's own address, or of one of its standbys; a platform has one set for all that is asked there.
+    fn guards(&self, connection: &Connection, standby: Option<usize>) -> Arc<Guards> {
         let limits = &connection.limits;
         let place = standby.map(|standby| format!(" standby {standby}")).unwrap_or_default();
-        let name = format!("{}{place}", connection.name());
+        let name = match &connection.platform {
+            Some(ground) => format!("platform {}", ground.name),
+            None => format!("{}{place}", connection.name()),
+        };
         let (in_flight, rate, breaker) = (limits.in_flight_max, limits.per_second_max, &limits.breaker);
         let key = format!("{name} {in_flight} {rate:?} {breaker:?}");
         let mut guards = self.0.guards.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(guards.entry(key).or_insert_with(|| Guards::new(name, limits, Arc::clone(tally))))
+        Arc::clone(guards.entry(key).or_insert_with(|| Guards::new(name, limits)))
+    }
+
+    /// What signs the calls of all sources of a platform is fetched once.
+    fn kept(&self, connection: &Connection) -> Arc<Kept> {
+        let shared = connection.platform.as_ref().filter(|ground| ground.signs);
+        let name = shared.map_or_else(|| connection.name(), |ground| format!("platform {}", ground.name));
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(kept.entry(name).or_default())
     }
 
     fn tally(&self, connection: &Connection) -> Arc<Tally> {
@@ -112,6 +127,7 @@ pub struct Connector {
     /// As it was when the files were loaded.
     connection: Connection,
     guards: Arc<Guards>,
+    kept: Arc<Kept>,
     /// One that does not answer does not take the places of calls to another.
     standby_guards: Box<[Arc<Guards>]>,
     tally: Arc<Tally>,
@@ -131,10 +147,12 @@ impl Connector {
     pub fn new(connection: Connection, shared: &Shared) -> Result<Self, String> {
         let made = Made::new(&connection, shared)?;
         let tally = shared.tally(&connection);
-        let guards = shared.guards(&connection, None, &tally);
-        let standbys = 0..connection.standbys.len();
-        let standby_guards = standbys.map(|at| shared.guards(&connection, Some(at), &tally)).collect();
-        Ok(Self { connection, guards, standby_guards, tally, made, exchanges: None })
+        let guards = shared.guards(&connection, None);
+        let kept = shared.kept(&connection);
+        // All of a platform is one system.
+        let standbys = 0..if connection.platform.is_some() { 0 } else { connection.standbys.len() };
+        let standby_guards = standbys.map(|at| shared.guards(&connection, Some(at))).collect();
+        Ok(Self { connection, guards, kept, standby_guards, tally, made, exchanges: None })
     }
 
     /// With the gateway's own records, where these are what the source answers from.
@@ -203,7 +221,7 @@ impl Connector {
         if template.many && fetch.keys.is_empty() {
             return Ok(fetched);
         }
-        let made = self.made.now(&self.connection, &self.guards.secrets)?;
+        let made = self.made.now(&self.connection, &self.kept.secrets)?;
         let keys = KeyIndex::new(fetch.keys);
         let today = today();
         let mut at = fetch.page.clone().unwrap_or(PageAt::First);
@@ -270,9 +288,18 @@ impl<'a> Call<'a> {
         standby.unwrap_or(&self.connection().base_url).reveal()
     }
 
-    pub fn guards(&self) -> &'a Guards {
+    fn guards(&self) -> &'a Guards {
         let standby = self.fetch.template.standby().and_then(|at| self.connector.standby_guards.get(at));
         standby.unwrap_or(&self.connector.guards)
+    }
+
+    /// Waits for the call's turn.
+    pub async fn enter(&self) -> Result<Permit<'a>, Failure> {
+        self.guards().enter(&self.connector.tally, self.deadline).await
+    }
+
+    pub fn kept(&self) -> &'a Kept {
+        &self.connector.kept
     }
 
     pub fn count(&self) {
@@ -300,7 +327,8 @@ impl<'a> Call<'a> {
             connection: self.connection(),
             client,
             guards: self.guards(),
-            kept: &self.connector.guards,
+            tally: &self.connector.tally,
+            kept: self.kept(),
             context: self.fetch.context,
             deadline: self.deadline,
             patience: self.patience(),

@@ -89,7 +89,7 @@ pub(crate) async fn page(
     at: &PageAt,
     out: &mut Fetched,
 ) -> Result<PageEnd, Failure> {
-    let permit = call.guards().enter(call.deadline).await?;
+    let permit = call.enter().await?;
     call.count();
     let began = Instant::now();
     let found = timeout_at(call.deadline, run(call, pool, ask, at)).await.unwrap_or_else(|_| Err(Failure::timeout()));

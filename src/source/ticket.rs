@@ -49,13 +49,13 @@ impl Default for Tickets {
 
 impl Tickets {
     /// What an asker's question is found by: all that is asked with, but for the signature.
-    fn id(&self, asker: &str, out: &Outgoing) -> Option<Id> {
+    fn id(&self, asker: &str, source: &str, out: &Outgoing) -> Option<Id> {
         let mut text = Vec::new();
         let mut add = |part: &[u8]| {
             text.extend_from_slice(&part.len().to_be_bytes());
             text.extend_from_slice(part);
         };
-        [asker, out.method.as_str(), out.url.as_str()].iter().for_each(|part| add(part.as_bytes()));
+        [asker, source, out.method.as_str(), out.url.as_str()].iter().for_each(|part| add(part.as_bytes()));
         add(&out.body);
         for (name, value) in &out.headers {
             add(name.as_str().as_bytes());
@@ -108,9 +108,10 @@ pub(crate) async fn read(
     template: &TicketTemplate,
     out: &mut Fetched,
 ) -> Result<(), Failure> {
-    let tickets = &call.guards().tickets;
+    let tickets = &call.kept().tickets;
     let request = rest::outgoing(call, ask, &call.values(), &PageAt::First)?;
-    let id = call.fetch.context.asker.as_deref().and_then(|asker| tickets.id(asker, &request));
+    let id =
+        call.fetch.context.asker.as_deref().and_then(|asker| tickets.id(asker, &call.connection().name(), &request));
     let mut kept = id.as_ref().and_then(|id| tickets.get(id));
     loop {
         let known = kept.is_some();

@@ -12,9 +12,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::exchange::{Exchange, Exchanges};
 use super::failure::Failure;
 use super::guard::breaker::Health;
-use super::guard::{Guards, body, retry};
+use super::guard::{Guards, Kept, body, retry};
 use super::session::By;
 use super::sign::{Sealed, header, seal};
+use super::tally::Tally;
 use super::{CallContext, Caller, charset, delegation, json, xml};
 use crate::base::code::ErrorCode;
 use crate::base::percent::percent;
@@ -51,8 +52,8 @@ pub(crate) struct Wire<'a> {
     pub client: &'a Client,
     /// Of the address that is asked.
     pub guards: &'a Guards,
-    /// Of the source: its sessions and secrets.
-    pub kept: &'a Guards,
+    pub tally: &'a Tally,
+    pub kept: &'a Kept,
     pub context: &'a CallContext,
     pub deadline: Instant,
     /// How long the source is given: with much less, no answer tells nothing of it.
@@ -118,7 +119,7 @@ impl Wire<'_> {
     }
 
     async fn attempt(&self, out: &Outgoing, token: Option<&Secret>, tries: u32) -> Result<Tried, Failure> {
-        let permit = self.guards.enter(self.deadline).await?;
+        let permit = self.guards.enter(self.tally, self.deadline).await?;
         self.calls.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
         let mut seen = self.exchanges.map(|_| Exchange::default());

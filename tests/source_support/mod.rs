@@ -12,6 +12,7 @@ use huxiang::base::fault::{Faults, SourceText};
 use huxiang::base::pointer::Pointer;
 use huxiang::model::binding::connection::Connection;
 use huxiang::model::binding::format::SourceFile;
+use huxiang::model::binding::platform::Platforms;
 use huxiang::model::binding::request::CallTemplate;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{CallContext, Connector, Fetch, Fetched, PageAt, Shared, SourceError};
@@ -47,10 +48,23 @@ pub fn compile_within(
     variables: &dyn Fn(&str) -> Option<String>,
     egress: &EgressConfig,
 ) -> Result<Asked, String> {
+    compile_on(yaml, variables, egress, "platforms: {}", &Shared::default())
+}
+
+/// With platforms, and beside other sources.
+pub fn compile_on(
+    yaml: &str,
+    variables: &dyn Fn(&str) -> Option<String>,
+    egress: &EgressConfig,
+    platforms: &str,
+    shared: &Shared,
+) -> Result<Asked, String> {
     let text = SourceText::new("resolvers/test.yaml", yaml);
     let file: SourceFile = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
     let mut faults = Faults::default();
-    let connections = Connection::compile(&file, &text, variables, egress, &mut faults);
+    let platforms = SourceText::new("config/platforms.yaml", platforms);
+    let platforms = Platforms::read(&platforms, variables, egress, &mut faults);
+    let connections = Connection::compile(&file, &text, variables, egress, &platforms, &mut faults);
     let endpoint = &file.endpoints.values().next().expect("the binding has an endpoint").value;
     let mut template = |request, many| {
         let template = CallTemplate::compile(request, file.protocol, many, file.envelope.as_ref(), &text, &mut faults);
@@ -62,7 +76,7 @@ pub fn compile_within(
         return Err(faults.render());
     }
     let connection = connections.into_iter().next().expect("a connection");
-    let connector = Connector::new(connection, &Shared::default())?;
+    let connector = Connector::new(connection, shared)?;
     Ok(Asked { connector, one, many, context: CallContext::default() })
 }
 

@@ -7,7 +7,7 @@ use crate::cli::gateway::GatewayArgs;
 use crate::cli::text;
 use crate::cli::{Done, Stop};
 
-const QUERY: &str = "{ sources { id title withdrawn calls answered givenUp requests waited underWay errors { code count } \
+const QUERY: &str = "{ sources { id title platform withdrawn calls answered givenUp requests waited underWay errors { code count } \
     latencyMs { p50 p90 p99 } lastAnsweredAt lastFailure { code at } \
     systems { name calls answered underWay errors { code count } latencyMs { p50 p90 p99 } lastFailure { code at } } \
     breakers { name standby state opened since retryAt } \
@@ -85,6 +85,9 @@ fn notes(source: &Value) -> Vec<String> {
     let mut notes = Vec::new();
     if source.get("withdrawn") == Some(&Value::Bool(true)) {
         notes.push("withdrawn: it is not asked".to_owned());
+    }
+    if let Some(platform) = source.get("platform").and_then(Value::as_str) {
+        notes.push(format!("stands on the platform {platform}: its limits, breaker and session are shared there"));
     }
     let counted = |error: &Value| format!("{} {}", string(error, "code"), number(error, "count"));
     let errors: Vec<String> = list(source, "errors").iter().map(counted).collect();

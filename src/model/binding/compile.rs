@@ -17,6 +17,7 @@ use super::fields::{Base, FieldCompiler};
 use super::format::{self, Protocol, SourceFile};
 use super::hand::{self, Hand};
 use super::mapping::Mapping;
+use super::platform::Platforms;
 use super::published::{self, Published};
 use super::request::CallTemplate;
 use super::{Bindings, Endpoint, EndpointId, Requirement, Source, SourceId};
@@ -36,6 +37,7 @@ pub struct Against<'a> {
     pub variables: Variables<'a>,
     /// The operator's bounds of the hosts that bindings name.
     pub egress: &'a EgressConfig,
+    pub platforms: &'a Platforms,
     /// Slots that rules fill; `None`: not known, because the rules have faults of their own.
     pub derived: Option<&'a [SlotId]>,
 }
@@ -176,7 +178,10 @@ impl Compiler<'_> {
             }
         }
         let connections = match published {
-            None => Connection::compile(file, text, self.against.variables, self.against.egress, self.faults),
+            None => {
+                let Against { variables, egress, platforms, .. } = self.against;
+                Connection::compile(file, text, variables, egress, platforms, self.faults)
+            }
             Some(one) => self.connections_of(one, file),
         };
         let divided = self.divided(file, text);
@@ -216,7 +221,7 @@ impl Compiler<'_> {
         // However a name is written in the file: what is another's is not there.
         let own = |name: &str| published::is_own(&one.source, name).then(|| (self.against.variables)(name)).flatten();
         let egress = self.against.egress.of_source(&one.source);
-        Connection::compile(file, &one.text, &own, &egress, self.faults)
+        Connection::compile(file, &one.text, &own, &egress, self.against.platforms, self.faults)
     }
 
     fn fields<'b>(&'b mut self, file: &SourceFile, text: &'b Arc<SourceText>) -> FieldCompiler<'b> {

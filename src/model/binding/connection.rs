@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use super::format::{Authority, DividedBy, Encoding, Format, Limits, Protocol, SourceFile};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::model::binding::limits;
+use crate::model::binding::platform::{self, Ground, PlatformEntry, Platforms};
 use crate::model::binding::request::reading::ErrorReading;
 use crate::model::config::egress::EgressConfig;
 use crate::model::yaml::{self, Spanned};
@@ -28,6 +29,8 @@ const POSTGRES_PORT: u16 = 5432;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     pub source: Arc<str>,
+    /// What it stands on, with other sources.
+    pub platform: Option<Arc<Ground>>,
     pub instance: Option<Instance>,
     pub protocol: Protocol,
     /// Without a `/` at its end. May hold a password (databases): never print it.
@@ -74,10 +77,17 @@ impl Connection {
         text: &Arc<SourceText>,
         variables: &dyn Fn(&str) -> Option<String>,
         egress: &EgressConfig,
+        platforms: &Platforms,
         faults: &mut Faults,
     ) -> Vec<Self> {
         limits::check(&file.limits, yaml::span(&file.source), text, faults);
-        let mut compiler = Compiler { file, text, variables, egress, faults };
+        let before = faults.len();
+        let platform = platforms.of(file, text, faults);
+        if file.platform.is_some() && (platform.is_none() || faults.len() > before) {
+            // Without it, it is not known where and how the source is asked.
+            return Vec::new();
+        }
+        let mut compiler = Compiler { file, text, variables, egress, platform, faults };
         let Some(list) = &file.instances else {
             return compiler.connection(None).into_iter().collect();
         };
@@ -89,6 +99,21 @@ impl Connection {
             territory::read(&csv, &mut instances, &file.territory, compiler.faults);
         }
         instances.into_iter().filter_map(|instance| compiler.connection(Some(instance))).collect()
+    }
+
+    /// A platform, as the sources on it are reached; one, or none where it has faults.
+    pub(super) fn of_platform(
+        name: &str,
+        entry: PlatformEntry,
+        text: &Arc<SourceText>,
+        variables: &dyn Fn(&str) -> Option<String>,
+        egress: &EgressConfig,
+        faults: &mut Faults,
+    ) -> Vec<Self> {
+        let file = entry.into_source(name);
+        limits::check(&file.limits, yaml::span(&file.source), text, faults);
+        let mut compiler = Compiler { file: &file, text, variables, egress, platform: None, faults };
+        compiler.connection(None).into_iter().collect()
     }
 
     pub fn delegation(&self) -> Option<&Delegation> {
@@ -126,6 +151,8 @@ struct Compiler<'a> {
     text: &'a Arc<SourceText>,
     variables: Variables<'a>,
     egress: &'a EgressConfig,
+    /// That the source stands on.
+    platform: Option<&'a Connection>,
     faults: &'a mut Faults,
 }
 
@@ -160,7 +187,8 @@ impl Compiler<'_> {
         }
         let base_url = base_url?;
         note(&mut mounted, Where::BaseUrl, base_url.origin);
-        Some(Connection {
+        let mut connection = Connection {
+            platform: None,
             source: file.source.value.as_str().into(),
             instance,
             protocol: file.protocol,
@@ -175,7 +203,11 @@ impl Compiler<'_> {
             authority: file.authority,
             errors,
             mounted: mounted.into(),
-        })
+        };
+        if let Some(platform) = self.platform {
+            platform::put_on(platform, &mut connection);
+        }
+        Some(connection)
     }
 
     /// A text in which no file may stand.
@@ -199,6 +231,10 @@ impl Compiler<'_> {
         let file = self.file;
         let at = self.at();
         let written = match (&file.base_url, file.protocol) {
+            (None, _) if self.platform.is_some() => {
+                let text = self.platform?.base_url.reveal().to_owned();
+                return Some(Found { text, origin: Origin::default() });
+            }
             (None, Protocol::Audit) => return Some(Found { text: String::new(), origin: Origin::default() }),
             (Some(_), Protocol::Audit) => {
                 let hint = "the records are where `audit.store` of gateway.yaml says";
@@ -221,7 +257,11 @@ impl Compiler<'_> {
 
     /// An address this protocol can call, and the operator lets be called.
     fn address(&mut self, written: &Spanned<String>, at: Place, instance: Option<&Instance>) -> Option<Found> {
-        let found = self.found_in_address(&written.value, at, instance)?;
+        let mut found = self.found_in_address(&written.value, at, instance)?;
+        if let Some(platform) = self.platform.filter(|_| found.text.starts_with('/')) {
+            let text = platform.base_url.clone();
+            found = Found { text: text.reveal().to_owned(), origin: Origin::Text(text) }.and(found);
+        }
         let text = match mounted::address(self.file.protocol, &found.text) {
             Ok(text) => text.to_owned(),
             Err(unfit) => {
@@ -229,6 +269,11 @@ impl Compiler<'_> {
                 return None;
             }
         };
+        if self.platform.is_some_and(|platform| !platform::is_at(&platform.base_url, &text)) {
+            let hint = "its calls are signed with what is the platform's: write a path below its address, or nothing";
+            self.faults.add(self.text, at, "the address is not at the platform's host", hint);
+            return None;
+        }
         self.within(&text, at)?;
         Some(Found { text, origin: found.origin })
     }
@@ -323,6 +368,6 @@ fn note(mounted: &mut Vec<(Where, Origin)>, place: Where, origin: Origin) {
 
 /// What stands for a variable that is not set when files are only looked at (`.invalid`, or `1` for a host): nothing
 /// that could be connected to.
-fn is_placeholder(host: &str) -> bool {
+pub(super) fn is_placeholder(host: &str) -> bool {
     host.ends_with(".invalid") || host == "0.0.0.1"
 }

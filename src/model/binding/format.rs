@@ -31,8 +31,12 @@ pub struct SourceFile {
     /// What the source speaks.
     #[serde(default)]
     pub protocol: Protocol,
-    /// Where the source is: `http(s)://…`, `sqlite:…` or `postgres://…`; `${NAME}` stands for a variable. Absent for
-    /// `audit`, which is the gateway's own records.
+    /// The platform of `config/platforms.yaml` that it stands on, with other sources: its limits, its breaker and its session
+    /// are shared, and it says how requests are signed.
+    pub platform: Option<Spanned<String>>,
+    /// Where the source is: `http(s)://…`, `sqlite:…` or `postgres://…`; `${NAME}` stands for a variable. On a
+    /// platform, a path below its address is enough. Absent for `audit`, which is the gateway's own records, and where it is
+    /// the platform's.
     pub base_url: Option<Spanned<String>>,
     /// Prefixes of the division codes the source covers; empty: everywhere. Elsewhere it is not asked, and its fields are
     /// UNDETERMINED (`OUTSIDE_TERRITORY`), never "no record".

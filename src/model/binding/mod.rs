@@ -10,6 +10,7 @@ pub mod format;
 pub mod hand;
 pub mod limits;
 pub mod mapping;
+pub mod platform;
 pub mod published;
 pub mod request;
 mod types;

@@ -9,7 +9,7 @@ use super::Kind;
 const HEAD: &str = "# Reference of the files
 
 Every key of every file, as the gateway reads it: made from the types that read them, as are the JSON Schemas in
-[schema/](schema/binding.json), which `huxiang schema binding`, `gateway`, `roles` and `rules` print. What the keys are
+[schema/](schema/binding.json), which `huxiang schema binding`, `platforms`, `gateway`, `roles` and `rules` print. What the keys are
 for is told in [bindings](bindings.md), [access](access.md) and [operations](operations.md). An unknown key is a fault.
 
 In an editor with the YAML language server, a first line like this gives completion and these texts:

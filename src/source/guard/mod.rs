@@ -21,7 +21,7 @@ use crate::model::binding::format::Limits;
 use breaker::{Breaker, BreakerState, Change, Health, Pass};
 use rate::Rate;
 
-/// The guards of one source (or instance); they outlive reloads.
+/// The guards of one address of a source (or instance), or of a platform that several stand on; they outlive reloads.
 #[derive(Debug)]
 pub(crate) struct Guards {
     /// As operators read it.
@@ -29,30 +29,30 @@ pub(crate) struct Guards {
     breaker: Option<Breaker>,
     in_flight: Semaphore,
     rate: Option<Rate>,
-    tally: Arc<Tally>,
+}
+
+/// What is kept between the calls of one source (or instance), or of all sources on a platform that signs them; it
+/// outlives reloads.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
     pub sessions: Sessions,
     pub secrets: Arc<Secrets>,
     pub tickets: Tickets,
 }
 
 impl Guards {
-    /// What goes out under them is counted in the tally.
-    pub fn new(name: String, limits: &Limits, tally: Arc<Tally>) -> Arc<Self> {
+    pub fn new(name: String, limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             name,
             breaker: limits.breaker.enabled.then(|| Breaker::new(&limits.breaker, Instant::now())),
             in_flight: Semaphore::new(limits.in_flight_max),
             rate: limits.per_second_max.map(Rate::per_second),
-            tally,
-            sessions: Sessions::default(),
-            secrets: Arc::default(),
-            tickets: Tickets::default(),
         })
     }
 
     /// Waits for its turn, no longer than the deadline, and not at all where the breaker is open. The call is under way as
-    /// long as the permit is held.
-    pub async fn enter(&self, deadline: Instant) -> Result<Permit<'_>, Failure> {
+    /// long as the permit is held. What goes out is counted in the source's tally.
+    pub async fn enter(&self, tally: &Tally, deadline: Instant) -> Result<Permit<'_>, Failure> {
         if let Some(wait) = self.breaker.as_ref().and_then(|breaker| breaker.open_for(Instant::now())) {
             return Err(suspended(wait));
         }
@@ -73,7 +73,7 @@ impl Guards {
                 return Err(suspended(wait));
             }
         }
-        self.tally.sent(waited);
+        tally.sent(waited);
         Ok(Permit { guards: self, pass, _place: place })
     }
 

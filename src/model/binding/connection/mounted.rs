@@ -10,6 +10,7 @@ use super::sign::{Origin, Secret, Session, Signing};
 use super::{Compiler, Connection, Instance, instances};
 use crate::base::fault::Place;
 use crate::model::binding::format::Protocol;
+use crate::model::binding::platform::is_at;
 
 /// Which part of a connection a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +177,13 @@ impl Connection {
         for ((place, _), text) in self.mounted.iter().zip(texts) {
             let address = || {
                 let fits = address(self.protocol, text.reveal()).map(|url| Secret::new(url.to_owned()));
-                fits.map_err(|unfit| format!("what a secret's file holds for `base_url` {}", unfit.what))
+                let fits = fits.map_err(|unfit| format!("what a secret's file holds for `base_url` {}", unfit.what))?;
+                match &self.platform {
+                    Some(ground) if !is_at(&ground.base_url, fits.reveal()) => {
+                        Err("what a secret's file holds for `base_url` is not at the platform's host".to_owned())
+                    }
+                    _ => Ok(fits),
+                }
             };
             let pem = |key: &str| match text.reveal().contains("-----BEGIN") {
                 true => Ok(Some(text.clone())),
