@@ -205,6 +205,24 @@ async fn an_open_breaker_is_told_and_a_change_of_other_files_does_not_close_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_platform_that_a_source_stands_on_is_told() {
+    let mut stage = Stage::new("platform").await;
+    assert_eq!(stage.source("platform").await, json!({ "platform": null }));
+    let platforms = "platforms:\n  hub: {base_url: \"${PEOPLE_URL}\", sources: [people]}\n";
+    write(&stage.root, "config/platforms.yaml", platforms);
+    let binding = BINDING.replace("base_url: ${PEOPLE_URL}", "platform: hub").replace(", per_second_max: 200", "");
+    write(&stage.root, "resolvers/people.yaml", &binding);
+    let mut variables = stage.variables.clone();
+    variables.insert("AUDIT_KEY".to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
+    let mut faults = Faults::default();
+    let snapshot = Snapshot::load(&Folders::under(&stage.root), &|name| variables.get(name).cloned(), &mut faults);
+    let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
+    stage.gateway = stage.gateway.following(snapshot).await.expect("it follows");
+    assert_eq!(stage.ask("1").await["data"]["person"]["name"], "Anna");
+    assert_eq!(stage.source("platform calls").await, json!({ "platform": "hub", "calls": 1 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_of_quotas_is_told() {
     let stage = Stage::new("quotas").await;
     for id in ["1", "2", "2"] {
