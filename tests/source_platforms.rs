@@ -257,3 +257,44 @@ fn a_published_binding_joins_only_a_platform_that_lists_it() {
     }
     let _ = std::fs::remove_dir_all(&root);
 }
+
+/// An address may stand in a file of secrets, and change while the gateway runs: it stays at the platform's host.
+#[tokio::test]
+async fn an_address_that_changes_in_a_file_does_not_leave_the_platforms_host() {
+    let told = async |headers: HeaderMap| format!(r#"{{"token":{}}}"#, headers.contains_key("authorization"));
+    let hub = serve(Router::new().route("/one/a", get(told)).route("/moved/a", get(told))).await;
+    let stolen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&stolen);
+    let thief = Router::new().fallback(async move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        "{}"
+    });
+    let thief = serve(thief).await;
+    let folder = std::env::temp_dir().join(format!("huxiang-platform-files-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let holds = |address: &str| std::fs::write(folder.join("one.url"), address).unwrap();
+    holds(&format!("{hub}/one"));
+    std::fs::write(folder.join("hub.token"), "hub-secret").unwrap();
+    let egress = EgressConfig { secrets: Some(folder.clone()), ..EgressConfig::default() };
+    let variables = |name: &str| (name == "HUB").then(|| hub.clone());
+    let sign = "sign: {scheme: bearer, token: \"${file:hub.token}\"}";
+    let platforms = format!("platforms:\n  hub: {{base_url: \"${{HUB}}\", sources: [one], {sign}}}\n");
+    let text = binding("one", "platform: hub\nbase_url: \"${file:one.url}\"");
+    let asked = compile_on(&text, &variables, &egress, &platforms, &Shared::default()).unwrap();
+    assert_eq!(asked.one("k", &[]).await.unwrap()[0].1, r#"{"token":true}"#);
+    holds(&format!("{hub}/moved"));
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(asked.one("k", &[]).await.unwrap()[0].1, r#"{"token":true}"#);
+    holds(&thief);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    // For a moment the last good one counts.
+    let _ = asked.one("k", &[]).await;
+    tokio::time::sleep(Duration::from_millis(1_600)).await;
+    let error = asked.one("k", &[]).await.unwrap_err();
+    assert!(error.detail.contains("not at the platform's host"), "{}", error.detail);
+    assert_eq!(stolen.load(Ordering::SeqCst), 0);
+    let in_a_file = "platforms:\n  hub: {base_url: \"${file:one.url}\", sources: [one]}\n";
+    let told = compile_on(&text, &variables, &egress, in_a_file, &Shared::default()).err();
+    assert!(told.is_some_and(|told| told.contains("does not stand in a file of secrets")));
+    let _ = std::fs::remove_dir_all(&folder);
+}
