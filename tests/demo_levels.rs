@@ -34,6 +34,10 @@ fn the_province_is_shown_what_the_county_gives_and_each_level_has_the_person_on_
     // The county shows officers of the town's rights no more than these digits; the city, nothing of health.
     assert_eq!(id_number("officer").replacen(&id_number("supervisor")[6..14], "********", 1), id_number("officer"));
     assert!(id_number("officer").contains("********"), "{shown}");
+    for no in [13, 54] {
+        assert_eq!(item("officer", no)["state"], "MASKED", "{shown}");
+    }
+    assert_eq!(item("officer", 54)["value"], "5000-10000", "{shown}");
     for no in [22, 24] {
         let item = item("officer", no);
         assert_eq!((&item["state"], &item["value"]), (&json!("REFUSED"), &Value::Null), "{shown}");

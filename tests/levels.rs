@@ -26,25 +26,34 @@ use tokio::net::TcpListener;
 const SCHEMA: &str = r#"
 directive @key(fields: String!) on OBJECT
 directive @class(name: String!, level: Int!) on FIELD_DEFINITION | OBJECT
+directive @item(no: ID!, zh: String!) on FIELD_DEFINITION
+directive @itemStates on FIELD_DEFINITION
 type Query { person(id: ID!): Person }
 type Person @key(fields: "id") @class(name: "open", level: 1) {
   id: ID!
   name: String
   nickname: String
   address: Place!
-  phone: String @class(name: "contact", level: 2)
+  phone: String @item(no: "1", zh: "电话") @class(name: "contact", level: 2)
+  born: Date @item(no: "2", zh: "生日")
+  worth: Decimal @item(no: "3", zh: "财产")
+  senior: Boolean @item(no: "4", zh: "年长")
+  tariff: String @item(no: "5", zh: "资费")
+  items(no: [ID!]): [ItemInfo!]! @itemStates
   pay: Decimal @class(name: "pay", level: 3)
   posts: [Post!]
 }
 type Place { city: String, street: String @class(name: "contact", level: 2) }
 type Post { title: String, grade: String @class(name: "pay", level: 3) }
+type ItemInfo { no: ID!, state: String! }
 scalar Decimal
+scalar Date
 "#;
 const FIELDS: &str = "{ id name nickname address { city street } phone pay posts { title grade } }";
 const COUNTY: &str = "    fields: {name: /name, nickname: /nick, address.city: /city, address.street: /street, phone: /phone, pay: /pay,\n      \
-    posts: {list: /posts, fields: {title: /title, grade: /grade}}}\n";
+    born: /born, worth: /worth, senior: /senior, tariff: /tariff, posts: {list: /posts, fields: {title: /title, grade: /grade}}}\n";
 const ABOVE: &str = "    fields: {name: /name, nickname: /nickname, address.city: /address/city, address.street: /address/street, phone: /phone,\n      \
-    pay: /pay, posts: {list: /posts, fields: {title: /title, grade: /grade}}}\n";
+    pay: /pay, born: /born, worth: /worth, posts: {list: /posts, fields: {title: /title, grade: /grade}}}\n";
 
 /// The keys of the three gateways and of whoever gives the province's people their tokens.
 static KEYS: LazyLock<[Key; 3]> = LazyLock::new(|| ["people", "province", "city"].map(|id| Key::new(Some(id))));
@@ -62,12 +71,21 @@ impl Drop for Level {
 }
 
 /// A gateway with these files. `issuer` is the one whose tokens it takes.
-async fn level(name: &str, issuer: &str, key: &Key, roles: &str, binding: &str) -> Level {
+async fn level(name: &str, issuer: &str, key: &Key, roles: &str, (binding, system): (&str, &str)) -> Level {
     let folder = Folder::new();
     folder.put("schema/contract.graphql", SCHEMA);
     folder.put("config/rules/relations.yaml", "relations:\n  any: {on: Person, when: \"true\"}\n");
     folder.put("config/roles.yaml", roles);
     folder.put("resolvers/below.yaml", binding);
+    if name != "county" {
+        let senior = "declassifies: Only whether.\n    value: \"person.born < date('1970-01-01')\"";
+        folder.put("config/rules/senior.yaml", &format!("derived:\n  senior:\n    on: Person\n    {senior}\n"));
+        // What the telephone company knows: it is asked by the number.
+        folder.put("resolvers/calls.yaml", &format!(
+            "source: calls\ntitle: Calls\nbase_url: {system}\nendpoints:\n  tariff:\n    entity: Person\n    key: phone\n    \
+             one: {{get: \"/tariff/{{key}}\"}}\n    fields: {{tariff: /tariff}}\n"
+        ));
+    }
     std::fs::create_dir_all(folder.0.join("config/codes")).unwrap();
     let config = format!(
         "listen: 127.0.0.1:0\nnetworks: {{office: [127.0.0.0/8]}}\naudit: {{store: audit.sqlite, key: {}}}\n\
@@ -109,7 +127,7 @@ fn above(below: SocketAddr, own: &str, actor: &str, audience: &str, roles: &str)
         "source: below\ntitle: The gateway below\nprotocol: graphql\nbase_url: http://{}/graphql\nauthority: caller\n\
          sign: {{scheme: delegation, key: \"${{{own}_KEY}}\", key_id: {}, issuer: https://{}.example, audience: {audience}, \
          actor: {actor}, roles: {roles}, claims: [divisions]}}\n\
-         errors: {{refused: {{at: /extensions/code, is: FORBIDDEN}}, paths: /extensions/paths}}\n\
+         errors: {{refused: {{at: /extensions/code, is: FORBIDDEN}}, paths: /extensions/paths}}\nmasked: /extensions/masked\n\
          endpoints:\n  person:\n    entity: Person\n    establishes: true\n    \
          one: {{field: person, argument: {{name: id, type: \"ID!\"}}}}\n{ABOVE}",
         below,
@@ -124,6 +142,8 @@ struct Levels {
     city: Level,
     province: Level,
     asked: Arc<AtomicUsize>,
+    /// How often the telephone company was asked, by whichever gateway.
+    tariffs: Arc<AtomicUsize>,
     system: tokio::task::JoinHandle<()>,
 }
 
@@ -141,34 +161,44 @@ impl Levels {
             count.fetch_add(1, Ordering::SeqCst);
             Json(
                 json!({ "name": "Zhang Xiaoming", "nick": null, "city": "Lishui", "street": "Zhongshan Street 5", "phone": "13812345678",
-                "pay": "5120.50", "posts": [{ "title": "first", "grade": "A" }] }),
+                "pay": "5120.50", "born": "1969-07-26", "worth": "7300.00", "senior": true, "tariff": "flat", "posts": [{ "title": "first", "grade": "A" }] }),
             )
+        });
+        let tariffs = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&tariffs);
+        let tariff = get(async move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            Json(json!({ "tariff": "flat" }))
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let app = Router::new().route("/person/1", person);
+        let app = Router::new().route("/person/1", person).route("/tariff/{number}", tariff);
         let system = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let [people, province_key, city_key] = &*KEYS;
         let binding = format!(
             "source: register\ntitle: Register\nbase_url: {url}\nendpoints:\n  person:\n    entity: Person\n    establishes: true\n    \
              one: {{get: \"/person/{{key}}\"}}\n{COUNTY}"
         );
-        let clerk = role("clerk", "      - {relation: any, classes: [open, contact], mask: {phone: phone}}\n");
+        let clerk = role(
+            "clerk",
+            "      - {relation: any, classes: [open, contact], mask: {phone: phone, born: year, worth: band, posts.title: name}}\n",
+        );
         let inspector = role(
             "inspector",
             "      - {relation: any, classes: [open, contact, pay], purposes: [inspection], case: 'J-\\d+'}\n",
         );
         let county =
-            level("county", "https://city.example", city_key, &format!("roles:\n{clerk}{inspector}"), &binding).await;
+            level("county", "https://city.example", city_key, &format!("roles:\n{clerk}{inspector}"), (&binding, &url))
+                .await;
         let city_roles = format!("roles:\n{}{}{}", all("officer"), all("city-inspector"), all("typist"));
         let binding =
             above(county.address, "CITY", "gateway city", "county", "{officer: clerk, city-inspector: inspector}");
-        let city = level("city", "https://province.example", province_key, &city_roles, &binding).await;
+        let city = level("city", "https://province.example", province_key, &city_roles, (&binding, &url)).await;
         let roles = format!("roles:\n{}{}{}{}", all("viewer"), all("auditor"), all("guest"), all("writer"));
         let map = "{viewer: officer, auditor: city-inspector, writer: typist}";
         let binding = above(city.address, "PROVINCE", "gateway province", "city", map);
-        let province = level("province", "https://people.example", people, &roles, &binding).await;
-        Self { county, city, province, asked, system }
+        let province = level("province", "https://people.example", people, &roles, (&binding, &url)).await;
+        Self { county, city, province, asked, tariffs, system }
     }
 
     fn token(role: &str) -> String {
@@ -189,7 +219,11 @@ fn claims(issuer: &str, audience: &str, role: &str, more: Value) -> Value {
 }
 
 async fn ask(level: &Level, token: &str, extensions: Value) -> (u16, Value) {
-    let body = json!({ "query": format!("{{ person(id: \"1\") {FIELDS} }}"), "extensions": extensions });
+    ask_for(level, token, FIELDS, extensions).await
+}
+
+async fn ask_for(level: &Level, token: &str, fields: &str, extensions: Value) -> (u16, Value) {
+    let body = json!({ "query": format!("{{ person(id: \"1\") {fields} }}"), "extensions": extensions });
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = client.post(format!("http://{}/graphql", level.address)).bearer_auth(token);
     let request = request.header("content-type", "application/json").body(body.to_string());
@@ -313,7 +347,7 @@ async fn what_the_county_refuses_is_refused_at_every_level_above_and_what_it_mas
     let (_, answer) = ask(&levels.province, &Levels::token("viewer"), json!({})).await;
     let person = &answer["data"]["person"];
     assert_eq!((&person["name"], &person["phone"]), (&json!("Zhang Xiaoming"), &json!("138****5678")), "{answer}");
-    assert_eq!((&person["pay"], &person["posts"]), (&Value::Null, &json!([{ "title": "first", "grade": null }])));
+    assert_eq!((&person["pay"], &person["posts"]), (&Value::Null, &json!([{ "title": "f***t", "grade": null }])));
     assert_eq!(Vec::from_iter(why(&answer, "FORBIDDEN")), ["pay", "posts.0.grade"], "{answer}");
     let errors = answer["errors"].as_array().unwrap();
     assert!(errors.iter().all(|error| error["extensions"]["state"] == "REFUSED"), "not unavailable: {answer}");
@@ -330,6 +364,42 @@ async fn what_the_county_refuses_is_refused_at_every_level_above_and_what_it_mas
     let (_, answer) = ask(&levels.province, &Levels::token("auditor"), json!({ "purpose": "inspection" })).await;
     assert!(answer["data"]["person"].is_null(), "no grant reaches the person: {answer}");
     assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");
+}
+
+/// None of it looks like the value: not the year like a date, and nothing is decided or asked with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_masked_below_is_masked_at_every_level_above_and_is_no_value_to_rules_and_other_sources() {
+    let levels = Levels::start().await;
+    let fields = "{ phone born worth posts { title } senior tariff items(no: [1, 2, 3, 4, 5]) { no state } }";
+    let states = |answer: &Value| -> Vec<String> {
+        let items = answer["data"]["person"]["items"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        items.iter().map(|item| item["state"].as_str().unwrap().to_owned()).collect()
+    };
+    let asked = json!({ "masked": true });
+    let (_, answer) = ask_for(&levels.province, &Levels::token("viewer"), fields, asked).await;
+    let person = &answer["data"]["person"];
+    let shown =
+        json!([person["phone"], person["born"], person["worth"], person["posts"], person["senior"], person["tariff"]]);
+    assert_eq!(shown, json!(["138****5678", "1969", "5000-10000", [{ "title": "f***t" }], null, null]), "{answer}");
+    assert_eq!(states(&answer), ["MASKED", "MASKED", "MASKED", "UNDETERMINED", "UNDETERMINED"], "{answer}");
+    assert_eq!(levels.tariffs.load(Ordering::SeqCst), 0, "nobody is asked by part of a number");
+    let masked = json!([["person", "born"], ["person", "phone"], ["person", "posts", "title"], ["person", "worth"]]);
+    assert_eq!(answer["extensions"]["masked"], masked, "{answer}");
+    for level in [&levels.city, &levels.province] {
+        let record = records(level).await.pop().unwrap();
+        let masked = record["access"][0]["masked"].as_array().unwrap();
+        assert!(["1", "2", "3", "posts.title"].iter().all(|name| masked.contains(&json!(name))), "{record}");
+    }
+    // In full, to whom the county gives it so. Who does not ask is not told where.
+    let (_, answer) = ask_for(&levels.province, &Levels::token("auditor"), fields, inspection()).await;
+    let person = &answer["data"]["person"];
+    assert_eq!(
+        (&person["born"], &person["senior"], &person["tariff"]),
+        (&json!("1969-07-26"), &json!(true), &json!("flat")),
+        "{answer}"
+    );
+    assert_eq!(states(&answer), ["ANSWERED"; 5], "{answer}");
+    assert_eq!((levels.tariffs.load(Ordering::SeqCst), answer["extensions"].get("masked")), (1, None), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -352,7 +422,7 @@ async fn each_call_has_a_token_of_its_own_that_lives_a_minute_and_says_no_more_t
         "/graphql",
         post(async move |headers: HeaderMap, body: String| {
             keep.lock().unwrap().push((headers, serde_json::from_str::<Value>(&body).unwrap()));
-            Json(json!({ "data": { "r": { "name": "Zhang" } } }))
+            Json(json!({ "data": { "r": { "name": "Zhang" } }, "extensions": { "masked": [] } }))
         }),
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -360,7 +430,7 @@ async fn each_call_has_a_token_of_its_own_that_lives_a_minute_and_says_no_more_t
     let below = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     let roles = format!("roles:\n{}{}{}", all("viewer"), all("auditor"), all("guest"));
     let binding = above(address, "PROVINCE", "gateway province", "city", "{viewer: officer, auditor: city-inspector}");
-    let top = level("province", "https://people.example", &KEYS[0], &roles, &binding).await;
+    let top = level("province", "https://people.example", &KEYS[0], &roles, (&binding, "http://127.0.0.1:9")).await;
     let own = KEYS[0].sign(&claims("people", "province", "auditor", json!({ "roles": ["auditor", "guest"] })));
     for _ in 0..2 {
         assert_eq!(ask(&top, &own, json!({ "purpose": "inspection", "case": "丽-7" })).await.0, 200);
@@ -371,7 +441,7 @@ async fn each_call_has_a_token_of_its_own_that_lives_a_minute_and_says_no_more_t
         let (headers, body): &(HeaderMap, Value) = &seen[at];
         let token = headers["authorization"].to_str().unwrap().strip_prefix("Bearer ").unwrap();
         assert!(["x-principal", "x-purpose", "x-case"].iter().all(|name| !headers.contains_key(*name)), "{headers:?}");
-        assert_eq!(body["extensions"], json!({ "purpose": "inspection", "case": "丽-7" }));
+        assert_eq!(body["extensions"], json!({ "purpose": "inspection", "case": "丽-7", "masked": true }));
         assert_ne!(token, own);
         let mut rules = Validation::new(Algorithm::EdDSA);
         rules.set_audience(&["city"]);

@@ -431,6 +431,7 @@ impl Inner {
             request_id: asked.request_id,
             extensions: &noted.extensions,
             called: &called,
+            whole: asked.request.extensions.get("masked") == Some(&serde_json::Value::Bool(true)),
             bytes_max: config.limits.answer_bytes_max / asked.request.others.saturating_add(1),
         };
         let response = if log.has_too_many_entities() {

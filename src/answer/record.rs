@@ -12,7 +12,7 @@ use crate::audit::{Access, AuditRecord, Outcome};
 use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
 use crate::engine::execute::{key_of, looked_for};
-use crate::engine::frame::{RootAnswer, RootRows, Row, RowAnswer, Silent};
+use crate::engine::frame::{Remark, RootAnswer, RootRows, Row, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::{FetchNode, Node, NodeId, Origin, Stage};
 use crate::engine::project::answer::{each_row, is_there};
@@ -20,7 +20,7 @@ use crate::engine::project::fetched::Fetched;
 use crate::engine::project::read::{Filling, RowView};
 use crate::model::access::SlotSet;
 use crate::model::binding::Bindings;
-use crate::model::binding::mapping::Entry;
+use crate::model::binding::mapping::{Mapping, Read};
 use crate::model::contract::SlotId;
 
 /// Variables of one operation that are recorded.
@@ -95,7 +95,7 @@ impl Inner {
                     (0..frame.answers.len()).map(|fetch| FetchFate::of(frame.answer(fetch, at))).collect();
                 let fate = RowFate {
                     used: used(&self.snapshot.bindings, node, row, &fetches),
-                    silent: silent(&self.snapshot.bindings, node, &frame.answers, at),
+                    remarked: remarked(&self.snapshot.bindings, node, &frame.answers, at),
                     fetches,
                     is_embedded: row.embedded.is_some(),
                     is_there: !(is_single && matches!(node.origin, Origin::Query(_))) || is_there(frame, &view),
@@ -215,8 +215,9 @@ impl Inner {
         let given = shown.intersection(&row.rights.slots);
         let (answered, unanswered): (Vec<SlotId>, Vec<SlotId>) =
             given.iter().partition(|slot| fate.is_there && is_answered(view, fate, *slot));
-        let (masked, read): (Vec<SlotId>, Vec<SlotId>) =
-            answered.into_iter().partition(|slot| row.rights.masks.contains_key(slot));
+        let (masked, read): (Vec<SlotId>, Vec<SlotId>) = answered
+            .into_iter()
+            .partition(|slot| row.rights.masks.contains_key(slot) || fate.remarked.masked.contains(*slot));
         let refused = node.refused.iter().chain(shown.iter().filter(|slot| !row.rights.slots.contains(*slot)));
         // Of an entity that is not there, nothing was to be answered.
         let unanswered = unanswered.into_iter().filter(|_| fate.is_there);
@@ -286,7 +287,7 @@ fn one_by_one(view: &RowView<'_>, fate: &RowFate, told: &mut HashMap<(NodeId, Ar
                 let into = match subjects.of_some.contains(slot) && rights.slots.contains(slot) {
                     false => &mut told.refused,
                     true if !is_answered(view, fate, slot) => &mut told.unanswered,
-                    true if rights.masks.contains_key(&slot) => &mut told.masked,
+                    true if rights.masks.contains_key(&slot) || fate.remarked.masked.contains(slot) => &mut told.masked,
                     true => &mut told.read,
                 };
                 into.push(slot);
@@ -309,8 +310,7 @@ struct RowFate {
     fetches: Vec<FetchFate>,
     /// Hidden inputs that were read of it.
     used: SlotSet,
-    /// What the sources left out of their answers because of an error.
-    silent: SlotSet,
+    remarked: Remarked,
     is_embedded: bool,
     /// The entity was shown to the caller at all.
     is_there: bool,
@@ -337,7 +337,7 @@ impl FetchFate {
 
 /// Whether the slot's source said anything of it.
 fn is_answered(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {
-    if fate.silent.contains(slot) {
+    if fate.remarked.silent.contains(slot) {
         return false;
     }
     let answered = |fetched: &Fetched<'_>| FetchFate::of(fetched.answer) == FetchFate::Answered;
@@ -358,19 +358,46 @@ fn is_answered(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {
     }
 }
 
-/// The slots of which sources that answered say that an error kept them.
-fn silent(bindings: &Bindings, node: &Node, answers: &[Vec<RowAnswer>], at: usize) -> SlotSet {
-    let mut all = SlotSet::new();
+/// What sources that answered say of slots.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Remarked {
+    /// They left them out because of an error.
+    silent: SlotSet,
+    /// They show them in part.
+    masked: SlotSet,
+}
+
+fn remarked(bindings: &Bindings, node: &Node, answers: &[Vec<RowAnswer>], at: usize) -> Remarked {
+    let mut all = Remarked::default();
     for (fetch, rows) in node.fetches.iter().zip(answers) {
         let Some(RowAnswer::Parts(parts)) = rows.get(at) else { continue };
         let mapping = &bindings.endpoint(fetch.endpoint).mapping;
-        for part in parts.iter().filter(|part| !part.silent.is_empty()) {
-            let place = |entry: &Entry| Some(mapping.terms.get(entry.read.term()?)?.segments());
-            let kept = |entry: &&Entry| place(entry).is_some_and(|place| Silent::at(&part.silent, place).is_some());
-            mapping.entries.iter().filter(kept).for_each(|entry| all.insert(entry.slot));
+        for part in parts.iter().filter(|part| !part.remarks.is_empty()) {
+            all.add(mapping, &part.remarks);
         }
     }
     all
+}
+
+impl Remarked {
+    /// Goes as deep as the mapping nests, which its loader bounds.
+    fn add(&mut self, mapping: &Mapping, remarks: &[Remark]) {
+        for entry in &mapping.entries {
+            let place = entry.read.term().and_then(|term| mapping.terms.get(term)).map_or(&[][..], |at| at.segments());
+            if Remark::failure(remarks, place).is_some() {
+                self.silent.insert(entry.slot);
+            }
+            if Remark::is_masked(remarks, place) {
+                self.masked.insert(entry.slot);
+            }
+            if let Read::Object { inside, .. } | Read::Objects { inside, .. } = &entry.read {
+                let inner = Remark::inside(remarks, place);
+                if !inner.is_empty() {
+                    self.add(inside, &inner);
+                }
+            }
+        }
+    }
 }
 
 fn is_derived(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {

@@ -118,28 +118,45 @@ pub struct Part {
     pub at: Timestamp,
     /// The endpoint's fallback answered, of some key at least.
     pub fallback: bool,
-    /// What is not in the records because of an error, where they are read.
-    pub silent: Vec<Silent>,
+    /// What the source says of places in the records, where they are read.
+    pub remarks: Vec<Remark>,
 }
 
-/// A field of a record that the source did not give, and why.
+/// What a source says of a field of its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Silent {
+pub struct Remark {
     pub path: Box<[Box<str>]>,
-    pub failure: Failure,
+    pub what: Said,
 }
 
-impl Silent {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// It did not give it.
+    Failed(Failure),
+    /// What it gave is a part of the value.
+    Masked,
+}
+
+impl Remark {
     /// Why there is nothing at a place: the error is about it, or about something it stands in.
-    pub fn at(all: &[Self], place: &[Box<str>]) -> Option<Failure> {
-        all.iter().find(|silent| place.starts_with(&silent.path)).map(|silent| silent.failure)
+    pub fn failure(all: &[Self], place: &[Box<str>]) -> Option<Failure> {
+        let about = |remark: &Self| match remark.what {
+            Said::Failed(failure) => place.starts_with(&remark.path).then_some(failure),
+            Said::Masked => None,
+        };
+        all.iter().find_map(about)
+    }
+
+    /// Whether what stands at a place is only a part of the value.
+    pub fn is_masked(all: &[Self], place: &[Box<str>]) -> bool {
+        all.iter().any(|remark| remark.what == Said::Masked && place.starts_with(&remark.path))
     }
 
     /// Those inside a place, as they are seen from there.
     pub fn inside(all: &[Self], place: &[Box<str>]) -> Vec<Self> {
-        let within = |silent: &Self| {
-            let path = silent.path.strip_prefix(place).filter(|path| !path.is_empty())?;
-            Some(Self { path: path.into(), failure: silent.failure })
+        let within = |remark: &Self| {
+            let path = remark.path.strip_prefix(place).filter(|path| !path.is_empty())?;
+            Some(Self { path: path.into(), what: remark.what })
         };
         all.iter().filter_map(within).collect()
     }

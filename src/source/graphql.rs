@@ -13,7 +13,7 @@ use super::connector::Call;
 use super::failure::{Failure, redacted};
 use super::records::PageEnd;
 use super::rest::page_parameters;
-use super::{Fetched, PageAt, Silent, charset, json};
+use super::{Fetched, PageAt, Remark, Said, charset, json};
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
 use crate::model::binding::format::Encoding;
@@ -94,7 +94,32 @@ pub(crate) async fn page(
     if !ok && errors.0.is_empty() {
         return Err(refused());
     }
-    read(call, ask, buffer, text, &errors, out)
+    let end = read(call, ask, buffer, text, &errors, out)?;
+    masked(call, ask, text, out)?;
+    Ok(end)
+}
+
+/// Notes what the answer says is masked in it. One that does not say is no answer: a part of a value would look like all
+/// of it.
+fn masked(call: &Call<'_>, ask: &GraphqlAsk, text: &str, out: &mut Fetched) -> Result<(), Failure> {
+    let Some(at) = &call.connection().masked else { return Ok(()) };
+    let listed = json::find(text, at)?.filter(|paths| paths.starts_with('['));
+    let listed = listed.ok_or_else(|| Failure::bad(format!("the answer has no list at `{at}` (masked)")))?;
+    let items: &[Box<str>] = call.fetch.template.reading.items.as_ref().map_or(&[], Pointer::segments);
+    for listed in json::elements(listed)? {
+        let names = path(listed)?;
+        let names = names.iter().filter(|part| part.parse::<u32>().is_err()).map(|part| part.as_str().into());
+        let names: Vec<Box<str>> = names.collect();
+        let Some((root, inside)) = names.split_first() else { continue };
+        let key = match ask {
+            GraphqlAsk::Aliases { .. } => root.strip_prefix('a').and_then(|key| key.parse().ok()),
+            _ => None,
+        };
+        if let Some(inside) = inside.strip_prefix(items) {
+            out.remarks.push(Remark { key, path: inside.into(), what: Said::Masked });
+        }
+    }
+    Ok(())
 }
 
 fn read(
@@ -283,7 +308,10 @@ impl<'t> Errors<'t> {
                     Of::All => None,
                 };
                 match (inside, key) {
-                    (Some(inside), key) => out.silent.push(Silent { key, path: inside.into(), refused: *refused }),
+                    (Some(inside), key) => {
+                        let what = if *refused { Said::Refused } else { Said::Failed };
+                        out.remarks.push(Remark { key, path: inside.into(), what });
+                    }
                     (None, Some(key)) if *refused => add(&mut out.refused, key),
                     (None, Some(key)) if call.key_count() > 1 => add(&mut out.failed, key),
                     (None, None) if *refused => (0..call.key_count()).for_each(|key| add(&mut out.refused, key)),
@@ -371,14 +399,18 @@ fn selection(call: &Call<'_>) -> Result<String, Failure> {
     Ok(out)
 }
 
-/// What a caller in whose name a token is sent declares beside it.
+/// What a caller in whose name a token is sent declares beside it; and that the answer is to say what is masked in it.
 fn extensions(call: &Call<'_>, out: &mut String) {
-    let Some(caller) = call.fetch.context.caller.as_ref().filter(|_| call.connection().delegates()) else { return };
-    let declared = [("purpose", &caller.purpose), ("case", &caller.case)];
-    let declared = declared.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())));
-    let declared: Map<String, Value> = declared.collect();
-    if !declared.is_empty() {
-        let _ = write!(out, ",\"extensions\":{}", Value::Object(declared));
+    let mut sent: Map<String, Value> = Map::new();
+    if let Some(caller) = call.fetch.context.caller.as_ref().filter(|_| call.connection().delegates()) {
+        let declared = [("purpose", &caller.purpose), ("case", &caller.case)];
+        sent.extend(declared.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into()))));
+    }
+    if call.connection().masked.is_some() {
+        sent.insert("masked".to_owned(), Value::Bool(true));
+    }
+    if !sent.is_empty() {
+        let _ = write!(out, ",\"extensions\":{}", Value::Object(sent));
     }
 }
 

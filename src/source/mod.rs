@@ -116,20 +116,30 @@ pub struct Fetched {
     pub failed: Vec<u32>,
     /// Indexes of keys of which the source says that what is asked of them is not permitted, or that there is nobody.
     pub refused: Vec<u32>,
-    /// Fields of records that are not there because of an error.
-    pub silent: Vec<Silent>,
+    /// What the source says of fields of its records.
+    pub remarks: Vec<Remark>,
     /// Requests sent, tries included.
     pub calls: u32,
 }
 
-/// A field that the source answered with an error.
+/// What the source says of a field of its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Silent {
+pub struct Remark {
     /// `None`: of all keys of the call.
     pub key: Option<u32>,
     /// Inside the record; places in lists left out.
     pub path: Box<[Box<str>]>,
-    pub refused: bool,
+    pub what: Said,
+}
+
+/// Why a field is not there, or not in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// An error kept it.
+    Failed,
+    Refused,
+    /// What is there is a part of the value.
+    Masked,
 }
 
 /// The record's JSON is `buffers[buffer][start..end]`, never `null`.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 use crate::engine::convert::{Converted, convert};
-use crate::engine::frame::{Row, RowAnswer};
+use crate::engine::frame::{Row, RowAnswer, Said};
 use crate::engine::plan::{FetchNode, Stage};
 use crate::engine::project::pick::{elements, pick};
 use crate::engine::project::read::pieces;
@@ -130,7 +130,9 @@ impl Drifts {
         for (row, answer) in rows.iter().zip(answers).filter(|(row, _)| !row.over_quota.contains(&endpoint.source)) {
             let RowAnswer::Parts(parts) = answer else { continue };
             let wanted = row.rights.of_source(&fetch.shown, endpoint.source);
-            for record in parts.iter().filter_map(|part| part.outcome.as_ref().ok()).flatten().take(left) {
+            // What a gateway below masks has a form of its own.
+            let told = parts.iter().filter(|part| part.remarks.iter().all(|remark| remark.what != Said::Masked));
+            for record in told.filter_map(|part| part.outcome.as_ref().ok()).flatten().take(left) {
                 left -= 1;
                 seen.object(std::str::from_utf8(record).unwrap_or("null"), &endpoint.mapping, &wanted);
             }

@@ -9,13 +9,14 @@ use super::quota::Charges;
 use super::rows::NOBODY;
 use crate::base::code::{ErrorCode, ItemState};
 use crate::base::pointer::Pointer;
-use crate::engine::frame::{Failure, Part, Row, RowAnswer, Silent};
+use crate::engine::frame::{Failure, Part, Remark, Row, RowAnswer, Said};
 use crate::engine::plan::{FetchNode, Node, Stage};
 use crate::engine::project::read::RowView;
 use crate::model::access::{RowRights, SlotSet};
 use crate::model::binding::{Bindings, Endpoint, SourceId};
 use crate::model::contract::SlotId;
 use crate::model::rule::Truth;
+use crate::source;
 
 /// Why a fetch is made for an entity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -306,7 +307,7 @@ impl Asked {
 
     /// One instance's part. One key that failed makes it fail: half a list is not a list.
     fn part(&self, answered: &BTreeMap<&GroupKey, (&Group, GroupAnswer)>, at: usize, one_by_one: bool) -> Part {
-        let (mut records, mut keys, mut silent) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut records, mut keys, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
         let (mut absent, mut failure, mut latest) = (0, None, jiff::Timestamp::default());
         let (mut instance, mut known, mut fallback) = (at, false, false);
         for (key, of) in &self.keys {
@@ -314,7 +315,7 @@ impl Asked {
             let (Some(place), Some(answer)) = (group.index.get(key), answer.instances.get(at)) else { continue };
             failure = failure.or(answer.failed.get(place).copied());
             fallback |= answer.fallback.contains(place);
-            silent.extend(answer.silent.get(place).into_iter().flatten().cloned());
+            remarks.extend(answer.remarks.get(place).into_iter().flatten().cloned());
             (instance, latest, known) = (answer.instance, if known { latest.max(answer.at) } else { answer.at }, true);
             match answer.records.get(place) {
                 Some(found) => {
@@ -326,7 +327,7 @@ impl Asked {
                 None => absent += 1,
             }
         }
-        Part { instance, outcome: failure.map_or(Ok(records), Err), keys, absent, at: latest, fallback, silent }
+        Part { instance, outcome: failure.map_or(Ok(records), Err), keys, absent, at: latest, fallback, remarks }
     }
 }
 
@@ -342,7 +343,7 @@ struct InstanceAnswer {
     at: jiff::Timestamp,
     records: HashMap<usize, Vec<bytes::Bytes>>,
     failed: HashMap<usize, Failure>,
-    silent: HashMap<usize, Vec<Silent>>,
+    remarks: HashMap<usize, Vec<Remark>>,
     /// Keys that the endpoint's fallback answered for.
     fallback: HashSet<usize>,
 }
@@ -383,16 +384,17 @@ impl InstanceAnswer {
                 for key in fetched.refused.iter().filter(|_| !establishes) {
                     self.failed.insert(first + index(*key), Failure::refused(endpoint.source));
                 }
-                for silent in &fetched.silent {
-                    let failure = if silent.refused {
-                        Failure::refused(endpoint.source)
-                    } else {
-                        Failure::unavailable(ErrorCode::SourceError, endpoint.source)
+                for remark in &fetched.remarks {
+                    let what = match remark.what {
+                        source::Said::Failed => {
+                            Said::Failed(Failure::unavailable(ErrorCode::SourceError, endpoint.source))
+                        }
+                        source::Said::Refused => Said::Failed(Failure::refused(endpoint.source)),
+                        source::Said::Masked => Said::Masked,
                     };
-                    let of = silent.key.map_or(first..first + keys, |key| first + index(key)..first + index(key) + 1);
+                    let of = remark.key.map_or(first..first + keys, |key| first + index(key)..first + index(key) + 1);
                     for key in of {
-                        let silent = Silent { path: silent.path.clone(), failure };
-                        self.silent.entry(key).or_default().push(silent);
+                        self.remarks.entry(key).or_default().push(Remark { path: remark.path.clone(), what });
                     }
                 }
                 if fetched.next.is_some() {

@@ -37,7 +37,7 @@ impl Writer<'_> {
             let also = self.fetched(view, slot, &fetched, &nothing);
             let other = self.out.split_off(from);
             self.journal.forget(mark);
-            if also.has_value() && !is_same(self.out.get(start..).unwrap_or_default(), &other, kind) {
+            if also.state == ItemState::Answered && !is_same(self.out.get(start..).unwrap_or_default(), &other, kind) {
                 self.out.truncate(start);
                 let conflict = Failure { state: ItemState::Conflict, code: ErrorCode::Conflict, source: None };
                 return self.failed(conflict);

@@ -1,6 +1,6 @@
 //! The whole response: data, one error a source or missing grant, and what was called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -56,12 +56,16 @@ pub struct Parts<'a> {
     pub called: &'a [Arc<str>],
     /// Of this answer, at most.
     pub bytes_max: usize,
+    /// The asker wants to be told which values are masked, and every path of an error: another gateway, which would show
+    /// them as its own.
+    pub whole: bool,
 }
 
 /// Writes the response.
 pub fn write(parts: &Parts<'_>) -> Response {
     let mode = Mode::Caller { asking: parts.asking, variables: parts.variables };
     let mut writer = Writer::limited(parts.snapshot, mode, parts.bytes_max);
+    writer.masked = parts.whole.then(BTreeSet::new);
     let mut refusals: Vec<(Vec<Segment>, String)> = Vec::new();
     let data = b"{\"data\":";
     writer.out.extend_from_slice(data);
@@ -120,6 +124,10 @@ pub fn write(parts: &Parts<'_>) -> Response {
     let called: Vec<&str> = parts.called.iter().map(|id| &**id).collect();
     extensions.insert("requestId".to_owned(), json!(parts.request_id));
     extensions.insert("sourcesCalled".to_owned(), json!(called));
+    if let Some(masked) = &writer.masked {
+        let masked: Vec<Vec<&str>> = masked.iter().map(|names| names.iter().map(|name| &**name).collect()).collect();
+        extensions.insert("masked".to_owned(), json!(masked));
+    }
     let _ = serde_json::to_writer(&mut writer.out, &extensions);
     writer.out.push(b'}');
     Response { body: writer.into_bytes(), codes, too_much: None }
@@ -333,7 +341,7 @@ fn errors(writer: &Writer<'_>, parts: &Parts<'_>, refusals: &[(Vec<Segment>, Str
             continue;
         }
         group.count += 1;
-        if group.paths.len() < PATHS_MAX {
+        if parts.whole || group.paths.len() < PATHS_MAX {
             group.paths.push(json_path(path));
         }
     }

@@ -2,16 +2,16 @@
 
 use super::held::is_held;
 use super::list;
-use super::pick::{Picked, pick};
+use super::pick::{Picked, pick, text_of};
 use super::read::{RowView, over_elements};
 use super::typed::Typed;
 use super::write::{Inside, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::combine::combine;
 use crate::engine::convert::convert;
-use crate::engine::frame::{Failure, Part, Silent};
+use crate::engine::frame::{Failure, Part, Remark};
 use crate::engine::operation::Selection;
-use crate::model::binding::conversion::Conversion;
+use crate::model::binding::conversion::{Conversion, Kind};
 use crate::model::binding::mapping::{Entry, Mapping, Outcome, Read, Term};
 use crate::model::binding::{Endpoint, SourceId};
 use crate::model::contract::{Slot, SlotId};
@@ -23,13 +23,19 @@ pub(super) struct Told<'i> {
     pub source: SourceId,
     /// The instance that an element of a list of instances stands for.
     pub part: Option<(&'i Endpoint, &'i Part)>,
-    /// What it did not give of elements like this one.
-    pub silent: &'i [Silent],
+    /// What it says of elements like this one.
+    pub remarks: &'i [Remark],
 }
 
 impl Told<'_> {
     pub(super) fn bad(self, code: ErrorCode) -> Failure {
         Failure::unavailable(code, self.source)
+    }
+
+    /// What it says of what stands inside a place of the mapping.
+    fn inside(self, mapping: &Mapping, at: Option<Term>) -> Vec<Remark> {
+        let place = at.and_then(|at| mapping.terms.get(at)).map_or(&[][..], |term| term.segments());
+        Remark::inside(self.remarks, place)
     }
 }
 
@@ -99,8 +105,10 @@ impl Writer<'_> {
                     return Written::no_record();
                 }
                 let place = mapping.terms.get(*at).map_or(&[][..], |term| term.segments());
-                let silent = Silent::at(told.silent, place);
+                let silent = Remark::failure(told.remarks, place);
+                let masked = Remark::is_masked(told.remarks, place);
                 match picked.get(*at) {
+                    Some(raw) if masked => self.masked_below(raw, conversion, told.source),
                     Some(raw) if raw != "null" || silent.is_none() => self.converted(raw, conversion, told),
                     _ if let Some(failure) = silent => self.failed(failure),
                     Some(raw) => self.converted(raw, conversion, told),
@@ -139,20 +147,27 @@ impl Writer<'_> {
                 }
                 Written::answered()
             }
-            Read::Object { at, inside, types } => match object_at(picked, *at, entry.required) {
-                Ok(raw) if let Some(types) = types => {
-                    self.typed(view, slot, raw, &Typed { inside, types, told }, selection)
+            Read::Object { at, inside, types } => {
+                let remarks = told.inside(mapping, Some(*at));
+                let inner = Told { remarks: &remarks, ..told };
+                match object_at(picked, *at, entry.required) {
+                    Ok(raw) if let Some(types) = types => {
+                        self.typed(view, slot, raw, &Typed { inside, types, told: inner }, selection)
+                    }
+                    Ok(Some(raw)) => self.element(view, raw, inside, inner, &selection.children),
+                    Ok(None) => {
+                        self.null();
+                        Written::no_record()
+                    }
+                    Err(NotSo) => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
                 }
-                Ok(Some(raw)) => self.element(view, raw, inside, told, &selection.children),
-                Ok(None) => {
-                    self.null();
-                    Written::no_record()
-                }
-                Err(NotSo) => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
-            },
+            }
             Read::Scalars { over, conversion, split } => match over_elements(raw, picked, *over, entry.required) {
                 Ok(found) => {
-                    let reading = list::Values { conversion, split: split.as_deref(), mapping };
+                    let place =
+                        over.term().and_then(|at| mapping.terms.get(at)).map_or(&[][..], |term| term.segments());
+                    let masked = Remark::is_masked(told.remarks, place);
+                    let reading = list::Values { conversion, split: split.as_deref(), mapping, masked };
                     list::values(self, told, &found, reading, self.held(view, slot.id))
                 }
                 Err(_) => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
@@ -160,7 +175,9 @@ impl Writer<'_> {
             Read::Objects { over, inside, only, types } => match over_elements(raw, picked, *over, entry.required) {
                 Ok(found) => {
                     let reading = list::Reading { over: *over, inside, only: only.as_ref(), types: types.as_ref() };
-                    list::elements(self, view, slot, told, &found, reading, selection)
+                    let remarks = told.inside(mapping, over.term());
+                    let inner = Told { remarks: &remarks, ..told };
+                    list::elements(self, view, slot, inner, &found, reading, selection)
                 }
                 Err(_) => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
             },
@@ -218,6 +235,23 @@ impl Writer<'_> {
         }
     }
 
+    /// A value that the source shows in part. It is shown so, as the text that it is: no conversion reads it. For the
+    /// gateway's own rules it is not known.
+    pub(super) fn masked_below(&mut self, raw: &str, conversion: &Conversion, source: SourceId) -> Written {
+        if !self.is_caller() {
+            return self.failed(Failure::undetermined(ErrorCode::InputMissing, source));
+        }
+        match text_of(raw).filter(|_| is_textual(conversion.kind())) {
+            _ if raw == "null" => {
+                self.null();
+                return Written::no_record();
+            }
+            Some(text) => self.string(&text),
+            None => self.null(),
+        }
+        Written { state: ItemState::Masked, ..Written::answered() }
+    }
+
     /// One raw value, converted.
     fn converted(&mut self, raw: &str, conversion: &Conversion, told: Told<'_>) -> Written {
         let start = self.out.len();
@@ -227,6 +261,11 @@ impl Writer<'_> {
             Err(_) => self.failed(told.bad(ErrorCode::ValueInvalid)),
         }
     }
+}
+
+/// Whether a text may stand for a value in part.
+fn is_textual(kind: &Kind) -> bool {
+    matches!(kind, Kind::Text | Kind::Id | Kind::Decimal | Kind::Date | Kind::DateTime | Kind::Any)
 }
 
 fn instance_mapping(endpoint: &Endpoint, slot: SlotId) -> Option<&Mapping> {

@@ -45,6 +45,15 @@ impl Journal {
         self.path.pop();
     }
 
+    /// The names on the way to the field that is being written; places in lists left out.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let name = |segment: &Segment| match segment {
+            Segment::Key(name) => Some(Arc::clone(name)),
+            Segment::Index(_) => None,
+        };
+        self.path.iter().filter_map(name).collect()
+    }
+
     pub fn note(&mut self, cause: Cause) {
         if self.notes.len() < NOTES_MAX {
             self.notes.push((cause, self.path.as_slice().into()));

@@ -14,7 +14,7 @@ use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::convert::combine::combine;
 use crate::engine::convert::convert;
-use crate::engine::frame::{Failure, Part, RowAnswer, Silent};
+use crate::engine::frame::{Failure, Part, Remark, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::FetchId;
 use crate::model::access::RowRights;
@@ -175,8 +175,8 @@ impl Writer<'_> {
                 self.first_object(view, fetched, &parts, *at, inside, selection)
             }
             Read::Object { at, inside, types: Some(types) } => {
-                let silent = silent_inside(fetched, &parts, Some(*at));
-                let told = Told { source: fetched.endpoint.source, part: None, silent: &silent };
+                let remarks = remarks_inside(fetched, &parts, Some(*at));
+                let told = Told { source: fetched.endpoint.source, part: None, remarks: &remarks };
                 match first_at(fetched, &parts, *at) {
                     Ok(raw) => self.typed(view, slot, raw, &Typed { inside, types, told }, selection),
                     Err(failure) => self.failed(failure),
@@ -184,7 +184,8 @@ impl Writer<'_> {
             }
             Read::Scalars { over, conversion, split } => {
                 let mapping = &fetched.endpoint.mapping;
-                let reading = list::Values { conversion, split: split.as_deref(), mapping };
+                let masked = over.term().is_some_and(|at| masked_at(fetched, &parts, at));
+                let reading = list::Values { conversion, split: split.as_deref(), mapping, masked };
                 list::scalars(self, fetched, &parts, *over, reading, self.held(view, slot.id))
             }
             Read::Objects { over, inside, only, types } => {
@@ -221,6 +222,7 @@ impl Writer<'_> {
     ) -> Written {
         let entry = fetched.entry;
         let bad = |code| Failure::unavailable(code, fetched.endpoint.source);
+        let masked = masked_at(fetched, parts, at);
         let mut values: Vec<Vec<u8>> = Vec::new();
         let mut silent = None;
         for part in parts {
@@ -244,6 +246,9 @@ impl Writer<'_> {
                     }
                     continue;
                 };
+                if masked {
+                    return self.masked_below(raw, conversion, fetched.endpoint.source);
+                }
                 let mut value = Vec::new();
                 if convert(raw, conversion, &mut value).is_err() {
                     return self.failed(bad(ErrorCode::ValueInvalid));
@@ -300,8 +305,8 @@ impl Writer<'_> {
         inside: &Mapping,
         selection: &Selection,
     ) -> Written {
-        let silent = silent_inside(fetched, parts, Some(at));
-        let told = Told { source: fetched.endpoint.source, part: None, silent: &silent };
+        let remarks = remarks_inside(fetched, parts, Some(at));
+        let told = Told { source: fetched.endpoint.source, part: None, remarks: &remarks };
         let is_record = fetched.endpoint.mapping.terms.get(at).is_some_and(|at| at.segments().is_empty());
         for part in parts {
             let records = match &part.records {
@@ -335,14 +340,20 @@ impl Writer<'_> {
 /// Why the source did not give what stands at a place of its records.
 pub(super) fn silent_at(fetched: &Fetched<'_>, parts: &[PickedPart<'_>], at: usize) -> Option<Failure> {
     let place = fetched.endpoint.mapping.terms.get(at)?.segments();
-    parts.iter().find_map(|part| Silent::at(&part.part.silent, place))
+    parts.iter().find_map(|part| Remark::failure(&part.part.remarks, place))
 }
 
-/// What the source did not give inside such a place.
-pub(super) fn silent_inside(fetched: &Fetched<'_>, parts: &[PickedPart<'_>], at: Option<usize>) -> Vec<Silent> {
+/// Whether the source shows only a part of what stands at a place of its records.
+pub(super) fn masked_at(fetched: &Fetched<'_>, parts: &[PickedPart<'_>], at: usize) -> bool {
+    let Some(place) = fetched.endpoint.mapping.terms.get(at).map(|term| term.segments()) else { return false };
+    parts.iter().any(|part| Remark::is_masked(&part.part.remarks, place))
+}
+
+/// What the source says of what is inside such a place.
+pub(super) fn remarks_inside(fetched: &Fetched<'_>, parts: &[PickedPart<'_>], at: Option<usize>) -> Vec<Remark> {
     let terms = &fetched.endpoint.mapping.terms;
     let place = at.and_then(|at| terms.get(at)).map_or(&[][..], |term| term.segments());
-    parts.iter().flat_map(|part| Silent::inside(&part.part.silent, place)).collect()
+    parts.iter().flat_map(|part| Remark::inside(&part.part.remarks, place)).collect()
 }
 
 /// The first object at a place of the records.

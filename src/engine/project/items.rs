@@ -57,8 +57,11 @@ fn one(
     let snapshot = writer.snapshot;
     let item = snapshot.contract.item(id);
     let slot = snapshot.contract.slot(item.slot);
+    // What is written aside is not in the answer.
+    let masked = writer.masked.take();
     let mut written = dry(writer, view, slot, beside);
     let claims = if claims_wanted && written.has_value() { claims(writer, view, slot) } else { Vec::new() };
+    writer.masked = masked;
     let differs = |one: &Claim, other: &Claim| {
         one.slot == other.slot && one.value.as_ref().zip(other.value.as_ref()).is_some_and(|(one, other)| one != other)
     };
@@ -299,7 +302,7 @@ fn claim<'v>(writer: &mut Writer<'_>, view: &RowView<'v>, slot: &Slot, endpoint:
         RowAnswer::Parts(parts) => parts.iter().map(|part| part.at).max(),
         _ => None,
     };
-    let value = text.filter(|_| written.has_value());
+    let value = text.filter(|_| written.state == ItemState::Answered);
     let valid_on = fetched.valid_on(view).filter(|_| value.is_some());
     Some(Claim { slot: slot.id, source: endpoint.source, value, valid_on, at })
 }

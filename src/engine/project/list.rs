@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::element::Told;
 use super::errors::{Cause, Segment};
-use super::fetched::{Fetched, PickedPart, silent_at, silent_inside};
+use super::fetched::{Fetched, PickedPart, remarks_inside, silent_at};
 use super::held::{is_held, is_value_held};
 use super::pick::{pick, text_of};
 use super::read::{Filling, RowView, over_elements, pieces};
@@ -42,6 +42,8 @@ pub(super) struct Values<'m> {
     pub split: Option<&'m str>,
     /// Where the list stands.
     pub mapping: &'m Mapping,
+    /// The source shows its values in part.
+    pub masked: bool,
 }
 
 /// Whether an element is an object, as those of a list of objects are; null is none, and no error.
@@ -96,7 +98,7 @@ pub(super) fn scalars(
     if let Some(failure) = over.term().and_then(|at| silent_at(fetched, parts, at)).filter(|_| found.is_empty()) {
         return writer.failed(failure);
     }
-    let told = Told { source: fetched.endpoint.source, part: None, silent: &[] };
+    let told = Told { source: fetched.endpoint.source, part: None, remarks: &[] };
     let written = values(writer, told, &found, reading, held);
     if records == 0 && written.state == ItemState::Answered { Written::no_record() } else { written }
 }
@@ -106,7 +108,7 @@ pub(super) fn values(
     writer: &mut Writer<'_>,
     told: Told<'_>,
     found: &[&str],
-    Values { conversion, split, mapping }: Values<'_>,
+    Values { conversion, split, mapping, masked }: Values<'_>,
     held: &[Clause],
 ) -> Written {
     let start = writer.out.len();
@@ -118,6 +120,18 @@ pub(super) fn values(
         if count > 0 {
             writer.out.push(b',');
         }
+        if masked {
+            match writer.masked_below(&element, conversion, told.source) {
+                Written { state: ItemState::NoRecord, .. } => writer.out.truncate(before),
+                Written { failure: None, .. } => count += 1,
+                unknown => {
+                    writer.out.truncate(start);
+                    writer.null();
+                    return unknown;
+                }
+            }
+            continue;
+        }
         match convert(&element, conversion, &mut writer.out) {
             Ok(Converted::Null) => writer.out.truncate(before),
             Ok(_) => count += 1,
@@ -128,7 +142,7 @@ pub(super) fn values(
         }
     }
     writer.out.push(b']');
-    Written::answered()
+    if masked && count > 0 { Written { state: ItemState::Masked, ..Written::answered() } } else { Written::answered() }
 }
 
 pub(super) fn objects(
@@ -163,8 +177,8 @@ pub(super) fn objects(
     {
         return writer.failed(failure);
     }
-    let silent = silent_inside(fetched, parts, reading.over.term());
-    let told = Told { source: endpoint.source, part: None, silent: &silent };
+    let remarks = remarks_inside(fetched, parts, reading.over.term());
+    let told = Told { source: endpoint.source, part: None, remarks: &remarks };
     let written = elements(writer, view, slot, told, &found, reading, selection);
     if records == 0 && written.state == ItemState::Answered { Written::no_record() } else { written }
 }
@@ -210,8 +224,8 @@ fn one_by_one<'v>(
             }
         }
     }
-    let silent = silent_inside(fetched, parts, reading.over.term());
-    let told = Told { source: fetched.endpoint.source, part: None, silent: &silent };
+    let remarks = remarks_inside(fetched, parts, reading.over.term());
+    let told = Told { source: fetched.endpoint.source, part: None, remarks: &remarks };
     let mut written = elements_of(writer, view, slot, told, found, reading, selection);
     let whole = view.rights.slots.contains(slot.id);
     if whole && records == 0 && written.state == ItemState::Answered {
@@ -241,7 +255,7 @@ fn instances(
             writer.out.push(b',');
         }
         writer.journal.enter(Segment::Index(at));
-        let told = Told { source: endpoint.source, part: Some((endpoint, part.part)), silent: &[] };
+        let told = Told { source: endpoint.source, part: Some((endpoint, part.part)), remarks: &[] };
         writer.element(view, "{}", inside, told, &selection.children);
         writer.journal.leave();
     }

@@ -10,7 +10,7 @@ use super::pick::{NotJson, Picked, elements, pick, text_of};
 use super::write::{Mode, Writer};
 use crate::base::code::ErrorCode;
 use crate::engine::convert::{Converted, convert};
-use crate::engine::frame::{Failure, Frame, Row, RowAnswer};
+use crate::engine::frame::{Failure, Frame, Part, Remark, Row, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::{Node, Plan, Stage};
 use crate::model::access::RowRights;
@@ -131,7 +131,9 @@ impl<'a> RowView<'a> {
             Filling::Answer(fetched) => {
                 let Fetched { endpoint, entry, .. } = fetched;
                 let mut texts = Vec::new();
+                let place = place_of(&endpoint.mapping, entry);
                 for part in fetched.parts()? {
+                    in_full(part, &place, endpoint)?;
                     for record in part.outcome.as_deref().map_err(|failure| *failure)? {
                         let record = std::str::from_utf8(record).unwrap_or("null");
                         let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
@@ -152,7 +154,9 @@ impl<'a> RowView<'a> {
         for above in self.snapshot.contract.above(slot) {
             match self.filling(above) {
                 Filling::Answer(Fetched { endpoint, entry, .. }) => {
+                    let place = place_inside(&endpoint.mapping, entry, &path);
                     for part in self.fetched(endpoint, slot, entry).parts()? {
+                        in_full(part, &place, endpoint)?;
                         for record in part.outcome.as_deref().map_err(|failure| *failure)? {
                             let record = std::str::from_utf8(record).unwrap_or("null");
                             let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
@@ -220,7 +224,15 @@ impl<'a> RowView<'a> {
                 let Fetched { endpoint, entry, .. } = fetched;
                 over_quota(endpoint.source)?;
                 let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
+                let place = match &entry.read {
+                    Read::Objects { inside, .. } => {
+                        let named = inside.entry(key).map(|entry| place_of(inside, entry)).unwrap_or_default();
+                        [place_of(&endpoint.mapping, entry), named].concat()
+                    }
+                    _ => place_of(&endpoint.mapping, entry),
+                };
                 for part in fetched.parts()? {
+                    in_full(part, &place, endpoint)?;
                     for record in part.outcome.as_deref().map_err(|failure| *failure)? {
                         record_entities(record, &endpoint.mapping, entry, key, &mut found).map_err(bad)?;
                     }
@@ -230,6 +242,30 @@ impl<'a> RowView<'a> {
             Filling::Key | Filling::Derived(_) | Filling::Parts => {}
         }
         Ok(found)
+    }
+}
+
+/// Where an entry is read in a record.
+fn place_of(mapping: &Mapping, entry: &Entry) -> Vec<Box<str>> {
+    entry.read.term().and_then(|term| mapping.terms.get(term)).map_or(Vec::new(), |at| at.segments().to_vec())
+}
+
+/// Where the last slot of `path` is, down through the objects that the others are.
+fn place_inside(mapping: &Mapping, entry: &Entry, path: &[SlotId]) -> Vec<Box<str>> {
+    let mut place = place_of(mapping, entry);
+    if let (Some((next, rest)), Read::Object { inside, .. }) = (path.split_first(), &entry.read)
+        && let Some(entry) = inside.entry(*next)
+    {
+        place.extend(place_inside(inside, entry, rest));
+    }
+    place
+}
+
+/// Nothing is asked with part of a value: it would be another's, or nobody's.
+fn in_full(part: &Part, place: &[Box<str>], endpoint: &Endpoint) -> Result<(), Failure> {
+    match Remark::is_masked(&part.remarks, place) {
+        true => Err(Failure::undetermined(ErrorCode::InputMissing, endpoint.source)),
+        false => Ok(()),
     }
 }
 

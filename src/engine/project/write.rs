@@ -4,6 +4,7 @@
 //! masked where they give it masked, and notes why anything is null. For the gateway's own rules ([`Mode::Gateway`],
 //! [`Mode::Rules`]) it writes everything that was read for them, and leaves out what is not available.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::element::Told;
@@ -51,6 +52,8 @@ pub struct Writer<'a> {
     /// What was spent beside what stands in `out`.
     spent: usize,
     too_much: bool,
+    /// Where values are masked, by names alone, if that is to be told.
+    pub(super) masked: Option<BTreeSet<Vec<Arc<str>>>>,
 }
 
 /// What came of one field.
@@ -112,6 +115,7 @@ impl<'a> Writer<'a> {
             max: usize::MAX,
             spent: 0,
             too_much: false,
+            masked: None,
         }
     }
 
@@ -260,8 +264,16 @@ impl<'a> Writer<'a> {
                 }
             },
         };
-        if written.state == ItemState::Answered && self.is_caller() {
-            return self.masked(inside.view(), slot, start, written);
+        if !written.has_value() || !self.is_caller() {
+            return written;
+        }
+        // Also what is masked below already: it may show more than may be shown here.
+        let written = self.masked(inside.view(), slot, start, written);
+        if written.state == ItemState::Masked
+            && matches!(slot.shape, Shape::Leaf(_) | Shape::LeafList(_))
+            && let Some(masked) = &mut self.masked
+        {
+            masked.insert(self.journal.names());
         }
         written
     }
@@ -306,7 +318,7 @@ impl<'a> Writer<'a> {
                     entry,
                     (raw, mapping),
                     &picked,
-                    Told { source, part: None, silent: &[] },
+                    Told { source, part: None, remarks: &[] },
                     selection,
                 )
             }

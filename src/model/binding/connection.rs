@@ -12,9 +12,10 @@ use http::{HeaderName, HeaderValue};
 
 use super::format::{Authority, DividedBy, Encoding, Format, Limits, Protocol, SourceFile};
 use crate::base::fault::{Faults, Place, SourceText};
+use crate::base::pointer::Pointer;
 use crate::model::binding::limits;
 use crate::model::binding::platform::{self, Ground, PlatformEntry, Platforms};
-use crate::model::binding::request::reading::ErrorReading;
+use crate::model::binding::request::reading::{self, ErrorReading};
 use crate::model::config::egress::EgressConfig;
 use crate::model::yaml::{self, Spanned};
 pub use instances::Instance;
@@ -47,6 +48,8 @@ pub struct Connection {
     pub limits: Limits,
     pub authority: Authority,
     pub errors: Option<ErrorReading>,
+    /// Where an answer lists the paths of what is masked in it.
+    pub masked: Option<Pointer>,
     /// What of this stands in files of secrets, and changes with them: see [`Connection::with`].
     pub mounted: Box<[(Where, Origin)]>,
 }
@@ -182,6 +185,7 @@ impl Compiler<'_> {
             }
             ErrorReading::compile(&errors.value, self.text, self.faults)
         });
+        let masked = file.masked.as_ref().and_then(|masked| self.masked(masked));
         if self.faults.len() > before {
             return None;
         }
@@ -202,6 +206,7 @@ impl Compiler<'_> {
             limits: file.limits.clone(),
             authority: file.authority,
             errors,
+            masked,
             mounted: mounted.into(),
         };
         if let Some(platform) = self.platform {
@@ -211,6 +216,21 @@ impl Compiler<'_> {
     }
 
     /// A text in which no file may stand.
+    fn masked(&mut self, masked: &Spanned<String>) -> Option<Pointer> {
+        let file = self.file;
+        if file.protocol != Protocol::Graphql {
+            let hint = "take it out; other protocols have no paths of what they show in part";
+            self.faults.add(self.text, yaml::span(masked), "only a graphql source has `masked`", hint);
+        }
+        // What a listing tells beside its keys is kept without the rest of its answer.
+        for query in file.queries.values().filter(|query| !query.value.fields.is_empty()) {
+            let message = "a query of a source with `masked` tells no `fields`";
+            let hint = "take them out: they are asked for by an endpoint, which reads what is masked";
+            self.faults.add(self.text, yaml::span(query), message, hint);
+        }
+        reading::pointer(masked, self.text, self.faults)
+    }
+
     fn fill(&mut self, value: &str, at: Place, instance: Option<&Instance>) -> Option<String> {
         if value.contains("${file:") {
             let hint = "files hold addresses, headers, PEM texts and what `sign` is made of; use a variable here";

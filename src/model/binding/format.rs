@@ -65,6 +65,8 @@ pub struct SourceFile {
     pub envelope: Option<Envelope>,
     /// What errors beside the data mean (GraphQL); absent: each costs its key, or the whole answer.
     pub errors: Option<Spanned<ErrorsEntry>>,
+    /// Where an answer lists the paths of values that are shown in part (GraphQL): a JSON Pointer. They are MASKED.
+    pub masked: Option<Spanned<String>>,
     /// Makes one source of many that speak alike.
     pub instances: Option<Spanned<Instances>>,
     /// What the department keeps from roles, whatever grants say.

@@ -69,6 +69,7 @@ impl PlatformEntry {
             limits: Limits { in_flight_max, per_second_max, breaker, ..Limits::default() },
             envelope: None,
             errors: None,
+            masked: None,
             instances: None,
             withhold: Vec::new(),
             switched_off_for: Vec::new(),
