@@ -34,8 +34,10 @@ fn mark(source: &str, template: &CallTemplate) -> Mark {
     match &template.ask {
         Ask::Http(ask) => {
             let key = ["KEY".into()];
-            let path =
-                ask.path.filled(&Values { keys: &key, inputs: &[], today: "" }).expect("only the key is in a path");
+            let path = ask
+                .path
+                .filled(&Values { keys: &key, inputs: &[], today: "", sealing: None })
+                .expect("only the key is in a path");
             let prefix = path.split("KEY").next().unwrap_or_default().to_owned();
             (source.to_owned(), prefix, ask.soap.as_deref().map(str::to_owned))
         }

@@ -311,12 +311,12 @@ impl<'a> Call<'a> {
     }
 
     pub fn values(&self) -> Values<'a> {
-        Values { keys: self.fetch.keys, inputs: self.fetch.inputs, today: self.today }
+        Values { keys: self.fetch.keys, inputs: self.fetch.inputs, today: self.today, sealing: Some(self.made) }
     }
 
     pub fn reader(&self) -> Reader<'a> {
         let xml = self.connection().format == crate::model::binding::format::Format::Xml;
-        Reader { fetch: self.fetch, keys: self.keys, xml }
+        Reader { fetch: self.fetch, keys: self.keys, xml, connection: self.connection() }
     }
 
     pub fn wire(&self) -> Result<Wire<'a>, Failure> {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod charset;
+mod cipher;
 mod connector;
 mod delegation;
 mod exchange;

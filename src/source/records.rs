@@ -7,9 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::failure::{Failure, redacted};
-use super::{Fetch, Fetched, Record, json};
+use super::{Fetch, Fetched, Record, cipher, json};
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
+use crate::model::binding::connection::Connection;
+use crate::model::binding::conversion::UNDECIPHERED;
 use crate::model::binding::request::PageBy;
 use crate::model::binding::request::reading::{Condition, Reading};
 use crate::model::binding::request::template::json_text;
@@ -52,6 +54,7 @@ pub(crate) struct Reader<'a> {
     pub keys: &'a KeyIndex<'a>,
     /// The answer was XML: no element, an empty one and one alone are lists too.
     pub xml: bool,
+    pub connection: &'a Connection,
 }
 
 impl Reader<'_> {
@@ -153,15 +156,24 @@ impl Reader<'_> {
                 .filter(|names| names.starts_with('['))
                 .ok_or_else(|| Failure::bad(format!("the answer has no list of column names at `{columns}`")))?;
             let (rewritten, spans) = rows(names, &found)?;
-            self.take(rewritten, &spans, out)?;
+            self.take_decrypted(rewritten, spans, out)?;
         } else {
             let spans = found
                 .iter()
                 .filter_map(|(key, item)| json::span(&buffer, item).map(|(start, end)| (*key, start, end)))
                 .collect::<Vec<_>>();
-            self.take(buffer, &spans, out)?;
+            self.take_decrypted(buffer, spans, out)?;
         }
         Ok(count)
+    }
+
+    fn take_decrypted(&self, buffer: Bytes, spans: Spans, out: &mut Fetched) -> Result<(), Failure> {
+        let places = self.fetch.template.encrypted();
+        if places.is_empty() {
+            return self.take(buffer, &spans, out);
+        }
+        let (buffer, spans) = cipher::decrypted(&buffer, &spans, places, self.connection)?;
+        self.take(buffer, &spans, out)
     }
 
     /// Adds those records that count.
@@ -194,6 +206,9 @@ impl Reader<'_> {
         let Some(found) = json::find(record, at)? else {
             return Err(Failure::bad(format!("a record has no `{at}` (item_key)")));
         };
+        if found == UNDECIPHERED {
+            return Err(Failure::bad(format!("a record's key at `{at}` cannot be decrypted (key_cipher)")));
+        }
         let told = json::text(found)?;
         let Some(given) = key else { return Ok(self.keys.get(&told)) };
         match self.fetch.keys.get(usize::try_from(given).unwrap_or(usize::MAX)) {
@@ -216,6 +231,7 @@ impl Reader<'_> {
         let (mut found, members) = (Vec::new(), json::members(object)?);
         let count = members.len();
         for (name, value) in members {
+            let name = self.decrypted_name(name)?;
             let Some(key) = self.keys.get(&name) else { continue };
             if value.starts_with('[') {
                 found.extend(json::elements(value)?.into_iter().map(|item| (Some(key), item)));
@@ -224,6 +240,12 @@ impl Reader<'_> {
             }
         }
         Ok((found, count))
+    }
+
+    fn decrypted_name(&self, name: String) -> Result<String, Failure> {
+        let Some(cipher) = self.fetch.template.key_cipher() else { return Ok(name) };
+        let found = cipher::decrypted_text(&name, cipher, self.connection);
+        found.ok_or_else(|| Failure::bad("the name of a member is no key that can be decrypted (key_cipher)"))
     }
 
     fn list<'t>(&self, data: &'t str) -> Result<Vec<&'t str>, Failure> {
@@ -262,7 +284,8 @@ pub(crate) fn holds(condition: &Condition, json: &str) -> Result<bool, Failure> 
     Ok(condition.holds(&json::text(found)?))
 }
 
-type Spans = Vec<(Option<u32>, u32, u32)>;
+/// Keys, or their indexes, with the beginning and the end of a record.
+pub(crate) type Spans<K = Option<u32>> = Vec<(K, u32, u32)>;
 
 /// Rows (arrays) as objects with the columns' names.
 fn rows(names: &str, found: &[(Option<u32>, &str)]) -> Result<(Bytes, Spans), Failure> {

@@ -163,8 +163,13 @@ fn headers(ask: &HttpAsk, values: &Values<'_>) -> Result<HeaderMap, Failure> {
 fn query(ask: &HttpAsk, values: &Values<'_>) -> Result<Vec<(String, String)>, Failure> {
     let mut query = Vec::new();
     for (name, text) in &ask.query {
-        if matches!(text.only_hole(), Some((Hole::Keys(None), _))) {
-            query.extend(values.keys.iter().map(|key| (name.to_string(), key.to_string())));
+        if let Some((Hole::Keys(None), _, cipher)) = text.only_hole() {
+            match cipher {
+                Some(cipher) => {
+                    query.extend(values.sealed_keys(cipher)?.into_iter().map(|key| (name.to_string(), key)))
+                }
+                None => query.extend(values.keys.iter().map(|key| (name.to_string(), key.to_string()))),
+            }
         } else {
             query.push((name.to_string(), text.filled(values)?));
         }

@@ -262,7 +262,7 @@ fn hash(hash: Hash, text: &[u8]) -> Vec<u8> {
     }
 }
 
-fn written(bytes: &[u8], digits: Digits) -> String {
+pub(crate) fn written(bytes: &[u8], digits: Digits) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         let _ = match digits {

@@ -17,7 +17,7 @@ use super::connector::Call;
 use super::failure::Failure;
 use super::guard::breaker::Health;
 use super::records::PageEnd;
-use super::{Fetched, PageAt, Record};
+use super::{Fetched, PageAt, Record, cipher};
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
 use crate::model::binding::connection::{Connection, TlsFiles};
@@ -100,10 +100,15 @@ pub(crate) async fn page(
     });
     let rows = found?;
     let (count, buffer) = (rows.seen, u32::try_from(out.buffers.len()).unwrap_or(u32::MAX));
-    for (key, start, end) in rows.spans {
+    let (mut json, mut spans) = (Bytes::from(rows.json), rows.spans);
+    let places = call.fetch.template.encrypted();
+    if !places.is_empty() {
+        (json, spans) = cipher::decrypted(&json, &spans, places, call.connection())?;
+    }
+    for (key, start, end) in spans {
         out.records.push(Record { key, buffer, start, end });
     }
-    out.buffers.push(Bytes::from(rows.json));
+    out.buffers.push(json);
     Ok(PageEnd { count, ..PageEnd::default() })
 }
 

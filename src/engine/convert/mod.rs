@@ -12,7 +12,7 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
-use crate::model::binding::conversion::{Conversion, Kind};
+use crate::model::binding::conversion::{Conversion, Kind, UNDECIPHERED};
 use raw::Raw;
 
 /// What was written.
@@ -59,6 +59,9 @@ pub fn convert(raw: &str, conversion: &Conversion, out: &mut Vec<u8>) -> Result<
 }
 
 fn write(text: &str, conversion: &Conversion, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
+    if text == UNDECIPHERED {
+        return Err(ConvertError::new("the value cannot be decrypted (`cipher`)"));
+    }
     let raw = raw::read(text)?;
     if let Some(scalar) = raw.scalar()
         && (scalar.trim().is_empty() || conversion.nulls.iter().any(|null| null == scalar.trim()))

@@ -230,7 +230,7 @@ impl Execution<'_> {
             }
         }
         if let Some(text) = &binding.key {
-            let values = Values { keys: &[], inputs: &inputs, today: "" };
+            let values = Values { keys: &[], inputs: &inputs, today: "", sealing: None };
             let filled = text.filled(&values);
             let key = filled.map_err(|_| Failure::unavailable(ErrorCode::InputMissing, binding.source))?;
             found.truncate(1);

@@ -1,5 +1,6 @@
 //! Binding files, contract, code tables and variables → [`Bindings`].
 
+mod ciphers;
 mod divided;
 mod fallback;
 mod given;
@@ -224,13 +225,14 @@ impl Compiler<'_> {
         Connection::compile(file, &one.text, &own, &egress, self.against.platforms, self.faults)
     }
 
-    fn fields<'b>(&'b mut self, file: &SourceFile, text: &'b Arc<SourceText>) -> FieldCompiler<'b> {
+    fn fields<'b>(&'b mut self, file: &'b SourceFile, text: &'b Arc<SourceText>) -> FieldCompiler<'b> {
         FieldCompiler {
             contract: self.against.contract,
             codes: self.against.codes,
             text,
             faults: self.faults,
             named: &mut self.named,
+            ciphers: &file.ciphers,
             instanced: file.instances.as_ref().is_some_and(|list| list.value.by.is_none()),
         }
     }
@@ -334,6 +336,11 @@ impl Compiler<'_> {
             return;
         };
         let one = one.map(|one| one.with_key_at(mapping.text_at(own_key).filter(|_| key == own_key)));
+        let encrypted = mapping.encrypted();
+        let [one, many] = [one, many].map(|template| template.map(|one| one.with_encrypted(encrypted.clone())));
+        for template in one.iter().chain(&many) {
+            self.ciphers_there(template, file, place, text);
+        }
         let selects_fields = one.iter().chain(&many).any(CallTemplate::selects_fields);
         if let Some(field) = written.valid_on.as_ref().filter(|_| selects_fields) {
             let message =

@@ -1,5 +1,6 @@
 //! Source-level settings of a binding, compiled: one [`Connection`] an instance, variables filled in.
 
+pub mod cipher;
 pub mod instances;
 pub mod mounted;
 pub mod sign;
@@ -18,6 +19,7 @@ use crate::model::binding::platform::{self, Ground, PlatformEntry, Platforms};
 use crate::model::binding::request::reading::{self, ErrorReading};
 use crate::model::config::egress::EgressConfig;
 use crate::model::yaml::{self, Spanned};
+use cipher::Cipher;
 pub use instances::Instance;
 use instances::Variables;
 use mounted::{Found, Where};
@@ -45,6 +47,7 @@ pub struct Connection {
     pub format: Format,
     pub sign: Option<Arc<Signing>>,
     pub tls: TlsFiles,
+    pub ciphers: Box<[Cipher]>,
     pub limits: Limits,
     pub authority: Authority,
     pub errors: Option<ErrorReading>,
@@ -178,6 +181,7 @@ impl Compiler<'_> {
             Arc::new(signing)
         });
         let tls = self.tls(instance.as_ref(), &mut mounted);
+        let ciphers = self.ciphers(instance.as_ref(), &mut mounted);
         let errors = file.errors.as_ref().map(|errors| {
             if file.protocol != Protocol::Graphql {
                 let hint = "take it out; other protocols say it in `envelope`";
@@ -203,6 +207,7 @@ impl Compiler<'_> {
             format: if file.protocol == Protocol::Soap { Format::Xml } else { file.format },
             sign,
             tls,
+            ciphers,
             limits: file.limits.clone(),
             authority: file.authority,
             errors,

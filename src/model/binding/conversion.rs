@@ -48,6 +48,9 @@ impl Kind {
     }
 }
 
+/// Stands where a value could not be decrypted: it fits nothing.
+pub const UNDECIPHERED: &str = r#"{"undeciphered":true}"#;
+
 /// One value out of several records'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Combine {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::ValidOn;
+use super::connection::cipher::{CipherEntry, unknown};
 use super::conversion::codes::CodeTables;
 use super::conversion::{Combine, Conversion, Kind};
 use super::format::{self, Field, FullField, Named};
@@ -23,6 +24,8 @@ pub struct FieldCompiler<'a> {
     pub named: &'a mut HashSet<SlotId>,
     /// The source has an instance list.
     pub instanced: bool,
+    /// The source's ciphers.
+    pub ciphers: &'a Named<CipherEntry>,
 }
 
 /// Where field paths start: the top of an entity, or a slot.
@@ -140,6 +143,7 @@ impl FieldCompiler<'_> {
                 return None;
             }
         };
+        self.decrypted(full, &read, place, mapping);
         let combine = self.combine(slot, full, place);
         let absent = full.absent.as_ref().and_then(|value| self.constant(slot, &value.value.0, yaml::place(value)));
         if !slot.nullable
@@ -157,6 +161,22 @@ impl FieldCompiler<'_> {
             );
         }
         Some(Entry { slot: slot.id, read, combine, absent, required: full.required })
+    }
+
+    /// Notes where an encrypted value stands.
+    fn decrypted(&mut self, full: &FullField, read: &Read, place: Place, mapping: &mut Mapping) {
+        let Some(cipher) = &full.cipher else { return };
+        let at = yaml::place_of(cipher);
+        let at = if at.line == 0 { place } else { at };
+        if !self.ciphers.contains_key(&cipher.value) {
+            let (message, hint) = unknown(&cipher.value, self.ciphers.keys().map(String::as_str));
+            self.fault(at, message, hint);
+        }
+        let single = !matches!(read, Read::Object { .. } | Read::Objects { .. });
+        match read.term().filter(|_| single) {
+            Some(term) => mapping.encrypted.push((term, cipher.value.as_str().into())),
+            None => self.fault(at, "`cipher` is of single values in the record", "name it at the fields inside"),
+        }
     }
 
     fn leaf(
@@ -370,7 +390,9 @@ impl FieldCompiler<'_> {
         match pointer {
             Ok(pointer) => {
                 let conversion = self.conversion(full, &Kind::Date, place);
-                Some(ValidOn { at: mapping.term(&pointer), conversion })
+                let at = mapping.term(&pointer);
+                self.decrypted(full, &Read::Scalar { at, conversion: conversion.clone() }, place, mapping);
+                Some(ValidOn { at, conversion })
             }
             Err(message) => {
                 self.fault(yaml::place_of(at), format!("`{}` is not a JSON Pointer", at.value), message);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+pub use super::connection::cipher::CipherEntry;
 pub use super::connection::sign::format::Sign;
 pub use super::hand::format::{Quota, Withhold};
 pub use super::limits::Limits;
@@ -58,6 +59,9 @@ pub struct SourceFile {
     pub sign: Option<Spanned<Sign>>,
     /// The source's authority, and the gateway's client certificate; absent: the system's authorities.
     pub tls: Option<Tls>,
+    /// How single values are encrypted, by name: fields name it as `cipher`, requests as `{key|NAME}`.
+    #[serde(default)]
+    pub ciphers: Named<CipherEntry>,
     /// What the source bears: deadline, calls at once, rate, size.
     #[serde(default)]
     pub limits: Limits,
@@ -360,6 +364,8 @@ pub struct Request {
     pub key_column: Option<Spanned<String>>,
 
     // --- reading the answer, all protocols
+    /// The cipher that records tell their keys in (`item_key`, `items_by_key`, and a query's `key_at`).
+    pub key_cipher: Option<Spanned<String>>,
     /// Where the list of records is, inside the envelope's data; absent: the data is the record (in `many`: the list).
     pub items: Option<Spanned<String>>,
     /// `many`: where each record holds its key. Several records of one key all count.
@@ -490,6 +496,8 @@ pub struct FullField {
     /// … and the type of a value of which anything else stands there; without it, such a value is the source's error.
     pub otherwise: Option<Spanned<String>>,
 
+    /// The cipher that the value is encrypted with: it is decrypted first, wherever it is read.
+    pub cipher: Option<Spanned<String>>,
     /// A code table of `config/codes/`: raw code → value.
     pub codes: Option<Spanned<String>>,
     /// As `codes`, written in place.

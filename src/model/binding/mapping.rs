@@ -18,6 +18,8 @@ pub struct Mapping {
     pub trie: Trie,
     /// The pointers of the terms.
     pub terms: Vec<Pointer>,
+    /// Terms whose values are encrypted, and the names of their ciphers.
+    pub encrypted: Vec<(Term, Arc<str>)>,
     by_slot: HashMap<SlotId, usize>,
 }
 
@@ -143,6 +145,26 @@ impl Mapping {
         node.term = Some(term);
         self.terms.push(pointer.clone());
         term
+    }
+
+    /// Where values are encrypted, from the record's top, and with which cipher; places in lists left out.
+    pub fn encrypted(&self) -> Vec<(Pointer, Arc<str>)> {
+        let mut out = Vec::new();
+        self.collect_encrypted(&Pointer::default(), &mut out);
+        out.sort();
+        out.dedup();
+        out
+    }
+
+    fn collect_encrypted(&self, base: &Pointer, out: &mut Vec<(Pointer, Arc<str>)>) {
+        let place = |term: Term| self.terms.get(term).map_or_else(|| base.clone(), |pointer| base.join(pointer));
+        out.extend(self.encrypted.iter().map(|(term, cipher)| (place(*term), Arc::clone(cipher))));
+        for entry in &self.entries {
+            if let Read::Object { inside, .. } | Read::Objects { inside, .. } = &entry.read {
+                let here = entry.read.term().map_or_else(|| base.clone(), place);
+                inside.collect_encrypted(&here, out);
+            }
+        }
     }
 
     pub fn push(&mut self, entry: Entry) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Compiler;
 use crate::base::fault::{self, Place, SourceText};
+use crate::base::pointer::Pointer;
 use crate::model::binding::fields::Base;
 use crate::model::binding::format::{self, Protocol, SourceFile};
 use crate::model::binding::mapping::Mapping;
@@ -69,6 +70,12 @@ impl Compiler<'_> {
         let base = Base { entity: field.entity, parent: None, per_instance: false };
         self.fields(file, text).fields(&fields, base, &mut mapping);
         self.fields(file, text).fields(&query.value.fields, base, &mut mapping);
+        let mut encrypted = mapping.encrypted();
+        if let Some((at, cipher)) = query.value.key_at.as_ref().zip(ask.key_cipher()) {
+            encrypted.extend(Pointer::parse(&at.value).ok().map(|at| (at, Arc::clone(cipher))));
+        }
+        let ask = ask.with_encrypted(encrypted);
+        self.ciphers_there(&ask, file, yaml::span(&query.value.ask), text);
         if let Some(binding) = self.bindings.queries.get_mut(at) {
             let bound =
                 binding.replace(RootBinding { source, name: name.into(), entity: field.entity, ask, key, mapping });

@@ -25,6 +25,8 @@ pub enum Where {
     Ca,
     Certificate,
     Key,
+    /// The key of one of [`Connection::ciphers`].
+    Cipher(usize),
 }
 
 /// A text as it is now, and what it is made of.
@@ -209,6 +211,13 @@ impl Connection {
                 Where::Ca => next.tls.ca = pem("ca")?,
                 Where::Certificate => next.tls.certificate = pem("client_cert")?,
                 Where::Key => next.tls.key = pem("client_key")?,
+                Where::Cipher(at) => {
+                    if let Some(cipher) = next.ciphers.get_mut(at) {
+                        let name = Arc::clone(&cipher.name);
+                        let why = || format!("what a secret's file holds is no key of the cipher `{name}`");
+                        *cipher = cipher.keyed(text.reveal()).ok_or_else(why)?;
+                    }
+                }
             }
         }
         Ok(next)

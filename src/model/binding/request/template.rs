@@ -1,7 +1,7 @@
 //! Text with placeholders, parsed once at load and filled in for every call.
 //!
 //! `{key}` `{keys}` `{keys:SEPARATOR}` `{year}` `{today}` `{name}` `{arg.name}`; with `#` before the closing brace
-//! (`{key#}`) the value is a JSON number. A brace that opens no such name is an ordinary character.
+//! (`{key#}`) the value is a JSON number, with `|NAME` (`{key|NAME}`) it is encrypted. A brace that opens no such name is an ordinary character.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -33,6 +33,7 @@ enum Piece {
         /// Stands after a `'` of the template, as in a filter expression: quotes in the value are doubled, so that
         /// a key cannot end the text it stands in.
         quoted: bool,
+        cipher: Option<Arc<str>>,
     },
 }
 
@@ -50,6 +51,13 @@ pub struct Values<'a> {
     pub inputs: &'a [(Arc<str>, String)],
     /// `yyyy-MM-dd` at +08:00.
     pub today: &'a str,
+    /// Encrypts; none: nothing is.
+    pub sealing: Option<&'a dyn Sealing>,
+}
+
+/// Encrypts values with the source's ciphers.
+pub trait Sealing: std::fmt::Debug + Send + Sync {
+    fn sealed(&self, cipher: &str, text: &str) -> Result<String, Unfilled>;
 }
 
 /// Why a template cannot be filled in; says which placeholder, never its value.
@@ -70,9 +78,9 @@ impl Text {
             literal.push_str(before);
             let found = from.find('}').and_then(|end| {
                 let (inside, after) = (from.get(1..end)?, from.get(end + 1..)?);
-                hole(inside).map(|(hole, number)| (hole, number, after))
+                hole(inside).map(|found| (found, after))
             });
-            let Some((hole, number, after)) = found else {
+            let Some(((hole, number, cipher), after)) = found else {
                 literal.push('{');
                 rest = from.get(1..).unwrap_or_default();
                 continue;
@@ -81,7 +89,7 @@ impl Text {
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
             }
-            pieces.push(Piece::Hole { hole, number, quoted });
+            pieces.push(Piece::Hole { hole, number, quoted, cipher });
             rest = after;
         }
         literal.push_str(rest);
@@ -91,12 +99,20 @@ impl Text {
         Self { pieces: pieces.into() }
     }
 
-    /// The one placeholder that is the whole text, and whether it is written as a number.
-    pub fn only_hole(&self) -> Option<(&Hole, bool)> {
+    /// The one placeholder that is the whole text, whether it is written as a number, and its cipher.
+    pub fn only_hole(&self) -> Option<(&Hole, bool, Option<&Arc<str>>)> {
         match self.pieces.as_ref() {
-            [Piece::Hole { hole, number, .. }] => Some((hole, *number)),
+            [Piece::Hole { hole, number, cipher, .. }] => Some((hole, *number, cipher.as_ref())),
             _ => None,
         }
+    }
+
+    /// The names of ciphers.
+    pub fn ciphers(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Hole { cipher, .. } => cipher.as_ref(),
+            Piece::Literal(_) => None,
+        })
     }
 
     pub fn holes(&self) -> impl Iterator<Item = &Hole> {
@@ -116,7 +132,11 @@ impl Text {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => out.push_str(text),
-                Piece::Hole { hole, quoted, .. } => {
+                Piece::Hole { hole, quoted, cipher, .. } => {
+                    if let Some(cipher) = cipher {
+                        escape(&values.sealed(hole, cipher)?, out);
+                        continue;
+                    }
                     let value = values.of(hole)?;
                     if *quoted {
                         // The separator between keys holds quotes of the template's own: only keys are doubled.
@@ -138,13 +158,23 @@ impl Text {
     }
 }
 
-fn hole(inside: &str) -> Option<(Hole, bool)> {
-    if let Some(separator) = inside.strip_prefix("keys:") {
-        return Some((Hole::Keys(Some(separator.into())), false));
+fn hole(inside: &str) -> Option<(Hole, bool, Option<Arc<str>>)> {
+    let (head, separator) = match inside.split_once(':') {
+        Some((head, separator)) if head == "keys" || head.starts_with("keys|") => (head, Some(separator)),
+        _ => (inside, None),
+    };
+    let (name, cipher) = head.split_once('|').map_or((head, None), |(name, cipher)| (name, Some(cipher)));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if cipher.is_some_and(|cipher| cipher.is_empty() || !cipher.chars().all(plain)) {
+        return None;
     }
-    let (name, number) = inside.strip_suffix('#').map_or((inside, false), |name| (name, true));
+    let cipher = cipher.map(Arc::from);
+    if let Some(separator) = separator {
+        return Some((Hole::Keys(Some(separator.into())), false, cipher));
+    }
+    let (name, number) = name.strip_suffix('#').map_or((name, false), |name| (name, true));
     let starts = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')) {
+    if !starts || !name.chars().all(|c| plain(c) || c == '.') || (number && cipher.is_some()) {
         return None;
     }
     let hole = match name {
@@ -154,7 +184,7 @@ fn hole(inside: &str) -> Option<(Hole, bool)> {
         "today" => Hole::Today,
         _ => Hole::Input(name.into()),
     };
-    Some((hole, number))
+    Some((hole, number, cipher))
 }
 
 impl<'a> Values<'a> {
@@ -173,6 +203,23 @@ impl<'a> Values<'a> {
         }
     }
 
+    fn sealed(&self, hole: &Hole, cipher: &str) -> Result<String, Unfilled> {
+        match hole {
+            Hole::Keys(separator) => Ok(self.sealed_keys(cipher)?.join(separator.as_deref().unwrap_or(","))),
+            hole => self.seal(cipher, &self.of(hole)?),
+        }
+    }
+
+    /// All keys, encrypted.
+    pub fn sealed_keys(&self, cipher: &str) -> Result<Vec<String>, Unfilled> {
+        self.keys.iter().map(|key| self.seal(cipher, key)).collect()
+    }
+
+    fn seal(&self, cipher: &str, text: &str) -> Result<String, Unfilled> {
+        let sealing = self.sealing.ok_or_else(|| Unfilled::Unfit(format!("there is no cipher `{cipher}`")))?;
+        sealing.sealed(cipher, text)
+    }
+
     /// The first key; in a root query, whose argument is its only input, that input.
     pub fn key(&self) -> Option<&'a str> {
         self.keys.first().map(AsRef::as_ref).or_else(|| self.inputs.first().map(|(_, value)| value.as_str()))
@@ -183,7 +230,7 @@ impl<'a> Values<'a> {
     where
         'a: 'b,
     {
-        Values { keys: key, inputs: self.inputs, today: self.today }
+        Values { keys: key, ..*self }
     }
 
     fn joined(&self, separator: &str, double: bool) -> String {
@@ -216,6 +263,7 @@ pub enum Node {
     /// All keys as a list, of texts or of numbers.
     Keys {
         numbers: bool,
+        cipher: Option<Arc<str>>,
     },
     List(Box<[Node]>),
     Object(Box<[(Box<str>, Node)]>),
@@ -235,8 +283,8 @@ impl Node {
             Value::String(text) => {
                 let text = Text::parse(text);
                 match text.only_hole() {
-                    Some((Hole::Keys(None), numbers)) => Self::Keys { numbers },
-                    Some((hole, true)) => Self::Number(hole.clone()),
+                    Some((Hole::Keys(None), numbers, cipher)) => Self::Keys { numbers, cipher: cipher.cloned() },
+                    Some((hole, true, _)) => Self::Number(hole.clone()),
                     _ if text.holes().any(|hole| *hole == Hole::Keys(None)) => {
                         return Err("`{keys}` inside a text needs a separator: `{keys:,}`");
                     }
@@ -267,12 +315,27 @@ impl Node {
         }
     }
 
+    /// The names of ciphers.
+    pub fn ciphers(&self) -> Vec<&Arc<str>> {
+        match self {
+            Self::Text(text) => text.ciphers().collect(),
+            Self::Keys { cipher, .. } => cipher.iter().collect(),
+            Self::List(items) => items.iter().flat_map(Self::ciphers).collect(),
+            Self::Object(members) => members.iter().flat_map(|(_, member)| member.ciphers()).collect(),
+            Self::Raw(_) | Self::Number(_) => Vec::new(),
+        }
+    }
+
     pub fn fill(&self, values: &Values<'_>, out: &mut String) -> Result<(), Unfilled> {
         match self {
             Self::Raw(raw) => out.push_str(raw),
             Self::Text(text) => json_text(&text.filled(values)?, out),
             Self::Number(hole) => json_number(&values.of(hole)?, out)?,
-            Self::Keys { numbers } => key_list(values, *numbers, out)?,
+            Self::Keys { cipher: Some(cipher), .. } => {
+                let keys: Vec<Arc<str>> = values.sealed_keys(cipher)?.into_iter().map(Arc::from).collect();
+                key_list(&values.with_key(&keys), false, out)?;
+            }
+            Self::Keys { numbers, cipher: None } => key_list(values, *numbers, out)?,
             Self::List(items) => {
                 out.push('[');
                 for (n, item) in items.iter().enumerate() {
@@ -382,6 +445,11 @@ impl XmlText {
 
     pub fn holes(&self) -> impl Iterator<Item = &Hole> {
         self.parts.iter().flat_map(|(_, text)| text.holes())
+    }
+
+    /// The names of ciphers.
+    pub fn ciphers(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.parts.iter().flat_map(|(_, text)| text.ciphers())
     }
 
     /// Placeholders outside of what is repeated.
