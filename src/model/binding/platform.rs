@@ -66,6 +66,7 @@ impl PlatformEntry {
             format: Format::default(),
             sign: self.sign,
             tls: self.tls,
+            ciphers: Named::new(),
             limits: Limits { in_flight_max, per_second_max, breaker, ..Limits::default() },
             envelope: None,
             errors: None,
@@ -265,7 +266,7 @@ pub(super) fn put_on(platform: &Connection, connection: &mut Connection) {
     let of_its = |place: Where| match place {
         Where::Session => signs,
         Where::Ca | Where::Certificate | Where::Key => tls,
-        Where::BaseUrl | Where::Standby(_) | Where::Header(_) => false,
+        Where::BaseUrl | Where::Standby(_) | Where::Header(_) | Where::Cipher(_) => false,
     };
     let its = platform.mounted.iter().filter(|(place, _)| of_its(*place)).cloned();
     connection.mounted = connection.mounted.iter().cloned().chain(its).collect();
