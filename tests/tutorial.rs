@@ -191,10 +191,21 @@ impl Shell {
     }
 }
 
+/// Whether a folder has that program; `*` stands for whatever one folder is called.
+fn has(folder: &Path, needed: &str) -> bool {
+    match needed.split_once("*/") {
+        None => folder.join(needed).exists(),
+        Some((above, rest)) => {
+            let inside = std::fs::read_dir(folder.join(above)).into_iter().flatten().flatten();
+            inside.into_iter().any(|one| has(&one.path(), rest))
+        }
+    }
+}
+
 /// Does the sections in order.
 fn follow(name: &str, sections: &[&str], needed: &str) {
     let programs = std::env::var("HUXIANG_TEST_TUTORIAL").ok().map(PathBuf::from);
-    let Some(programs) = programs.filter(|folder| folder.join(needed).exists()) else {
+    let Some(programs) = programs.filter(|folder| has(folder, needed)) else {
         eprintln!("skipped: {needed} is not in the folder that HUXIANG_TEST_TUTORIAL names ({PAGE} installs it)");
         return;
     };
@@ -265,6 +276,21 @@ fn a_rest_service_comes_into_service() {
         "When it does not work",
     ];
     follow("rest", &sections, "env/bin/flask");
+}
+
+#[test]
+fn a_service_with_a_token_over_tls_is_tried() {
+    follow("desk", &["Other systems", "A service with a token, over TLS"], "env/bin/datasette");
+}
+
+#[test]
+fn a_soap_service_is_tried() {
+    follow("soap", &["Other systems", "A SOAP service"], "env/lib/*/site-packages/spyne");
+}
+
+#[test]
+fn a_graphql_subgraph_is_tried() {
+    follow("graphql", &["Other systems", "A GraphQL subgraph"], "node_modules/@apollo/subgraph");
 }
 
 #[test]

@@ -84,6 +84,10 @@ fn tls_reason(error: &rustls::Error) -> Option<String> {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
             CertificateError::Revoked => "it was revoked",
+            // As `openssl req -x509` makes them, unless it is told otherwise.
+            CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                "it is made as an authority's (CA:TRUE); the department has one made for its server (CA:FALSE)"
+            }
             _ => "it does not verify",
         },
         Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure) => {

@@ -28,6 +28,9 @@ pub(crate) fn body(answer: &str, call: &Call<'_>) -> Result<String, Failure> {
     match json::find(text, &at("/Envelope/Body"))? {
         Some(body) if body.starts_with('{') => Ok(body.to_owned()),
         Some(_) => Ok("{}".to_owned()),
+        None if json::find(text, &at("/Envelope"))?.is_some() => {
+            Err(Failure::bad("the SOAP envelope of the answer has no Body"))
+        }
         None => Err(Failure::bad("the answer is not a SOAP envelope")),
     }
 }

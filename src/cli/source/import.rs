@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::{Done, Stop, load, text};
-use super::describe;
+use super::{describe, show};
 use crate::base::fault::{self, Faults};
 use crate::draft::{self, Draft, Wanted};
 use crate::model::contract::{self, Contract};
@@ -91,10 +91,10 @@ pub fn run(args: &ImportArgs) -> Done {
         (Some(_), false) => {}
     }
     text::note(&format!(
-        "{} operations bound, {} left out; {} places to decide, each marked `# decide:`",
-        draft.bound.len(),
+        "{} bound, {} left out; {} to decide, each marked `# decide:`",
+        show::counted(draft.bound.len(), "operation"),
         draft.left_out.len(),
-        draft.decisions
+        show::counted(draft.decisions, "place")
     ));
     Ok(0)
 }

@@ -84,13 +84,39 @@ fn of_exchange(exchange: &Exchange, out: &mut String) {
     out.push('\n');
 }
 
-/// A body, JSON laid out, no more than some lines of it.
+/// XML with an element a line, those inside others indented.
+fn xml(body: &str) -> String {
+    let mut out = String::with_capacity(body.len() + body.len() / 4);
+    let (mut depth, mut opened) = (0_usize, false);
+    for part in body.split_inclusive('>') {
+        let (text, tag) = part.split_at(part.find('<').unwrap_or(part.len()));
+        let text = text.trim();
+        out.push_str(text);
+        let closes = tag.starts_with("</");
+        if closes {
+            depth = depth.saturating_sub(1);
+        }
+        // `<a>text</a>` and `<a></a>` stay in one line.
+        if !out.is_empty() && !tag.is_empty() && !(closes && (opened || !text.is_empty())) {
+            out.push('\n');
+            out.push_str(&"  ".repeat(depth));
+        }
+        out.push_str(tag);
+        opened =
+            !closes && tag.ends_with('>') && !tag.starts_with("<?") && !tag.starts_with("<!") && !tag.ends_with("/>");
+        depth += usize::from(opened);
+    }
+    out
+}
+
+/// A body, JSON and XML laid out, no more than some lines of it.
 fn cut(body: &str, mark: char, out: &mut String) {
     if body.is_empty() {
         return;
     }
     let laid_out = serde_json::from_str::<Value>(body).map(|value| format!("{value:#}"));
-    let body = laid_out.unwrap_or_else(|_| body.to_owned());
+    let body =
+        laid_out.unwrap_or_else(|_| if body.trim_start().starts_with('<') { xml(body) } else { body.to_owned() });
     out.push_str(&format!("{mark}\n"));
     for line in body.lines().take(LINES_MAX) {
         out.push_str(&format!("{mark} {}\n", text::shorten(line, 160)));
@@ -201,4 +227,19 @@ pub fn field(field: &Traced) -> Value {
     };
     let raw = field.raw.as_deref().map(value);
     json!({"path": field.path, "at": field.at, "raw": raw, "outcome": outcome, "value": told})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::xml;
+
+    #[test]
+    fn xml_stands_an_element_a_line() {
+        let told = xml("<?xml version=\"1.0\"?>\n<a><b c=\"1\"><d>x y</d><e/></b><f></f></a>");
+        assert_eq!(
+            told,
+            "<?xml version=\"1.0\"?>\n<a>\n  <b c=\"1\">\n    <d>x y</d>\n    <e/>\n  </b>\n  <f></f>\n</a>"
+        );
+        assert_eq!(xml("no tag"), "no tag");
+    }
 }

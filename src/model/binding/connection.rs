@@ -377,7 +377,12 @@ impl Compiler<'_> {
             }
             Err(error) => {
                 let message = format!("the file `{written}` cannot be read: {error}");
-                self.faults.add(self.text, at, message, "give the PEM text or a file");
+                self.faults.add(
+                    self.text,
+                    at,
+                    message,
+                    "give the PEM text, or a file's path from the folder of this binding",
+                );
                 None
             }
         }
