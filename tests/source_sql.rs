@@ -10,9 +10,9 @@ use source_support::{Asked, compile, record};
 use sqlx::{Connection, Executor};
 
 const SETUP: [&str; 3] = [
-    "CREATE TABLE houses (owner TEXT, no BIGINT, grade TEXT, area NUMERIC, built DATE, secret TEXT)",
-    "INSERT INTO houses VALUES ('a', 331122101348000001, 'C', 81.5, '2001-02-03', 's'), \
-     ('a', 2, NULL, 10, NULL, 's'), ('b''x', 3, 'D', 1, NULL, 's')",
+    "CREATE TABLE houses (owner TEXT, no BIGINT, grade TEXT, area NUMERIC, built DATE, secret TEXT, mark UUID)",
+    "INSERT INTO houses VALUES ('a', 331122101348000001, 'C', 81.5, '2001-02-03', 's', NULL), \
+     ('a', 2, NULL, 10, NULL, 's', NULL), ('b''x', 3, 'D', 1, NULL, 's', '0f8fad5b-d9cb-469f-a165-70867728950e')",
     "CREATE VIEW v_houses AS SELECT * FROM houses",
 ];
 
@@ -60,6 +60,19 @@ async fn reads_rows(url: &str) {
     assert_eq!(error.code, ErrorCode::SourceError, "{}", error.detail);
     let one = Asked::new(&binding("one: {view: v_houses, key_column: owner, only: {at: /grade, is: C}}"), url);
     assert_eq!(one.one("a", &["/area"]).await.unwrap(), [record(0, r#"{"area":"81.5"}"#)]);
+    // Numbers as keys: a key that is no such number as the database writes it has no record.
+    let numbered = Asked::new(&binding("many: {view: v_houses, key_column: no, key_type: integer}"), url);
+    let found = numbered.many(&["331122101348000001", "02", "x", "2 OR 1", "3"], &["/grade"]).await.unwrap();
+    let expected = [record(0, r#"{"grade":"C"}"#), record(4, r#"{"grade":"D"}"#)];
+    assert!(found.len() == 2 && expected.iter().all(|record| found.contains(record)), "{found:?}");
+    let numbered = Asked::new(&binding("one: {view: v_houses, key_column: no, key_type: integer}"), url);
+    assert_eq!(numbered.one("02", &["/grade"]).await.unwrap(), []);
+    assert_eq!(numbered.one("x", &["/grade"]).await.unwrap(), []);
+    assert_eq!(numbered.one("2", &["/owner"]).await.unwrap(), [record(0, r#"{"owner":"a"}"#)]);
+    let id = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    let kept = Asked::new(&binding("many: {view: v_houses, key_column: mark, key_type: uuid}"), url);
+    let found = kept.many(&["a", id, &id.to_uppercase()], &["/no"]).await.unwrap();
+    assert_eq!(found, [record(1, r#"{"no":"3"}"#)]);
     let all = Asked::new(&binding("one: {view: v_houses, items: \"\", pages: {number: page, size: 2}}"), url);
     assert_eq!(all.fetch(all.one.as_ref().unwrap(), &[], &["/no"], None).await.unwrap().records.len(), 3);
 }

@@ -4,6 +4,7 @@
 //! thing itself, the entity's own fields; else a section or a list, named as the operation. What is asked by nothing, or
 //! by several parameters, is a root query whose records hold the entity's fields.
 
+mod refer;
 mod single;
 
 use std::collections::{HashMap, HashSet};
@@ -121,8 +122,8 @@ pub fn arrange(found: Found, wanted: &Wanted, contract: Option<&Contract>) -> Ar
             Err(why) => left_out.push((label, why)),
         }
     }
-    let Arranging { mut entities, queries, types, query_names, .. } = arranging;
-    drop(query_names);
+    let Arranging { mut entities, mut queries, mut types, by_record, .. } = arranging;
+    refer::resolve(&mut entities, &mut queries, &mut types, &by_record);
     entities.retain(|entity| !entity.endpoints.is_empty() || queries.iter().any(|query| query.entity == entity.name));
     Arranged { about, protocol, headers, sign, decide, envelope, entities, queries, types, bound, left_out }
 }
@@ -138,8 +139,9 @@ impl Arranging<'_> {
     }
 
     fn keyed(&mut self, mut operation: Operation, key: &Key, many: bool) -> Result<String, String> {
-        // `_entities` answers in the order of the keys.
-        if many && !operation.request.contains_key("entities") {
+        // `_entities` answers in the order of the keys, and rows are told apart by the key's column.
+        let rows = operation.request.contains_key("view");
+        if many && !rows && !operation.request.contains_key("entities") {
             let members = &operation.record.members;
             let at = self.key_member(members, key).or_else(|| if key.generic { plain_id(members) } else { None });
             let at = match at {
@@ -167,7 +169,7 @@ impl Arranging<'_> {
             None => self.new_entity(group, key, &operation, itself),
         };
         let path = self.wanted.entity.as_ref().and_then(|_| self.told(key)).map(str::to_owned);
-        let Operation { name, label, summary, request, batch, decide, record, .. } = operation;
+        let Operation { name, field, label, summary, request, batch, decide, record, .. } = operation;
         let entity = self.entities.get_mut(at).ok_or("there is no such entity")?;
         let several = many;
         let (one, many) = if many { (None, Some(request)) } else { (Some(request), batch) };
@@ -198,20 +200,23 @@ impl Arranging<'_> {
             known.decide.extend(endpoint.decide);
             return Ok(format!("endpoints.{}.many", known.name));
         } else {
-            let wish = record.name.unwrap_or_else(|| name.clone());
-            let kind = self.types.object(&wish, &record.members);
-            let own = name::unique(name, &mut entity.names);
+            let own = name::unique(field.unwrap_or_else(|| name.clone()), &mut entity.names);
             // A batch is a list whatever it answers: a record a key, unless it is decided otherwise.
-            let section = !record.list || several;
-            if several {
+            let section = !record.list || (several && !rows);
+            if several && !rows {
                 endpoint
                     .decide
                     .push("one record a key? Where there may be several, make the section a list".to_owned());
             }
+            let wish = record.name.unwrap_or(name);
             let inside = record.members;
-            let (pointer, shape) = match section {
-                true => (String::new(), Shape::Object { kind, inside }),
-                false => ("records".to_owned(), Shape::List { kind, inside }),
+            let mut kind = |inside: &[Member]| self.types.object(&wish, inside);
+            let (pointer, shape) = match inside.as_slice() {
+                [Member { pointer, shape: Shape::Entity { record, .. }, .. }] if rows => {
+                    (pointer.clone(), Shape::Entity { record: record.clone(), list: !section })
+                }
+                _ if section => (String::new(), Shape::Object { kind: kind(&inside), inside }),
+                _ => ("records".to_owned(), Shape::List { kind: kind(&inside), inside }),
             };
             let member = Member { name: own, pointer, shape, description: endpoint.summary.clone(), decide: None };
             entity.fields.push(member.clone());
@@ -328,7 +333,10 @@ impl Arranging<'_> {
         let entity = self.entities.get(at).ok_or("there is no such entity")?;
         let key = record.members.iter().find(|member| member.name == entity.key).ok_or("its records have no key")?;
         let key = key.pointer.clone();
-        operation.decide.push(format!("key_at: does {key} tell the records of this source apart?"));
+        // Of rows, the key is known.
+        if !operation.request.contains_key("view") {
+            operation.decide.push(format!("key_at: does {key} tell the records of this source apart?"));
+        }
         let same = |member: &&Member| {
             entity.fields.iter().any(|own| own.name == member.name && own.type_text() == member.type_text())
         };
@@ -376,8 +384,10 @@ fn is_text(member: &Member) -> bool {
 fn key_member<'a>(members: &'a [Member], key: &Key) -> Option<&'a Member> {
     let parameter = name::camel(&name::singular(&key.parameter));
     let named = |name: &str| members.iter().find(|member| member.name == name && is_text(member));
+    let at = format!("/{}", key.parameter);
     parameter
         .and_then(|parameter| named(&parameter))
+        .or_else(|| members.iter().find(|member| member.pointer == at && is_text(member)))
         .or_else(|| named(&key.group))
         .or_else(|| if key.group.ends_with("Id") { named("id") } else { None })
 }

@@ -73,8 +73,8 @@ pub struct Bound {
 }
 
 /// Drafts from a description: an OpenAPI document (2.0, 3.0, 3.1; JSON or YAML), GraphQL SDL (plain, or of a federation
-/// subgraph), what a GraphQL server says of itself, or WSDL 1.1. `contract` is the one that the draft is laid beside, if there is
-/// any. `None` where faults were added that leave nothing to draft; what can be passed over is a warning.
+/// subgraph), what a GraphQL server says of itself, WSDL 1.1, or a SQL schema. `contract` is the one that the draft is laid
+/// beside, if there is any. `None` where faults were added that leave nothing to draft; what can be passed over is a warning.
 pub fn draft(
     file: &Arc<SourceText>,
     wanted: &Wanted,
@@ -85,8 +85,12 @@ pub fn draft(
     let limits = Limits { depth: DEPTH_MAX, fields: OPERATION_FIELDS_MAX };
     let found = if read::wsdl::is_xml(&file.text) {
         read::wsdl::read(file, wanted, limits, taken(contract), faults, warnings)?
+    } else if read::sql::is_named_so(file) {
+        read::sql::read(file, wanted, limits, taken(contract), faults, warnings)?
     } else if read::graphql::is_sdl(&file.text) {
         read::graphql::read(file, wanted, limits, taken(contract), faults)?
+    } else if read::sql::is_sql(&file.text) {
+        read::sql::read(file, wanted, limits, taken(contract), faults, warnings)?
     } else {
         let document = read::openapi::parse(file, faults)?;
         if document.pointer("/data/__schema").or_else(|| document.get("__schema")).is_some() {

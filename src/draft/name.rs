@@ -61,6 +61,18 @@ pub fn singular(text: &str) -> String {
     }
 }
 
+/// `pet` → `pets`, `city` → `cities`; `pets` stays.
+pub fn plural(text: &str) -> String {
+    if singular(text) != text {
+        return text.to_owned();
+    }
+    match text.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),
+        _ if text.ends_with(['s', 'x', 'z']) || text.ends_with("ch") || text.ends_with("sh") => format!("{text}es"),
+        _ => format!("{text}s"),
+    }
+}
+
 /// The name, or the name with the first number from 2 that makes it new.
 pub fn unique(name: String, taken: &mut HashSet<String>) -> String {
     if taken.insert(name.clone()) {
@@ -92,5 +104,9 @@ mod tests {
         assert_eq!(upper("01").as_deref(), Some("N01"));
         assert_eq!(singular("cities"), "city");
         assert_eq!(singular("address"), "address");
+        assert_eq!(
+            ["cities", "city", "status", "film", "boxes"].map(plural).join(" "),
+            "cities cities statuses films boxes"
+        );
     }
 }

@@ -64,6 +64,8 @@ pub struct Key {
 pub struct Operation {
     /// A GraphQL name.
     pub name: String,
+    /// The entity's field that it fills, where that is called otherwise.
+    pub field: Option<String>,
     /// As people know it: `GET /pets/{petId}`.
     pub label: String,
     pub summary: Option<String>,
@@ -98,6 +100,7 @@ fn counted(member: &Member) -> usize {
         Shape::Leaf { options, .. } => {
             1 + options.iter().filter_map(|(_, value)| value.as_object()).map(Map::len).sum::<usize>()
         }
+        Shape::Entity { .. } => 1,
         Shape::Object { inside, .. } | Shape::List { inside, .. } => 1 + inside.iter().map(counted).sum::<usize>(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::name;
 
@@ -26,6 +26,8 @@ pub enum Shape {
     Object { kind: String, inside: Vec<Member> },
     /// Value objects; pointers inside start at the element.
     List { kind: String, inside: Vec<Member> },
+    /// The entity that records of this name are, by its key; of a list, each record has one.
+    Entity { record: String, list: bool },
 }
 
 impl Member {
@@ -40,8 +42,15 @@ impl Member {
             Shape::Leaf { kind, list: false, .. } => written(kind),
             Shape::Object { kind, .. } => format!("{}!", written(kind)),
             Shape::Leaf { kind, list: true, .. } | Shape::List { kind, .. } => format!("[{}!]", written(kind)),
+            Shape::Entity { record, list: false } => written(&entity_of(record)),
+            Shape::Entity { record, list: true } => format!("[{}!]", written(&entity_of(record))),
         }
     }
+}
+
+/// What stands for the entity of these records until its name is known; no type has such a name.
+fn entity_of(record: &str) -> String {
+    format!("entity {record}")
 }
 
 #[derive(Debug)]
@@ -74,6 +83,24 @@ impl Types {
     pub fn enumeration(&mut self, wish: &str, values: &[String]) -> String {
         let form = format!("enum {}", values.join(" "));
         self.defined(form, wish, |name| Definition::Enum { name, values: values.to_vec() })
+    }
+
+    /// A value that is one of these texts: an enumeration, and which of its values each text is.
+    pub fn codes(&mut self, wish: &str, texts: &[&str], list: bool) -> Shape {
+        let mut taken = HashSet::from(["UNRECOGNIZED".to_owned(), "TRUE".to_owned(), "FALSE".to_owned()]);
+        let (mut map, mut values) = (Map::new(), Vec::new());
+        for (number, text) in texts.iter().enumerate().filter(|(_, text)| !text.is_empty()) {
+            if map.contains_key(*text) {
+                continue;
+            }
+            let wished = name::upper(text).unwrap_or_else(|| format!("VALUE_{}", number + 1));
+            let value = name::unique(wished, &mut taken);
+            map.insert((*text).to_owned(), json!(value));
+            values.push(value);
+        }
+        values.push("UNRECOGNIZED".to_owned());
+        let kind = self.enumeration(wish, &values);
+        Shape::Leaf { kind, list, options: vec![("map", Value::Object(map))] }
     }
 
     fn defined(&mut self, form: String, wish: &str, definition: impl FnOnce(String) -> Definition) -> String {
@@ -110,6 +137,11 @@ impl Types {
         let name = name::unique(wished, &mut self.taken);
         self.entities.insert(name.clone());
         name
+    }
+
+    /// The entity that records of this name are.
+    pub fn is_entity(&mut self, record: &str, entity: String) {
+        self.renamed.insert(entity_of(record), entity);
     }
 
     fn is_defined(&self, wished: &str) -> bool {

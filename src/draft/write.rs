@@ -212,6 +212,9 @@ fn field(member: &Member, above: &str, indent: usize, out: &mut String) {
                 field(member, "", indent + 4, out);
             }
         }
+        Shape::Entity { .. } => {
+            let _ = writeln!(out, "{pad}{}: {}", text(&path), flow(&json!({"ref": member.pointer})));
+        }
         Shape::Leaf { list: false, options, .. } if options.is_empty() => {
             let _ = writeln!(out, "{pad}{}: {}", text(&path), text(&member.pointer));
         }
@@ -314,6 +317,7 @@ fn used(arranged: &Arranged) -> BTreeSet<&str> {
                     next.extend(inside);
                 }
             }
+            Shape::Entity { .. } => {}
         }
     }
     used
@@ -325,7 +329,11 @@ fn queries(arranged: &Arranged, contract: Option<&Contract>) -> String {
         arranged.queries.iter().any(|query| query.name == name)
             || contract.is_some_and(|contract| contract.queries.iter().any(|query| *query.name == *name))
     };
-    for entity in arranged.entities.iter().filter(|entity| !entity.existing && !entity.endpoints.is_empty()) {
+    let is_keyless = |entity: &Entity| {
+        arranged.queries.iter().any(|query| query.entity == entity.name && matches!(query.key, KeyOf::Text(_)))
+    };
+    let keyed = |entity: &&Entity| !entity.existing && !entity.endpoints.is_empty() && !is_keyless(entity);
+    for entity in arranged.entities.iter().filter(keyed) {
         let mut name = super::name::camel(&entity.name).unwrap_or_else(|| entity.name.clone());
         while known(&name) {
             name.push_str("ByKey");

@@ -21,6 +21,7 @@ use super::{Fetched, PageAt, Record, cipher};
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
 use crate::model::binding::connection::{Connection, TlsFiles};
+use crate::model::binding::format::KeyType;
 use crate::model::binding::request::SqlAsk;
 use crate::model::binding::request::template::json_text;
 use crate::model::config::egress::EgressConfig;
@@ -89,10 +90,17 @@ pub(crate) async fn page(
     at: &PageAt,
     out: &mut Fetched,
 ) -> Result<PageEnd, Failure> {
+    let keys = keys(call, ask);
+    if keys.as_ref().is_some_and(Vec::is_empty) {
+        out.buffers.push(Bytes::from_static(b"[]"));
+        return Ok(PageEnd::default());
+    }
     let permit = call.enter().await?;
     call.count();
     let began = Instant::now();
-    let found = timeout_at(call.deadline, run(call, pool, ask, at)).await.unwrap_or_else(|_| Err(Failure::timeout()));
+    let found = timeout_at(call.deadline, run(call, pool, ask, at, keys.as_deref()))
+        .await
+        .unwrap_or_else(|_| Err(Failure::timeout()));
     permit.end(match found.as_ref().map_err(|failure| failure.code) {
         Err(ErrorCode::SourceTimeout) => Health::unanswered(began.elapsed(), call.patience()),
         Err(ErrorCode::SourceUnreachable) => Health::Ill,
@@ -112,10 +120,10 @@ pub(crate) async fn page(
     Ok(PageEnd { count, ..PageEnd::default() })
 }
 
-async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt) -> Result<Rows, Failure> {
+async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt, keys: Option<&[&str]>) -> Result<Rows, Failure> {
     let columns = columns(call.fetch.wanted)?;
-    let keys = keys(call);
-    let key_given = ask.key_column.is_some() && !keys.is_empty();
+    let key_given = keys.is_some();
+    let keys = keys.unwrap_or_default();
     match pool {
         Pool::Sqlite(options, max, pool) => {
             let pool = pool.get_or_init(async || {
@@ -125,7 +133,8 @@ async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt) -> Result<
                     .after_release(|_, _| Box::pin(async { Ok(false) }))
                     .connect_lazy_with(options.as_ref().clone())
             });
-            let marks = vec!["?"; keys.len()].join(",");
+            let mark = if ask.key_type == KeyType::Integer { "CAST(? AS INTEGER)" } else { "?" };
+            let marks = vec![mark; keys.len()].join(",");
             let statement = statement(call, ask, &columns, at, key_given.then(|| format!("IN ({marks})")));
             let mut connection = pool.await.acquire().await.map_err(unreachable)?;
             let deadline = call.deadline;
@@ -134,7 +143,7 @@ async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt) -> Result<
             handle.set_progress_handler(1_000, move || tokio::time::Instant::now() < deadline);
             drop(handle);
             let mut query = sqlx::query(AssertSqlSafe(statement));
-            for key in keys.iter().filter(|_| key_given) {
+            for key in keys {
                 query = query.bind(*key);
             }
             collect(call, &columns, key_given, query.fetch(&mut *connection)).await
@@ -143,7 +152,12 @@ async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt) -> Result<
             let pool = pool.get_or_init(async || {
                 PgPoolOptions::new().max_connections(*max).connect_lazy_with(options.as_ref().clone())
             });
-            let statement = statement(call, ask, &columns, at, key_given.then(|| "= ANY($1)".to_owned()));
+            let all = match ask.key_type {
+                KeyType::Text => "= ANY($1)",
+                KeyType::Integer => "= ANY($1::text[]::bigint[])",
+                KeyType::Uuid => "= ANY($1::text[]::uuid[])",
+            };
+            let statement = statement(call, ask, &columns, at, key_given.then(|| all.to_owned()));
             let mut connection = pool.await.acquire().await.map_err(unreachable)?;
             let mut query = sqlx::query(AssertSqlSafe(statement));
             if key_given {
@@ -154,12 +168,15 @@ async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt) -> Result<
     }
 }
 
-fn keys<'a>(call: &Call<'a>) -> Vec<&'a str> {
+/// The keys to ask for, those left out that the key column cannot hold; `None` where every row is asked for.
+fn keys<'a>(call: &Call<'a>, ask: &SqlAsk) -> Option<Vec<&'a str>> {
+    ask.key_column.as_ref()?;
     let values = call.values();
-    if values.keys.is_empty() {
-        return values.key().into_iter().collect();
-    }
-    values.keys.iter().map(AsRef::as_ref).collect()
+    let keys: Vec<&str> = match values.keys {
+        [] => values.key().into_iter().collect(),
+        several => several.iter().map(AsRef::as_ref).collect(),
+    };
+    (!keys.is_empty()).then(|| keys.into_iter().filter(|key| ask.key_type.holds(key)).collect())
 }
 
 /// The columns that wanted pointers start with, each once.
@@ -285,7 +302,11 @@ fn failed(error: sqlx::Error) -> Failure {
             if matches!(code.as_str(), "9" | "57014") {
                 return Failure::timeout();
             }
-            let hint = if code == "42883" { "; the key column must be text: cast it in the view" } else { "" };
+            let hint = if code == "42883" {
+                "; the key column must be text, or as `key_type` says; or cast it in the view"
+            } else {
+                ""
+            };
             Failure::new(ErrorCode::SourceError, format!("the database refused the statement (code {code}){hint}"))
         }
         sqlx::Error::Io(_) => Failure::new(ErrorCode::SourceUnreachable, "the connection to the database broke off"),

@@ -13,7 +13,7 @@ use crate::model::contract::{self, Contract};
 
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The description: a file (OpenAPI, GraphQL SDL or introspection, WSDL), or the address of a GraphQL server
+    /// The description: a file (OpenAPI, GraphQL SDL or introspection, WSDL, a SQL schema), or the address of a GraphQL server
     file: String,
     /// The source's id: lower-case letters, digits and `-`
     #[arg(long, value_name = "ID")]
@@ -24,11 +24,11 @@ pub struct ImportArgs {
     /// The entity that the operations are about, of the contract or a new one; without it, entities are found in the document
     #[arg(long, requires = "key", value_name = "TYPE")]
     entity: Option<String>,
-    /// A parameter that holds the entity's key, or the value of one of its fields; without --entity, which field of the
+    /// A parameter (or column) that holds the entity's key, or the value of one of its fields; without --entity, which field of the
     /// records it is the value of. May be given more than once
     #[arg(long, value_name = "PARAMETER[=FIELD]")]
     key: Vec<String>,
-    /// Only operations whose path begins so
+    /// Only operations whose path begins so, or tables whose name does
     #[arg(long, value_name = "PATH")]
     only: Option<String>,
     /// The folder whose schema/ the draft is laid beside, where there is one

@@ -3,9 +3,9 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Arranging, KeyOf};
+use super::{Arranging, Endpoint, KeyOf};
 use crate::draft::name;
 use crate::draft::operation::{Key, Operation};
 use crate::draft::types::{Member, Shape};
@@ -13,13 +13,15 @@ use crate::draft::types::{Member, Shape};
 impl Arranging<'_> {
     pub(super) fn single(&mut self, mut operation: Operation, arguments: Vec<(String, &'static str)>) -> String {
         let record = std::mem::take(&mut operation.record);
+        let rows = operation.request.contains_key("view");
         let (fields, wish) = match record.list {
             false => (record.members, record.name),
             true => {
                 let inside = record.members;
                 let kind = self.types.object(record.name.as_deref().unwrap_or(&operation.name), &inside);
                 let pointer = operation.request.remove("items");
-                let pointer = pointer.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+                let rows = rows.then_some("records");
+                let pointer = rows.or(pointer.as_ref().and_then(Value::as_str)).unwrap_or_default().to_owned();
                 if operation.request.remove("pages").is_some() {
                     operation.decide.retain(|decide| !decide.starts_with("pages:"));
                     operation.decide.push("pages: only the first is read, for its records have no key".to_owned());
@@ -48,8 +50,32 @@ impl Arranging<'_> {
         let wish = wish.unwrap_or_else(|| operation.name.clone());
         let at = self.listed_entity(&wish, key.clone(), fields.clone());
         let entity = self.entities.get(at).map(|entity| entity.name.clone()).unwrap_or_default();
+        if rows {
+            // Of a query that answers one, one row is looked at: an endpoint reads them all.
+            self.all_rows(at, &operation, fields);
+            return self.asked(operation, entity, false, Vec::new(), KeyOf::Text(text), Vec::new());
+        }
         let arguments = arguments.into_iter().map(|(name, kind)| (name, kind, Some(key.clone()))).collect();
         self.asked(operation, entity, false, arguments, KeyOf::Text(text), fields)
+    }
+
+    fn all_rows(&mut self, at: usize, operation: &Operation, fields: Vec<Member>) {
+        let mut request = operation.request.clone();
+        request.insert("items".to_owned(), json!(""));
+        let endpoint = Endpoint {
+            name: operation.name.clone(),
+            label: operation.label.clone(),
+            summary: None,
+            key: None,
+            establishes: false,
+            one: Some(request),
+            many: None,
+            fields,
+            decide: Vec::new(),
+        };
+        if let Some(entity) = self.entities.get_mut(at) {
+            entity.endpoints.push(endpoint);
+        }
     }
 }
 

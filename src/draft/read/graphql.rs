@@ -150,6 +150,7 @@ impl Reading<'_> {
                 generic: false,
             });
             found.operations.push(Operation {
+                field: None,
                 name: name::camel(type_name).unwrap_or_else(|| "entity".to_owned()),
                 label,
                 summary: definition.description.as_ref().map(|text| text.to_string()),
@@ -250,6 +251,7 @@ impl Reading<'_> {
             decide.push("pages: how many records does a page take?".to_owned());
         }
         Ok(Operation {
+            field: None,
             name: name::camel(field_name).unwrap_or_else(|| "field".to_owned()),
             label: format!("query {field_name}"),
             summary: field.description.as_ref().map(|text| text.to_string()),

@@ -8,6 +8,7 @@ mod paths;
 mod request;
 mod schema;
 mod security;
+pub mod sql;
 pub mod wsdl;
 mod xml;
 mod xsd;

@@ -225,6 +225,7 @@ impl<'a> One<'a> {
         }
         let summary = ["summary", "description"].iter().find_map(|key| self.operation.get(*key)?.as_str());
         let operation = Operation {
+            field: None,
             name: self.name.clone(),
             label: format!("{} {}", self.method.to_uppercase(), self.path),
             summary: summary.map(str::to_owned),

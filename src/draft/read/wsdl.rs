@@ -182,6 +182,7 @@ impl<'a> Reading<'a> {
         };
         let note = port.first("documentation").map(|note| note.text.trim().to_owned()).filter(|text| !text.is_empty());
         Ok(Operation {
+            field: None,
             name: name::camel(own).unwrap_or_else(|| "operation".to_owned()),
             label: format!("operation {own}"),
             summary: note,

@@ -2,8 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Map, Value, json};
-
 use super::xml::{Element, Name};
 use crate::draft::Limits;
 use crate::draft::name;
@@ -306,23 +304,7 @@ impl<'a> Schemas<'a> {
         match kind {
             Kind::Complex(..) => None,
             Kind::Values(values) if values.len() > ENUM_MAX => plain("String"),
-            Kind::Values(texts) => {
-                let mut taken = HashSet::from(["UNRECOGNIZED".to_owned(), "TRUE".to_owned(), "FALSE".to_owned()]);
-                let mut map = Map::new();
-                let mut values = Vec::new();
-                for (number, text) in texts.iter().enumerate().filter(|(_, text)| !text.is_empty()) {
-                    if map.contains_key(*text) {
-                        continue;
-                    }
-                    let wished = name::upper(text).unwrap_or_else(|| format!("VALUE_{}", number + 1));
-                    let value = name::unique(wished, &mut taken);
-                    map.insert((*text).to_owned(), json!(value));
-                    values.push(value);
-                }
-                values.push("UNRECOGNIZED".to_owned());
-                let kind = self.made.enumeration(wish, &values);
-                Some(Shape::Leaf { kind, list, options: vec![("map", Value::Object(map))] })
-            }
+            Kind::Values(texts) => Some(self.made.codes(wish, texts, list)),
             Kind::Plain("anyType" | "anySimpleType") => None,
             Kind::Plain("boolean") => plain("Boolean"),
             Kind::Plain("date") => plain("Date"),

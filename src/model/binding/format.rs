@@ -13,7 +13,7 @@ pub use super::connection::cipher::CipherEntry;
 pub use super::connection::sign::format::Sign;
 pub use super::hand::format::{Quota, Withhold};
 pub use super::limits::Limits;
-pub use super::request::format::{Fallback, Pages, Ticket};
+pub use super::request::format::{Fallback, KeyType, Pages, Ticket};
 use crate::model::yaml::Spanned;
 
 /// Keys in the order of the file are not needed: a `BTreeMap` keeps errors and prints stable.
@@ -362,6 +362,8 @@ pub struct Request {
     pub view: Option<Spanned<String>>,
     /// The view's column that holds the key.
     pub key_column: Option<Spanned<String>>,
+    /// What that column holds; absent: `text`. A key that is no such value has no record, and is not asked for.
+    pub key_type: Option<Spanned<KeyType>>,
 
     // --- reading the answer, all protocols
     /// The cipher that records tell their keys in (`item_key`, `items_by_key`, and a query's `key_at`).

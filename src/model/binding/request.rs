@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::format::{Envelope, Protocol, Request};
+use super::format::{Envelope, KeyType, Protocol, Request};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::base::pointer::Pointer;
 use crate::model::yaml::{self, Spanned};
@@ -76,6 +76,7 @@ pub struct SqlAsk {
     pub view: Box<str>,
     /// Not quoted; absent: every row (a listing).
     pub key_column: Option<Box<str>>,
+    pub key_type: KeyType,
 }
 
 /// The audit records of entities.
@@ -286,7 +287,7 @@ impl Compiler<'_> {
         let r = self.request;
         let http = matches!(self.protocol, Protocol::Rest | Protocol::Soap);
         let graphql = self.protocol == Protocol::Graphql;
-        let used: [(&str, bool, bool); 12] = [
+        let used: [(&str, bool, bool); 13] = [
             ("get", r.get.is_some(), self.protocol == Protocol::Rest),
             ("post", r.post.is_some(), http),
             ("query", !r.query.is_empty(), self.protocol == Protocol::Rest),
@@ -299,6 +300,7 @@ impl Compiler<'_> {
             ("aliases", r.aliases, graphql),
             ("entities", r.entities.is_some(), graphql),
             ("view", r.view.is_some() || r.key_column.is_some(), self.protocol == Protocol::Sql),
+            ("key_type", r.key_type.is_some(), self.protocol == Protocol::Sql),
         ];
         for (name, present, allowed) in used {
             if present && !allowed {
@@ -456,7 +458,15 @@ impl Compiler<'_> {
         if self.many && key_column.is_none() {
             self.fault(self.at, "the request has no `key_column`", "name the column that holds the key");
         }
-        Some(SqlAsk { view: parts.join(".").into(), key_column: key_column.map(|column| column.value.as_str().into()) })
+        let key_type = r.key_type.as_ref();
+        if let Some(of) = key_type.filter(|_| key_column.is_none()) {
+            self.fault(yaml::span(of), "`key_type` is of a `key_column`", "name the column that holds the key");
+        }
+        Some(SqlAsk {
+            view: parts.join(".").into(),
+            key_column: key_column.map(|column| column.value.as_str().into()),
+            key_type: key_type.map_or(KeyType::Text, |of| of.value),
+        })
     }
 
     fn batch_max(&mut self) -> usize {

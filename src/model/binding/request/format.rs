@@ -49,6 +49,34 @@ pub struct Pages {
     pub pages_max: Option<usize>,
 }
 
+/// What a key column holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyType {
+    /// A text of any kind.
+    #[default]
+    Text,
+    /// A whole number of 64 bits.
+    Integer,
+    /// A UUID.
+    Uuid,
+}
+
+impl KeyType {
+    /// Whether a column of this type could hold the key, written as the database writes it.
+    pub fn holds(self, key: &str) -> bool {
+        let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        match self {
+            Self::Text => true,
+            Self::Integer => key.parse::<i64>().is_ok_and(|number| number.to_string() == key),
+            Self::Uuid => {
+                let dash = |at: usize| matches!(at, 8 | 13 | 18 | 23);
+                key.len() == 36 && key.bytes().enumerate().all(|(at, c)| if dash(at) { c == b'-' } else { hex(c) })
+            }
+        }
+    }
+}
+
 /// Which page is the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
