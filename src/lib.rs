@@ -22,4 +22,5 @@ pub mod model;
 pub mod registry;
 pub mod serve;
 pub mod source;
+pub mod trace;
 pub mod watch;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// The rooms, in order: each imports only from those before it.
-const ROOMS: [&str; 16] = [
-    "base", "model", "draft", "egress", "identify", "audit", "source", "engine", "scan", "watch", "approval",
+const ROOMS: [&str; 17] = [
+    "base", "model", "draft", "egress", "trace", "identify", "audit", "source", "engine", "scan", "watch", "approval",
     "registry", "answer", "admin", "serve", "cli",
 ];
 

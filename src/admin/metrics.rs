@@ -99,6 +99,12 @@ fn audit(gateway: &Gateway, text: &mut Text) {
     text.single("huxiang_alerts_raised_total", "counter", help, gateway.watch().raised());
     let help = "Alerts that wait to be acknowledged.";
     text.single("huxiang_alerts_open", "gauge", help, gateway.watch().open());
+    if let Some(spans) = gateway.traces().exported() {
+        let help = "Spans that the collector of traces took.";
+        text.single("huxiang_spans_exported_total", "counter", help, spans.exported);
+        let help = "Spans that there was no room for, or that the collector did not take.";
+        text.single("huxiang_spans_dropped_total", "counter", help, spans.dropped);
+    }
 }
 
 fn versions(gateway: &Gateway, text: &mut Text) {

@@ -22,6 +22,7 @@ use crate::identify::Identity;
 use crate::model::access::{RelationId, Rights, SlotSet};
 use crate::model::contract::{EntityId, RootKind, Shape, SlotId};
 use crate::source::{CallContext, Caller};
+use crate::trace::Trace;
 
 /// What the gateway's clock may differ by from the machine's within one look.
 const CLOCKS_APART_MAX: SignedDuration = SignedDuration::from_secs(60);
@@ -200,6 +201,7 @@ impl Inner {
         let Some(node) = plan.roots.iter().flatten().next().copied() else { return Ok(Standing::ElsewhereOnly) };
         let context = CallContext {
             traceparent: None,
+            trace: Trace::default(),
             request_id: (*request_id).to_owned(),
             caller: None,
             asker: asking.asker(),
@@ -218,6 +220,7 @@ impl Inner {
             variables: &variables,
             caller_context: CallContext { caller: Some(caller), ..context.clone() },
             context,
+            trace: &Trace::default(),
             deadline: tokio::time::Instant::now() + Duration::from_millis(limits.request_timeout_ms),
             calls: CallLog::new(limits.upstream_calls_max),
             cursors: &self.kept.cursors,

@@ -44,6 +44,7 @@ use crate::model::access::{Approved, Presented, Rights};
 use crate::model::snapshot::Snapshot;
 use crate::registry::{Known, Registry};
 use crate::source::{CallContext, Period, Shared};
+use crate::trace::{Parent, Span, Trace, Traces};
 use crate::watch::Watch;
 
 pub use budget::estimates_of;
@@ -86,6 +87,7 @@ struct Kept {
     /// Clients, and what keeps to the limits of sources.
     shared: Shared,
     versions: Versions,
+    traces: Traces,
     registry: OnceLock<Arc<Registry>>,
 }
 
@@ -95,6 +97,8 @@ struct Asked<'a> {
     request: &'a GraphqlRequest,
     request_id: &'a str,
     traceparent: Option<&'a str>,
+    /// Where its spans are.
+    trace: &'a Trace,
 }
 
 /// An operation planned for the caller.
@@ -203,6 +207,11 @@ impl Gateway {
         &self.inner.kept.watch
     }
 
+    /// Where the spans of requests go.
+    pub fn traces(&self) -> &Traces {
+        &self.inner.kept.traces
+    }
+
     /// Under which subjects stand in the records.
     pub fn subjects(&self) -> &SubjectKey {
         &self.inner.kept.subjects
@@ -234,8 +243,10 @@ impl Gateway {
         identity: Identity,
         request: GraphqlRequest,
         request_id: String,
-        traceparent: Option<String>,
+        parent: Option<Parent>,
     ) -> Answer {
+        let (mut span, traceparent) = self.inner.kept.traces.request(parent);
+        let trace = span.trace();
         let inner = Arc::clone(&self.inner);
         let mut failed = AuditRecord::new(&request_id, &identity);
         failed.document = request.query.as_deref().map(|text| inner.kept.subjects.document(text));
@@ -249,8 +260,9 @@ impl Gateway {
                 request: &request,
                 request_id: &request_id,
                 traceparent: traceparent.as_deref(),
+                trace: &trace,
             };
-            inner.answer(&asked, &of_flow).await
+            inner.answer(&asked, &of_flow, &mut span).await
         });
         let limit = Duration::from_millis(self.inner.snapshot.config.limits.request_timeout_ms).saturating_add(GRACE);
         let ended = match tokio::time::timeout(limit, &mut flow).await {
@@ -301,7 +313,7 @@ fn plan_text(
     request: &GraphqlRequest,
     assumed: Assumed,
 ) -> Result<String, RequestError> {
-    let asked = Asked { identity, request, request_id: "", traceparent: None };
+    let asked = Asked { identity, request, request_id: "", traceparent: None, trace: &Trace::default() };
     let planned = plan_of(snapshot, caches, &asked, Clock::system().now(), None)?;
     Ok(plan::print::text(snapshot, &planned.plan, &planned.rights, assumed, |slot| {
         planned.asking.denied(snapshot, slot).to_string()
@@ -309,14 +321,20 @@ fn plan_text(
 }
 
 impl Inner {
-    async fn answer(&self, asked: &Asked<'_>, ending: &Ending) -> Answer {
+    async fn answer(&self, asked: &Asked<'_>, ending: &Ending, span: &mut Span) -> Answer {
         let began = Instant::now();
         let (approved, not_approved) = match self.approved(asked).await {
             Ok(approved) => (approved, None),
             Err(error) => (None, Some(error)),
         };
         // Where the approval is refused, only so that the record tells of whom the request was.
+        let mut planning = asked.trace.step("plan");
         let planned = plan_of(&self.snapshot, &self.caches, asked, self.kept.clock.now(), approved);
+        match &planned {
+            Ok(planned) => planning.count("huxiang.fetches", planned.plan.fetches()),
+            Err(error) => planning.failed(error.code),
+        }
+        drop(planning);
         let executed = match (not_approved, &planned) {
             (Some(error), _) => Err(error),
             (None, Ok(planned)) => self.within_budget(asked, planned).await,
@@ -330,6 +348,8 @@ impl Inner {
             Ok(executed) => Answer { status: Outcome::Ok, body: Bytes::from(executed.response.body) },
             Err(error) => Answer::refused(&error, asked.request_id),
         };
+        told(span, &record);
+        let _auditing = asked.trace.step("audit");
         if !ending.decide() {
             if let Err(error) = self.kept.audit.append(ending.unsent(record).await).await {
                 tracing::error!(request = asked.request_id, %error, "what came too late could not be recorded");
@@ -398,6 +418,7 @@ impl Inner {
         let context = CallContext {
             traceparent: asked.traceparent.map(str::to_owned),
             request_id: asked.request_id.to_owned(),
+            trace: Trace::default(),
             caller: None,
             asker: planned.asking.asker(),
             periods,
@@ -412,6 +433,7 @@ impl Inner {
             variables: &planned.variables,
             caller_context: CallContext { caller: Some(caller), ..context.clone() },
             context,
+            trace: asked.trace,
             deadline: tokio::time::Instant::now() + Duration::from_millis(config.limits.request_timeout_ms),
             calls: CallLog::new(calls_max),
             cursors: &self.kept.cursors,
@@ -441,6 +463,25 @@ impl Inner {
             projection::write(&parts)
         };
         Executed { roots, log, response, noted }
+    }
+}
+
+/// What the span of a request tells: what its record does, but for who asked and of whom.
+fn told(span: &mut Span, record: &AuditRecord) {
+    span.tell("huxiang.request_id", || record.request_id.clone());
+    span.tell("huxiang.outcome", || record.outcome.as_str());
+    span.tell("huxiang.roles", || record.counting.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" "));
+    if let Some(digest) = &record.document {
+        span.tell("huxiang.document", || digest.clone());
+    }
+    if let Some(id) = &record.document_id {
+        span.tell("huxiang.document_id", || id.clone());
+        // Names in other documents are texts of callers.
+        span.tell("graphql.operation.name", || record.operation.clone().unwrap_or_default());
+    }
+    span.tell("huxiang.errors", || record.errors.iter().map(|code| code.as_str()).collect::<Vec<_>>().join(" "));
+    if let (true, Some(code)) = (record.outcome == audit::Outcome::Rejected, record.errors.iter().next()) {
+        span.failed(*code);
     }
 }
 

@@ -22,6 +22,7 @@ use crate::model::binding::format::Protocol;
 use crate::model::config::AuditConfig;
 use crate::model::snapshot::Snapshot;
 use crate::source::{AccessLog, Connector, Shared};
+use crate::trace::Traces;
 use crate::watch::Watch;
 
 /// Why the gateway cannot start.
@@ -62,6 +63,7 @@ impl Gateway {
             verifier: OnceLock::new(),
             approvals,
             versions: Versions::default(),
+            traces: Traces::start(snapshot.config.traces.as_ref()).map_err(StartError)?,
             registry: OnceLock::new(),
         };
         Self::on(snapshot, Arc::new(kept), &[]).await

@@ -140,5 +140,6 @@ impl Ready {
         reloading.abort();
         self.summing.ended().await;
         self.gateway.audit().settle().await;
+        self.gateway.traces().settle().await;
     }
 }

@@ -9,6 +9,7 @@ pub mod hosts;
 pub mod login;
 pub mod rates;
 mod reader;
+pub mod traces;
 pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +66,8 @@ pub struct GatewayConfig {
     pub alerts: AlertsConfig,
     /// How often the files are looked at for changes; 0: only when the process is told to.
     pub reload_every_ms: u64,
+    /// Where traces go; `None`: nowhere, and there are none.
+    pub traces: Option<traces::TracesConfig>,
     /// Where departments publish bindings themselves; `None`: nowhere.
     pub registry: Option<RegistryConfig>,
 }

@@ -11,6 +11,7 @@ use crate::audit::{AuditRecord, Kind, Outcome};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::identify::Identity;
+use crate::trace::Parent;
 
 impl Gateway for answer::Gateway {
     async fn answer(
@@ -18,9 +19,9 @@ impl Gateway for answer::Gateway {
         identity: Identity,
         request: GraphqlRequest,
         request_id: String,
-        traceparent: Option<String>,
+        trace: Option<Parent>,
     ) -> Answer {
-        Self::answer(self, identity, request, request_id, traceparent).await
+        Self::answer(self, identity, request, request_id, trace).await
     }
 
     async fn admin(&self, identity: Identity, request: GraphqlRequest, request_id: String) -> Answer {

@@ -19,11 +19,12 @@ use super::negotiate::{Media, accepted, status};
 use super::origin::{self, Site};
 use super::refusals::Refused;
 use super::request::{self, Sent};
-use super::{Answer, App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, RequestId, ids};
+use super::{Answer, App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, Peer, RequestId};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::identify::{Declared, Identity};
 use crate::model::config::cors::Cors;
+use crate::trace::Parent;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -129,7 +130,8 @@ async fn answer<G: Gateway>(
         true => request::from_uri(&parts.uri).map(Sent::One),
         false => request::from_body(&read(app, body).await?, batch_max),
     };
-    let trace = ids::traceparent(parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
+    let from_proxy = parts.extensions.get::<Peer>().is_some_and(|peer| app.networks.is_proxy(peer.address));
+    let trace = Parent::read(parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()), from_proxy);
     let asking = Asking { app, gateway, id, api, media };
     match sent.map_err(bad)? {
         Sent::One(request) => {
@@ -140,7 +142,7 @@ async fn answer<G: Gateway>(
             // The first is paid for.
             app.requests.take(&identity, u64::try_from(requests.len()).unwrap_or(u64::MAX).saturating_sub(1))?;
             let prepared = requests.into_iter().map(|request| asking.prepared(parts, &identity, request, is_get));
-            Ok(asking.batch(prepared.collect::<Result<_, _>>()?, &trace).await)
+            Ok(asking.batch(prepared.collect::<Result<_, _>>()?, trace).await)
         }
     }
 }
@@ -204,7 +206,7 @@ impl<G: Gateway> Asking<'_, G> {
         Ok((identity.clone().declaring(declared), sent))
     }
 
-    async fn one(&self, identity: Identity, sent: GraphqlRequest, trace: String) -> Response<Body> {
+    async fn one(&self, identity: Identity, sent: GraphqlRequest, trace: Parent) -> Response<Body> {
         let Answer { status: outcome, body } = self.ask(identity, sent, self.id.to_owned(), trace).await;
         let mut out = response(status(outcome, self.media), self.media, body);
         if let Outcome::TryLater { retry_after_s } = outcome {
@@ -218,10 +220,10 @@ impl<G: Gateway> Asking<'_, G> {
 
     /// Each operation is asked as if it came alone, with an id and a record of its own; they share the limits of one
     /// request. The answers stand in their order.
-    async fn batch(&self, prepared: Vec<(Identity, GraphqlRequest)>, trace: &str) -> Response<Body> {
+    async fn batch(&self, prepared: Vec<(Identity, GraphqlRequest)>, trace: Parent) -> Response<Body> {
         let others = prepared.len().saturating_sub(1);
         let asked = prepared.into_iter().enumerate().map(|(at, (identity, sent))| {
-            self.ask(identity, GraphqlRequest { others, ..sent }, format!("{}-{at}", self.id), trace.to_owned())
+            self.ask(identity, GraphqlRequest { others, ..sent }, format!("{}-{at}", self.id), trace)
         });
         let mut body = BytesMut::from("[");
         for (at, answer) in join_all(asked).await.into_iter().enumerate() {
@@ -233,7 +235,7 @@ impl<G: Gateway> Asking<'_, G> {
     }
 
     /// Asks the engine; an operation that panics or never ends costs itself and no other.
-    async fn ask(&self, identity: Identity, sent: GraphqlRequest, id: String, trace: String) -> Answer {
+    async fn ask(&self, identity: Identity, sent: GraphqlRequest, id: String, trace: Parent) -> Answer {
         let limit = Duration::from_millis(self.app.limits.request_timeout_ms).saturating_add(ENGINE_GRACE);
         let asked = async {
             match self.api {

@@ -44,6 +44,7 @@ use crate::identify::{ClientCertificate, ForwardedCertificates, Identity, Verifi
 use crate::model::config::cors::Cors;
 use crate::model::config::hosts::Hosts;
 use crate::model::config::{GatewayConfig, Limits, Networks};
+use crate::trace::Parent;
 use refusals::{Refusals, Refused, Summing};
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -54,14 +55,14 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What answers GraphQL requests.
 pub trait Gateway: Send + Sync + 'static {
-    /// The answer, audited. `traceparent` is what to pass on to departments (W3C Trace Context). The future is
+    /// The answer, audited. `trace` is what it belongs to (W3C Trace Context). The future is
     /// dropped when the client goes away.
     fn answer(
         &self,
         identity: Identity,
         request: GraphqlRequest,
         request_id: String,
-        traceparent: Option<String>,
+        trace: Option<Parent>,
     ) -> impl Future<Output = Answer> + Send;
 
     /// The answer of the gateway's own API, audited.

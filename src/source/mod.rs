@@ -34,6 +34,7 @@ use serde_json::{Map, Value};
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
 use crate::model::binding::request::CallTemplate;
+use crate::trace::Trace;
 pub use audit::AccessLog;
 pub use connector::{Connector, Shared};
 pub use exchange::{BLANK, Exchange, Exchanges};
@@ -46,6 +47,8 @@ pub use tally::{BOUNDS_US, Counted, LastFailure, Latency};
 pub struct CallContext {
     /// W3C Trace Context, passed on as it is.
     pub traceparent: Option<String>,
+    /// Where the spans of its requests are.
+    pub trace: Trace,
     pub request_id: String,
     /// Told to sources with `authority: caller`.
     pub caller: Option<Caller>,

@@ -119,16 +119,26 @@ impl Wire<'_> {
     }
 
     async fn attempt(&self, out: &Outgoing, token: Option<&Secret>, tries: u32) -> Result<Tried, Failure> {
+        let mut span = self.context.trace.call("http");
+        span.tell("huxiang.try", || i64::from(tries) + 1);
+        let entered = Instant::now();
         let permit = self.guards.enter(self.tally, self.deadline).await?;
         self.calls.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
+        span.tell("huxiang.waited_ms", || i64::try_from((began - entered).as_millis()).unwrap_or(i64::MAX));
         let mut seen = self.exchanges.map(|_| Exchange::default());
         let tried = timeout_at(self.deadline, self.once(out, token, tries, &mut seen)).await;
         permit.end(self.health(tried.as_ref().ok(), began.elapsed()));
         if let (Some(exchanges), Some(seen)) = (self.exchanges, seen) {
             exchanges.add(Exchange { total: began.elapsed(), ..seen });
         }
-        tried.unwrap_or_else(|_| Err(Failure::timeout()))
+        let tried = tried.unwrap_or_else(|_| Err(Failure::timeout()));
+        match &tried {
+            Ok(Tried::Reply(reply)) => span.tell("http.response.status_code", || i64::from(reply.status.as_u16())),
+            Ok(Tried::Unauthorized) => span.tell("http.response.status_code", || 401_i64),
+            Ok(Tried::NotNow(_, failure)) | Err(failure) => span.failed(failure.code),
+        }
+        tried
     }
 
     /// What a try says of the system; none: it did not end before the deadline.

@@ -98,10 +98,25 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A collector of traces, which keeps what it is sent to be searched.
+async fn collector(root: &Path) -> String {
+    let (root, count) = (root.to_owned(), std::sync::Arc::new(AtomicU32::new(0)));
+    let collect = move |body: axum::body::Bytes| async move {
+        let at = count.fetch_add(1, Ordering::SeqCst);
+        std::fs::write(root.join(format!("posted-{at}.spans")), body).expect("a file");
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let routes = axum::Router::new().route("/v1/traces", axum::routing::post(collect));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    url
+}
+
 impl Serving {
-    pub fn prepare(mut variables: BTreeMap<String, String>, portal: &Portal) -> Self {
+    pub async fn prepare(mut variables: BTreeMap<String, String>, portal: &Portal) -> Self {
         let root = std::env::temp_dir().join(format!("huxiang-canary-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
+        variables.insert("HUXIANG_COLLECTOR".to_owned(), collector(&root).await);
         for folder in ["schema", "resolvers", "config"] {
             copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &root.join("input").join(folder));
         }
@@ -114,6 +129,7 @@ impl Serving {
             ("get_queries: false", "get_queries: true"),
             ("\nlisten: ", "\nmetrics: {listen: \"${HUXIANG_METRICS}\"}\nlisten: "),
             ("# trusted_documents: documents ", "trusted_documents: documents "),
+            ("\naudit:", "\ntraces: {url: \"${HUXIANG_COLLECTOR}/v1/traces\"}\naudit:"),
         ] {
             assert!(text.contains(from), "gateway.yaml has `{from}`");
             text = text.replacen(from, to, 1);

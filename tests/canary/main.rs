@@ -56,7 +56,7 @@ async fn nothing_of_a_household_is_left_in_any_file_log_or_store_after_kills_at_
     let options = Options { latency: false, rates: false, keep_answers: true, ..Options::default() };
     let departments = departments::start(options).await.expect("the departments start");
     let portal = Portal::start().await;
-    let serving = Serving::prepare(departments.variables(), &portal);
+    let serving = Serving::prepare(departments.variables(), &portal).await;
     let document = ways::trust(&serving);
     let mut outside = Vec::new();
     let mut moments = seed();
@@ -97,6 +97,7 @@ async fn nothing_of_a_household_is_left_in_any_file_log_or_store_after_kills_at_
     assert!(files.iter().any(|file| file.contains("audit")), "the audit store was searched: {files:?}");
     assert!(files.iter().any(|file| file.ends_with(".log")), "the logs were searched: {files:?}");
     assert!(files.iter().any(|file| file.ends_with(".out")), "what commands print was searched: {files:?}");
+    assert!(files.iter().any(|file| file.ends_with(".spans")), "traces were searched: {files:?}");
     assert!(files.iter().any(|file| file.ends_with(".prom")), "metrics were searched: {files:?}");
     assert!(files.iter().any(|file| file.contains("approvals")), "approvals and emergencies were searched: {files:?}");
     assert!(found.is_empty(), "{} of {} marks found:\n{}", found.len(), marks.len(), found.join("\n"));

@@ -15,6 +15,7 @@ use huxiang::model::config::rates::Rates;
 use huxiang::model::config::{ClientCertificates, ForwardedCertificate, GatewayConfig, Pem, TlsConfig};
 use huxiang::serve::refusals::Counts;
 use huxiang::serve::{self, Answer, Gateway, GraphqlRequest, LoggedIn, Outcome};
+use huxiang::trace::{Parent, Traces};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,8 +43,10 @@ impl Recorder {
 
 impl Gateway for Recorder {
     /// Answers `SLEEP ms` after a while, `BIG n` with n bytes, `PANIC` not at all, an error code with that error, anything else with data.
-    async fn answer(&self, who: Identity, request: GraphqlRequest, id: String, trace: Option<String>) -> Answer {
+    async fn answer(&self, who: Identity, request: GraphqlRequest, id: String, trace: Option<Parent>) -> Answer {
         let query = request.query.clone().unwrap_or_default();
+        // As it would be passed on.
+        let (_, trace) = Traces::default().request(trace);
         self.seen.lock().unwrap().push((who, request, id, trace));
         if let Some(ms) = query.strip_prefix("SLEEP ") {
             tokio::time::sleep(Duration::from_millis(ms.parse().unwrap())).await;

@@ -13,11 +13,13 @@ use crate::engine::frame::Failure;
 use crate::model::binding::format::Authority;
 use crate::model::binding::request::CallTemplate;
 use crate::model::binding::{Endpoint, Source, SourceId};
-use crate::source::{Connector, Fetch, Fetched, PageAt, SourceError};
+use crate::source::{CallContext, Connector, Fetch, Fetched, PageAt, SourceError};
 
 /// A call to make.
 pub(super) struct Call<'c> {
     pub source: SourceId,
+    /// The endpoint, or the query.
+    pub name: &'c str,
     pub connector: &'c Connector,
     pub template: &'c CallTemplate,
     pub keys: &'c [Arc<str>],
@@ -71,6 +73,12 @@ impl Execution<'_> {
             return Err(Failure::over_quota(call.source));
         }
         let context = if source.authority == Authority::Caller { &self.caller_context } else { &self.context };
+        let mut span = self.trace.call("call");
+        let below = self.trace.is_on().then(|| {
+            let trace = span.trace();
+            CallContext { traceparent: trace.traceparent(), trace, ..context.clone() }
+        });
+        let context = below.as_ref().unwrap_or(context);
         let fetch = Fetch {
             template,
             keys: call.keys,
@@ -81,6 +89,22 @@ impl Execution<'_> {
             page: call.page.clone(),
         };
         let answered = call.connector.fetch(fetch).await;
+        span.tell("huxiang.source", || source.id.to_string());
+        span.tell("huxiang.endpoint", || call.name.to_owned());
+        if source.instanced {
+            span.tell("huxiang.system", || call.connector.connection().name());
+        }
+        span.count("huxiang.keys", call.keys.len());
+        match &answered {
+            Ok(fetched) => {
+                span.tell("huxiang.requests", || i64::from(fetched.calls));
+                span.count("huxiang.records", fetched.records.len());
+            }
+            Err(error) => {
+                span.tell("huxiang.requests", || i64::from(error.calls));
+                span.failed(error.code);
+            }
+        }
         self.calls.note(call.source, answered.as_ref().err().map(|error| error.code));
         let (source, request) = (&source.id, &context.request_id);
         match &answered {

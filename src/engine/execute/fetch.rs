@@ -261,7 +261,17 @@ impl Execution<'_> {
             async move {
                 let batches = group.keys.chunks(size).map(|keys| {
                     let source = endpoint.source;
-                    self.call(Call { source, connector, template, keys, inputs, wanted, page: None, charges })
+                    self.call(Call {
+                        source,
+                        name: &endpoint.name,
+                        connector,
+                        template,
+                        keys,
+                        inputs,
+                        wanted,
+                        page: None,
+                        charges,
+                    })
                 });
                 let mut answer = InstanceAnswer { instance, ..InstanceAnswer::default() };
                 for (batch, fetched) in futures::future::join_all(batches).await.into_iter().enumerate() {

@@ -29,6 +29,7 @@ use crate::model::access::Rights;
 use crate::model::binding::{Bindings, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::source::{CallContext, Connector};
+use crate::trace::Trace;
 
 pub use root::{key_of, looked_for};
 
@@ -47,6 +48,8 @@ pub struct Execution<'a> {
     pub context: CallContext,
     /// In the caller's name, for sources with `authority: caller`.
     pub caller_context: CallContext,
+    /// Where the spans of its calls are.
+    pub trace: &'a Trace,
     pub deadline: Instant,
     pub calls: CallLog,
     pub cursors: &'a cursor::CursorSeal,

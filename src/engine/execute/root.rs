@@ -211,6 +211,7 @@ impl Execution<'_> {
         let wanted = binding.mapping.wanted_pointers(&|_| true);
         let call = Call {
             source: binding.source,
+            name: &binding.name,
             connector,
             template: &binding.ask,
             keys: &[],

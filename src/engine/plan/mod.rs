@@ -190,6 +190,11 @@ impl Hidden {
 }
 
 impl Plan {
+    /// How many fetches it is made of.
+    pub fn fetches(&self) -> usize {
+        self.nodes.iter().map(|node| node.fetches.len()).sum()
+    }
+
     pub fn node(&self, id: NodeId) -> &Node {
         #[expect(clippy::indexing_slicing, reason = "a NodeId is an index into this very vector")]
         &self.nodes[id]

@@ -72,8 +72,32 @@ pub struct ConfigFile {
     /// How changed files come into force.
     #[serde(default)]
     pub reload: ReloadEntry,
+    /// Traces of requests; without it, there are none.
+    pub traces: Option<TracesEntry>,
     /// Bindings that departments publish themselves.
     pub registry: Option<RegistryEntry>,
+}
+
+/// Traces of requests, to an OpenTelemetry collector.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TracesEntry {
+    /// Where spans are posted, OTLP over HTTP: the whole address, such as `https://collector.example.gov.cn/v1/traces`.
+    pub url: Spanned<String>,
+    /// Headers of what is posted, such as `authorization: "Bearer ${COLLECTOR_TOKEN}"`.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Spanned<String>>,
+    /// PEM of the authorities of the collector's server; without it, the system's.
+    pub ca: Option<Spanned<String>>,
+    /// The share of requests that are traced, from 0 to 1, where the `traceparent` of a listed proxy does not say it.
+    pub ratio: Option<Spanned<f64>>,
+    /// The `traceparent` of whoever asks says it, not of listed proxies alone.
+    #[serde(default)]
+    pub trust_parents: bool,
+    /// The name it goes by at the collector.
+    pub service: Option<String>,
+    /// Spans that wait for the collector at most; further ones are dropped, and counted.
+    pub queue_max: Option<Spanned<u64>>,
 }
 
 /// What is counted, for monitoring.

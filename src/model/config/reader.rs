@@ -111,6 +111,7 @@ impl Reader<'_> {
             Some(at) => self.path(at),
             None => audit.store.with_file_name("revocations.sqlite"),
         };
+        let traces = file.traces.as_ref().and_then(|entry| self.traces(entry, &egress));
         self.limits(&file.limits);
         let known = file.networks.keys().map(String::as_str);
         let rates = Rates::read(&file.rates, known, self.text, self.faults);
@@ -135,6 +136,7 @@ impl Reader<'_> {
             access_log: AccessLogConfig::read(file.access_log, self.text, self.faults),
             alerts: AlertsConfig::read(file.alerts, self.text, self.faults),
             reload_every_ms: self.reload_every_ms(&file.reload),
+            traces,
             registry: file.registry.as_ref().map(|entry| self.registry(entry, &file.principal.claims)),
             admin: file.admin.map(|entry| AdminConfig::read(entry, self.text, self.faults)),
         })
@@ -286,7 +288,13 @@ impl Reader<'_> {
         }
     }
 
-    fn within(&mut self, name: &str, at: &Option<Spanned<u64>>, range: RangeInclusive<u64>, default: u64) -> u64 {
+    pub(super) fn within(
+        &mut self,
+        name: &str,
+        at: &Option<Spanned<u64>>,
+        range: RangeInclusive<u64>,
+        default: u64,
+    ) -> u64 {
         let Some(at) = at else { return default };
         if !range.contains(&at.value) {
             let hint = format!("it is between {} and {}", range.start(), range.end());
@@ -349,7 +357,7 @@ impl Reader<'_> {
         let here = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         if url.scheme() != "https" && !(url.scheme() == "http" && here) {
-            self.fault(at, "keys, tokens and checkpoints must not travel in the clear", "use an https URL");
+            self.fault(at, "keys, tokens, checkpoints and traces must not travel in the clear", "use an https URL");
             return None;
         }
         let port = url.port_or_known_default().unwrap_or(443);
