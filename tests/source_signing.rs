@@ -8,6 +8,7 @@ use hmac::Hmac;
 use huxiang::base::code::ErrorCode;
 use md5::{Digest, Md5};
 use sha2::Sha256;
+use sm2::dsa::signature::Verifier as _;
 use sm3::Sm3;
 use source_support::signed::{Received, binding, hex, hmac, received};
 use source_support::{Asked, compile};
@@ -152,4 +153,89 @@ fn a_signature_that_anybody_could_make_or_nobody_gets_is_a_fault() {
     assert!(with("text: \"{secret}\", send: {headers: {X-T: \"{secret}{signature}\"}}").contains("no placeholder"));
     assert!(fault("sign: {scheme: api-key, key: k}").contains("exactly one of"));
     assert!(fault("sign: {scheme: bearer, token: \"\"}").contains("the secret is empty"));
+}
+
+/// The key pair of GB/T 32918.5-2017, A.2, and its signature over `message digest`.
+const SM2_KEY: &str = "3945208F7B2144B13F36E38AC6D39F95889393692860B51A42FB81EF4DF7C5B8";
+const SM2_PUBLIC: &str = "0409F9DF311E5421A150DD7D161E4BC5C672179FAD1833FC076BB08FF356F35020\
+                          CCEA490CE26775A52DC6EA718CC1AA600AED05FBF35E084A6632F6072DA9AD13";
+const SM2_SIGNATURE: &str = "F5A03B0648D2C4630EEAC513E1BB81A15944DA3827D5B74143AC7EACEEE720B3\
+                             B1B6AA29DF212FD8763182BC0D421CA1BB9038FD1F7F42D4840B69C485BBC1AA";
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+fn pem(kind: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(der))
+}
+
+/// RFC 5915, and PKCS#8 around it.
+fn sm2_keys() -> [String; 2] {
+    let inside = [&bytes("306b0201010420")[..], &bytes(SM2_KEY), &bytes("a144034200"), &bytes(SM2_PUBLIC)].concat();
+    let whole = [&bytes("308187020100301306072a8648ce3d020106082a811ccf5501822d046d")[..], &inside].concat();
+    [pem("EC PRIVATE KEY", &inside), pem("PRIVATE KEY", &whole)]
+}
+
+fn is_signed(id: &str, text: &str, signature: &[u8]) -> bool {
+    let key = sm2::dsa::VerifyingKey::from_sec1_bytes(id, &bytes(SM2_PUBLIC)).unwrap();
+    key.verify(text.as_bytes(), &sm2::dsa::Signature::from_slice(signature).unwrap()).is_ok()
+}
+
+/// None: there is no OpenSSL here.
+fn openssl_verifies(id: &str, text: &str, der: &[u8]) -> Option<bool> {
+    let folder = std::env::temp_dir().join(format!("huxiang-sm2-{}-{}", id.len(), std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str, content: &[u8]| {
+        std::fs::write(folder.join(name), content).unwrap();
+        folder.join(name).display().to_string()
+    };
+    let public = [&bytes("3059301306072a8648ce3d020106082a811ccf5501822d034200")[..], &bytes(SM2_PUBLIC)].concat();
+    let (public, text, signature) = (
+        file("public.pem", pem("PUBLIC KEY", &public).as_bytes()),
+        file("text", text.as_bytes()),
+        file("signature", der),
+    );
+    let verified = std::process::Command::new("openssl")
+        .args(["dgst", "-sm3", "-sigopt", &format!("distid:{id}"), "-verify", &public, "-signature", &signature, &text])
+        .output();
+    let _ = std::fs::remove_dir_all(&folder);
+    Some(verified.ok()?.status.success())
+}
+
+#[tokio::test]
+async fn sm2_signs_what_the_standard_and_openssl_verify() {
+    assert!(is_signed("1234567812345678", "message digest", &bytes(SM2_SIGNATURE)), "the standard's own example");
+    let [sec1, pkcs8] = sm2_keys().map(|pem| pem.replace('\n', "\\n"));
+    let sign = |key: &str, more: &str| {
+        format!(
+            "sign: {{scheme: sm2, key: \"{key}\", text: \"{{method}}{{query}}{{timestamp}}\", {more}\
+             send: {{headers: {{X-Time: \"{{timestamp}}\", X-Sign: \"{{signature}}\"}}}}}}"
+        )
+    };
+    for key in [SM2_KEY, &sec1, &pkcs8] {
+        let seen = received(&sign(key, ""), GET).await;
+        let text = format!("GETb=x&z=k 1{}", seen.header("x-time"));
+        let signature = bytes(seen.header("x-sign"));
+        assert_eq!(signature.len(), 64);
+        assert!(is_signed("1234567812345678", &text, &signature), "{seen:?}");
+        assert!(!is_signed("1234567812345678", &format!("{text}."), &signature));
+    }
+    for id in ["1234567812345678", "ALICE123@YAHOO.COM"] {
+        let seen = received(&sign(SM2_KEY, &format!("user_id: {id}, form: der, encoding: base64, ")), GET).await;
+        let text = format!("GETb=x&z=k 1{}", seen.header("x-time"));
+        let der = STANDARD.decode(seen.header("x-sign")).unwrap();
+        match openssl_verifies(id, &text, &der) {
+            Some(verified) => {
+                assert!(verified, "OpenSSL does not verify {}", hex(&der));
+                assert_eq!(openssl_verifies("another", &text, &der), Some(false), "it verifies anything");
+            }
+            None => println!("OpenSSL is not there: not held against it"),
+        }
+    }
+    let fault = |sign: &str| compile(&binding(sign, GET), "http://127.0.0.1:1").err().unwrap_or_default();
+    let p256 = rcgen::KeyPair::generate().unwrap().serialize_pem().replace('\n', "\\n");
+    for other in [&SM2_KEY[2..], &p256, &"0".repeat(64)] {
+        assert!(fault(&sign(other, "")).contains("no private key of SM2"), "{other}");
+    }
 }

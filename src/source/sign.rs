@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue};
 use md5::Md5;
 use reqwest::Url;
 use sha2::{Digest, Sha256};
+use sm2::dsa::signature::Signer as _;
 use sm3::Sm3;
 
 use super::failure::Failure;
@@ -22,8 +23,11 @@ use super::wire::Outgoing;
 use super::{charset, json};
 use crate::base::code::ErrorCode;
 use crate::base::percent::percent;
-use crate::model::binding::connection::sign::format::{Digits, Hash};
-use crate::model::binding::connection::sign::{Clock, Hole, Origin, Parameters, Piece, Seal, Secret, Signature, Text};
+use crate::model::binding::connection::sign::format::{Digits, Hash, SignatureForm};
+use crate::model::binding::connection::sign::sm2::signing_key;
+use crate::model::binding::connection::sign::{
+    By, Clock, Hole, Origin, Parameters, Piece, Seal, Secret, Signature, Text,
+};
 use crate::model::binding::format::Encoding;
 use crate::model::binding::request::template::json_text;
 
@@ -131,13 +135,14 @@ impl Making<'_> {
     fn sign(&self, signature: &Signature) -> Result<String, Failure> {
         let mut text = Vec::new();
         self.fill(&signature.text, &mut text)?;
-        let bytes = match &signature.key {
-            Some(key) => {
+        let bytes = match &signature.by {
+            By::Digest(by) => hash(*by, &text),
+            By::Hmac(by, key) => {
                 let mut filled = Vec::new();
                 self.fill(key, &mut filled)?;
-                hmac(signature.hash, &filled, &text)?
+                hmac(*by, &filled, &text)?
             }
-            None => hash(signature.hash, &text),
+            By::Sm2 { user_id, form } => sm2(self.secret, user_id, *form, &text)?,
         };
         Ok(written(&bytes, signature.encoding))
     }
@@ -251,6 +256,33 @@ fn hmac(hash: Hash, key: &[u8], text: &[u8]) -> Result<Vec<u8>, Failure> {
         }
     };
     made.ok_or_else(|| Failure::new(ErrorCode::Internal, "the signing key is of no use"))
+}
+
+fn sm2(key: Option<&Secret>, user_id: &str, form: SignatureForm, text: &[u8]) -> Result<Vec<u8>, Failure> {
+    let useless = || Failure::new(ErrorCode::Internal, "the signing key is no private key of SM2 (sign.key)");
+    let key = key.and_then(|key| signing_key(key.reveal(), user_id)).ok_or_else(useless)?;
+    let signature = key.try_sign(text).map_err(|_| useless())?;
+    let (r, s) = (signature.r_bytes(), signature.s_bytes());
+    Ok(match form {
+        SignatureForm::Raw => [r, s].concat(),
+        SignatureForm::Der => {
+            let inside = [integer(&r), integer(&s)].concat();
+            // Two numbers of at most 33 bytes: a length of one byte.
+            [&[0x30, u8::try_from(inside.len()).unwrap_or_default()], inside.as_slice()].concat()
+        }
+    })
+}
+
+/// A positive INTEGER of ASN.1, of fewer than 128 bytes.
+fn integer(big_endian: &[u8]) -> Vec<u8> {
+    let first = big_endian.iter().position(|byte| *byte != 0).unwrap_or(big_endian.len());
+    let digits = big_endian.get(first..).unwrap_or_default();
+    let zero = digits.first().is_none_or(|byte| *byte >= 0x80);
+    let length = u8::try_from(digits.len() + usize::from(zero)).unwrap_or_default();
+    let mut out = vec![0x02, length];
+    out.extend(zero.then_some(0));
+    out.extend_from_slice(digits);
+    out
 }
 
 fn hash(hash: Hash, text: &[u8]) -> Vec<u8> {

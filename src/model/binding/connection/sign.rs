@@ -5,13 +5,15 @@ pub mod compile;
 pub mod delegation;
 pub mod format;
 mod session;
+pub mod sm2;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use format::{BodyDigest, Digits, Hash};
+use format::{BodyDigest, Digits, Hash, SignatureForm};
 
 use crate::base::percent::percent;
 use crate::base::pointer::Pointer;
@@ -201,11 +203,22 @@ pub struct Member {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    pub hash: Hash,
-    /// The key of an HMAC; without it, a plain digest.
-    pub key: Option<Text>,
+    pub by: By,
     pub text: Text,
     pub encoding: Digits,
+}
+
+/// What makes the signature's bytes out of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum By {
+    Digest(Hash),
+    /// With its key.
+    Hmac(Hash, Text),
+    /// With the seal's secret as private key.
+    Sm2 {
+        user_id: String,
+        form: SignatureForm,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

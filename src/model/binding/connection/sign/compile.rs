@@ -1,20 +1,19 @@
 //! From `sign` as it is written to [`Signing`]: which keys a scheme takes, and what its texts are made of.
 
-use std::collections::BTreeMap;
-
 use http::HeaderName;
 
 use super::super::mounted::Found;
 use super::super::{Compiler, Instance};
 use super::format::{BodyDigest, Digits, Hash, Scheme, Sign};
-use super::{Clock, Hole, Member, Origin, Parameters, Piece, Seal, Secret, Session, Signature, Signing, Text};
-use crate::base::fault::{Place, did_you_mean};
+use super::{By, Clock, Hole, Member, Origin, Parameters, Piece, Seal, Secret, Session, Signature, Signing, Text};
+use crate::base::fault::Place;
 use crate::model::yaml::{self, Spanned};
 
 type Written<'a> = Option<&'a Spanned<String>>;
 
 /// Placeholders of what is signed; of what is sent; of an HMAC's key.
 const SIGNED: &[Hole] = &[
+    Hole::Secret,
     Hole::Method,
     Hole::Path,
     Hole::Target,
@@ -25,14 +24,19 @@ const SIGNED: &[Hole] = &[
     Hole::Timestamp,
     Hole::Nonce,
     Hole::AppKey,
-    Hole::Secret,
 ];
+/// Without the secret, which is a private key.
+const SIGNED_ALONE: &[Hole] = match SIGNED {
+    [_, rest @ ..] => rest,
+    [] => &[],
+};
 const SENT: &[Hole] = &[Hole::Timestamp, Hole::Nonce, Hole::AppKey, Hole::BodyDigest, Hole::Signature];
 const SENT_IN_BODY: &[Hole] = &[Hole::Timestamp, Hole::Nonce, Hole::AppKey, Hole::Signature];
 const SORTED: &[Hole] = &[Hole::Timestamp, Hole::Nonce, Hole::AppKey];
 const KEYED: &[Hole] = &[Hole::Secret, Hole::AppKey, Hole::Timestamp, Hole::Nonce];
 
 const DIGEST_KEYS: &[&str] = &["app_key", "encoding", "timestamp", "body_digest", "parameters"];
+const SM2_KEYS: &[&str] = &["user_id", "form", "app_key", "encoding", "timestamp", "body_digest", "parameters"];
 const HMAC_KEYS: &[&str] = &["app_key", "encoding", "timestamp", "body_digest", "parameters", "hmac_key"];
 
 impl Scheme {
@@ -46,6 +50,7 @@ impl Scheme {
             Self::Digest => "digest",
             Self::HmacParams => "hmac-params",
             Self::HmacHeader => "hmac-header",
+            Self::Sm2 => "sm2",
             Self::Delegation => "delegation",
         }
     }
@@ -56,7 +61,7 @@ impl Scheme {
             Self::ApiKey => Some("key"),
             Self::Bearer => Some("token"),
             Self::Hmac | Self::Digest | Self::HmacParams | Self::HmacHeader => Some("secret"),
-            Self::Basic | Self::Oauth2 | Self::Delegation => None,
+            Self::Basic | Self::Oauth2 | Self::Delegation | Self::Sm2 => None,
         }
     }
 
@@ -71,6 +76,7 @@ impl Scheme {
             Self::Digest => (&["hash", "secret", "text", "send"], DIGEST_KEYS),
             Self::HmacParams => (&["hash", "app_key", "secret"], &[]),
             Self::HmacHeader => (&["hash", "header", "key_id", "secret"], &[]),
+            Self::Sm2 => (&["key", "text", "send"], SM2_KEYS),
             Self::Delegation => (&["key", "issuer", "audience", "roles"], &["key_id", "actor", "claims"]),
         }
     }
@@ -102,6 +108,8 @@ impl Sign {
             at("roles", self.roles.values().next()),
             at("claims", self.claims.first()),
             at("secret", self.secret.as_ref()),
+            at("user_id", self.user_id.as_ref()),
+            at("form", self.form.as_ref()),
             at("text", self.text.as_ref()),
             at("hmac_key", self.hmac_key.as_ref()),
             at("encoding", self.encoding.as_ref()),
@@ -177,7 +185,7 @@ impl Compiler<'_> {
                 let sent = text(&[Err("Bearer "), Ok(Hole::Secret)]);
                 Seal { headers: vec![(http::header::AUTHORIZATION, sent)], ..Seal::default() }
             }
-            Scheme::Hmac | Scheme::Digest => self.declared(sign, instance)?,
+            Scheme::Hmac | Scheme::Digest | Scheme::Sm2 => self.declared(sign, instance)?,
             Scheme::HmacParams => {
                 let app_key = self.told(sign.app_key.as_ref(), instance);
                 let secret = self.secret_or_session(sign, sign.secret.as_ref(), instance);
@@ -192,8 +200,7 @@ impl Compiler<'_> {
                     (HeaderName::from_static("x-sign"), text(&[Ok(Hole::Signature)])),
                 ];
                 seal.signature = Some(Signature {
-                    hash: sign.hash.as_ref()?.value,
-                    key: Some(text(&[Ok(Hole::Secret)])),
+                    by: By::Hmac(sign.hash.as_ref()?.value, text(&[Ok(Hole::Secret)])),
                     text: text(&[Ok(Hole::Parameters)]),
                     encoding: Digits::Hex,
                 });
@@ -218,8 +225,7 @@ impl Compiler<'_> {
                     secret: secret?,
                     headers: vec![(header?, text(&sent))],
                     signature: Some(Signature {
-                        hash: sign.hash.as_ref()?.value,
-                        key: Some(text(&[Ok(Hole::Secret)])),
+                        by: By::Hmac(sign.hash.as_ref()?.value, text(&[Ok(Hole::Secret)])),
                         text: text(&signed),
                         encoding: Digits::Base64,
                     }),
@@ -346,13 +352,14 @@ impl Compiler<'_> {
         Some(found)
     }
 
-    /// `hmac` and `digest`: what the file says.
+    /// `hmac`, `digest` and `sm2`: what the file says.
     fn declared(&mut self, sign: &Sign, instance: Option<&Instance>) -> Option<Seal> {
         let before = self.faults.len();
-        let mut seal = Seal {
-            secret: self.secret_or_session(sign, sign.secret.as_ref(), instance).unwrap_or_default(),
-            ..Seal::default()
+        let secret = match sign.scheme.value {
+            Scheme::Sm2 => self.sm2_key(sign.key.as_ref(), instance),
+            _ => self.secret_or_session(sign, sign.secret.as_ref(), instance).unwrap_or_default(),
         };
+        let mut seal = Seal { secret, ..Seal::default() };
         if let Some(app_key) = &sign.app_key {
             seal.app_key = self.told(Some(app_key), instance).unwrap_or_default();
         }
@@ -372,22 +379,14 @@ impl Compiler<'_> {
             };
         }
         let written = sign.text.as_ref()?;
-        let signed = self.template(written, SIGNED, instance).unwrap_or_default();
-        let hmac = sign.scheme.value == Scheme::Hmac;
-        let key = match &sign.hmac_key {
-            Some(key) => self.template(key, KEYED, instance).unwrap_or_default(),
-            None => text(&[Ok(Hole::Secret)]),
-        };
-        let (keyed, at) = if hmac { (&key, sign.hmac_key.as_ref().unwrap_or(written)) } else { (&signed, written) };
-        if !keyed.has(Hole::Secret) && self.faults.len() == before {
-            let hint = "without `{secret}`, anybody can make this signature";
-            self.faults.add(self.text, yaml::span(at), "what is signed with does not hold the secret", hint);
-        }
+        let holes = if sign.scheme.value == Scheme::Sm2 { SIGNED_ALONE } else { SIGNED };
+        let signed = self.template(written, holes, instance).unwrap_or_default();
+        let by = self.by(sign, &signed, before, instance)?;
         self.send(sign, &signed, &mut seal, instance);
         let uses_app_key = sign.app_key.is_some();
         let names_it = |text: &Text| text.has(Hole::AppKey);
         let named = names_it(&signed)
-            || names_it(&key)
+            || matches!(&by, By::Hmac(_, key) if names_it(key))
             || seal.headers.iter().any(|(_, text)| names_it(text))
             || seal.query.iter().chain(&seal.parameters.also).any(|(_, text)| names_it(text))
             || seal.body.iter().any(|member| names_it(&member.text));
@@ -396,12 +395,32 @@ impl Compiler<'_> {
             self.faults.add(self.text, yaml::span(written), "`{app_key}` is used and there is none", hint);
         }
         seal.signature = Some(Signature {
-            hash: sign.hash.as_ref()?.value,
-            key: hmac.then_some(key),
+            by,
             text: signed,
             encoding: sign.encoding.as_ref().map_or(Digits::Hex, |encoding| encoding.value),
         });
         (self.faults.len() == before).then_some(seal)
+    }
+
+    fn by(&mut self, sign: &Sign, signed: &Text, before: usize, instance: Option<&Instance>) -> Option<By> {
+        let written = sign.text.as_ref()?;
+        let (by, keyed, at) = match sign.scheme.value {
+            Scheme::Sm2 => return self.sm2(sign),
+            Scheme::Hmac => {
+                let key = match &sign.hmac_key {
+                    Some(key) => self.template(key, KEYED, instance).unwrap_or_default(),
+                    None => text(&[Ok(Hole::Secret)]),
+                };
+                let has = key.has(Hole::Secret);
+                (By::Hmac(sign.hash.as_ref()?.value, key), has, sign.hmac_key.as_ref().unwrap_or(written))
+            }
+            _ => (By::Digest(sign.hash.as_ref()?.value), signed.has(Hole::Secret), written),
+        };
+        if !keyed && self.faults.len() == before {
+            let hint = "without `{secret}`, anybody can make this signature";
+            self.faults.add(self.text, yaml::span(at), "what is signed with does not hold the secret", hint);
+        }
+        Some(by)
     }
 
     fn send(&mut self, sign: &Sign, signed: &Text, seal: &mut Seal, instance: Option<&Instance>) {
@@ -432,82 +451,5 @@ impl Compiler<'_> {
             let hint = "sign `{parameters}`, which leave the signature out, or send it in a header";
             self.faults.add(self.text, yaml::span(send), "the body cannot hold a signature over itself", hint);
         }
-    }
-
-    fn texts(
-        &mut self,
-        written: &BTreeMap<String, Spanned<String>>,
-        allowed: &[Hole],
-        instance: Option<&Instance>,
-    ) -> Vec<(String, Text)> {
-        let text = |(name, written): (&String, &Spanned<String>)| {
-            self.template(written, allowed, instance).map(|text| (name.clone(), text))
-        };
-        written.iter().filter_map(text).collect()
-    }
-
-    /// Variables are filled in piece by piece: what they hold is never read as a placeholder.
-    fn template(&mut self, written: &Spanned<String>, allowed: &[Hole], instance: Option<&Instance>) -> Option<Text> {
-        let at = yaml::span(written);
-        let mut pieces = Vec::new();
-        let mut rest = written.value.as_str();
-        while let Some(open) = rest.find('{') {
-            let (before, inside) = (rest.get(..open)?, rest.get(open + 1..)?);
-            let Some((name, after)) = inside.split_once('}') else {
-                self.faults.add(self.text, at, "a `{` is not closed", "placeholders are written `{timestamp}`");
-                return None;
-            };
-            if let Some(before) = before.strip_suffix('$') {
-                pieces.push(Piece::Literal(Origin::Text(Secret::new(before.to_owned()))));
-                pieces.push(Piece::Literal(self.found(&format!("${{{name}}}"), at, instance)?.origin));
-            } else {
-                pieces.push(Piece::Literal(Origin::Text(Secret::new(before.to_owned()))));
-                let hole = Hole::NAMES.iter().find(|(known, hole)| *known == name && allowed.contains(hole));
-                let Some((_, hole)) = hole else {
-                    let known = Hole::NAMES.iter().filter(|(_, hole)| allowed.contains(hole)).map(|(name, _)| *name);
-                    let all: Vec<String> = known.clone().map(|name| format!("{{{name}}}")).collect();
-                    let hint = did_you_mean(name, known, &format!("here may stand {}", all.join(", ")));
-                    self.faults.add(self.text, at, format!("`{{{name}}}` is no placeholder here"), hint);
-                    return None;
-                };
-                pieces.push(Piece::Hole(*hole));
-            }
-            rest = after;
-        }
-        pieces.push(Piece::Literal(Origin::Text(Secret::new(rest.to_owned()))));
-        pieces.retain(|piece| !matches!(piece, Piece::Literal(Origin::Text(text)) if text.reveal().is_empty()));
-        Some(Text(pieces))
-    }
-
-    fn clock(&mut self, written: &Spanned<String>) -> Option<Clock> {
-        let pattern = match written.value.as_str() {
-            "s" => return Some(Clock::Seconds),
-            "ms" => return Some(Clock::Milliseconds),
-            pattern => pattern,
-        };
-        let parts =
-            [("yyyy", "%Y"), ("MM", "%m"), ("dd", "%d"), ("HH", "%H"), ("mm", "%M"), ("ss", "%S"), ("SSS", "%3f")];
-        let (mut out, mut rest, mut found) = (String::new(), pattern, false);
-        while let Some(c) = rest.chars().next() {
-            if let Some((part, directive)) = parts.iter().find(|(part, _)| rest.starts_with(part)) {
-                out.push_str(directive);
-                rest = rest.strip_prefix(part)?;
-                found = true;
-                continue;
-            }
-            if c == '%' || (c.is_ascii_alphabetic() && c != 'T') {
-                found = false;
-                break;
-            }
-            out.push(c);
-            rest = rest.get(c.len_utf8()..)?;
-        }
-        if !found {
-            let hint = "write `s`, `ms`, or a pattern of yyyy, MM, dd, HH, mm, ss and SSS, for example yyyyMMddHHmmss";
-            let message = format!("`{pattern}` is no form of a timestamp");
-            self.faults.add(self.text, yaml::span(written), message, hint);
-            return None;
-        }
-        Some(Clock::Pattern(out))
     }
 }

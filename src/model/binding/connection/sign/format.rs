@@ -19,7 +19,8 @@ pub struct Sign {
     pub header: Option<Spanned<String>>,
     /// `api-key`: the query parameter's name.
     pub query: Option<Spanned<String>>,
-    /// `api-key`: what is sent. `delegation`: the private key, Ed25519 or P-256, as PEM (PKCS#8).
+    /// `api-key`: what is sent. `delegation`: the private key, Ed25519 or P-256, as PEM (PKCS#8). `sm2`: the private key, as
+    /// PEM (PKCS#8, SEC 1) or hexadecimal digits.
     pub key: Option<Spanned<String>>,
     /// `bearer`: what is sent.
     pub token: Option<Spanned<String>>,
@@ -55,7 +56,11 @@ pub struct Sign {
     pub claims: Vec<Spanned<String>>,
     /// What is signed with: `${NAME}`, or `${file:NAME}` for a mounted secret.
     pub secret: Option<Spanned<String>>,
-    /// `hmac`, `digest`: what is signed, with placeholders.
+    /// `sm2`: as whom the gateway signs (`ID_A`), as the platform knows it.
+    pub user_id: Option<Spanned<String>>,
+    /// `sm2`: how the two numbers of a signature hang together.
+    pub form: Option<Spanned<SignatureForm>>,
+    /// `hmac`, `digest`, `sm2`: what is signed, with placeholders.
     pub text: Option<Spanned<String>>,
     /// `hmac`: the key, where it is more than `{secret}`.
     pub hmac_key: Option<Spanned<String>>,
@@ -113,6 +118,8 @@ pub enum Scheme {
     HmacParams,
     /// `hmac` over method, path, timestamp and the body's digest, in one header.
     HmacHeader,
+    /// GB/T 32918.2-2016 with SM3, over a declared text.
+    Sm2,
     /// A token for each call, in the caller's name (RFC 8693: delegation): the source applies its own rules to the caller.
     Delegation,
 }
@@ -125,6 +132,17 @@ pub enum Hash {
     Sha1,
     Sha256,
     Sm3,
+}
+
+/// How the two numbers of a signature hang together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignatureForm {
+    /// One after the other, of 32 bytes each.
+    #[default]
+    Raw,
+    /// ASN.1, as GM/T 0009-2012 has it.
+    Der,
 }
 
 /// How bytes are written.
