@@ -84,7 +84,11 @@ impl Shared {
 
     pub(crate) fn way(&self, connection: &Connection) -> Result<Way, String> {
         Ok(match connection.protocol {
-            Protocol::Sql => Way::Sql(Pool::new(connection, &self.0.egress)?),
+            Protocol::Sql => {
+                let pool = |url| Pool::new(connection, url, &self.0.egress);
+                let standbys: Result<Box<[Pool]>, String> = connection.standbys.iter().map(pool).collect();
+                Way::Sql(pool(&connection.base_url)?, standbys?)
+            }
             Protocol::Audit => Way::Audit(None),
             Protocol::Rest | Protocol::Soap | Protocol::Graphql => {
                 let (client, http) = self.client(connection)?;
@@ -138,7 +142,8 @@ pub struct Connector {
 #[derive(Debug)]
 pub(crate) enum Way {
     Http(Client, #[expect(dead_code, reason = "kept for as long as the client is used")] Arc<Http>),
-    Sql(Pool),
+    /// And those of the standbys.
+    Sql(Pool, Box<[Pool]>),
     Audit(Option<Arc<AccessLog>>),
 }
 
@@ -267,7 +272,10 @@ impl<'a> Call<'a> {
         match (&self.fetch.template.ask, &self.made.way) {
             (Ask::Http(ask), Way::Http(..)) => rest::page(self, ask, at, out).await,
             (Ask::Graphql(ask), Way::Http(..)) => graphql::page(self, ask, at, out).await,
-            (Ask::Sql(ask), Way::Sql(pool)) => sql::page(self, pool, ask, at, out).await,
+            (Ask::Sql(ask), Way::Sql(own, standbys)) => {
+                let pool = self.fetch.template.standby().and_then(|at| standbys.get(at)).unwrap_or(own);
+                sql::page(self, pool, ask, at, out).await
+            }
             (Ask::Audit(ask), Way::Audit(log)) => audit::page(self, log.as_deref(), ask, out).await,
             _ => Err(Failure::new(ErrorCode::Internal, "the request is of another protocol than its source")),
         }

@@ -32,7 +32,6 @@ pub(crate) async fn page(call: &Call<'_>, ask: &HttpAsk, at: &PageAt, out: &mut 
 
 fn read(call: &Call<'_>, ask: &HttpAsk, reply: Reply, out: &mut Fetched) -> Result<PageEnd, Failure> {
     let reader = call.reader();
-    let xml = call.connection().format == Format::Xml;
     // A lookup of something that is not there; a list that is not there is a wrong address.
     let lookup = !call.fetch.template.many && call.fetch.template.page().is_none();
     if reply.status == StatusCode::NOT_FOUND && lookup && ask.soap.is_none() {
@@ -41,11 +40,7 @@ fn read(call: &Call<'_>, ask: &HttpAsk, reply: Reply, out: &mut Fetched) -> Resu
     if !reply.status.is_success() {
         return Err(refused(call, &reader, reply, ask.soap.is_some()));
     }
-    let text = decoded(call, reply)?;
-    if ask.soap.is_some() {
-        return reader.answer(Bytes::from(soap::body(&xml::to_json(&text)?, call)?), out);
-    }
-    let text = if xml { xml::to_json(&text)? } else { text };
+    let text = as_json(call, ask, reply)?;
     reader.answer(Bytes::from(text), out)
 }
 
@@ -55,10 +50,11 @@ fn decoded(call: &Call<'_>, reply: Reply) -> Result<String, Failure> {
     charset::decode(reply.body, connection.encoding, reply.content_type.as_deref(), xml)
 }
 
-/// The answer's text as JSON, whatever it was written in.
-pub(crate) fn as_json(call: &Call<'_>, reply: Reply) -> Result<String, Failure> {
+/// The answer's text as JSON, whatever it was written in; of SOAP, what stands in its body.
+pub(crate) fn as_json(call: &Call<'_>, ask: &HttpAsk, reply: Reply) -> Result<String, Failure> {
     let text = decoded(call, reply)?;
-    if call.connection().format == Format::Xml { xml::to_json(&text) } else { Ok(text) }
+    let text = if call.connection().format == Format::Xml { xml::to_json(&text)? } else { text };
+    if ask.soap.is_some() { soap::body(&text, call) } else { Ok(text) }
 }
 
 /// An answer with an error status; the source's message where its body is as the binding says.

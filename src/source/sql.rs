@@ -20,6 +20,7 @@ use super::records::PageEnd;
 use super::{Fetched, PageAt, Record, cipher};
 use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
+use crate::model::binding::connection::sign::Secret;
 use crate::model::binding::connection::{Connection, TlsFiles};
 use crate::model::binding::format::KeyType;
 use crate::model::binding::request::SqlAsk;
@@ -36,8 +37,9 @@ pub(crate) enum Pool {
 }
 
 impl Pool {
-    pub fn new(connection: &Connection, egress: &EgressConfig) -> Result<Self, String> {
-        let url = connection.base_url.reveal();
+    /// Of the source's own address, or of one of its standbys.
+    pub fn new(connection: &Connection, url: &Secret, egress: &EgressConfig) -> Result<Self, String> {
+        let url = url.reveal();
         let limits = &connection.limits;
         let max = u32::try_from(limits.in_flight_max.clamp(1, CONNECTIONS_MAX)).unwrap_or(1);
         if url.starts_with("sqlite:") {
@@ -287,9 +289,9 @@ fn unreachable(error: sqlx::Error) -> Failure {
         sqlx::Error::PoolTimedOut => Failure::timeout(),
         sqlx::Error::Database(error) => {
             let code = error.code().unwrap_or_default().into_owned();
-            Failure::new(ErrorCode::SourceUnreachable, format!("the database cannot be opened (code {code})"))
+            Failure::down(ErrorCode::SourceUnreachable, format!("the database cannot be opened (code {code})"))
         }
-        _ => Failure::new(ErrorCode::SourceUnreachable, "the database cannot be reached"),
+        _ => Failure::down(ErrorCode::SourceUnreachable, "the database cannot be reached"),
     }
 }
 
@@ -302,6 +304,10 @@ fn failed(error: sqlx::Error) -> Failure {
             if matches!(code.as_str(), "9" | "57014") {
                 return Failure::timeout();
             }
+            // Shut down, by crash or by its administrator, or not up yet.
+            if matches!(code.as_str(), "57P01" | "57P02" | "57P03") {
+                return Failure::down(ErrorCode::SourceUnreachable, format!("the database is shut down (code {code})"));
+            }
             let hint = if code == "42883" {
                 "; the key column must be text, or as `key_type` says; or cast it in the view"
             } else {
@@ -309,7 +315,7 @@ fn failed(error: sqlx::Error) -> Failure {
             };
             Failure::new(ErrorCode::SourceError, format!("the database refused the statement (code {code}){hint}"))
         }
-        sqlx::Error::Io(_) => Failure::new(ErrorCode::SourceUnreachable, "the connection to the database broke off"),
+        sqlx::Error::Io(_) => Failure::down(ErrorCode::SourceUnreachable, "the connection to the database broke off"),
         _ => Failure::bad("a row of the answer cannot be read"),
     }
 }

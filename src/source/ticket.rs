@@ -118,7 +118,7 @@ pub(crate) async fn read(
         let ticket = match kept.take() {
             Some(ticket) => ticket,
             None => {
-                let Some(ticket) = handed_in(call, template, &request).await? else { return Ok(()) };
+                let Some(ticket) = handed_in(call, ask, template, &request).await? else { return Ok(()) };
                 if let Some(id) = id {
                     tickets.keep(id, &ticket, Instant::now() + template.keep);
                 }
@@ -141,13 +141,18 @@ pub(crate) async fn read(
 }
 
 /// The ticket; none, where the source says at once that there is no record.
-async fn handed_in(call: &Call<'_>, template: &TicketTemplate, out: &Outgoing) -> Result<Option<String>, Failure> {
+async fn handed_in(
+    call: &Call<'_>,
+    ask: &HttpAsk,
+    template: &TicketTemplate,
+    out: &Outgoing,
+) -> Result<Option<String>, Failure> {
     let reply = call.wire()?.send(out).await?;
     let reader = call.reader();
     if !reply.status.is_success() {
-        return Err(rest::refused(call, &reader, reply, false));
+        return Err(rest::refused(call, &reader, reply, ask.soap.is_some()));
     }
-    let text = rest::as_json(call, reply)?;
+    let text = rest::as_json(call, ask, reply)?;
     let text = json::check(text.as_bytes())?;
     if reader.opened(text)?.is_none() {
         return Ok(None);
@@ -195,16 +200,16 @@ async fn poll(call: &Call<'_>, template: &TicketTemplate, ticket: &str, out: &mu
     let values = Values { inputs: &inputs, ..call.values() };
     let request = rest::outgoing(call, &template.poll, &values, &PageAt::First)?;
     let reply = call.wire()?.send(&request).await?;
-    let reader = call.reader();
+    let (reader, soap) = (call.reader(), template.poll.soap.is_some());
     match reply.status {
         StatusCode::ACCEPTED => return Ok(Polled::Pending),
         StatusCode::NOT_FOUND | StatusCode::GONE => {
-            return Ok(Polled::Gone(rest::refused(call, &reader, reply, false)));
+            return Ok(Polled::Gone(rest::refused(call, &reader, reply, soap)));
         }
-        status if !status.is_success() => return Err(rest::refused(call, &reader, reply, false)),
+        status if !status.is_success() => return Err(rest::refused(call, &reader, reply, soap)),
         _ => {}
     }
-    let buffer = Bytes::from(rest::as_json(call, reply)?);
+    let buffer = Bytes::from(rest::as_json(call, &template.poll, reply)?);
     let kept = buffer.clone();
     let text = json::check(&kept)?;
     if holds(&template.pending, text)? {

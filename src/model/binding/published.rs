@@ -6,6 +6,7 @@
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+use super::connection::standbys;
 use super::format::{Protocol, SourceFile};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::model::yaml;
@@ -74,7 +75,8 @@ pub(super) fn confine(one: &Published, file: &SourceFile, faults: &mut Faults) {
         let message = "the gateway's own records are no department's source";
         faults.add(text, at, message, "the operator keeps such a binding in a file");
     }
-    if let Some(url) = file.base_url.as_ref().filter(|url| url.value.trim_start().starts_with("sqlite:")) {
+    let urls = file.base_url.iter().chain(standbys(file));
+    for url in urls.filter(|url| url.value.trim_start().starts_with("sqlite:")) {
         let message = "a published binding opens no file of the gateway's machine";
         faults.add(
             text,

@@ -24,10 +24,14 @@ impl Compiler<'_> {
     ) -> Templates {
         let Some(fallback) = &endpoint.value.fallback else { return (one, many) };
         let (written, place) = (&fallback.value, yaml::span(fallback));
-        if matches!(file.protocol, Protocol::Sql | Protocol::Audit) {
-            let message = "only what is asked over HTTP has a fallback";
-            self.faults.add(text, place, message, "let the database's own driver or proxy choose its replica");
+        if file.protocol == Protocol::Audit {
+            let message = "the gateway's own records have no fallback";
+            self.faults.add(text, place, message, "take it out");
             return (one, many);
+        }
+        if let (Protocol::Sql, Some(on)) = (file.protocol, &written.on) {
+            let message = "`on` looks at an answer, and a database gives rows alone";
+            self.faults.add(text, yaml::span(&on.at), message, "take it out");
         }
         let own = written.one.is_some() || written.many.is_some();
         if !own && written.base_url.is_none() {

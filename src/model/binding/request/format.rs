@@ -126,6 +126,10 @@ pub struct Poll {
     pub headers: BTreeMap<String, Spanned<String>>,
     /// A JSON body, written in YAML.
     pub body: Option<Spanned<serde_json::Value>>,
+    /// An XML body; for SOAP what stands inside `soap:Body`.
+    pub xml: Option<Spanned<String>>,
+    /// SOAP 1.1: the `SOAPAction` header.
+    pub action: Option<String>,
 }
 
 fn default_interval_ms() -> u64 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::format::{Poll, Ticket};
 use super::reading::{Condition, pointer};
 use super::template::Hole;
-use super::{Ask, Compiler, HttpAsk, Protocol, Request};
+use super::{Ask, Body, Compiler, HttpAsk, Protocol, Request};
 use crate::base::pointer::Pointer;
 use crate::model::yaml;
 
@@ -30,8 +30,8 @@ impl Compiler<'_> {
     pub(super) fn ticket(&mut self) -> Option<(TicketTemplate, Box<[Arc<str>]>)> {
         let spanned = self.request.ticket.as_ref()?;
         let (ticket, at): (&Ticket, _) = (&spanned.value, yaml::span(spanned));
-        if self.protocol != Protocol::Rest || self.request.pages.is_some() {
-            self.fault(at, "`ticket` is for whole answers of rest sources", "it goes without `pages`");
+        if !matches!(self.protocol, Protocol::Rest | Protocol::Soap) || self.request.pages.is_some() {
+            self.fault(at, "`ticket` is for whole answers of rest and soap sources", "it goes without `pages`");
         }
         if !(100..=60_000).contains(&ticket.interval_ms) || !(1..=86_400).contains(&ticket.keep_s) {
             let hint = "`interval_ms` is between 100 and 60 000, `keep_s` between 1 and 86 400 (a day)";
@@ -60,6 +60,8 @@ impl Compiler<'_> {
             query: poll.query.clone(),
             headers: poll.headers.clone(),
             body: poll.body.clone(),
+            xml: poll.xml.clone(),
+            action: poll.action.clone(),
             ..Request::default()
         };
         let mut compiler = Compiler {
@@ -70,10 +72,15 @@ impl Compiler<'_> {
             text: self.text,
             faults: &mut *self.faults,
         };
-        let ask = Ask::Http(Box::new(compiler.http()?));
+        let ask = compiler.http()?;
+        let one_key = match &ask.body {
+            Some(Body::Xml(xml)) => xml.outer_holes().any(|hole| *hole == Hole::Key),
+            _ => false,
+        };
+        let ask = Ask::Http(Box::new(ask));
         let inputs = compiler.holes(&ask);
         let Ask::Http(ask) = ask else { return None };
-        if self.many && ask.holes().contains(&Hole::Key) {
+        if self.many && (one_key || ask.holes().contains(&Hole::Key)) {
             self.fault(at, "`poll` asks with one key after a ticket for many", "write `{keys}`, or the ticket alone");
         }
         if !inputs.iter().any(|input| **input == *TICKET) {
