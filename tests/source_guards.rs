@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::future::join_all;
 use huxiang::base::code::ErrorCode;
-use huxiang::source::{CallContext, Caller};
+use huxiang::source::{CallContext, Caller, Fetch};
 use source_support::{Asked, compile, compile_with, serve};
 use tokio::net::TcpListener;
 
@@ -480,4 +480,35 @@ async fn few_requests_try_a_source_however_many_come_and_one_given_up_wedges_not
     assert_eq!(all.iter().filter(|answer| answer.is_ok()).count(), 2);
     assert_eq!(moody.calls() - before, 4);
     assert!(asked.one("k", &[]).await.is_ok(), "closed");
+}
+
+#[tokio::test]
+async fn a_source_that_asks_to_be_left_alone_is_not_asked_by_anybody_until_then() {
+    let limits = "limits: {timeout_ms: 5000, retries_max: 0}";
+    let (url, calls) = refusing(1, StatusCode::TOO_MANY_REQUESTS, "2").await;
+    let asked = Asked::new(&binding(limits), &url);
+    let began = Instant::now();
+    assert_eq!(code(&asked).await, ErrorCode::SourceBusy);
+    let brief = Fetch {
+        template: asked.one.as_ref().unwrap(),
+        keys: &["k".into()],
+        inputs: &[],
+        wanted: &[],
+        deadline: tokio::time::Instant::now() + Duration::from_millis(500),
+        context: &asked.context,
+        page: None,
+    };
+    let error = asked.connector.fetch(brief).await.unwrap_err();
+    assert_eq!((error.code, error.calls), (ErrorCode::SourceBusy, 0));
+    assert!(began.elapsed() < Duration::from_millis(400), "nobody waits in vain");
+    assert!(join_all((0..5).map(|_| asked.one("k", &[]))).await.iter().all(Result::is_ok));
+    assert!(began.elapsed() >= Duration::from_secs(2));
+    assert_eq!(calls.load(Ordering::SeqCst), 6);
+    // Where it is asked in callers' names, it may have said so of one of them.
+    let (url, calls) = refusing(1, StatusCode::TOO_MANY_REQUESTS, "60").await;
+    let mut asked = Asked::new(&binding(&format!("authority: caller\n{limits}")), &url);
+    asked.context.caller = Some(Caller { principal: "p".to_owned(), ..Caller::default() });
+    assert_eq!(code(&asked).await, ErrorCode::SourceBusy);
+    assert!(asked.one("k", &[]).await.is_ok());
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
 }

@@ -204,6 +204,7 @@ impl Inner {
             trace: Trace::default(),
             request_id: (*request_id).to_owned(),
             caller: None,
+            principal: asking.principal(),
             asker: asking.asker(),
             periods: Default::default(),
         };

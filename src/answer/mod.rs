@@ -420,6 +420,7 @@ impl Inner {
             request_id: asked.request_id.to_owned(),
             trace: Trace::default(),
             caller: None,
+            principal: planned.asking.principal(),
             asker: planned.asking.asker(),
             periods,
         };

@@ -79,6 +79,12 @@ impl Asking {
         Some(parts.to_string().into())
     }
 
+    /// Who asks, whatever for; none, where nobody is known.
+    pub fn principal(&self) -> Option<Arc<str>> {
+        let id = self.id.as_ref()?;
+        Some(json!([self.issuer, id]).to_string().into())
+    }
+
     pub fn presented(&self) -> Presented<'_> {
         Presented {
             id: self.id.as_deref(),

@@ -106,7 +106,7 @@ impl Shared {
             None => format!("{}{place}", connection.name()),
         };
         let (in_flight, rate, breaker) = (limits.in_flight_max, limits.per_second_max, &limits.breaker);
-        let key = format!("{name} {in_flight} {rate:?} {breaker:?}");
+        let key = format!("{name} {in_flight} {rate:?} {breaker:?} {:?}", limits.slow_ms);
         let mut guards = self.0.guards.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(guards.entry(key).or_insert_with(|| Guards::new(name, limits)))
     }
@@ -303,7 +303,7 @@ impl<'a> Call<'a> {
 
     /// Waits for the call's turn.
     pub async fn enter(&self) -> Result<Permit<'a>, Failure> {
-        self.guards().enter(&self.connector.tally, self.deadline).await
+        self.guards().enter(&self.connector.tally, &self.fetch.context.principal, self.deadline).await
     }
 
     pub fn kept(&self) -> &'a Kept {

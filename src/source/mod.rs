@@ -52,6 +52,8 @@ pub struct CallContext {
     pub request_id: String,
     /// Told to sources with `authority: caller`.
     pub caller: Option<Caller>,
+    /// Who asks: waiting calls of different principals are served in turn. None: nobody that is known.
+    pub principal: Option<Arc<str>>,
     /// Who asks, and all that decides what may be had: tickets are kept for the same asker alone. None: they are not kept.
     pub asker: Option<Arc<str>>,
     /// What the request cuts its lists of audit records to; none: all of them.

@@ -77,6 +77,7 @@ impl Wire<'_> {
     pub async fn send(&self, out: &Outgoing) -> Result<Reply, Failure> {
         let mut refused: Option<Secret> = None;
         let mut tries = 0;
+        self.guards.retries.earn(self.connection.limits.retries_percent);
         let mut failed: Option<Failure> = None;
         loop {
             let token = self.token(refused.as_ref()).await?;
@@ -97,7 +98,8 @@ impl Wire<'_> {
                 }
                 Tried::Unauthorized => return Err(unauthorized()),
                 Tried::NotNow(at, failure) => {
-                    if tries >= self.connection.limits.retries_max || at >= self.deadline {
+                    let may = tries < self.connection.limits.retries_max && at < self.deadline;
+                    if !(may && self.guards.retries.spend()) {
                         return Err(failure);
                     }
                     tries += 1;
@@ -122,7 +124,7 @@ impl Wire<'_> {
         let mut span = self.context.trace.call("http");
         span.tell("huxiang.try", || i64::from(tries) + 1);
         let entered = Instant::now();
-        let permit = self.guards.enter(self.tally, self.deadline).await?;
+        let permit = self.guards.enter(self.tally, &self.context.principal, self.deadline).await?;
         self.calls.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
         span.tell("huxiang.waited_ms", || i64::try_from((began - entered).as_millis()).unwrap_or(i64::MAX));
@@ -185,6 +187,11 @@ impl Wire<'_> {
                 if status == StatusCode::TOO_MANY_REQUESTS { ErrorCode::SourceBusy } else { ErrorCode::SourceError };
             let failure = Failure::new(code, format!("the source answered with HTTP status {}", status.as_u16()));
             let failure = Failure { down: status.is_server_error(), ..failure };
+            // What one caller may not ask now says nothing of others.
+            let own = self.connection.authority == Authority::Gateway && code == ErrorCode::SourceBusy;
+            if let Some(named) = retry::named(response.headers()).filter(|_| own) {
+                self.guards.pause(named);
+            }
             let now = Instant::now();
             let at = now.checked_add(retry::wait(Some(response.headers()), tries)).unwrap_or(self.deadline);
             return Ok(Tried::NotNow(at, failure));

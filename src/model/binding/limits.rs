@@ -15,12 +15,17 @@ pub struct Limits {
     pub timeout_ms: u64,
     /// Calls under way at once.
     pub in_flight_max: usize,
+    /// An answer that takes longer than this takes places of `in_flight_max` away, down to one; quicker ones give them back.
+    /// Absent: there are always `in_flight_max`.
+    pub slow_ms: Option<u64>,
     /// Calls in any sliding second; further calls wait inside their deadline. Absent: as many as come.
     pub per_second_max: Option<u32>,
     /// Bytes of one answer, after decompression.
     pub answer_bytes_max: usize,
     /// Further tries of a read that got 429, 503 or no connection, `Retry-After` honoured, while the deadline allows.
     pub retries_max: u32,
+    /// Further tries are at most this share of the first ones; the first ten are free.
+    pub retries_percent: u32,
     /// When the source is left alone because it fails.
     pub breaker: BreakerLimits,
 }
@@ -30,9 +35,11 @@ impl Default for Limits {
         Self {
             timeout_ms: 2_000,
             in_flight_max: 64,
+            slow_ms: None,
             per_second_max: None,
             answer_bytes_max: 8 << 20,
             retries_max: 1,
+            retries_percent: 20,
             breaker: BreakerLimits::default(),
         }
     }
@@ -74,6 +81,12 @@ pub fn check(limits: &Limits, at: Place, text: &Arc<SourceText>, faults: &mut Fa
             "between 1 and 100 000; leave it out where there is none",
         ),
         ("answer_bytes_max", (1..=1 << 30).contains(&limits.answer_bytes_max), "between 1 and 1 GiB"),
+        (
+            "slow_ms",
+            limits.slow_ms.is_none_or(|ms| (1..=600_000).contains(&ms)),
+            "between 1 and 600 000; leave it out where places do not change",
+        ),
+        ("retries_percent", limits.retries_percent <= 100, "at most 100"),
         ("retries_max", limits.retries_max <= 10, "at most 10"),
         (
             "breaker.failures_min",

@@ -51,7 +51,7 @@ pub struct PlatformEntry {
 impl PlatformEntry {
     /// As a source that has nothing but an address: what both have is checked alike.
     pub(super) fn into_source(self, name: &str) -> SourceFile {
-        let PlatformLimits { in_flight_max, per_second_max, breaker } = self.limits;
+        let PlatformLimits { in_flight_max, slow_ms, per_second_max, breaker } = self.limits;
         SourceFile {
             source: Spanned::new(name.to_owned(), self.base_url.referenced, self.base_url.defined),
             title: self.title.unwrap_or_default(),
@@ -67,7 +67,7 @@ impl PlatformEntry {
             sign: self.sign,
             tls: self.tls,
             ciphers: Named::new(),
-            limits: Limits { in_flight_max, per_second_max, breaker, ..Limits::default() },
+            limits: Limits { in_flight_max, slow_ms, per_second_max, breaker, ..Limits::default() },
             envelope: None,
             errors: None,
             masked: None,
@@ -87,6 +87,8 @@ impl PlatformEntry {
 pub struct PlatformLimits {
     /// Calls under way at once.
     pub in_flight_max: usize,
+    /// An answer that takes longer than this takes places of `in_flight_max` away, down to one; quicker ones give them back.
+    pub slow_ms: Option<u64>,
     /// Calls in any sliding second; further calls wait inside their deadline. Absent: as many as come.
     pub per_second_max: Option<u32>,
     /// When it is left alone because it fails.
@@ -95,8 +97,8 @@ pub struct PlatformLimits {
 
 impl Default for PlatformLimits {
     fn default() -> Self {
-        let Limits { in_flight_max, per_second_max, breaker, .. } = Limits::default();
-        Self { in_flight_max, per_second_max, breaker }
+        let Limits { in_flight_max, slow_ms, per_second_max, breaker, .. } = Limits::default();
+        Self { in_flight_max, slow_ms, per_second_max, breaker }
     }
 }
 
@@ -221,6 +223,7 @@ fn check(file: &SourceFile, platform: Option<&Connection>, text: &Arc<SourceText
     let (own, default) = (&file.limits, Limits::default());
     let shared = [
         ("in_flight_max", own.in_flight_max != default.in_flight_max),
+        ("slow_ms", own.slow_ms != default.slow_ms),
         ("per_second_max", own.per_second_max != default.per_second_max),
         ("breaker", own.breaker != default.breaker),
     ];
@@ -252,7 +255,8 @@ pub struct Ground {
 
 /// Gives a source's connection what its platform says; its address is at the platform's host already.
 pub(super) fn put_on(platform: &Connection, connection: &mut Connection) {
-    let Limits { in_flight_max, per_second_max, breaker, .. } = &platform.limits;
+    let Limits { in_flight_max, slow_ms, per_second_max, breaker, .. } = &platform.limits;
+    connection.limits.slow_ms = *slow_ms;
     connection.limits.in_flight_max = *in_flight_max;
     connection.limits.per_second_max = *per_second_max;
     connection.limits.breaker = breaker.clone();

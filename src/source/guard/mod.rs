@@ -2,14 +2,14 @@
 
 pub(crate) mod body;
 pub(crate) mod breaker;
+pub(crate) mod places;
 pub(crate) mod rate;
 pub(crate) mod retry;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::failure::Failure;
 use super::secret::Secrets;
@@ -19,7 +19,9 @@ use super::ticket::Tickets;
 use crate::base::code::ErrorCode;
 use crate::model::binding::format::Limits;
 use breaker::{Breaker, BreakerState, Change, Health, Pass};
-use rate::Rate;
+use places::{Lane, Place, Places};
+use rate::{Late, Rate};
+use retry::Budget;
 
 /// The guards of one address of a source (or instance), or of a platform that several stand on; they outlive reloads.
 #[derive(Debug)]
@@ -27,8 +29,9 @@ pub(crate) struct Guards {
     /// As operators read it.
     name: String,
     breaker: Option<Breaker>,
-    in_flight: Semaphore,
-    rate: Option<Rate>,
+    places: Places,
+    rate: Rate,
+    pub retries: Budget,
 }
 
 /// What is kept between the calls of one source (or instance), or of all sources on a platform that signs them; it
@@ -45,36 +48,46 @@ impl Guards {
         Arc::new(Self {
             name,
             breaker: limits.breaker.enabled.then(|| Breaker::new(&limits.breaker, Instant::now())),
-            in_flight: Semaphore::new(limits.in_flight_max),
-            rate: limits.per_second_max.map(Rate::per_second),
+            places: Places::new(limits.in_flight_max, limits.slow_ms.map(Duration::from_millis)),
+            rate: Rate::new(limits.per_second_max),
+            retries: Budget::default(),
         })
     }
 
     /// Waits for its turn, no longer than the deadline, and not at all where the breaker is open. The call is under way as
     /// long as the permit is held. What goes out is counted in the source's tally.
-    pub async fn enter(&self, tally: &Tally, deadline: Instant) -> Result<Permit<'_>, Failure> {
+    pub async fn enter(&self, tally: &Tally, lane: &Lane, deadline: Instant) -> Result<Permit<'_>, Failure> {
         if let Some(wait) = self.breaker.as_ref().and_then(|breaker| breaker.open_for(Instant::now())) {
             return Err(suspended(wait));
         }
-        let mut waited = self.in_flight.available_permits() == 0;
-        let place = match timeout_at(deadline, self.in_flight.acquire()).await {
-            // A place that comes free at the deadline is too late: nothing is sent for nobody.
-            Ok(Ok(place)) if Instant::now() < deadline => place,
-            _ => return Err(busy("limits.in_flight_max")),
-        };
+        let entered = self.places.enter(lane, deadline).await;
+        let (place, mut waited) = entered.ok_or_else(|| busy("limits.in_flight_max"))?;
         let admitted = self.breaker.as_ref().map(|breaker| breaker.admit(Instant::now()));
         let pass = admitted.transpose().map_err(suspended)?;
-        if let Some(rate) = &self.rate {
+        loop {
             let now = Instant::now();
-            let turn = rate.reserve(now, deadline).ok_or_else(|| busy("limits.per_second_max"))?;
-            waited |= turn > now;
+            let turn = self.rate.reserve(now, deadline).map_err(late)?;
+            if turn <= now {
+                break;
+            }
+            waited = true;
             sleep_until(turn).await;
-            if let Some(wait) = pass.as_ref().and_then(|pass| pass.open_for(Instant::now())) {
+            let now = Instant::now();
+            if let Some(wait) = pass.as_ref().and_then(|pass| pass.open_for(now)) {
                 return Err(suspended(wait));
+            }
+            if !self.rate.is_paused(now) {
+                break;
             }
         }
         tally.sent(waited);
-        Ok(Permit { guards: self, pass, _place: place })
+        Ok(Permit { guards: self, pass, place, sent: Instant::now() })
+    }
+
+    /// The source asks to be left alone for a while.
+    pub fn pause(&self, wait: Duration) {
+        let now = Instant::now();
+        self.rate.pause(now.checked_add(wait).unwrap_or(now), now);
     }
 
     /// None: it is switched off.
@@ -88,14 +101,18 @@ impl Guards {
 pub(crate) struct Permit<'g> {
     guards: &'g Guards,
     pass: Option<Pass<'g>>,
-    _place: SemaphorePermit<'g>,
+    place: Place,
+    sent: Instant,
 }
 
 impl Permit<'_> {
     /// The call has ended; how tells something of the system. (Dropped without, it tells nothing.)
     pub fn end(self, health: Health) {
-        let source = &self.guards.name;
-        match self.pass.and_then(|pass| pass.end(health, Instant::now())) {
+        let (source, now) = (&self.guards.name, Instant::now());
+        if health != Health::Unknown {
+            self.place.ended(self.sent, now);
+        }
+        match self.pass.and_then(|pass| pass.end(health, now)) {
             Some(Change::Opened) => {
                 tracing::warn!(%source, "the circuit breaker opened: the source is not asked for now")
             }
@@ -111,6 +128,16 @@ fn suspended(wait: Duration) -> Failure {
         seconds => format!("it failed too often (limits.breaker); it is asked again in {seconds} s"),
     };
     Failure::down(ErrorCode::SourceSuspended, detail)
+}
+
+fn late(late: Late) -> Failure {
+    match late {
+        Late::Rate => busy("limits.per_second_max"),
+        Late::Pause => {
+            let detail = "it asked to be left alone (429 with Retry-After) for longer than the deadline";
+            Failure::new(ErrorCode::SourceBusy, detail)
+        }
+    }
 }
 
 fn busy(limit: &str) -> Failure {
