@@ -158,7 +158,7 @@ fn access_tells_of_every_role_and_item() {
     let output = huxiang(&["access", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let roles = report["roles"].as_array().unwrap();
-    assert_eq!(roles.len(), 13);
+    assert_eq!(roles.len(), 15);
     for role in roles {
         assert_eq!(role["items"].as_array().unwrap().len(), 64, "{}", role["role"]);
     }
@@ -171,7 +171,7 @@ fn access_tells_of_every_role_and_item() {
     // As the paired cadre, and acting for a household that lets it.
     assert_eq!(given("cadre", "13"), ["masked", "full"]);
     assert!(given("cadre", "26").is_empty());
-    for nobody in ["operator", "security-officer", "auditor", "public", "enterprise"] {
+    for nobody in ["operator", "security-officer", "auditor", "steward", "department-head", "public", "enterprise"] {
         assert!((1..=61).all(|no| given(nobody, &no.to_string()).is_empty()), "{nobody}");
     }
     let table = stdout(&huxiang(&["access"]));

@@ -27,8 +27,9 @@ impl Demo {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let (mut url, mut tokens, mut role) = (String::new(), BTreeMap::new(), String::new());
-        while tokens.len() < 13 {
-            let line = lines.next().expect("the demo prints an endpoint and thirteen tokens");
+        // Of thirteen callers, the steward and the head of a department.
+        while tokens.len() < 15 {
+            let line = lines.next().expect("the demo prints an endpoint and fifteen tokens");
             if let Some(found) = line.trim().strip_prefix("GraphQL ") {
                 found.trim().clone_into(&mut url);
             } else if line.starts_with("eyJ") {
@@ -83,6 +84,51 @@ impl Drop for Demo {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The commands that the README shows, each with the token of whoever does it.
+#[tokio::test]
+async fn a_department_brings_its_source_into_service_and_out_of_it_by_commands() {
+    let demo = Demo::start();
+    let gateway = demo.url.strip_suffix("/graphql").unwrap();
+    let run = |role: &str, arguments: &[&str]| -> (i32, String) {
+        let done = Command::new(env!("CARGO_BIN_EXE_huxiang"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .arg("source")
+            .args(arguments)
+            .envs([("HUXIANG_GATEWAY", gateway), ("HUXIANG_TOKEN", &demo.tokens[role])])
+            .output()
+            .unwrap();
+        let said = [done.stdout, done.stderr].concat();
+        (done.status.code().unwrap(), String::from_utf8(said).unwrap())
+    };
+    let done = |role: &str, arguments: &[&str], tells: &str| {
+        let (code, said) = run(role, arguments);
+        assert!(code == 0 && said.contains(tells), "{arguments:?} as {role}: {said}");
+    };
+    let query = r#"query($id: ID!) { household(id: $id) { registry { division { name } }
+        items(no: ["6"]) { state claims { path source value } } } }"#;
+    let declared = [("x-purpose", "supervision"), ("x-case", "JD-2026-0001")];
+    let said = async || -> Vec<Value> {
+        let answer = demo.query("supervisor", query, "331122101348000001", &declared).await;
+        let item = &answer["data"]["household"]["items"][0];
+        assert_eq!(item["state"], "ANSWERED", "{answer}");
+        let claims = item["claims"].as_array().unwrap().iter();
+        claims.filter(|claim| claim["source"] == "transport").map(|claim| claim["value"].clone()).collect()
+    };
+    assert!(said().await.is_empty(), "it is not in service yet");
+    let note = ["--note", "the roads of the county"];
+    let with = |arguments: &[&'static str]| [arguments, &note].concat();
+    done("steward", &with(&["submit", "examples/registry/transport.yaml"]), "transport 1 is submitted");
+    done("department-head", &["review", "transport", "1"], "+title: 交通运输局");
+    assert_eq!(run("steward", &with(&["approve", "transport", "1"])).0, 1, "each step is another person's");
+    done("department-head", &with(&["approve", "transport", "1"]), "transport 1 is approved");
+    done("operator", &with(&["publish", "transport", "1"]), "in force");
+    let name = said().await;
+    assert!(name.len() == 1 && name[0].as_str().is_some_and(|name| name.contains("苍源村")), "{name:?}");
+    done("operator", &with(&["withdraw", "transport"]), "transport is withdrawn");
+    assert!(said().await.iter().all(Value::is_null), "it is not asked any more");
+    done("steward", &["versions", "transport"], "withdrawn");
 }
 
 fn nothing(answer: &Value, code: &str) {

@@ -81,7 +81,9 @@ async fn demo(args: &DemoArgs) -> Done {
         started.stop().await;
         return Ok(0);
     }
-    let told = render::endpoints(started.serving().address(), &roles, HOUSEHOLD, Paint::stdout());
+    let (address, paint) = (started.serving().address(), Paint::stdout());
+    let told = render::endpoints(address, &roles, HOUSEHOLD, paint)
+        + &render::registry(address, &started.registrars()?, paint);
     // With --json, standard output is for machines only.
     if args.json {
         text::note(&told)

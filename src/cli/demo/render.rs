@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use super::ask::{Item, View, headers};
-use super::roles::DemoRole;
+use super::roles::{DemoRole, REGISTERED};
 use crate::cli::text::{Paint, pad, shorten};
 use crate::model::contract::{Contract, SlotId};
 
@@ -208,6 +208,19 @@ pub fn tokens(address: SocketAddr, roles: &[DemoRole], household: &str, paint: P
             role.token,
             curl(address, role, household)
         ));
+    }
+    out
+}
+
+/// How a source is brought into service.
+pub fn registry(address: SocketAddr, registrars: &[DemoRole], paint: Paint) -> String {
+    let mut out = format!(
+        "\n{}\n  export HUXIANG_GATEWAY=http://{address}\n  HUXIANG_TOKEN=… huxiang source submit \
+         examples/registry/{REGISTERED}.yaml --note …    as steward; then review, approve, publish (README)\n",
+        paint.bold("A department's source, into service by the registry")
+    );
+    for role in registrars {
+        out.push_str(&format!("\n{} {}\n{}\n", paint.bold(&role.name), role.title, role.token));
     }
     out
 }

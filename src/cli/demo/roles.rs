@@ -30,6 +30,10 @@ pub struct DemoRole {
     pub who: String,
 }
 
+/// The claim (config/gateway.yaml) that says for which sources somebody speaks.
+pub const SOURCES_CLAIM: &str = "sources";
+/// The department whose source is not in service yet: its binding is in `examples/registry`.
+pub const REGISTERED: &str = "transport";
 /// Why the demo's duty officer breaks the glass.
 const EMERGENCY: &str = "typhoon warning: the household must be brought to safety";
 
@@ -87,6 +91,22 @@ pub fn with_tokens(callers: Vec<Caller>, snapshot: &Snapshot) -> Result<Vec<Demo
         });
     }
     Ok(all)
+}
+
+/// Who bring a source of the registry into service, besides the operator.
+pub fn registrars() -> Vec<Caller> {
+    let of = |role, id: &str, who: &str| Caller {
+        role,
+        id: id.to_owned(),
+        claims: json!({SOURCES_CLAIM: [REGISTERED]}),
+        purpose: None,
+        case: None,
+        who: who.to_owned(),
+    };
+    vec![
+        of("steward", "demo-steward", "writes the department's binding"),
+        of("department-head", "demo-department-head", "answers for it"),
+    ]
 }
 
 fn needs_emergency(role: &Role, snapshot: &Snapshot) -> bool {

@@ -14,10 +14,11 @@ use tokio::task::JoinHandle;
 use super::Progress;
 use super::ask::Client;
 use super::query;
-use super::roles::{self, DemoRole};
+use super::roles::{self, DemoRole, SOURCES_CLAIM};
 use crate::answer::Gateway;
 use crate::cli::serve::Ready;
 use crate::cli::{Stop, load};
+use crate::model::config::{RegistryConfig, RegistryStore};
 use crate::model::snapshot::{Folders, Snapshot, Variables};
 use crate::serve::reload::Beginning;
 
@@ -104,6 +105,9 @@ impl Started {
                     .map_err(|faults| load::refused(&faults))
             })
             .await?;
+        // Empty as yet: the files alone are what it begins with.
+        let store = RegistryStore::File(folder.path.join("registry.sqlite"));
+        snapshot.config.registry = Some(RegistryConfig { store, claim: SOURCES_CLAIM.to_owned() });
         if let Some(above) = above {
             super::levels::taking_tokens_of(&mut snapshot.config, above);
         }
@@ -121,6 +125,11 @@ impl Started {
     pub fn household(&self) -> Result<Household, Stop> {
         let household = self.departments.world().household(super::HOUSEHOLD);
         household.ok_or_else(|| Stop::failed(format!("error: the world has no household {}", super::HOUSEHOLD)))
+    }
+
+    /// Those who bring a source into service, each with a token.
+    pub fn registrars(&self) -> Result<Vec<DemoRole>, Stop> {
+        roles::with_tokens(roles::registrars(), self.serving.snapshot())
     }
 
     /// The demo's callers, each with a token.
