@@ -52,6 +52,8 @@ impl PlanKey {
 
 pub struct Caches {
     documents: Cache<Arc<str>, Arc<Document>>,
+    /// Texts that were asked under former snapshots.
+    former: Vec<Arc<str>>,
     rights: Cache<Vec<usize>, Arc<Rights>>,
     plans: Cache<PlanKey, Arc<Plan>>,
     schemas: Cache<Vec<usize>, Arc<super::introspect::RoleSchema>>,
@@ -64,6 +66,7 @@ impl Default for Caches {
                 .max_capacity(DOCUMENT_BYTES_MAX)
                 .weigher(|text: &Arc<str>, _: &Arc<Document>| bytes(DOCUMENT_BYTES_MIN + text.len()))
                 .build(),
+            former: Vec::new(),
             rights: Cache::new(RIGHTS_MAX),
             plans: Cache::builder()
                 .max_capacity(PLANS_BYTES_MAX)
@@ -91,6 +94,25 @@ fn bytes(count: usize) -> u32 {
 }
 
 impl Caches {
+    /// Those of the next snapshot: of what was checked against this one, only the texts still say something.
+    pub fn following(&self) -> Self {
+        let mut room = DOCUMENT_BYTES_MAX;
+        let mut former: Vec<Arc<str>> = self.documents.iter().map(|(text, _)| Arc::clone(&*text)).collect();
+        former.extend(self.former().cloned());
+        former.retain(|text| {
+            let taken = u64::from(bytes(DOCUMENT_BYTES_MIN + text.len()));
+            let fits = taken <= room;
+            room -= if fits { taken } else { 0 };
+            fits
+        });
+        Self { former, ..Self::default() }
+    }
+
+    /// Texts that were asked under former snapshots, and not under this one.
+    pub fn former(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.former.iter().filter(|text| !self.documents.contains_key(&***text))
+    }
+
     pub fn document(
         &self,
         text: &str,

@@ -148,7 +148,13 @@ impl Gateway {
             let document = Document::parse(text, &snapshot.contract, limits).ok()?;
             Some(Known { id: Some(id.to_owned()), document: Arc::new(document) })
         });
-        let asked = self.inner.caches.documents().into_iter().filter(|(text, _)| !snapshot.documents.contains(text));
+        let caches = &self.inner.caches;
+        let parsed = |text: &Arc<str>| {
+            let document = Document::parse(text, &snapshot.contract, limits).ok()?;
+            Some((Arc::clone(text), Arc::new(document)))
+        };
+        let asked = caches.documents().into_iter().chain(caches.former().filter_map(parsed));
+        let asked = asked.filter(|(text, _)| !snapshot.documents.contains(text));
         trusted.chain(asked.map(|(_, document)| Known { id: None, document })).collect()
     }
 

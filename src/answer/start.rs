@@ -66,13 +66,14 @@ impl Gateway {
             traces: Traces::start(snapshot.config.traces.as_ref()).map_err(StartError)?,
             registry: OnceLock::new(),
         };
-        Self::on(snapshot, Arc::new(kept), &[]).await
+        Self::on(snapshot, Arc::new(kept), &[], Caches::default()).await
     }
 
     /// The same gateway on another snapshot: same records, same limits of sources, same connections to them. This one
     /// answers what it was asked to its end.
     pub async fn following(&self, snapshot: Snapshot) -> Result<Self, StartError> {
-        Self::on(snapshot, Arc::clone(&self.inner.kept), &self.inner.connectors).await
+        let Inner { kept, connectors, caches, .. } = &*self.inner;
+        Self::on(snapshot, Arc::clone(kept), connectors, caches.following()).await
     }
 
     /// From now on records tell of callers what this snapshot says: to be said when it comes into force.
@@ -80,7 +81,12 @@ impl Gateway {
         self.audit().record_of_callers(recording(self.snapshot()).recorded);
     }
 
-    async fn on(snapshot: Snapshot, kept: Arc<Kept>, former: &[Vec<Arc<Connector>>]) -> Result<Self, StartError> {
+    async fn on(
+        snapshot: Snapshot,
+        kept: Arc<Kept>,
+        former: &[Vec<Arc<Connector>>],
+        caches: Caches,
+    ) -> Result<Self, StartError> {
         if snapshot.access.needs_second_persons() {
             kept.approvals.open().await.map_err(StartError)?;
         }
@@ -104,7 +110,7 @@ impl Gateway {
         }
         kept.shared.forget_unused();
         Ok(Self {
-            inner: Arc::new(Inner { snapshot: Arc::new(snapshot), connectors, caches: Caches::default(), kept }),
+            inner: Arc::new(Inner { snapshot: Arc::new(snapshot), connectors, caches, kept }),
         })
     }
 }

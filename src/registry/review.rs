@@ -29,7 +29,7 @@ pub struct Review {
 }
 
 /// A frontend's operation that would get less.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Break {
     /// The trusted document it stands in; none: it was asked here not long ago.
     pub document_id: Option<String>,
@@ -93,7 +93,10 @@ pub fn review(before: &Snapshot, after: &Snapshot, texts: (&str, &str), known: &
     }
     let lost: BTreeSet<&str> = found.lost.iter().map(String::as_str).collect();
     if !lost.is_empty() {
-        found.breaks = known.iter().flat_map(|known| breaks(before, known, &lost)).collect();
+        let all: BTreeSet<Break> = known.iter().flat_map(|known| breaks(before, known, &lost)).collect();
+        // Those with a name first.
+        let (named, others): (Vec<Break>, Vec<Break>) = all.into_iter().partition(|one| one.operation.is_some());
+        found.breaks = named.into_iter().chain(others).collect();
     }
     found
 }
