@@ -109,9 +109,7 @@ impl Gateway {
             );
         }
         kept.shared.forget_unused();
-        Ok(Self {
-            inner: Arc::new(Inner { snapshot: Arc::new(snapshot), connectors, caches, kept }),
-        })
+        Ok(Self { inner: Arc::new(Inner { snapshot: Arc::new(snapshot), connectors, caches, kept }) })
     }
 }
 
