@@ -99,6 +99,77 @@ async fn a_draft_of_a_wsdl_is_checked_and_answers() {
     assert_eq!(answer["data"], json!({"a": {"sfzh": "1", "born": "1980-02-03"}, "b": {"sfzh": "2"}}), "{answer:#}");
 }
 
+/// A service of style rpc; the second operation is encoded.
+const RPC: &str = r#"<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:s="http://schemas.xmlsoap.org/wsdl/soap/"
+  xmlns:x="http://www.w3.org/2001/XMLSchema" xmlns:t="urn:houses" targetNamespace="urn:houses">
+  <types><x:schema targetNamespace="urn:houses">
+    <x:complexType name="House"><x:sequence>
+      <x:element name="no" type="x:string"/><x:element name="area" type="x:decimal"/>
+    </x:sequence></x:complexType>
+  </x:schema></types>
+  <message name="findIn"><part name="no" type="x:string"/></message>
+  <message name="findOut"><part name="house" type="t:House"/></message>
+  <message name="countIn"><part name="district" type="x:string"/><part name="year" type="x:int"/></message>
+  <message name="countOut"><part name="total" type="x:int"/></message>
+  <portType name="Houses">
+    <operation name="findHouse"><input message="t:findIn"/><output message="t:findOut"/></operation>
+    <operation name="countHouses"><input message="t:countIn"/><output message="t:countOut"/></operation>
+    <operation name="oldHouse"><input message="t:findIn"/><output message="t:findOut"/></operation>
+  </portType>
+  <binding name="HousesSoap" type="t:Houses">
+    <s:binding style="rpc" transport="http://schemas.xmlsoap.org/soap/http"/>
+    <operation name="findHouse"><s:operation soapAction="find"/>
+      <input><s:body use="literal" namespace="urn:rpc"/></input><output><s:body use="literal" namespace="urn:rpc"/></output>
+    </operation>
+    <operation name="countHouses"><s:operation soapAction="count"/>
+      <input><s:body use="literal" namespace="urn:rpc"/></input><output><s:body use="literal" namespace="urn:rpc"/></output>
+    </operation>
+    <operation name="oldHouse"><s:operation soapAction="old"/>
+      <input><s:body use="encoded" namespace="urn:rpc"/></input><output><s:body use="encoded" namespace="urn:rpc"/></output>
+    </operation>
+  </binding>
+  <service name="S"><port name="P" binding="t:HousesSoap"><s:address location="http://x.example/rpc"/></port></service>
+</definitions>"#;
+
+async fn rpc(uri: Uri, body: String) -> String {
+    assert_eq!(uri.path(), "/rpc");
+    let inside = match between(&body, "<m:findHouse xmlns:m=\"urn:rpc\"><no>", "</no></m:findHouse>").as_slice() {
+        ["none"] => "<r:findHouseResponse/>".to_owned(),
+        [no] => format!("<r:findHouseResponse><house><no>{no}</no><area>81.50</area></house></r:findHouseResponse>"),
+        _ => {
+            let asked = "<m:countHouses xmlns:m=\"urn:rpc\"><district>33</district><year>2025</year></m:countHouses>";
+            assert!(body.contains(asked), "{body}");
+            "<r:countHousesResponse><total>7</total></r:countHousesResponse>".to_owned()
+        }
+    };
+    format!(
+        "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\" xmlns:r=\"urn:rpc\"><s:Body>{inside}</s:Body>\
+         </s:Envelope>"
+    )
+}
+
+#[tokio::test]
+async fn literal_messages_of_style_rpc_are_drafted_and_encoded_ones_are_told() {
+    let root = Folder::new("wsdl-rpc");
+    root.write("rpc.wsdl", RPC);
+    let output = import(&root.0.join("rpc.wsdl"), &["--out", root.path()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (binding, contract) = (root.read("resolvers/src.yaml"), root.read("schema/src.graphql"));
+    assert!(binding.contains("operation oldHouse: its messages are encoded (SOAP 1.1, section 5)"), "{binding}");
+    let entities = contract.lines().filter(|line| line.starts_with("type ") && line.contains(" @key("));
+    let entities: Vec<String> = entities.filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).collect();
+    root.grant("src", &entities);
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(post(rpc))).await });
+    let gateway = gateway(&root, &url).await.unwrap_or_else(|faults| panic!("{faults}\n{binding}\n{contract}"));
+    let query = "{ house(no: \"7&1\") { no area } none: house(no: \"none\") { area }
+        countHouses(district: \"33\", year: \"2025\") { total } }";
+    let answer = asked(&gateway, query).await;
+    let expected = json!({"house": {"no": "7&1", "area": "81.50"}, "none": null, "countHouses": {"total": 7}});
+    assert_eq!(answer["data"], expected, "{answer:#}\n{binding}\n{contract}");
+}
+
 #[test]
 fn what_is_wrong_with_a_wsdl_is_told_with_its_place() {
     let folder = Folder::new("wsdl-faults");

@@ -18,7 +18,7 @@ use crate::base::code::ErrorCode;
 use crate::base::pointer::Pointer;
 use crate::model::binding::format::Encoding;
 use crate::model::binding::request::PageBy;
-use crate::model::binding::request::graphql::{GraphqlAsk, GraphqlVariable, is_name};
+use crate::model::binding::request::graphql::{GraphqlAsk, GraphqlField, GraphqlVariable, is_name};
 use crate::model::binding::request::reading::ErrorReading;
 use crate::model::binding::request::template::{json_number, json_text, key_list};
 use crate::source::wire::Outgoing;
@@ -352,22 +352,38 @@ fn document(call: &Call<'_>, ask: &GraphqlAsk, at: &PageAt) -> Result<String, Fa
     let selection = selection(call)?;
     let paging: String =
         page_parameters(call, at).into_iter().map(|(name, _, json)| format!(" {name}:{json}")).collect();
-    let call_of = |field: &str, arguments: &str| {
-        if arguments.is_empty() { field.to_owned() } else { format!("{field}({})", arguments.trim_start()) }
+    // Named `c0`, `c1` …: constants are variables too, for only those can hold every value of every type.
+    let call_of = |field: &GraphqlField, key: &str, paging: &str| {
+        let constants =
+            field.constants.iter().enumerate().map(|(n, (constant, _))| format!(" {}:$c{n}", constant.name));
+        let arguments = format!("{key}{}{paging}", constants.collect::<String>());
+        if arguments.is_empty() {
+            field.name.to_string()
+        } else {
+            format!("{}({})", field.name, arguments.trim_start())
+        }
+    };
+    let query = |declared: &str, field: &GraphqlField, selected: &str| {
+        let constants =
+            field.constants.iter().enumerate().map(|(n, (constant, _))| format!(" $c{n}:{}", constant.kind));
+        let declared = format!("{declared}{}", constants.collect::<String>());
+        let declared = if declared.is_empty() { declared } else { format!("({})", declared.trim()) };
+        format!("query{declared}{{{selected}}}")
     };
     Ok(match ask {
-        GraphqlAsk::Plain { field } => format!("query{{r:{}{selection}}}", call_of(field, &paging)),
+        GraphqlAsk::Plain { field } => query("", field, &format!("r:{}{selection}", call_of(field, "", &paging))),
         GraphqlAsk::Argument { field, argument: GraphqlVariable { name, kind, .. } } => {
-            let field = call_of(field, &format!("{name}:$k{paging}"));
-            format!("query($k:{kind}){{r:{field}{selection}}}")
+            let called = call_of(field, &format!("{name}:$k"), &paging);
+            query(&format!("$k:{kind}"), field, &format!("r:{called}{selection}"))
         }
         GraphqlAsk::Aliases { field, argument: GraphqlVariable { name, kind, .. } } => {
             let (mut declared, mut fields) = (String::new(), String::new());
             for key in 0..call.key_count() {
                 let _ = write!(declared, "$k{key}:{kind} ");
-                let _ = write!(fields, "a{key}:{field}({name}:$k{key}){selection} ");
+                let called = call_of(field, &format!("{name}:$k{key}"), "");
+                let _ = write!(fields, "a{key}:{called}{selection} ");
             }
-            format!("query({}){{{}}}", declared.trim_end(), fields.trim_end())
+            query(declared.trim_end(), field, fields.trim_end())
         }
         GraphqlAsk::Entities { typename, .. } => {
             let selection = if selection.is_empty() { "{__typename}" } else { &selection };
@@ -424,6 +440,7 @@ fn variables(call: &Call<'_>, ask: &GraphqlAsk, out: &mut String) -> Result<(), 
         Ok(())
     };
     out.push('{');
+    let before = out.len();
     match ask {
         GraphqlAsk::Plain { .. } => {}
         GraphqlAsk::Argument { argument, .. } => {
@@ -449,6 +466,11 @@ fn variables(call: &Call<'_>, ask: &GraphqlAsk, out: &mut String) -> Result<(), 
                 out.push('}');
             }
             out.push(']');
+        }
+    }
+    if let GraphqlAsk::Plain { field } | GraphqlAsk::Argument { field, .. } | GraphqlAsk::Aliases { field, .. } = ask {
+        for (n, (_, value)) in field.constants.iter().enumerate() {
+            let _ = write!(out, "{}\"c{n}\":{value}", if out.len() > before { "," } else { "" });
         }
     }
     out.push('}');

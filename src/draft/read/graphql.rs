@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use apollo_compiler::Schema;
-use apollo_compiler::ast::Type;
+use apollo_compiler::ast::{InputValueDefinition, Type};
 use apollo_compiler::diagnostic::ToCliReport as _;
 use apollo_compiler::schema::{ExtendedType, FieldDefinition};
 use serde_json::{Map, Value, json};
@@ -181,23 +181,10 @@ impl Reading<'_> {
     }
 
     fn query(&mut self, field_name: &str, field: &FieldDefinition) -> Result<Operation, String> {
-        let required: Vec<_> = field.arguments.iter().filter(|argument| argument.is_required()).collect();
+        let required: Vec<&InputValueDefinition> =
+            field.arguments.iter().map(|argument| &**argument).filter(|argument| argument.is_required()).collect();
         let wanted = |name: &str| self.wanted.keys.iter().any(|(key, _)| key == name);
-        let key = match required.as_slice() {
-            [one] => Some(*one),
-            // `user(id: ID): User` is asked for one all the same.
-            [] if self.wanted.entity.is_some() => field.arguments.iter().find(|argument| wanted(&argument.name)),
-            [] if !field.ty.is_list() => field
-                .arguments
-                .iter()
-                .find(|argument| of_keys(&argument.name) && (argument.ty.is_list() || is_id(&argument.name))),
-            [] => None,
-            several => {
-                let names: Vec<&str> = several.iter().map(|argument| argument.name.as_str()).collect();
-                let why = "a GraphQL source is asked with one argument";
-                return Err(format!("it needs {}; {why}", names.join(", ")));
-            }
-        };
+        let key = self.key(field, &required);
         if self.wanted.entity.is_some() && !key.is_some_and(|key| wanted(&key.name)) {
             return Err("it takes none of the arguments given with --key".to_owned());
         }
@@ -205,6 +192,13 @@ impl Reading<'_> {
         let Given { record, items, pages } = given;
         let mut request = object([("field", json!(field_name))]);
         let mut decide = Vec::new();
+        let others = required.iter().filter(|one| key.is_none_or(|key| key.name != one.name));
+        let constants = others.map(|one| self.constant(one, key.is_some())).collect::<Result<Vec<Value>, _>>()?;
+        if !constants.is_empty() {
+            let named = constants.iter().filter_map(|constant| constant.get("name")?.as_str());
+            decide.extend(named.map(|name| format!("constants: which value has `{name}`, always?")));
+            request.insert("constants".to_owned(), json!(constants));
+        }
         let (mut batch, mut asked) = (None, Asked::With(Vec::new()));
         if let Some(key) = key {
             let kind = key.ty.inner_named_type().as_str();
@@ -263,6 +257,50 @@ impl Reading<'_> {
         })
     }
 
+    /// The argument that a field is asked for by: one that it needs, if any could be a key.
+    fn key<'f>(
+        &self,
+        field: &'f FieldDefinition,
+        required: &[&'f InputValueDefinition],
+    ) -> Option<&'f InputValueDefinition> {
+        let wanted = |name: &str| self.wanted.keys.iter().any(|(key, _)| key == name);
+        let all = || field.arguments.iter().map(|argument| &**argument);
+        if self.wanted.entity.is_some() {
+            // `user(id: ID): User` is asked for one all the same.
+            return required.iter().copied().chain(all()).find(|argument| wanted(&argument.name));
+        }
+        let is_constant = |argument: &InputValueDefinition| self.constant(argument, false).is_ok();
+        match required {
+            [] if field.ty.is_list() => None,
+            [] => all().find(|one| of_keys(&one.name) && (one.ty.is_list() || is_id(&one.name))),
+            // What is no key is told.
+            [one] => Some(*one).filter(|one| of_keys(&one.name) || !is_constant(one)),
+            several => {
+                let first = |fits: &dyn Fn(&str) -> bool| several.iter().copied().find(|one| fits(&one.name));
+                first(&is_id).or_else(|| first(&of_keys))
+            }
+        }
+    }
+
+    /// An argument that is needed beside the key (or in a listing, where nobody could think of a value): the value that it
+    /// always has.
+    fn constant(&self, argument: &InputValueDefinition, keyed: bool) -> Result<Value, String> {
+        let (name, kind) = (argument.name.as_str(), argument.ty.inner_named_type());
+        let value = match self.schema.types.get(kind) {
+            _ if argument.ty.is_list() => None,
+            Some(ExtendedType::Enum(definition)) => definition.values.keys().next().map(|value| json!(value.as_str())),
+            Some(ExtendedType::Scalar(_)) if kind == "Boolean" => Some(json!(false)),
+            Some(ExtendedType::Scalar(_)) if keyed && matches!(kind.as_str(), "Int" | "Float") => Some(json!(0)),
+            Some(ExtendedType::Scalar(_)) if keyed => Some(json!("decide")),
+            _ => None,
+        };
+        match value {
+            Some(value) => Ok(json!({"name": name, "type": argument.ty.to_string(), "value": value})),
+            None if keyed => Err(format!("it needs `{name}` too, for which there is no constant")),
+            None => Err(format!("it is asked by `{name}`, which is no key")),
+        }
+    }
+
     /// What a root field gives: an object, a list, a connection, or a plain value.
     fn given(&mut self, field: &FieldDefinition) -> Result<Given, String> {
         if is_nested(&field.ty) {
@@ -316,6 +354,9 @@ impl Reading<'_> {
     fn record(&mut self, kind: &str) -> Result<Record, String> {
         self.fields = 0;
         let members = self.members(kind, "").unwrap_or_default();
+        if let Some(ExtendedType::Union(_)) = self.schema.types.get(kind) {
+            return Err(format!("`{kind}` is a union, whose fields a binding cannot ask for by their types"));
+        }
         if members.is_empty() {
             return Err(format!("no field of `{kind}` could be bound"));
         }

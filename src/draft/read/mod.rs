@@ -6,6 +6,7 @@ pub mod openapi;
 mod pages;
 mod paths;
 mod request;
+mod rpc;
 mod schema;
 mod security;
 pub mod sql;

@@ -1,4 +1,4 @@
-//! WSDL 1.1, document/literal, SOAP 1.1, its schemas inside it.
+//! WSDL 1.1, literal (of style document or rpc), SOAP 1.1, its schemas inside it.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::openapi::object;
 use super::request::{key_of, of_keys};
+use super::rpc;
 use super::xml::{Element, Name};
 use super::xsd::{Kind, Part, Schemas, XSD};
 use crate::base::fault::{Faults, Place, SourceText};
@@ -50,7 +51,8 @@ pub fn read(
             warnings.add(file, Place::default(), format!("`{place}` is another document, which is not fetched"), hint);
         }
     }
-    let mut types = Schemas::new(schemas.into_iter(), limits);
+    let of_rpc = rpc::schemas(&root);
+    let mut types = Schemas::new(schemas.into_iter().chain(&of_rpc), limits);
     types.made.taken = taken;
     let mut found = Found { protocol: Some("soap"), ..Found::default() };
     found.decide.push("how the gateway signs; a WSDL does not say".to_owned());
@@ -58,11 +60,9 @@ pub fn read(
     let mut reading = Reading { root: &root, types, wanted };
     let mut names = HashSet::new();
     for binding in root.all("binding") {
-        let Some(soap) =
-            binding.children.iter().find(|child| child.name.local == "binding" && child.name.space == SOAP)
-        else {
+        if !binding.children.iter().any(|child| child.name.local == "binding" && child.name.space == SOAP) {
             continue;
-        };
+        }
         let path = reading.path(binding, &mut found);
         for operation in binding.all("operation") {
             let Some(own) = operation.attribute("name") else { continue };
@@ -70,9 +70,9 @@ pub fn read(
                 continue;
             }
             let label = format!("operation {own}");
-            let style = operation.first("operation").and_then(|soap| soap.attribute("style"));
-            if style.or_else(|| soap.attribute("style")) == Some("rpc") {
-                found.left_out.push((label, "it is of style rpc; document/literal is drafted".to_owned()));
+            if rpc::is_encoded(operation) {
+                let why = "its messages are encoded (SOAP 1.1, section 5); what is literal is drafted";
+                found.left_out.push((label, why.to_owned()));
                 continue;
             }
             if is_write(own) && wanted.entity.is_none() {
@@ -154,8 +154,12 @@ impl<'a> Reading<'a> {
         let message = |place: &str| port.first(place).and_then(|one| one.names("message")).cloned();
         let input = message("input").ok_or("it has no input")?;
         let output = message("output").ok_or("it answers nothing")?;
-        let input = self.message(&input).ok_or("its input is no element of the schemas in the document")?;
-        let output = self.message(&output).ok_or("its output is no element of the schemas in the document")?;
+        let mut element = |message: &Name, direction: &str| match rpc::is_rpc(binding, operation) {
+            true => rpc::element(root, operation, direction).and_then(|element| self.types.element(&element)),
+            false => self.message(message),
+        };
+        let input = element(&input, "input").ok_or("its input is no element of the schemas in the document")?;
+        let output = element(&output, "output").ok_or("its output is no element of the schemas in the document")?;
         let action = operation.first("operation").and_then(|soap| soap.attribute("soapAction")).unwrap_or_default();
 
         let (asked, xml, mut decide) = self.asked(&input)?;

@@ -32,6 +32,17 @@ pub struct Element {
 }
 
 impl Element {
+    /// One that stands in no document.
+    pub fn made(name: Name, attributes: &[(&str, &str)], named: &[(&str, &Name)], children: Vec<Self>) -> Self {
+        Self {
+            name,
+            attributes: attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            named: named.iter().map(|(key, value)| ((*key).to_owned(), (*value).clone())).collect(),
+            children,
+            text: String::new(),
+        }
+    }
+
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).map(String::as_str)
     }

@@ -13,7 +13,7 @@ pub use super::connection::cipher::CipherEntry;
 pub use super::connection::sign::format::Sign;
 pub use super::hand::format::{Quota, Withhold};
 pub use super::limits::Limits;
-pub use super::request::format::{Fallback, KeyType, Pages, Ticket};
+pub use super::request::format::{Fallback, GraphqlConstant, KeyType, Pages, Ticket};
 use crate::model::yaml::Spanned;
 
 /// Keys in the order of the file are not needed: a `BTreeMap` keeps errors and prints stable.
@@ -351,6 +351,9 @@ pub struct Request {
     pub field: Option<Spanned<String>>,
     /// The argument that takes the key (in `one`) or the list of keys (in `many`), and its type.
     pub argument: Option<GraphqlArgument>,
+    /// Further arguments of `field`, each with the value that it always has.
+    #[serde(default)]
+    pub constants: Vec<Spanned<GraphqlConstant>>,
     /// `many` only: ask `field` once a key under an alias, all in one document.
     #[serde(default)]
     pub aliases: bool,

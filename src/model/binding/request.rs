@@ -18,7 +18,7 @@ use super::format::{Envelope, KeyType, Protocol, Request};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::base::pointer::Pointer;
 use crate::model::yaml::{self, Spanned};
-use graphql::{GraphqlAsk, GraphqlVariable, is_name, is_type, named, names_fields};
+use graphql::{GraphqlAsk, GraphqlField, GraphqlVariable, is_name, is_type, names_fields};
 pub use pages::{Counted, PageBy, PageTemplate};
 use reading::{Condition, Reading};
 use template::{Hole, Node, Text, XmlText};
@@ -244,7 +244,7 @@ impl Compiler<'_> {
         let r = self.request;
         let http = matches!(self.protocol, Protocol::Rest | Protocol::Soap);
         let graphql = self.protocol == Protocol::Graphql;
-        let used: [(&str, bool, bool); 13] = [
+        let used: [(&str, bool, bool); 14] = [
             ("get", r.get.is_some(), self.protocol == Protocol::Rest),
             ("post", r.post.is_some(), http),
             ("query", !r.query.is_empty(), self.protocol == Protocol::Rest),
@@ -255,6 +255,7 @@ impl Compiler<'_> {
             ("field", r.field.is_some(), graphql),
             ("argument", r.argument.is_some(), graphql),
             ("aliases", r.aliases, graphql),
+            ("constants", !r.constants.is_empty(), graphql),
             ("entities", r.entities.is_some(), graphql),
             ("view", r.view.is_some() || r.key_column.is_some(), self.protocol == Protocol::Sql),
             ("key_type", r.key_type.is_some(), self.protocol == Protocol::Sql),
@@ -346,8 +347,8 @@ impl Compiler<'_> {
     fn graphql(&mut self) -> Option<GraphqlAsk> {
         let r = self.request;
         if let Some(entities) = &r.entities {
-            if r.field.is_some() || r.argument.is_some() || r.aliases {
-                self.fault(self.at, "`entities` goes without `field`, `argument` and `aliases`", "");
+            if r.field.is_some() || r.argument.is_some() || r.aliases || !r.constants.is_empty() {
+                self.fault(self.at, "`entities` goes without `field`, `argument`, `aliases` and `constants`", "");
             }
             if !is_name(&entities.typename) || !is_name(&entities.key) {
                 self.fault(self.at, "`entities` needs a GraphQL type name and a field name", "");
@@ -364,7 +365,7 @@ impl Compiler<'_> {
             self.fault(yaml::span(field), format!("`{}` is not a GraphQL name", field.value), "");
             return None;
         }
-        let field: Box<str> = field.value.as_str().into();
+        let field = GraphqlField { name: field.value.as_str().into(), constants: self.constants() };
         let Some(argument) = &r.argument else {
             if self.many {
                 self.fault(self.at, "`many` needs the argument that takes the keys", "write `argument: {name, type}`");
@@ -381,11 +382,7 @@ impl Compiler<'_> {
             let hint = if list { "write the type of one key" } else { "write a list type, or `aliases: true`" };
             self.fault(self.at, format!("the argument's type `{kind}` does not take the keys"), hint);
         }
-        let argument = GraphqlVariable {
-            name: argument.name.as_str().into(),
-            kind: kind.into(),
-            numbers: matches!(named(kind), "Int" | "Float"),
-        };
+        let argument = GraphqlVariable::new(&argument.name, kind);
         Some(match self.many && r.aliases {
             true => GraphqlAsk::Aliases { field, argument },
             false => GraphqlAsk::Argument { field, argument },

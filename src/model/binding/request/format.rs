@@ -49,6 +49,19 @@ pub struct Pages {
     pub pages_max: Option<usize>,
 }
 
+/// An argument of a root field whose value is always the same.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GraphqlConstant {
+    /// The argument's name.
+    pub name: String,
+    /// Its type as a document has it: `Kind!`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The value, as JSON has it: a text for a value of an enumeration.
+    pub value: serde_json::Value,
+}
+
 /// What a key column holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
