@@ -258,16 +258,21 @@ async fn awaited_fields_are_there_before_their_source_is_and_the_gateway_starts_
 #[tokio::test]
 async fn a_binding_with_faults_is_not_kept_and_a_department_reaches_nothing_but_its_own() {
     let world = World::new("faults").await;
-    let (live, cast) = (world.start("one", &[("PEOPLE_TOKEN", "t"), ("PEOPLEX_TOKEN", "t")]).await, world.cast());
+    let (live, cast) = (world.start("one", &[("PEOPLE_TOKEN", "t"), ("PEOPLEX_TOKEN", "t"), ("PEOPLE_X_TOKEN", "t")]).await, world.cast());
     world.place.write("schema/people.graphql", &schema("name: String city: String"));
     let good = version("v1");
+    let sql = |url: &str| good.replace("base_url: ${PEOPLE_URL}", &format!("protocol: sql\nbase_url: \"{url}\""));
     let cases = [
         (good.replace("fields: {name", "fields: {nmae"), "nmae"),
         (good.replace("${PEOPLE_URL}", "${AUDIT_KEY}"), "not a variable of the source"),
         (good.replace("${PEOPLE_URL}", "http://x.invalid/${PEOPLEX_TOKEN}"), "not a variable of the source"),
+        // That of `people-x`, whether there is such a source or not.
+        (good.replace("${PEOPLE_URL}", "http://x.invalid/${PEOPLE_X_TOKEN}"), "not a variable of the source"),
         // Hidden from whoever only looks at the text.
         (good.replace("base_url: ${PEOPLE_URL}", "base_url: \"http://h/\\x24{AUDIT_KEY}\""), "AUDIT_KEY"),
-        (good.replace("${PEOPLE_URL}", "sqlite:one.sqlite"), "opens no file"),
+        (sql("sqlite:one.sqlite"), "does not write a database's address"),
+        (sql("postgres:///registry?host=/var/run/postgresql"), "does not write a database's address"),
+        (sql("${PEOPLE_URL}?sslcert=/etc/passwd&sslkey=/etc/passwd"), "does not write a database's address"),
         (good.replace("title: People", "title: People\nprotocol: audit"), "own records"),
         (
             good.replace("title: People", "title: People\ntls: {ca: ../../config/gateway.yaml}"),

@@ -238,6 +238,93 @@ fn a_secret_in_a_file_is_blanked_as_one_in_a_variable() {
     assert!(!shown.contains("the/secret") && !shown.contains("the%2Fsecret"), "{shown}");
 }
 
+const OWN_SIGN: &str = r#"sign:
+  scheme: digest
+  hash: sm3
+  app_key: "${FARMS_APP}"
+  secret: "${FARMS_SECRET}"
+  text: "{app_key}{secret}{timestamp}"
+  send: {query: {sign: "{signature}"}, headers: {X-App: "{app_key}"}}
+"#;
+
+/// Asks `/list` with further variables.
+fn list(root: &Root, department: &Department, variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_huxiang"))
+        .args(["source", "try", "--key", "place=here"])
+        .arg(root.0.join("resolvers/farms.yaml"))
+        .env("FARMS_URL", &department.url)
+        .env("FARMS_KEY", "the-key-of-farms")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn what_a_platform_signs_with_is_blanked_and_told_where_it_is_not_set() {
+    let (root, department) = (Root::new("platform"), Department::new(false));
+    root.write(
+        "config/platforms.yaml",
+        "platforms:\n  hub: {base_url: \"${HUB_URL}\", sources: [farms], \
+         sign: {scheme: api-key, header: X-Mounted, key: \"${HUB_KEY}\"}}\n  \
+         another: {base_url: \"${ANOTHER_URL}\", sources: [farms]}\n",
+    );
+    root.edit("resolvers/farms.yaml", OWN_SIGN, "platform: hub\n");
+    root.edit("resolvers/farms.yaml", "base_url: ${FARMS_URL}\n", "");
+    root.edit("resolvers/farms.yaml", "limits: {timeout_ms: 5000, in_flight_max: 8}", "limits: {timeout_ms: 5000}");
+    root.edit("resolvers/farms.yaml", "query: {place:", "query: {sign: x, place:");
+    let said = text(&list(&root, &department, &[]).stderr);
+    assert!(said.contains("HUB_URL") && said.contains("HUB_KEY") && !said.contains("ANOTHER_URL"), "{said}");
+    let output = list(&root, &department, &[("HUB_URL", &department.url), ("HUB_KEY", "the-key-of-the-hub")]);
+    let shown = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(shown.contains("< x-echo: •••") && !shown.contains("the-key-of-the-hub"), "{shown}");
+}
+
+#[test]
+fn what_an_instance_signs_with_is_blanked_and_told_where_it_is_not_set() {
+    let (root, department) = (Root::new("instance"), Department::new(false));
+    root.write("resolvers/farms.csv", "id,title,key\nnorth,North,${NORTH_KEY}\nsouth,South,${SOUTH_KEY}\n");
+    let head = "instances: {file: farms.csv}\nheaders: {X-Mounted: \"${instance.key}\", X-Api-Key: ";
+    root.edit("resolvers/farms.yaml", OWN_SIGN, "");
+    root.edit("resolvers/farms.yaml", "headers: {X-Api-Key: ", head);
+    let binding = root.read("resolvers/farms.yaml");
+    let (endpoints, _) = binding.split_once("queries:").unwrap();
+    root.write("resolvers/farms.yaml", &endpoints.replace("post: /farms, body: {ids: \"{keys}\"}", "get: /list, query: {sign: x, id: \"{keys}\"}"));
+    root.edit("schema/contract.graphql", " farms(place: String!): [Farm!]", "");
+    let ask = |variables: &[(&str, &str)]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_huxiang"))
+            .args(["source", "try", "--key", "1", "--instance", "south"])
+            .arg(root.0.join("resolvers/farms.yaml"))
+            .env("FARMS_URL", &department.url)
+            .env("FARMS_KEY", "the-key-of-farms")
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        format!("{}{}", text(&output.stdout), text(&output.stderr))
+    };
+    let said = ask(&[]);
+    assert!(said.contains("SOUTH_KEY") && !said.contains("NORTH_KEY"), "{said}");
+    let shown = ask(&[("SOUTH_KEY", "the-key-of-the-south")]);
+    assert!(shown.contains("< x-echo: •••") && !shown.contains("the-key-of-the-south"), "{shown}");
+}
+
+#[test]
+fn what_is_encrypted_is_not_recorded() {
+    let (root, department) = (Root::new("ciphers"), Department::new(false));
+    let ciphers = "ciphers: {own: {algorithm: sm4, mode: cbc, key: \"${FARMS_KEY}\", iv: prefixed}}\nlimits:";
+    root.edit("resolvers/farms.yaml", "limits:", ciphers);
+    let out = root.out();
+    let output = Command::new(env!("CARGO_BIN_EXE_huxiang"))
+        .args(["source", "try", "--key", "1", "--record", &out])
+        .arg(root.0.join("resolvers/farms.yaml"))
+        .envs([("FARMS_URL", department.url.as_str()), ("FARMS_KEY", "00112233445566778899aabbccddeeff")])
+        .envs([("FARMS_APP", "the-app-of-farms"), ("FARMS_SECRET", "the-secret-of-farms")])
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("with `ciphers` cannot be recorded"), "{said}");
+    assert!(!Path::new(&out).exists());
+}
+
 #[test]
 fn a_try_shows_the_exchange_beside_the_fields_and_no_secret() {
     let (root, department) = (Root::new("shows"), Department::new(false));

@@ -83,6 +83,9 @@ impl Shared {
     }
 
     pub(crate) fn way(&self, connection: &Connection) -> Result<Way, String> {
+        if !connection.is_at_its_platform() {
+            return Err("the address is not at the platform's host".to_owned());
+        }
         Ok(match connection.protocol {
             Protocol::Sql => {
                 let pool = |url| Pool::new(connection, url, &self.0.egress);

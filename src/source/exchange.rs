@@ -15,6 +15,8 @@ use crate::model::binding::format::Format;
 
 /// Stands for secrets, signatures and what else signing adds.
 pub const BLANK: &str = "•••";
+/// A shorter one stands in too much.
+const TOKEN_MIN: usize = 6;
 /// Headers that are no secret though they are not of the request's template.
 const TOLD: [&str; 5] = ["traceparent", "x-request-id", "x-principal", "x-purpose", "x-case"];
 
@@ -74,7 +76,8 @@ impl Exchange {
         };
     }
 
-    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap, after: Duration) {
+    /// `token`: that of the session, wherever it comes back.
+    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap, after: Duration, token: Option<&str>) {
         self.status = Some(status.as_u16());
         self.head = Some(after);
         self.answer_headers = headers
@@ -82,15 +85,22 @@ impl Exchange {
             .map(|(name, value)| {
                 let cookie = name == http::header::SET_COOKIE;
                 let value = if cookie { BLANK.into() } else { String::from_utf8_lossy(value.as_bytes()) };
-                (name.to_string(), value.into_owned())
+                (name.to_string(), without(value.into_owned(), token))
             })
             .collect();
     }
 
-    pub(crate) fn read(&mut self, body: &[u8], content_type: Option<&str>, connection: &Connection) {
+    pub(crate) fn read(&mut self, body: &[u8], content_type: Option<&str>, connection: &Connection, token: Option<&str>) {
         self.answer_bytes = body.len();
         let text = charset::decode(body.to_vec(), connection.encoding, content_type, connection.format == Format::Xml);
-        self.answer = text.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned());
+        self.answer = without(text.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned()), token);
+    }
+}
+
+fn without(text: String, token: Option<&str>) -> String {
+    match token.filter(|token| token.len() >= TOKEN_MIN) {
+        Some(token) => text.replace(token, BLANK),
+        None => text,
     }
 }
 

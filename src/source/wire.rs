@@ -169,6 +169,7 @@ impl Wire<'_> {
             seen.sent(out, &sealed, self.connection);
         }
         let began = Instant::now();
+        let blank = token.map(Secret::reveal);
         let Sealed { url, headers, body } = sealed;
         let request = self.client.request(out.method.clone(), url)?;
         let response = match request.headers(headers).body(body).send().await {
@@ -180,7 +181,7 @@ impl Wire<'_> {
         };
         let status = response.status();
         if let Some(seen) = seen {
-            seen.answered(status, response.headers(), began.elapsed());
+            seen.answered(status, response.headers(), began.elapsed(), blank);
         }
         if retry::is_not_now(status) {
             let code =
@@ -205,7 +206,7 @@ impl Wire<'_> {
         let links = links.filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
         let body = body::read(response, self.connection.limits.answer_bytes_max).await?;
         if let Some(seen) = seen {
-            seen.read(&body, content_type.as_deref(), self.connection);
+            seen.read(&body, content_type.as_deref(), self.connection, blank);
         }
         if self.is_over(&body, content_type.as_deref()) {
             return Ok(Tried::Unauthorized);

@@ -5,6 +5,7 @@ mod check;
 mod describe;
 mod import;
 mod made_up;
+mod names;
 mod record;
 mod registry;
 mod replay;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::load::{self, Environment};
 use super::super::{Done, Stop, runtime, text};
 use super::attempt::{self, Given};
-use super::{check, record, show};
+use super::{check, names, record, show};
 use crate::base::fault::{self, Faults};
 use crate::base::percent::percent;
 use crate::model::binding::format::SourceFile;
@@ -63,13 +63,19 @@ pub fn run(args: &TryArgs) -> Done {
     attempt::refused(&faults)?;
     let file = yaml::read::<SourceFile>(&text, &mut faults);
     let (Some(parts), Some(file)) = (parts, file) else { return Err(load::refused(&faults)) };
-    let missing: Vec<String> =
-        environment.missing().into_iter().filter(|name| text.text.contains(&format!("${{{name}"))).collect();
+    let (id, source) = attempt::source_of(&parts, &file.source.value)
+        .ok_or_else(|| Stop::failed("error: the binding could not be compiled"))?;
+    let connection = attempt::connection(source, args.instance.as_deref())?;
+    let names = names::named(&file, &args.file, &text.text, &folders, connection);
+    let missing: Vec<String> = environment.missing().into_iter().filter(|name| names.contains(name)).collect();
     if !missing.is_empty() {
         return Err(Stop::failed(load::not_set(&missing)));
     }
-    let (id, source) = attempt::source_of(&parts, &file.source.value)
-        .ok_or_else(|| Stop::failed("error: the binding could not be compiled"))?;
+    if args.record.is_some() && !file.ciphers.is_empty() {
+        let message = "error: a source with `ciphers` cannot be recorded: made-up values would have to be encrypted with its key\n\
+                       try it without --record";
+        return Err(Stop::failed(message));
+    }
     let given: Vec<Given> = args.key.iter().map(|key| Given::parse(key)).collect();
     let (attempts, lacking) = attempt::choose(&parts, id, &given, args.endpoint.as_deref())?;
     if attempts.is_empty() {
@@ -79,7 +85,6 @@ pub fn run(args: &TryArgs) -> Done {
         );
         return Err(Stop::failed(message));
     }
-    let connection = attempt::connection(source, args.instance.as_deref())?;
     let (purpose, case) = (args.purpose.clone(), args.case.clone());
     let caller = Caller { principal: args.principal.clone(), purpose, case, ..Caller::default() };
     let unbounded = EgressConfig::default();
@@ -89,7 +94,7 @@ pub fn run(args: &TryArgs) -> Done {
     );
     let runtime = runtime()?;
     let (mut reports, mut scenarios, mut unfit) = (Vec::new(), Vec::new(), false);
-    let secrets = secrets(&text.text, egress);
+    let secrets = secrets(&names, egress);
     for attempt in &attempts {
         let tried = runtime.block_on(attempt::ask(attempt, &parts, connection, &caller, egress))?;
         unfit |= show::unfit(&tried);
@@ -115,12 +120,11 @@ pub fn run(args: &TryArgs) -> Done {
     Ok(u8::from(unfit))
 }
 
-/// What the variables of the binding, and the files of secrets that it names, hold, but for addresses.
-fn secrets(text: &str, egress: &EgressConfig) -> Vec<String> {
-    let names = text.split("${").skip(1).filter_map(|rest| rest.split('}').next());
-    let values = names.filter_map(|name| match name.strip_prefix("file:") {
+/// What the variables and files of secrets that the source hangs on hold, but for addresses.
+fn secrets(names: &[String], egress: &EgressConfig) -> Vec<String> {
+    let values = names.iter().filter_map(|name| match name.strip_prefix("file:") {
         Some(file) => std::fs::read_to_string(egress.secret_file(file)?).ok(),
-        None => std::env::var(name.split(':').next()?).ok(),
+        None => std::env::var(name).ok(),
     });
     let mut found = Vec::new();
     for value in values.filter(|value| value.trim().len() >= SECRET_MIN && !value.contains("://")) {

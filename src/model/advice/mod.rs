@@ -6,6 +6,7 @@ mod fields;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::binding::connection::sign::format::Scheme;
 use super::binding::format::{Protocol, SourceFile};
 use super::binding::{Endpoint, SourceId};
 use super::snapshot::Parts;
@@ -31,6 +32,7 @@ pub fn warnings(parts: &Parts, file: &SourceFile, text: &Arc<SourceText>) -> Fau
     adviser.source = SourceId(u32::try_from(at).unwrap_or(u32::MAX));
     adviser.limits();
     adviser.in_the_clear();
+    adviser.shown_in_part();
     adviser.territory();
     let source = adviser.source;
     for endpoint in parts.bindings.endpoints.iter().filter(|endpoint| endpoint.source == source) {
@@ -102,6 +104,17 @@ impl Adviser<'_> {
         }
         let hint = "use `https://`, or say in the gateway's documents what protects the way";
         self.warn(yaml::span(url), "answers, and secrets that are sent, go over the network in the clear", hint);
+    }
+
+    /// Another gateway shows values in part, and is not asked which.
+    fn shown_in_part(&mut self) {
+        let delegation = self.file.sign.as_ref().filter(|sign| sign.value.scheme.value == Scheme::Delegation);
+        let Some(sign) = delegation.filter(|_| self.file.protocol == Protocol::Graphql && self.file.masked.is_none()) else {
+            return;
+        };
+        let message = "what the source shows in part is taken for the whole value: shown as such, read by rules, asked with";
+        let hint = "where it is a gateway that masks: `masked: /extensions/masked`";
+        self.warn(yaml::span(&sign.value.scheme), message, hint);
     }
 
     /// A territory that nothing is held against.

@@ -131,6 +131,12 @@ impl Connection {
         self.delegation().is_some()
     }
 
+    /// Whether its addresses are at the host of the platform it stands on, if it stands on one.
+    pub fn is_at_its_platform(&self) -> bool {
+        let mut addresses = std::iter::once(&self.base_url).chain(&self.standbys);
+        self.platform.as_ref().is_none_or(|on| addresses.all(|address| platform::is_at(&on.base_url, address.reveal())))
+    }
+
     /// As operators read it: `banks/abc`.
     pub fn name(&self) -> String {
         match &self.instance {
@@ -294,7 +300,7 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        if self.platform.is_some_and(|platform| !platform::is_at(&platform.base_url, &text)) {
+        if self.platform.is_some_and(|platform| !platform::may_be_at(&platform.base_url, &text)) {
             let hint = "its calls are signed with what is the platform's: write a path below its address, or nothing";
             self.faults.add(self.text, at, "the address is not at the platform's host", hint);
             return None;

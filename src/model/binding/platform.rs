@@ -278,9 +278,15 @@ pub(super) fn put_on(platform: &Connection, connection: &mut Connection) {
     connection.platform = Some(Arc::new(Ground { name, base_url: platform.base_url.clone(), signs }));
 }
 
-/// Whether an address is at the platform's own host, where alone its secrets go.
+/// Whether an address is at the platform's own host, where alone its secrets go; what stands for a variable may be.
+pub(super) fn may_be_at(platform: &Secret, url: &str) -> bool {
+    let unknown =
+        |url: &str| Url::parse(url).is_ok_and(|url: Url| url.host_str().is_some_and(is_placeholder));
+    is_at(platform, url) || unknown(platform.reveal()) || unknown(url)
+}
+
+/// As [`may_be_at`], once calls are made.
 pub(super) fn is_at(platform: &Secret, url: &str) -> bool {
     let (Ok(own), Ok(url)) = (Url::parse(platform.reveal()), Url::parse(url)) else { return false };
-    let unknown = |url: &Url| url.host_str().is_some_and(is_placeholder);
-    own.origin() == url.origin() || unknown(&own) || unknown(&url)
+    own.origin() == url.origin()
 }

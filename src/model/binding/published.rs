@@ -33,12 +33,26 @@ impl Published {
     }
 }
 
-/// The beginning of the variables that a source's published binding may use: `CIVIL_AFFAIRS_` for `civil-affairs`.
+/// A source's id as variables have it: `CIVIL_AFFAIRS` for `civil-affairs`.
 pub fn variables_of(source: &str) -> String {
-    format!("{}_", source.to_uppercase().replace('-', "_"))
+    source.to_uppercase().replace('-', "_")
 }
 
-/// Whether a secret's file (`${file:NAME}`) is the source's own: `civil-affairs`, or with `.`, `-`, `_` or `/` behind it.
+/// Whether a variable is the source's own: `CIVIL_AFFAIRS_URL`, or with two underscores behind the id anything. With one, what
+/// follows has none: `BANKS_ASSOCIATION_KEY` is that of `banks-association`, and not of `banks`, whether there is such a
+/// source yet or not.
+fn is_own_variable(source: &str, name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(&variables_of(source)).and_then(|rest| rest.strip_prefix('_')) else {
+        return false;
+    };
+    match rest.strip_prefix('_') {
+        Some(rest) => !rest.is_empty() && !rest.starts_with('_'),
+        None => !rest.is_empty() && !rest.contains('_'),
+    }
+}
+
+/// Whether a secret's file (`${file:NAME}`) is the source's own: `civil-affairs`, or with `.`, `_` or `/` behind it, which no
+/// id has.
 pub(in crate::model) fn is_own_file(source: &str, name: &str) -> bool {
     name.strip_prefix(source).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '_', '/']))
 }
@@ -47,7 +61,7 @@ pub(in crate::model) fn is_own_file(source: &str, name: &str) -> bool {
 pub fn is_own(source: &str, name: &str) -> bool {
     match name.strip_prefix("file:") {
         Some(file) => is_own_file(source, file),
-        None => name.starts_with(&variables_of(source)),
+        None => is_own_variable(source, name),
     }
 }
 
@@ -66,7 +80,10 @@ pub(super) fn confine(one: &Published, file: &SourceFile, faults: &mut Faults) {
             Some(_) => {
                 format!("its secrets' files begin with `{source}.` or `{source}_`, or stand in the folder `{source}`")
             }
-            None => format!("its variables begin with `{}`; the operator sets them", variables_of(source)),
+            None => {
+                let own = variables_of(source);
+                format!("its variables are called `{own}_URL`, or `{own}__LONGER_NAME`; the operator sets them")
+            }
         };
         faults.add(text, place, format!("`${{{name}}}` is not a variable of the source `{source}`"), hint);
     }
@@ -75,15 +92,12 @@ pub(super) fn confine(one: &Published, file: &SourceFile, faults: &mut Faults) {
         let message = "the gateway's own records are no department's source";
         faults.add(text, at, message, "the operator keeps such a binding in a file");
     }
-    let urls = file.base_url.iter().chain(standbys(file));
-    for url in urls.filter(|url| url.value.trim_start().starts_with("sqlite:")) {
-        let message = "a published binding opens no file of the gateway's machine";
-        faults.add(
-            text,
-            yaml::span(url),
-            message,
-            "the operator keeps such a binding in a file, or names it in a variable",
-        );
+    // A database's address says more than where it is: sockets and files of the gateway's machine, whose certificate.
+    let databases = file.base_url.iter().chain(standbys(file)).filter(|_| file.protocol == Protocol::Sql);
+    for url in databases.filter(|url| !is_one_variable(&url.value)) {
+        let message = "a published binding does not write a database's address itself";
+        let hint = format!("`base_url: ${{{}_URL}}`; the operator sets the variable", variables_of(source));
+        faults.add(text, yaml::span(url), message, hint);
     }
     let tls = file.tls.iter().flat_map(|tls| [&tls.ca, &tls.client_cert, &tls.client_key]);
     let named = tls.flatten().map(String::as_str).chain(file.instances.iter().map(|list| list.value.file.as_str()));
@@ -91,6 +105,11 @@ pub(super) fn confine(one: &Published, file: &SourceFile, faults: &mut Faults) {
         let hint = format!("name files of the folder resolvers/{source}, without `..` and `/` at the beginning");
         faults.add(text, at, format!("`{name}` is not a file of this source"), hint);
     }
+}
+
+fn is_one_variable(text: &str) -> bool {
+    let inside = text.trim().strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    inside.is_some_and(|name| !name.contains(['}', '$']))
 }
 
 fn is_plain(name: &str) -> bool {

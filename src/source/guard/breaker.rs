@@ -15,6 +15,9 @@ use crate::model::binding::limits::BreakerLimits;
 /// Parts of the window: a failure counts for it, exact to one of them.
 const PARTS: usize = 10;
 
+/// So long without an answer says something however much time the source is given: callers rarely wait longer.
+const LONG: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(crate) struct Breaker {
     limits: BreakerLimits,
@@ -83,9 +86,10 @@ pub(crate) enum Health {
 }
 
 impl Health {
-    /// Of a request without an answer: one that had not half its time tells nothing.
+    /// Of a request without an answer: one that had not half its time tells nothing, nor one that had less than a request
+    /// can wait for.
     pub fn unanswered(took: Duration, patience: Duration) -> Self {
-        if took >= patience / 2 { Self::Ill } else { Self::Unknown }
+        if took >= (patience / 2).min(LONG) { Self::Ill } else { Self::Unknown }
     }
 }
 
@@ -287,6 +291,13 @@ mod tests {
         assert_eq!(end(&breaker, Health::Ill, later + ms(8_000)), Some(Change::Opened));
         assert_eq!(breaker.admit(later + ms(8_001)).err(), Some(ms(4_999)));
         assert_eq!(breaker.state(later + ms(8_001)).phase, BreakerPhase::Open);
+    }
+
+    #[test]
+    fn a_source_that_is_given_longer_than_requests_wait_is_told_to_hang() {
+        assert_eq!(Health::unanswered(ms(900), ms(2_000)), Health::Unknown);
+        assert_eq!(Health::unanswered(ms(1_000), ms(2_000)), Health::Ill);
+        assert_eq!(Health::unanswered(ms(9_900), ms(30_000)), Health::Ill);
     }
 
     #[tokio::test]
