@@ -35,6 +35,8 @@ struct Row {
     kind: String,
     zh: String,
     class: String,
+    source: String,
+    also_in: String,
 }
 
 /// RFC 4180 without line breaks in cells.
@@ -58,8 +60,8 @@ fn portrait() -> Vec<Row> {
     lines
         .map(|line| {
             let mut cells = cells(line).into_iter();
-            let [no, path, kind, zh, class] = std::array::from_fn(|_| cells.next().unwrap());
-            Row { no, path, kind, zh, class }
+            let [no, path, kind, zh, class, source, also_in] = std::array::from_fn(|_| cells.next().unwrap());
+            Row { no, path, kind, zh, class, source, also_in }
         })
         .collect()
 }
@@ -92,7 +94,7 @@ fn every_item_of_the_portrait_is_at_its_path_with_its_type_name_and_class() {
     let schema = contract();
     let rows = portrait();
     assert_eq!(rows.len(), 65);
-    for Row { no, path, kind, zh, class } in &rows {
+    for Row { no, path, kind, zh, class, .. } in &rows {
         let field = field(&schema, path);
         assert_eq!(field.ty.to_string(), *kind, "{path}");
         assert_eq!(text(&field.directives, "class", "name").as_ref(), Some(class), "{path}");
@@ -108,6 +110,26 @@ fn every_item_of_the_portrait_is_at_its_path_with_its_type_name_and_class() {
         .collect();
     let once: BTreeSet<&String> = numbered.iter().collect();
     assert_eq!((numbered.len(), once.len()), (64, 64), "each number stands once: 61 items, P1 to P3");
+}
+
+/// Lists are not compared: what police say of members stands beside it (`identity.registered`), of payments one tells.
+const NOT_COMPARED: [&str; 2] = ["identity.members", "funds.disbursements"];
+
+#[test]
+fn what_two_departments_hold_is_bound_in_both_and_compared() {
+    let rows = portrait();
+    let twice: Vec<&Row> = rows.iter().filter(|row| !row.also_in.is_empty()).collect();
+    assert!(twice.iter().any(|row| row.path == "health.familyDoctor"), "the list tells who else holds an item");
+    let bound = |source: &str, part: &str, path: &str| {
+        let endpoints = yaml(&format!("resolvers/{source}.yaml"))["endpoints"].as_object().unwrap().clone();
+        let names = endpoints.values().filter_map(|endpoint| endpoint[part].as_object());
+        let is_of = |name: &str| name == path || name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+        names.flat_map(|fields| fields.keys()).any(|name| is_of(name))
+    };
+    for Row { path, source, also_in, .. } in twice {
+        assert!(bound(source, "fields", path), "{source} answers for {path}");
+        assert_eq!(bound(also_in, "also", path), !NOT_COMPARED.contains(&path.as_str()), "{also_in} holds {path} too");
+    }
 }
 
 #[test]

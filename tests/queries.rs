@@ -118,6 +118,49 @@ async fn claims_show_departments_that_disagree() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn claims_of_an_object_show_what_two_departments_say_of_its_values() {
+    let world = world().await;
+    let told = async |sequence: u32, claims: &str| {
+        world.departments.clear_logs();
+        let query = format!(
+            r#"query($id: ID!) {{ household(id: $id) {{ health {{ familyDoctor {{ name }} }} items(no: [27]) {{ state {claims} }} }} }}"#
+        );
+        let id = json!({ "id": format!("{VILLAGE}{sequence:06}") });
+        let answer = ask(&world.gateway, &supervisor(), &query, id).await;
+        no_errors(&answer);
+        assert_eq!(world.departments.log("help").is_empty(), claims.is_empty(), "asked for claims only");
+        answer["data"]["household"].clone()
+    };
+    let of = |told: &Value, path: &str| -> Vec<(String, String)> {
+        let text = |claim: &Value, name: &str| claim[name].as_str().expect("a text").to_owned();
+        let claims = told["items"][0]["claims"].as_array().expect("claims").iter();
+        let claims = claims.filter(|claim| claim["path"] == *format!("health.familyDoctor.{path}"));
+        claims.map(|claim| (text(claim, "source"), text(claim, "value"))).collect()
+    };
+    let all = "claims { path source value }";
+    // Sequence 16: the doctor changed, and the help department still names the one before.
+    let differing = told(16, all).await;
+    assert_eq!(differing["items"][0]["state"], "CONFLICT", "{differing:#}");
+    for (path, agree) in [("name", false), ("organisation", true), ("phone", false)] {
+        let claims = of(&differing, path);
+        let sources: Vec<&str> = claims.iter().map(|(source, _)| &**source).collect();
+        assert_eq!(sources, ["health", "help"], "{path}: {differing:#}");
+        assert_eq!(claims[0].1 == claims[1].1, agree, "{path}: {differing:#}");
+    }
+    assert!(of(&differing, "signedOn").is_empty(), "one department holds it: {differing:#}");
+    assert_eq!(differing["health"]["familyDoctor"]["name"], of(&differing, "name")[0].1, "health answers for it");
+    let unasked = told(16, "").await;
+    assert_eq!(unasked["items"][0]["state"], "ANSWERED");
+    assert_eq!(unasked["health"], differing["health"]);
+    let same = told(1, all).await;
+    assert_eq!(same["items"][0]["state"], "ANSWERED", "{same:#}");
+    assert_eq!(of(&same, "name").len(), 2, "{same:#}");
+    assert_eq!(of(&same, "name")[0].1, of(&same, "name")[1].1, "{same:#}");
+    // Sequence 4 has signed with nobody.
+    assert_eq!(told(4, all).await["items"][0]["state"], "NO_RECORD");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn long_lists_are_cut_and_say_so() {
     let world = world().await;
     let query = r#"query($id: ID!, $first: Int) { household(id: $id) { funds { disbursements(first: $first) { paidOn amount } } items(no: [51]) { truncated } } }"#;

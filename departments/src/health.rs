@@ -53,15 +53,15 @@ fn illness(household: &Household, index: usize) -> Option<(&'static str, &'stati
     })
 }
 
-struct Doctor {
-    name: &'static str,
-    organisation: String,
-    phone: String,
-    signed_on: String,
+pub struct Doctor {
+    pub name: &'static str,
+    pub organisation: String,
+    pub phone: String,
+    pub signed_on: String,
 }
 
 /// The household's contracted family doctor.
-fn doctor(household: &Household) -> Option<Doctor> {
+pub fn doctor(household: &Household) -> Option<Doctor> {
     if household.sequence % 5 == 4 || household.almost_nothing() {
         return None;
     }

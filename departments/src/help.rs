@@ -13,9 +13,8 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::photo;
-use crate::standing;
-use crate::world::{Date, Household, Roll, World, full_name};
+use crate::world::{Date, Exception, Household, Roll, World, full_name};
+use crate::{health, photo, standing};
 
 /// A cadre is paired with five households that follow one another.
 #[derive(Debug, Clone, SimpleObject)]
@@ -106,6 +105,27 @@ pub struct Need {
     pub state: String,
     pub closed_by: Option<String>,
     pub closed_on: Option<String>,
+}
+
+/// Whom the cadre calls when somebody is ill. The health department holds the contract.
+#[derive(Debug, Clone, SimpleObject)]
+pub struct FamilyDoctor {
+    pub name: String,
+    pub organisation: String,
+    pub phone: String,
+}
+
+/// As the cadre wrote it down, once.
+pub fn family_doctor(household: &Household) -> Option<FamilyDoctor> {
+    let health::Doctor { name, organisation, phone, .. } = health::doctor(household)?;
+    let (name, phone) = match household.exception {
+        // Who is no longer there, at a number of another block.
+        Some(Exception::DoctorDisagrees) => {
+            ("郑国强", format!("139004{:05}", household.roll("help/doctor").below(100_000)))
+        }
+        _ => (name, phone),
+    };
+    Some(FamilyDoctor { name: name.to_owned(), organisation, phone })
 }
 
 pub fn cadre(household: &Household) -> Option<Cadre> {
@@ -275,6 +295,10 @@ impl Helped {
 
     async fn cadre(&self) -> Option<Cadre> {
         cadre(&self.0)
+    }
+
+    async fn family_doctor(&self) -> Option<FamilyDoctor> {
+        family_doctor(&self.0)
     }
 
     async fn delegations(&self) -> Vec<Delegation> {
@@ -479,6 +503,23 @@ mod tests {
             assert_eq!(visit["photo"]["mediaType"], "image/jpeg");
             assert_ne!(visit["photo"]["base64"], photo::bare());
         }
+    }
+
+    #[test]
+    fn the_family_doctor_is_the_health_departments_but_where_it_changed() {
+        let (world, household) = ask::world();
+        let named = |household: &Household| {
+            let theirs = health::doctor(household).map(|one| (one.name.to_owned(), one.organisation, one.phone));
+            (family_doctor(household).map(|one| (one.name, one.organisation, one.phone)), theirs)
+        };
+        let (ours, theirs) = named(&household);
+        assert!(ours.is_some());
+        assert_eq!(ours, theirs);
+        let (ours, theirs) = named(&world.household("331122101348000016").unwrap());
+        let ((name, organisation, phone), theirs) = (ours.unwrap(), theirs.unwrap());
+        assert_eq!(organisation, theirs.1);
+        assert!(name != theirs.0 && phone != theirs.2);
+        assert!(family_doctor(&world.household("331122101348000004").unwrap()).is_none());
     }
 
     #[test]

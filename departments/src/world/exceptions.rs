@@ -15,6 +15,8 @@ pub enum Exception {
     DibaoDisagrees,
     /// Sequence 13: agriculture counts one member more than it lists, and than the police register has.
     MemberCountDisagrees,
+    /// Sequence 16: the family doctor changed, and the help department still names the one before.
+    DoctorDisagrees,
     /// Sequence 10: registered, and hardly anything else: two members of whom no department but agriculture,
     /// police and medical insurance knows anything, beside a lapsed mandate at civil affairs.
     AlmostNothing,
@@ -28,6 +30,7 @@ pub(super) fn at(sequence: u32) -> Option<Exception> {
         8 => Some(Exception::DibaoDisagrees),
         10 => Some(Exception::AlmostNothing),
         13 => Some(Exception::MemberCountDisagrees),
+        16 => Some(Exception::DoctorDisagrees),
         _ => None,
     }
 }

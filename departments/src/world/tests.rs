@@ -93,5 +93,6 @@ fn exceptions_stand_where_they_are_said_to_stand() {
     assert!(at(6).members.iter().any(|member| member.moved_on.is_some() && !member.in_register));
     assert!(at(4).members.iter().any(|member| member.police_name != member.name));
     assert!(at(10).almost_nothing());
+    assert_eq!(at(16).exception, Some(Exception::DoctorDisagrees));
     assert_eq!(at(1).exception, None);
 }
