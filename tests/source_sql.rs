@@ -180,7 +180,7 @@ impl Served {
             "schema/contract.graphql",
             "type Query { house(owner: ID!): House }\n\
              type House @key(fields: \"owner\") @class(name: \"open\", level: 1) {\n  owner: ID!\n  grade: String\n  \
-             items(no: [ID!]): [ItemInfo!]! @itemStates\n  more: More!\n}\n\
+             items(no: [ID!]): [ItemInfo!]! @itemStates\n  more: More!\n  parts: [House!]\n}\n\
              type More { area: String @item(no: \"1\", zh: \"x\") }\n\
              type ItemInfo { no: ID! state: String! code: String fallback: Boolean }\n",
         );
@@ -224,10 +224,10 @@ async fn a_database_that_cannot_be_opened_gives_way_to_its_fallback_and_one_that
         format!(
             "source: housing\ntitle: Housing\nprotocol: sql\nbase_url: {main}\nendpoints:\n  e:\n    entity: House\n    \
              establishes: true\n    many: {{view: {view}, key_column: owner}}\n    fallback: {{base_url: {replica}, \
-             many: {{view: v_houses, key_column: owner}}}}\n    fields: {{grade: /grade, more.area: /area}}\n"
+             many: {{view: v_houses, key_column: owner}}}}\n    fields: {{grade: /grade, more.area: /area, parts: {{list: records, fields: {{owner: /no, grade: /grade}}}}}}\n"
         )
     };
-    let query = "{ house(owner: \"b'x\") { grade more { area } items { state fallback } } }";
+    let query = "{ house(owner: \"b'x\") { grade parts { owner grade } more { area } items { state fallback } } }";
     let missing = std::env::temp_dir().join(format!("huxiang-test-{}-none.db", std::process::id()));
     let served = Served::new("down", &binding(&format!("sqlite:{}", missing.display()), "v_houses")).await;
     let answer = served.ask(query).await;
@@ -238,6 +238,11 @@ async fn a_database_that_cannot_be_opened_gives_way_to_its_fallback_and_one_that
     let answer = served.ask(query).await;
     assert_eq!(answer["data"]["house"]["grade"], "D", "{answer}");
     assert_ne!(answer["data"]["house"]["items"][0]["fallback"], true, "{answer}");
+
+    // Of a list of entities, the columns of what it holds are asked for though they are the entities' own, and no others.
+    let answer = served.ask("{ house(owner: \"a\") { parts { owner grade } } }").await;
+    let parts = serde_json::json!([{"owner": "331122101348000001", "grade": "C"}, {"owner": "2", "grade": null}]);
+    assert_eq!(answer["data"]["house"]["parts"], parts, "{answer}");
 
     // A statement that is refused is an answer: the view is not there.
     let served = Served::new("refused", &binding(&main, "v_none")).await;

@@ -284,11 +284,11 @@ impl FieldCompiler<'_> {
             };
             return Some(Read::References { over, conversion: Conversion::plain(self.key_kind(entity)) });
         }
-        let read = self.objects(slot, full, place, Base { entity, parent: None, per_instance: false }, mapping)?;
+        let mut read = self.objects(slot, full, place, Base { entity, parent: None, per_instance: false }, mapping)?;
         let key = self.contract.entity(entity).key;
-        if let Read::Objects { inside, .. } = &read
-            && inside.entry(key).is_none()
-        {
+        let Read::Objects { inside, .. } = &mut read else { return Some(read) };
+        inside.of_entities = true;
+        if inside.entry(key).is_none() {
             let name = &self.contract.slot(key).name;
             self.fault(
                 place,

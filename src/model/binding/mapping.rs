@@ -20,6 +20,8 @@ pub struct Mapping {
     pub terms: Vec<Pointer>,
     /// Terms whose values are encrypted, and the names of their ciphers.
     pub encrypted: Vec<(Term, Arc<str>)>,
+    /// It reads the entities of a list, whose fields are selected, permitted and read apart from the list itself.
+    pub of_entities: bool,
     by_slot: HashMap<SlotId, usize>,
 }
 
@@ -206,8 +208,9 @@ impl Mapping {
     }
 
     /// The pointers, from the record's top, that the wanted slots are read from: what a source that takes field
-    /// names is asked for.
-    pub fn wanted_pointers(&self, wanted: &impl Fn(SlotId) -> bool) -> Vec<Pointer> {
+    /// names is asked for. Of a list of entities, all that is bound of each: the slots of these entities are never among
+    /// the wanted ones of the entity that holds the list.
+    pub fn wanted_pointers(&self, wanted: &dyn Fn(SlotId) -> bool) -> Vec<Pointer> {
         let mut out = Vec::new();
         self.collect_pointers(wanted, &Pointer::default(), &mut out);
         out.sort();
@@ -215,7 +218,7 @@ impl Mapping {
         out
     }
 
-    fn collect_pointers(&self, wanted: &impl Fn(SlotId) -> bool, base: &Pointer, out: &mut Vec<Pointer>) {
+    fn collect_pointers(&self, wanted: &dyn Fn(SlotId) -> bool, base: &Pointer, out: &mut Vec<Pointer>) {
         for entry in self.entries.iter().filter(|entry| wanted(entry.slot)) {
             let (term, inside, told_by) = match &entry.read {
                 Read::Object { at, inside, types } => {
@@ -233,6 +236,7 @@ impl Mapping {
                 term.and_then(|term| self.terms.get(term)).map_or_else(|| base.clone(), |pointer| base.join(pointer));
             match inside {
                 Some(inside) => {
+                    let wanted = if inside.of_entities { &|_| true } else { wanted };
                     inside.collect_pointers(wanted, &here, out);
                     let told_by = told_by.into_iter().flatten().filter_map(|term| inside.terms.get(term));
                     out.extend(told_by.map(|pointer| here.join(pointer)));
