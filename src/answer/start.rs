@@ -76,9 +76,11 @@ impl Gateway {
         Self::on(snapshot, Arc::clone(kept), connectors, caches.following()).await
     }
 
-    /// From now on records tell of callers what this snapshot says: to be said when it comes into force.
+    /// What is kept over snapshots is told of the new one when it comes into force: records tell of callers what it says,
+    /// and the next answers of its endpoints are all looked at for drift.
     pub fn takes_over(&self) {
         self.audit().record_of_callers(recording(self.snapshot()).recorded);
+        self.drifts().begin_anew();
     }
 
     async fn on(

@@ -1,7 +1,8 @@
 //! Drift: where answers stop matching their binding. Kept of it are places and shapes, never a value.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
@@ -21,8 +22,12 @@ const RECORDS_MAX: usize = 64;
 const ELEMENTS_MAX: usize = 16;
 /// Characters of a shape.
 const SHAPE_MAX: usize = 48;
-/// Places that are kept; the files bound them, but for those of former versions.
-const PLACES_MAX: usize = 20_000;
+/// Answers of an endpoint that are all looked at, after a start or a change of files; later ones are looked at by turns.
+const ALL_OF_FIRST: u64 = 256;
+const ONE_IN: u64 = 16;
+/// What is kept; the files bound it, but for former versions.
+const ENDPOINTS_MAX: usize = 4_096;
+const PLACES_MAX: usize = 1_024;
 /// A member is missed only once it is known how often it is there.
 const KNOWN_AFTER: u64 = 20;
 /// What is there as often as before stays away so often by chance once in a million: −ln 10⁻⁶.
@@ -47,14 +52,6 @@ impl Kind {
             Self::ChangedForm => "CHANGED_FORM",
         }
     }
-}
-
-/// Where: an endpoint and a field of the contract.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Place {
-    source: Arc<str>,
-    endpoint: Arc<str>,
-    path: Arc<str>,
 }
 
 /// One way in which the answers of an endpoint do not match, since it was first seen.
@@ -94,14 +91,31 @@ impl Presence {
     }
 }
 
-/// What is known of all sources' drift; it outlives reloads.
+/// What is known of all sources' drift, by source and endpoint; it outlives reloads.
 #[derive(Debug, Default)]
-pub struct Drifts(Mutex<Known>);
+pub struct Drifts(RwLock<BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<OfEndpoint>>>>);
 
+/// What is known of one endpoint's. Requests do not wait for one another here.
+#[derive(Debug, Default)]
+struct OfEndpoint {
+    /// Since the start, or since files were changed.
+    answers: AtomicU64,
+    known: Mutex<Known>,
+}
+
+impl OfEndpoint {
+    /// Whether the next answer's turn has come.
+    fn is_due(&self) -> bool {
+        let before = self.answers.fetch_add(1, Relaxed);
+        before < ALL_OF_FIRST || before.is_multiple_of(ONE_IN)
+    }
+}
+
+/// By field of the contract.
 #[derive(Debug, Default)]
 struct Known {
-    presences: HashMap<Place, Presence>,
-    drifts: BTreeMap<(Place, Kind), Drift>,
+    presences: HashMap<Arc<str>, Presence>,
+    drifts: BTreeMap<(Arc<str>, Kind), Drift>,
 }
 
 /// What one fetch showed.
@@ -115,16 +129,45 @@ struct Seen {
 impl Drifts {
     /// Of one source, by endpoint and path.
     pub fn of(&self, source: &str) -> Vec<Drift> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.drifts.iter().filter(|((place, _), _)| *place.source == *source).map(|(_, drift)| drift.clone()).collect()
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let endpoints = all.get(source).into_iter().flat_map(BTreeMap::values);
+        let drifts = |endpoint: &Arc<OfEndpoint>| -> Vec<Drift> {
+            let known = endpoint.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.drifts.values().cloned().collect()
+        };
+        endpoints.flat_map(drifts).collect()
     }
 
-    /// Looks at what a fetch brought, as far as the caller may have it.
+    /// Files were changed: all of the next answers are looked at.
+    pub fn begin_anew(&self) {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.values().flat_map(BTreeMap::values).for_each(|endpoint| endpoint.answers.store(0, Relaxed));
+    }
+
+    /// `None`: there is no room for another.
+    fn endpoint(&self, source: &Arc<str>, name: &Arc<str>) -> Option<Arc<OfEndpoint>> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(source).and_then(|endpoints| endpoints.get(name)) {
+            return Some(Arc::clone(found));
+        }
+        drop(known);
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_full = all.values().map(BTreeMap::len).sum::<usize>() >= ENDPOINTS_MAX;
+        let endpoints = all.entry(Arc::clone(source)).or_default();
+        if is_full && !endpoints.contains_key(name) {
+            return None;
+        }
+        Some(Arc::clone(endpoints.entry(Arc::clone(name)).or_default()))
+    }
+
+    /// Looks at what a fetch brought, as far as the caller may have it, where it is its turn.
     pub(super) fn look(&self, snapshot: &Snapshot, fetch: &FetchNode, rows: &[Row], answers: &[RowAnswer]) {
         let endpoint = snapshot.bindings.endpoint(fetch.endpoint);
         if fetch.stage != Stage::Answer {
             return;
         }
+        let source = &snapshot.bindings.source(endpoint.source).id;
+        let Some(known) = self.endpoint(source, &endpoint.name).filter(|known| known.is_due()) else { return };
         let mut seen = Seen::default();
         let mut left = RECORDS_MAX;
         for (row, answer) in rows.iter().zip(answers).filter(|(row, _)| !row.over_quota.contains(&endpoint.source)) {
@@ -140,34 +183,37 @@ impl Drifts {
         if seen.members.is_empty() && seen.misfits.is_empty() {
             return;
         }
-        let source = &snapshot.bindings.source(endpoint.source).id;
-        let place = |slot| {
-            let slot = snapshot.contract.slot(slot);
-            let entity = &snapshot.contract.entity(slot.entity).name;
-            let path = format!("{entity}.{}", slot.path).into();
-            Place { source: Arc::clone(source), endpoint: Arc::clone(&endpoint.name), path }
-        };
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = |slot| -> Arc<str> { snapshot.contract.full_path(slot).into() };
+        let of = (source, &endpoint.name);
+        // Where another request counts now, this one is passed over.
+        let Ok(mut known) = known.known.try_lock() else { return };
         for (slot, (looked, there)) in seen.members {
             let place = place(slot);
             if !known.presences.contains_key(&place) && known.presences.len() >= PLACES_MAX {
                 continue;
             }
-            if known.presences.entry(place.clone()).or_default().take(looked, there) {
-                known.note(place, Kind::MissingField, looked, "nothing".to_owned());
+            if known.presences.entry(Arc::clone(&place)).or_default().take(looked, there) {
+                known.note(of, place, Kind::MissingField, looked, "nothing".to_owned());
             }
         }
         for (slot, kind, shape) in seen.misfits {
-            known.note(place(slot), kind, 1, shape);
+            known.note(of, place(slot), kind, 1, shape);
         }
     }
 }
 
 impl Known {
     /// Counts it; the first of its kind at its place is logged.
-    fn note(&mut self, place: Place, kind: Kind, count: u64, shape: String) {
+    fn note(
+        &mut self,
+        (source, endpoint): (&Arc<str>, &Arc<str>),
+        path: Arc<str>,
+        kind: Kind,
+        count: u64,
+        shape: String,
+    ) {
         let now = Timestamp::now();
-        let key = (place, kind);
+        let key = (path, kind);
         if let Some(drift) = self.drifts.get_mut(&key) {
             drift.count = drift.count.saturating_add(count);
             drift.last_at = now;
@@ -176,9 +222,9 @@ impl Known {
         if self.drifts.len() >= PLACES_MAX {
             return;
         }
-        let (source, endpoint, path) = (&key.0.source, &key.0.endpoint, &key.0.path);
+        let path = Arc::clone(&key.0);
         tracing::warn!(%source, %endpoint, %path, kind = kind.as_str(), %shape, "answers no longer match the binding");
-        let (endpoint, path) = (Arc::clone(endpoint), Arc::clone(path));
+        let endpoint = Arc::clone(endpoint);
         self.drifts.insert(key, Drift { endpoint, path, kind, count, first_at: now, last_at: now, shape });
     }
 }
@@ -302,6 +348,17 @@ mod tests {
         }
         let long = format!("\"{}\"", "7".repeat(1_000));
         assert_eq!(shape(&long), format!("\"{}…\" of 1000", "0".repeat(SHAPE_MAX)));
+    }
+
+    #[test]
+    fn all_of_the_first_answers_are_looked_at_and_later_ones_by_turns_until_files_change() {
+        let drifts = Drifts::default();
+        let endpoint = drifts.endpoint(&"people".into(), &"person".into()).expect("there is room");
+        let looked = |answers: u64| (0..answers).filter(|_| endpoint.is_due()).count();
+        assert_eq!(looked(256), 256);
+        assert_eq!(looked(1_600), 100);
+        drifts.begin_anew();
+        assert_eq!(looked(256), 256);
     }
 
     #[test]
