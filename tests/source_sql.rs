@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use huxiang::base::code::ErrorCode;
+use source_support::whole::Whole;
 use source_support::{Asked, compile, record};
 use sqlx::{Connection, Executor};
 
@@ -152,68 +153,13 @@ async fn postgresql_rows_are_read_by_bound_keys_as_text() {
     connection.execute("DROP VIEW v_put").await.unwrap();
 }
 
-/// A gateway over one contract and one binding, in a folder that is removed with it.
-struct Served {
-    gateway: huxiang::answer::Gateway,
-    _folder: Folder,
-}
-
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Served {
-    async fn new(name: &str, binding: &str) -> Self {
-        let folder = Folder(std::env::temp_dir().join(format!("huxiang-sql-{name}-{}", std::process::id())));
-        let write = |path: &str, text: &str| {
-            let path = folder.0.join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        let directives = std::fs::read_to_string("schema/directives.graphql").unwrap();
-        write("schema/directives.graphql", &directives);
-        write(
-            "schema/contract.graphql",
-            "type Query { house(owner: ID!): House }\n\
-             type House @key(fields: \"owner\") @class(name: \"open\", level: 1) {\n  owner: ID!\n  grade: String\n  \
-             items(no: [ID!]): [ItemInfo!]! @itemStates\n  more: More!\n  parts: [House!]\n}\n\
-             type More { area: String @item(no: \"1\", zh: \"x\") }\n\
-             type ItemInfo { no: ID! state: String! code: String fallback: Boolean }\n",
-        );
-        write("resolvers/housing.yaml", binding);
-        let gateway = "listen: 127.0.0.1:0\nnetworks: {local: [127.0.0.0/8]}\naudit: {store: a.sqlite, key: \"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk\"}\n";
-        write("config/gateway.yaml", gateway);
-        write("config/rules/relations.yaml", "relations:\n  any: {on: House, when: \"true\"}\n");
-        write(
-            "config/roles.yaml",
-            "roles:\n  clerk:\n    title: Clerk\n    networks: [local]\n    grants:\n      - {relation: any, classes: [open]}\n",
-        );
-        let mut faults = huxiang::base::fault::Faults::default();
-        let folders = huxiang::model::snapshot::Folders::under(&folder.0);
-        let snapshot = huxiang::model::snapshot::Snapshot::load(&folders, &|_| None, &mut faults);
-        let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
-        Self { gateway: huxiang::answer::Gateway::start(snapshot).await.unwrap(), _folder: folder }
-    }
-
-    async fn ask(&self, query: &str) -> serde_json::Value {
-        use huxiang::identify::{Declared, Identity, Principal};
-        let principal = Principal {
-            id: "p".to_owned(),
-            issuer: "test".to_owned(),
-            roles: vec!["clerk".to_owned()],
-            actors: Vec::new(),
-            claims: serde_json::Map::new(),
-        };
-        let address = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-        let identity = Identity::new(Some(principal), address, vec!["local".to_owned()], Declared::default());
-        let request = huxiang::answer::GraphqlRequest { query: Some(query.to_owned()), ..Default::default() };
-        let answer = self.gateway.answer(identity, request, "r".to_owned(), None).await;
-        serde_json::from_slice(&answer.body).unwrap()
-    }
+async fn house(name: &str, binding: &str) -> Whole {
+    let contract = "type Query { house(owner: ID!): House }\n\
+         type House @key(fields: \"owner\") @class(name: \"open\", level: 1) {\n  owner: ID!\n  grade: String\n  \
+         items(no: [ID!]): [ItemInfo!]! @itemStates\n  more: More!\n  parts: [House!]\n}\n\
+         type More { area: String @item(no: \"1\", zh: \"x\") }\n\
+         type ItemInfo { no: ID! state: String! code: String fallback: Boolean }\n";
+    Whole::new(&format!("sql-{name}"), "House", contract, &[("resolvers/housing.yaml", binding)], "").await
 }
 
 #[tokio::test]
@@ -229,12 +175,12 @@ async fn a_database_that_cannot_be_opened_gives_way_to_its_fallback_and_one_that
     };
     let query = "{ house(owner: \"b'x\") { grade parts { owner grade } more { area } items { state fallback } } }";
     let missing = std::env::temp_dir().join(format!("huxiang-test-{}-none.db", std::process::id()));
-    let served = Served::new("down", &binding(&format!("sqlite:{}", missing.display()), "v_houses")).await;
+    let served = house("down", &binding(&format!("sqlite:{}", missing.display()), "v_houses")).await;
     let answer = served.ask(query).await;
     assert_eq!(answer["data"]["house"]["grade"], "D", "{answer}");
     assert_eq!(answer["data"]["house"]["items"][0], serde_json::json!({"state": "ANSWERED", "fallback": true}));
 
-    let served = Served::new("up", &binding(&main, "v_houses")).await;
+    let served = house("up", &binding(&main, "v_houses")).await;
     let answer = served.ask(query).await;
     assert_eq!(answer["data"]["house"]["grade"], "D", "{answer}");
     assert_ne!(answer["data"]["house"]["items"][0]["fallback"], true, "{answer}");
@@ -245,7 +191,7 @@ async fn a_database_that_cannot_be_opened_gives_way_to_its_fallback_and_one_that
     assert_eq!(answer["data"]["house"]["parts"], parts, "{answer}");
 
     // A statement that is refused is an answer: the view is not there.
-    let served = Served::new("refused", &binding(&main, "v_none")).await;
+    let served = house("refused", &binding(&main, "v_none")).await;
     let answer = served.ask(query).await;
     assert_eq!(answer["errors"][0]["extensions"]["code"], "SOURCE_ERROR", "{answer}");
 }

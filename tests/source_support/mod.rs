@@ -3,6 +3,7 @@
 
 pub mod mounted;
 pub mod signed;
+pub mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;

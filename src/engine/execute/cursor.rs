@@ -17,10 +17,17 @@ use crate::source::PageAt;
 /// Longest cursor that is looked at.
 const CURSOR_CHARS_MAX: usize = 4_096;
 
+/// A page of a listing, and which instance's; none where the source has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct At {
+    pub instance: Option<String>,
+    pub page: PageAt,
+}
+
 /// Where in a listing: a page, and how many of its records lie before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Position {
-    pub page: PageAt,
+    pub page: At,
     pub skip: usize,
 }
 
@@ -74,17 +81,27 @@ impl CursorSeal {
 
 impl Position {
     fn encode(&self) -> String {
-        let page = match &self.page {
+        let page = match &self.page.page {
             PageAt::First => String::new(),
             PageAt::Number(number) => format!("n{number}"),
             PageAt::Cursor(cursor) => format!("c{cursor}"),
             PageAt::Link(address) => format!("l{address}"),
         };
-        format!("{} {page}", self.skip)
+        match &self.page.instance {
+            Some(instance) => format!("{}i{} {instance}{page}", self.skip, instance.len()),
+            None => format!("{} {page}", self.skip),
+        }
     }
 
     fn decode(text: &str) -> Option<Self> {
-        let (skip, page) = text.split_once(' ')?;
+        let (skip, rest) = text.split_once(' ')?;
+        let (skip, instance, page) = match skip.split_once('i') {
+            Some((skip, length)) => {
+                let (instance, page) = rest.split_at_checked(length.parse().ok()?)?;
+                (skip, Some(instance.to_owned()), page)
+            }
+            None => (skip, None, rest),
+        };
         let page = match page.split_at_checked(1) {
             None => PageAt::First,
             Some(("n", number)) => PageAt::Number(number.parse().ok()?),
@@ -92,6 +109,6 @@ impl Position {
             Some(("l", address)) => PageAt::Link(address.to_owned()),
             Some(_) => return None,
         };
-        Some(Self { page, skip: skip.parse().ok()? })
+        Some(Self { page: At { instance, page }, skip: skip.parse().ok()? })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Execution;
-use super::cursor::Position;
+use super::cursor::{At, Position};
 use super::node::Related;
 use super::root::text;
 use super::rows::{Seeds, seed};
@@ -16,7 +16,6 @@ use crate::engine::plan::cost::FIRST_DEFAULT;
 use crate::engine::project::read::Named;
 use crate::model::binding::RootBinding;
 use crate::model::contract::RootField;
-use crate::source::PageAt;
 
 /// Stretches of a listing that one request looks at, to fill its page with entities the caller may see.
 const STRETCHES_MAX: usize = 10;
@@ -39,7 +38,7 @@ struct Filling {
     /// Records of the source's page at hand that were not looked at.
     rest: std::vec::IntoIter<Named>,
     /// The source's page to read when those are through.
-    next: Option<PageAt>,
+    next: Option<At>,
     found: Option<Related>,
     cursors: Vec<String>,
 }
@@ -78,7 +77,11 @@ impl Execution<'_> {
         };
         let has_previous = after.is_some();
         let listing = Listing { selection, query, binding, node, name, first };
-        let mut page = Filling::new(after.unwrap_or(Position { page: PageAt::First, skip: 0 }));
+        let begin = match self.beginning(selection, binding) {
+            Ok(begin) => begin,
+            Err(failure) => return self.nothing(node, Some(failure)),
+        };
+        let mut page = Filling::new(after.unwrap_or(Position { page: begin, skip: 0 }));
         for _ in 0..STRETCHES_MAX {
             if let Err(failure) = self.turn(&listing, &mut page).await {
                 return self.nothing(node, Some(failure));
@@ -142,8 +145,8 @@ impl Execution<'_> {
             return Ok(());
         }
         let Some(next) = page.next.take() else { return Ok(()) };
-        let asked = listing.binding.ask.page().map(|_| next.clone());
-        let (named, following) = self.listed(listing.selection, listing.query, listing.binding, asked).await?;
+        let asked = next.clone();
+        let (named, following) = self.listed(listing.selection, listing.query, listing.binding, Some(asked)).await?;
         if next != page.at.page {
             page.at = Position { page: next, skip: 0 };
         }

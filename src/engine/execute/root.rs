@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Execution;
 use super::call::Call;
+use super::cursor::At;
 use super::listing::only_related;
 use super::node::{Related, is_asked};
 use super::rows::{Seeds, nobody, seed};
@@ -18,7 +19,7 @@ use crate::model::access::SlotSet;
 use crate::model::binding::RootBinding;
 use crate::model::binding::request::template::Values;
 use crate::model::contract::{Contract, EntityId, RootField, RootKind};
-use crate::source::PageAt;
+use crate::source::{Connector, PageAt};
 
 /// How a caller stands to one entity, and what was read to find out.
 #[derive(Default)]
@@ -183,20 +184,75 @@ impl Execution<'_> {
         }
     }
 
-    /// One read of a listing: the entities its records name.
+    /// Where a listing begins: with the first instance, where they divide the territory.
+    pub(super) fn beginning(&self, selection: &Selection, binding: &RootBinding) -> Result<At, Failure> {
+        let page = PageAt::First;
+        let instance = self.instances(selection, binding)?.first().and_then(|connector| id_of(connector));
+        Ok(At { instance, page })
+    }
+
+    /// The instances that a listing is read from, one after the other: those that cover what is asked for. Of a source
+    /// without any, its one connection.
+    fn instances(&self, selection: &Selection, binding: &RootBinding) -> Result<Vec<&Arc<Connector>>, Failure> {
+        let source = self.snapshot.bindings.source(binding.source);
+        let all = self.connectors.get(binding.source.index()).map(Vec::as_slice).unwrap_or_default();
+        let withdrawn = if source.withdrawn { ErrorCode::SourceWithdrawn } else { ErrorCode::Internal };
+        let first = all.first().ok_or(Failure::unavailable(withdrawn, binding.source))?;
+        if source.divided.is_none() {
+            return Ok(vec![first]);
+        }
+        let division = binding.division.as_ref().and_then(|name| text(selection.argument(name, self.variables)));
+        let covering = source.covering_any(division.as_deref(), self.asking.today);
+        let covering: Vec<&Arc<Connector>> = covering.into_iter().filter_map(|at| all.get(at)).collect();
+        if covering.is_empty() {
+            return Err(Failure::undetermined(ErrorCode::OutsideTerritory, binding.source));
+        }
+        Ok(covering)
+    }
+
+    /// One read of a listing, and what lies behind it: the page that is given, or all of it, one instance after the other.
     pub(super) async fn listed(
         &self,
         selection: &Selection,
         query: &RootField,
         binding: &RootBinding,
+        at: Option<At>,
+    ) -> Result<(Vec<Named>, Option<At>), Failure> {
+        let instances = self.instances(selection, binding)?;
+        let Some(at) = at else {
+            let mut all = Vec::new();
+            for connector in instances {
+                let (named, next) = self.read_listing(selection, query, binding, connector, None).await?;
+                all.extend(named);
+                if let Some(page) = next {
+                    return Ok((all, Some(At { instance: id_of(connector), page })));
+                }
+            }
+            return Ok((all, None));
+        };
+        let mut left = instances.into_iter().skip_while(|connector| id_of(connector) != at.instance);
+        // An instance that counts no more, since the page before was read: nobody knows what lay behind.
+        let Some(connector) = left.next() else {
+            return Err(Failure::undetermined(ErrorCode::OutsideTerritory, binding.source));
+        };
+        let page = binding.ask.page().map(|_| at.page);
+        let (named, next) = self.read_listing(selection, query, binding, connector, page).await?;
+        let next = match next {
+            Some(page) => Some(At { instance: at.instance, page }),
+            None => left.next().map(|connector| At { instance: id_of(connector), page: PageAt::First }),
+        };
+        Ok((named, next))
+    }
+
+    /// The entities that the records of one connection's listing name.
+    async fn read_listing(
+        &self,
+        selection: &Selection,
+        query: &RootField,
+        binding: &RootBinding,
+        connector: &Arc<Connector>,
         page: Option<PageAt>,
     ) -> Result<(Vec<Named>, Option<PageAt>), Failure> {
-        let Some(connector) = self.connectors.get(binding.source.index()).and_then(|connectors| connectors.first())
-        else {
-            let withdrawn = self.snapshot.bindings.source(binding.source).withdrawn;
-            let code = if withdrawn { ErrorCode::SourceWithdrawn } else { ErrorCode::Internal };
-            return Err(Failure::unavailable(code, binding.source));
-        };
         let inputs: Vec<(Arc<str>, String)> = selection
             .arguments
             .iter()
@@ -245,6 +301,10 @@ impl Execution<'_> {
         }
         Ok((found, fetched.next))
     }
+}
+
+fn id_of(connector: &Connector) -> Option<String> {
+    connector.connection().instance.as_ref().map(|instance| instance.id.clone())
 }
 
 /// The key that a root selection names its entity by; `None`: it finds entities in another way.

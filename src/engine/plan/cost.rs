@@ -102,7 +102,16 @@ pub fn total(snapshot: &Snapshot, plan: &Plan, assumed: Assumed) -> usize {
         Origin::Query(at) => !node.gives_nothing() && snapshot.bindings.queries.get(at).is_some_and(Option::is_some),
         Origin::Slot { .. } => false,
     };
-    let roots = plan.nodes.iter().filter(asked).count();
+    // At worst all instances of a source that lists by them.
+    let systems = |node: &super::Node| match node.origin {
+        Origin::Query(at) => {
+            let binding = snapshot.bindings.queries.get(at).and_then(Option::as_ref);
+            let source = binding.map(|binding| snapshot.bindings.source(binding.source));
+            source.filter(|source| source.divided.is_some()).map_or(1, |source| source.connections.len())
+        }
+        Origin::Slot { .. } => 1,
+    };
+    let roots: usize = plan.nodes.iter().filter(asked).map(systems).sum();
     let fetches =
         plan.nodes.iter().enumerate().flat_map(|(id, node)| node.fetches.iter().map(move |fetch| (id, fetch)));
     roots + fetches.map(|(node, fetch)| calls(snapshot, plan, node, fetch, assumed)).sum::<usize>()

@@ -422,6 +422,9 @@ pub struct Query {
     /// The key of what has none in its record: a text, perhaps with the query's arguments as `{arg.name}`. Of a query
     /// that answers one entity.
     pub key: Option<Spanned<String>>,
+    /// Where each division has an instance of its own: the argument that is a division's code, or the beginning of one. The
+    /// instances that cover any of it are asked; absent: all that count today.
+    pub division: Option<Spanned<String>>,
     /// Fields of the entity that the listing's records hold already.
     #[serde(default)]
     pub fields: Named<Field>,

@@ -119,6 +119,8 @@ pub struct RootBinding {
     pub name: Arc<str>,
     pub entity: EntityId,
     pub ask: CallTemplate,
+    /// The argument whose value says which instances are asked, where they divide the territory.
+    pub division: Option<Arc<str>>,
     /// The key of what holds none; else the mapping reads it.
     pub key: Option<Text>,
     /// Reads the key (its first entry, if the records hold it) and the fields that the records hold already.
@@ -126,6 +128,16 @@ pub struct RootBinding {
 }
 
 impl Source {
+    /// The instances that cover any of a division, on the day; of no division, all that count on it.
+    pub fn covering_any(&self, division: Option<&str>, day: jiff::civil::Date) -> Vec<usize> {
+        let covers = |connection: &Connection| {
+            let cover = connection.instance.as_ref().and_then(|instance| instance.cover.as_ref());
+            cover.is_some_and(|cover| cover.counts_on(day) && division.is_none_or(|division| cover.touches(division)))
+        };
+        let all = self.connections.iter().enumerate();
+        all.filter(|(_, connection)| covers(connection)).map(|(at, _)| at).collect()
+    }
+
     /// The instance that covers a division; without one, any that counts on the day.
     pub fn covering(&self, division: Option<&str>, day: jiff::civil::Date) -> Option<usize> {
         self.connections.iter().position(|connection| {

@@ -6,7 +6,7 @@ use super::Compiler;
 use crate::base::fault::{self, Place, SourceText};
 use crate::base::pointer::Pointer;
 use crate::model::binding::fields::Base;
-use crate::model::binding::format::{self, Protocol, SourceFile};
+use crate::model::binding::format::{self, DividedBy, Protocol, SourceFile};
 use crate::model::binding::mapping::Mapping;
 use crate::model::binding::request::CallTemplate;
 use crate::model::binding::request::template::{Hole, Text};
@@ -39,10 +39,19 @@ impl Compiler<'_> {
             self.faults.add(text, place, message, "ask for the records of an entity: `endpoints`");
             return;
         }
-        if file.instances.is_some() {
-            let message = "a source with instances answers no queries";
-            self.faults.add(text, place, message, "let a source that knows all entities list them");
+        let divided = file.instances.as_ref().is_some_and(|list| list.value.by == Some(DividedBy::Territory));
+        if file.instances.is_some() && !(divided && matches!(field.kind, RootKind::List | RootKind::Connection)) {
+            let message = "a source with instances answers no queries, but for lists where they are `by: territory`";
+            self.faults.add(text, place, message, "let a source that knows all entities answer it");
             return;
+        }
+        if let Some(division) = &query.value.division
+            && !(divided && self.has_argument(name, &division.value))
+        {
+            let message =
+                format!("`division: {}` names no argument by which an instance could be chosen", division.value);
+            let hint = "an argument of the query, of a source with `instances: {by: territory}`";
+            self.faults.add(text, yaml::span(division), message, hint);
         }
         if matches!(field.kind, RootKind::ByKey { .. }) {
             self.faults.add(text, place, format!("`{name}` takes the key itself and needs no binding"), "leave it out");
@@ -77,17 +86,25 @@ impl Compiler<'_> {
         let ask = ask.with_encrypted(encrypted);
         self.ciphers_there(&ask, file, yaml::span(&query.value.ask), text);
         if let Some(binding) = self.bindings.queries.get_mut(at) {
-            let bound =
-                binding.replace(RootBinding { source, name: name.into(), entity: field.entity, ask, key, mapping });
+            let division = query.value.division.as_ref().map(|division| division.value.as_str().into());
+            let (name, entity) = (Arc::from(name), field.entity);
+            let bound = binding.replace(RootBinding { source, name, entity, ask, division, key, mapping });
             if bound.is_some() {
                 self.faults.add(
                     text,
                     place,
-                    format!("the query `{name}` is bound twice"),
+                    format!("the query `{}` is bound twice", field.name),
                     "one source answers a query",
                 );
             }
         }
+    }
+
+    fn has_argument(&self, query: &str, argument: &str) -> bool {
+        let contract = self.against.contract;
+        let root = contract.full.get_object(contract.query_type());
+        let field = root.and_then(|root| root.fields.get(query));
+        field.is_some_and(|field| field.argument_by_name(argument).is_some())
     }
 
     /// The text that is the key of what holds none (`key`), if it is not read from its records (`key_at`). `None`: faults

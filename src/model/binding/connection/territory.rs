@@ -27,6 +27,11 @@ impl Cover {
         self.prefixes.iter().any(|prefix| division.starts_with(prefix.as_str()))
     }
 
+    /// Whether it covers the division, or a part of it.
+    pub fn touches(&self, division: &str) -> bool {
+        self.prefixes.iter().any(|prefix| division.starts_with(prefix.as_str()) || prefix.starts_with(division))
+    }
+
     fn meets(&self, other: &Self) -> bool {
         let before = |a: &Self, b: &Self| a.until.zip(b.from).is_some_and(|(until, from)| until < from);
         !before(self, other) && !before(other, self)

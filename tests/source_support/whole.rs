@@ -1,0 +1,73 @@
+//! A whole gateway over a contract and bindings of a test's own.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use huxiang::answer::{Gateway, GraphqlRequest};
+use huxiang::base::fault::Faults;
+use huxiang::identify::{Declared, Identity, Principal};
+use huxiang::model::snapshot::{Folders, Snapshot};
+use serde_json::{Map, Value};
+
+pub struct Whole {
+    gateway: Gateway,
+    _folder: Folder,
+}
+
+/// Removed at the end.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Whole {
+    /// With one role, `clerk`, that has all of one entity of the class `open`. Every variable `${…_URL}` is the address.
+    pub async fn new(name: &str, entity: &str, contract: &str, files: &[(&str, &str)], url: &str) -> Self {
+        let folder = Folder(std::env::temp_dir().join(format!("huxiang-whole-{name}-{}", std::process::id())));
+        let write = |path: &str, text: &str| {
+            let path = folder.0.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("schema/directives.graphql", &std::fs::read_to_string("schema/directives.graphql").unwrap());
+        write("schema/contract.graphql", contract);
+        files.iter().for_each(|(path, text)| write(path, text));
+        write(
+            "config/gateway.yaml",
+            "listen: 127.0.0.1:0\nnetworks: {local: [127.0.0.0/8]}\naudit: {store: a.sqlite, key: \"${KEY}\"}\n",
+        );
+        write("config/rules/relations.yaml", &format!("relations:\n  any: {{on: {entity}, when: \"true\"}}\n"));
+        write(
+            "config/roles.yaml",
+            "roles:\n  clerk:\n    title: Clerk\n    networks: [local]\n    grants:\n      \
+             - {relation: any, classes: [open]}\n",
+        );
+        let variables = |name: &str| match name {
+            "KEY" => Some("k".repeat(32)),
+            _ => name.ends_with("_URL").then(|| url.to_owned()),
+        };
+        let mut faults = Faults::default();
+        let snapshot = Snapshot::load(&Folders::under(&folder.0), &variables, &mut faults);
+        let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
+        Self { gateway: Gateway::start(snapshot).await.unwrap(), _folder: folder }
+    }
+
+    /// As the clerk.
+    pub async fn ask(&self, query: &str) -> Value {
+        let principal = Principal {
+            id: "p".to_owned(),
+            issuer: "test".to_owned(),
+            roles: vec!["clerk".to_owned()],
+            actors: Vec::new(),
+            claims: Map::new(),
+        };
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let identity = Identity::new(Some(principal), address, vec!["local".to_owned()], Declared::default());
+        let request = GraphqlRequest { query: Some(query.to_owned()), ..GraphqlRequest::default() };
+        let answer = self.gateway.answer(identity, request, "r".to_owned(), None).await;
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+}
