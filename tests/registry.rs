@@ -258,7 +258,10 @@ async fn awaited_fields_are_there_before_their_source_is_and_the_gateway_starts_
 #[tokio::test]
 async fn a_binding_with_faults_is_not_kept_and_a_department_reaches_nothing_but_its_own() {
     let world = World::new("faults").await;
-    let (live, cast) = (world.start("one", &[("PEOPLE_TOKEN", "t"), ("PEOPLEX_TOKEN", "t"), ("PEOPLE_X_TOKEN", "t")]).await, world.cast());
+    let (live, cast) = (
+        world.start("one", &[("PEOPLE_TOKEN", "t"), ("PEOPLEX_TOKEN", "t"), ("PEOPLE_X_TOKEN", "t")]).await,
+        world.cast(),
+    );
     world.place.write("schema/people.graphql", &schema("name: String city: String"));
     let good = version("v1");
     let sql = |url: &str| good.replace("base_url: ${PEOPLE_URL}", &format!("protocol: sql\nbase_url: \"{url}\""));

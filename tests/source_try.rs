@@ -288,7 +288,10 @@ fn what_an_instance_signs_with_is_blanked_and_told_where_it_is_not_set() {
     root.edit("resolvers/farms.yaml", "headers: {X-Api-Key: ", head);
     let binding = root.read("resolvers/farms.yaml");
     let (endpoints, _) = binding.split_once("queries:").unwrap();
-    root.write("resolvers/farms.yaml", &endpoints.replace("post: /farms, body: {ids: \"{keys}\"}", "get: /list, query: {sign: x, id: \"{keys}\"}"));
+    root.write(
+        "resolvers/farms.yaml",
+        &endpoints.replace("post: /farms, body: {ids: \"{keys}\"}", "get: /list, query: {sign: x, id: \"{keys}\"}"),
+    );
     root.edit("schema/contract.graphql", " farms(place: String!): [Farm!]", "");
     let ask = |variables: &[(&str, &str)]| {
         let output = Command::new(env!("CARGO_BIN_EXE_huxiang"))

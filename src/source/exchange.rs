@@ -90,7 +90,13 @@ impl Exchange {
             .collect();
     }
 
-    pub(crate) fn read(&mut self, body: &[u8], content_type: Option<&str>, connection: &Connection, token: Option<&str>) {
+    pub(crate) fn read(
+        &mut self,
+        body: &[u8],
+        content_type: Option<&str>,
+        connection: &Connection,
+        token: Option<&str>,
+    ) {
         self.answer_bytes = body.len();
         let text = charset::decode(body.to_vec(), connection.encoding, content_type, connection.format == Format::Xml);
         self.answer = without(text.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned()), token);

@@ -109,10 +109,12 @@ impl Adviser<'_> {
     /// Another gateway shows values in part, and is not asked which.
     fn shown_in_part(&mut self) {
         let delegation = self.file.sign.as_ref().filter(|sign| sign.value.scheme.value == Scheme::Delegation);
-        let Some(sign) = delegation.filter(|_| self.file.protocol == Protocol::Graphql && self.file.masked.is_none()) else {
+        let Some(sign) = delegation.filter(|_| self.file.protocol == Protocol::Graphql && self.file.masked.is_none())
+        else {
             return;
         };
-        let message = "what the source shows in part is taken for the whole value: shown as such, read by rules, asked with";
+        let message =
+            "what the source shows in part is taken for the whole value: shown as such, read by rules, asked with";
         let hint = "where it is a gateway that masks: `masked: /extensions/masked`";
         self.warn(yaml::span(&sign.value.scheme), message, hint);
     }

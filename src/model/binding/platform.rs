@@ -280,8 +280,7 @@ pub(super) fn put_on(platform: &Connection, connection: &mut Connection) {
 
 /// Whether an address is at the platform's own host, where alone its secrets go; what stands for a variable may be.
 pub(super) fn may_be_at(platform: &Secret, url: &str) -> bool {
-    let unknown =
-        |url: &str| Url::parse(url).is_ok_and(|url: Url| url.host_str().is_some_and(is_placeholder));
+    let unknown = |url: &str| Url::parse(url).is_ok_and(|url: Url| url.host_str().is_some_and(is_placeholder));
     is_at(platform, url) || unknown(platform.reveal()) || unknown(url)
 }
 
