@@ -91,9 +91,12 @@ impl Presence {
     }
 }
 
+/// By source, then by endpoint.
+type Sources = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<OfEndpoint>>>;
+
 /// What is known of all sources' drift, by source and endpoint; it outlives reloads.
 #[derive(Debug, Default)]
-pub struct Drifts(RwLock<BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<OfEndpoint>>>>);
+pub struct Drifts(RwLock<Sources>);
 
 /// What is known of one endpoint's. Requests do not wait for one another here.
 #[derive(Debug, Default)]
