@@ -361,6 +361,17 @@ fn a_draft_is_the_same_each_time_and_overwrites_nothing() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("it is there already"), "{}", stderr(&output));
     assert_eq!(folder.read("resolvers/pets.yaml"), "mine");
+    // Beside a contract, the draft adds to it.
+    let folder = Folder::new("beside");
+    let own = "directive @key(fields: String!) on OBJECT
+        directive @class(name: String!, level: Int!) on FIELD_DEFINITION | OBJECT
+        type Query { one(id: ID!): One }
+        type One @key(fields: \"id\") @class(name: \"open\", level: 1) { id: ID! }";
+    folder.write("schema/own.graphql", own);
+    let output = import(&data("pets.yaml"), &["--out", folder.path()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let drafted = folder.read("schema/pets.graphql");
+    assert!(drafted.contains("extend type Query") && !drafted.contains("directive @key"), "{drafted}");
     let told = import(&data("pets.yaml"), &["--json"]);
     let told: Value = serde_json::from_slice(&told.stdout).unwrap();
     assert_eq!(told["bound"].as_array().unwrap().len(), 4);

@@ -457,6 +457,16 @@ fn a_recording_holds_no_value_of_the_departments_and_runs_without_it() {
 
 /// Two recordings of one exchange have no made-up value in common: nobody can look one up in the other.
 #[test]
+fn a_recording_runs_where_another_source_is_not_there() {
+    let (root, department) = (Root::new("alone"), Department::new(false));
+    let out = root.out();
+    root.try_it(&department, &[&KEYS[..], &["--record", &out]].concat());
+    root.edit("schema/contract.graphql", "  phone: String\n", "  phone: String\n  filledByTheRegistry: String\n");
+    let (code, said) = root.test("out.md");
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
 fn recordings_are_made_up_each_by_a_key_of_its_own() {
     let (root, department) = (Root::new("twice"), Department::new(false));
     let names: Vec<String> = (0..2)

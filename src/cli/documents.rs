@@ -73,7 +73,9 @@ fn add(snapshot: &Snapshot, files: &[PathBuf]) -> Done {
 fn check(snapshot: &Snapshot, files: &[PathBuf], roles: &[String]) -> Done {
     let mut grants = Vec::new();
     for name in roles {
-        grants.extend(&snapshot.access.role(name).ok_or_else(|| unknown_role(snapshot, name))?.grants);
+        grants.extend(
+            &snapshot.access.role(name).ok_or_else(|| unknown_role(snapshot.access.role_names(), name))?.grants,
+        );
     }
     let grants = if roles.is_empty() { all(snapshot) } else { grants };
     for file in &valid(snapshot, files)? {

@@ -90,7 +90,7 @@ fn refused(error: &RequestError) -> Stop {
 fn identity(snapshot: &Snapshot, args: &PlanArgs) -> Result<Identity, Stop> {
     let mut networks = Vec::new();
     for name in &args.role {
-        let role = snapshot.access.role(name).ok_or_else(|| unknown_role(snapshot, name))?;
+        let role = snapshot.access.role(name).ok_or_else(|| unknown_role(snapshot.access.role_names(), name))?;
         networks.extend(role.networks.first().map(ToString::to_string));
     }
     if let Some(network) = &args.network {

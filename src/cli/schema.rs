@@ -11,7 +11,6 @@ use crate::answer::RoleSchema;
 use crate::base::fault::did_you_mean;
 use crate::model::access::Rights;
 use crate::model::schema::Kind;
-use crate::model::snapshot::Snapshot;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -72,7 +71,7 @@ pub fn run(args: &SchemaArgs) -> Done {
         text::out(&snapshot.contract.published.to_string());
         return Ok(0);
     };
-    let found = snapshot.access.role(role).ok_or_else(|| unknown_role(&snapshot, role))?;
+    let found = snapshot.access.role(role).ok_or_else(|| unknown_role(snapshot.access.role_names(), role))?;
     let rights = Rights::new(&snapshot.access, found.grants.clone());
     match RoleSchema::new(&snapshot, &rights).filter(|_| !rights.any.is_empty()) {
         Some(seen) => text::out(&seen.schema.to_string()),
@@ -82,8 +81,8 @@ pub fn run(args: &SchemaArgs) -> Done {
 }
 
 /// The role is not there; names one that is.
-pub fn unknown_role(snapshot: &Snapshot, role: &str) -> Stop {
-    let known: Vec<&str> = snapshot.access.roles.iter().map(|role| &*role.name).collect();
+pub fn unknown_role<'r>(known: impl Iterator<Item = &'r str>, role: &str) -> Stop {
+    let known: Vec<&str> = known.collect();
     let otherwise = format!("there are {}", known.join(", "));
     Stop::failed(format!("error: there is no role `{role}`; {}", did_you_mean(role, known.iter().copied(), &otherwise)))
 }

@@ -83,7 +83,7 @@ pub fn run(args: &AccessArgs) -> Done {
     }
     let snapshot = load::to_look_at(&args.root)?;
     let roles: Vec<&Role> = match &args.role {
-        Some(name) => vec![snapshot.access.role(name).ok_or_else(|| unknown_role(&snapshot, name))?],
+        Some(name) => vec![snapshot.access.role(name).ok_or_else(|| unknown_role(snapshot.access.role_names(), name))?],
         None => snapshot.access.roles.iter().collect(),
     };
     let printed = match (args.json, roles.as_slice()) {

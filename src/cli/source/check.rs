@@ -101,7 +101,11 @@ fn look(text: &Arc<SourceText>, folders: &Folders) -> Found {
     let parts = Parts::load(folders, &|name| environment.get(name), &mut all);
     let names = text.text.as_str();
     let own = |fault: &Fault| is_own(fault, text, folders, parts.is_none());
-    let elsewhere = all.sorted().iter().filter(|fault| !own(fault)).count();
+    // Where there is a registry, what no file fills it may.
+    let registry =
+        parts.as_ref().and_then(|parts| parts.config.as_ref()).is_some_and(|config| config.registry.is_some());
+    let filled_there = |fault: &Fault| registry && fault.file.path == folders.resolvers;
+    let elsewhere = all.sorted().iter().filter(|fault| !own(fault) && !filled_there(fault)).count();
     all.forget(0, |fault| !own(fault));
     let mut found =
         Found { faults: all, warnings: Faults::default(), elsewhere, missing: environment.missing(), filled: 0 };

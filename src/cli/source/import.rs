@@ -31,7 +31,7 @@ pub struct ImportArgs {
     /// Only operations whose path begins so, or tables whose name does
     #[arg(long, value_name = "PATH")]
     only: Option<String>,
-    /// The folder whose schema/ the draft is laid beside, where there is one
+    /// The folder whose schema/ the draft is laid beside, where there is one; without it, that of --out
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Write DIR/resolvers/ID.yaml and DIR/schema/ID.graphql instead of standard output; files that are there are kept
@@ -58,7 +58,8 @@ pub fn run(args: &ImportArgs) -> Done {
         )));
     }
     let mut faults = Faults::default();
-    let contract = args.root.as_deref().and_then(|root| beside(root, &mut faults));
+    // What is written beside a contract goes with it.
+    let contract = args.root.as_ref().or(args.out.as_ref()).and_then(|root| beside(root, &mut faults));
     let file = match args.file.starts_with("http://") || args.file.starts_with("https://") {
         true => Some(describe::ask(&args.file)?),
         false => fault::read(Path::new(&args.file), &mut faults),

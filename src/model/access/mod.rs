@@ -26,7 +26,7 @@ pub use compile::{Declared, load};
 pub use condition::{Approved, Conditions};
 pub use denied::Denied;
 pub use doors::{DocumentsRule, RoleDoors};
-pub(super) use format::RolesFile;
+pub(crate) use format::RolesFile;
 pub use rights::{Rights, RowRights};
 pub use set::SlotSet;
 
@@ -137,6 +137,10 @@ impl Access {
 
     pub fn relation(&self, id: RelationId) -> Option<&CompiledRelation> {
         self.relations.get(id.index())
+    }
+
+    pub fn role_names(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().map(|role| &*role.name)
     }
 
     pub fn role(&self, name: &str) -> Option<&Role> {

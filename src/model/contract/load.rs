@@ -50,8 +50,20 @@ impl Texts {
     fn diagnostics(&self, faults: &mut Faults, list: &DiagnosticList) {
         for diagnostic in list.iter().take(DIAGNOSTICS_MAX) {
             let message = diagnostic.error.to_string();
-            self.fault(faults, diagnostic.sources, diagnostic.error.location(), message, "");
+            let hint = hint(&message);
+            self.fault(faults, diagnostic.sources, diagnostic.error.location(), message, &hint);
         }
+    }
+}
+
+/// What to do about a fault that is found by GraphQL's own rules.
+fn hint(message: &str) -> String {
+    if let Some(name) = message.split("cannot find directive `@").nth(1).and_then(|rest| rest.split('`').next()) {
+        return format!("declare `directive @{name} …`; the declarations of all that count stand in docs/contract.md");
+    }
+    match message.starts_with("the type `") && message.contains("is defined multiple times") {
+        true => "a second file adds to it: `extend type …`".to_owned(),
+        false => String::new(),
     }
 }
 

@@ -45,7 +45,8 @@ impl Compiler<'_> {
                 whole,
                 Place::default(),
                 format!("no source answers the query `{name}`"),
-                "add it under `queries:` of the source that can list or look up its entities",
+                "add it under `queries:` of the source that can list or look up its entities, or make it nullable and mark it as \
+                 @awaited",
             );
         }
     }
