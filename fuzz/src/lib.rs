@@ -3,6 +3,7 @@
 //!
 //! The stores and folders they need are made under `FUZZ_DIR`, else the temporary folder: put it in memory.
 
+mod drafts;
 mod files;
 mod world;
 
@@ -120,4 +121,19 @@ pub fn soap_answer(bytes: &[u8]) {
 pub fn json_answer(bytes: &[u8]) {
     world().say("/rest", bytes);
     world().ask(WHOLE, &json!({}));
+}
+
+/// GraphQL SDL that a draft is made from.
+pub fn import_sdl(bytes: &[u8]) {
+    drafts::draft("api.graphql", bytes);
+}
+
+/// WSDL that a draft is made from.
+pub fn import_wsdl(bytes: &[u8]) {
+    drafts::draft("service.wsdl", bytes);
+}
+
+/// A SQL schema that a draft is made from.
+pub fn import_sql(bytes: &[u8]) {
+    drafts::draft("schema.sql", bytes);
 }
