@@ -107,7 +107,8 @@ impl World {
 
     /// Panics where the answer is none.
     pub fn ask(&self, query: &str, variables: &Value) {
-        let identity = Identity { networks: vec!["anywhere".to_owned()], ..Identity::at(IpAddr::V4(Ipv4Addr::LOCALHOST)) };
+        let identity =
+            Identity { networks: vec!["anywhere".to_owned()], ..Identity::at(IpAddr::V4(Ipv4Addr::LOCALHOST)) };
         let request = GraphqlRequest {
             query: Some(query.to_owned()),
             variables: variables.as_object().cloned().unwrap_or_default(),
