@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::name;
 
+/// Bytes of the longest code. YAML has a limit for what stands before a colon, and nobody's code is so long.
+const CODE_MAX: usize = 200;
+
 /// A field, as it is read and as the contract has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
@@ -85,8 +88,12 @@ impl Types {
         self.defined(form, wish, |name| Definition::Enum { name, values: values.to_vec() })
     }
 
-    /// A value that is one of these texts: an enumeration, and which of its values each text is.
+    /// A value that is one of these texts: an enumeration, and which of its values each text is. Texts too long to be codes
+    /// are texts.
     pub fn codes(&mut self, wish: &str, texts: &[&str], list: bool) -> Shape {
+        if texts.iter().any(|text| text.len() > CODE_MAX) {
+            return Shape::Leaf { kind: "String".to_owned(), list, options: Vec::new() };
+        }
         let mut taken = HashSet::from(["UNRECOGNIZED".to_owned(), "TRUE".to_owned(), "FALSE".to_owned()]);
         let (mut map, mut values) = (Map::new(), Vec::new());
         for (number, text) in texts.iter().enumerate().filter(|(_, text)| !text.is_empty()) {

@@ -31,7 +31,7 @@ impl Document {
     pub fn read(path: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(path).ok()?;
         let text = text.trim_start_matches('\u{feff}');
-        let root: Value = match serde_json::from_str(text) {
+        let mut root: Value = match serde_json::from_str(text) {
             Ok(root) => root,
             Err(_) => {
                 let budget = serde_saphyr::budget! { max_nodes: 4_000_000, max_events: 16_000_000, max_depth: 128 };
@@ -41,7 +41,10 @@ impl Document {
             }
         };
         let old = root.get("swagger").is_some();
-        root.get("paths")?;
+        let paths = root.get_mut("paths")?;
+        if let Some(written) = paths.as_object_mut() {
+            *paths = std::mem::take(written).into_iter().map(|(path, item)| (in_braces(&path), item)).collect();
+        }
         Some(Self { root, old })
     }
 
@@ -304,4 +307,13 @@ fn laid(under: Option<Value>, over: Option<Value>) -> Option<Value> {
         (Some(under), _) => Some(under),
         (None, over) => over,
     }
+}
+
+/// Paths as a framework writes them: `/a/<int:b>` is `/a/{b}`.
+fn in_braces(path: &str) -> String {
+    let segment = |segment: &str| match segment.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
+        Some(inside) => format!("{{{}}}", inside.rsplit(':').next().unwrap_or(inside)),
+        None => segment.to_owned(),
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::draft::name;
 use crate::draft::types::{Member, Shape, Types};
@@ -312,7 +312,7 @@ impl<'a> Schemas<'a> {
         let texts: Option<Vec<&str>> =
             flat.values.map(|values| values.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).collect());
         if let Some(texts) = texts.filter(|texts| !texts.is_empty() && texts.len() <= ENUM_MAX) {
-            return self.enumeration(&texts, list, wish);
+            return self.types.codes(wish, &texts, list);
         }
         let is_id = field == "id" || field.ends_with("Id") || field.ends_with("Ids");
         match (flat.kind, flat.format) {
@@ -327,24 +327,6 @@ impl<'a> Schemas<'a> {
             (_, Some("date-time")) => plain("DateTime"),
             _ => plain("String"),
         }
-    }
-
-    fn enumeration(&mut self, texts: &[&str], list: bool, wish: &str) -> Shape {
-        let mut taken = HashSet::from(["UNRECOGNIZED".to_owned(), "TRUE".to_owned(), "FALSE".to_owned()]);
-        let mut map = serde_json::Map::new();
-        let mut values = Vec::new();
-        for (number, text) in texts.iter().enumerate() {
-            if map.contains_key(*text) {
-                continue;
-            }
-            let wished = name::upper(text).unwrap_or_else(|| format!("VALUE_{}", number + 1));
-            let value = name::unique(wished, &mut taken);
-            map.insert((*text).to_owned(), json!(value));
-            values.push(value);
-        }
-        values.push("UNRECOGNIZED".to_owned());
-        let kind = self.types.enumeration(wish, &values);
-        Shape::Leaf { kind, list, options: vec![("map", Value::Object(map))] }
     }
 }
 
