@@ -566,7 +566,7 @@ pub struct Endpoint {
     pub entity: String,
     /// Contract field → pointer; `also` fields apart.
     pub fields: BTreeMap<String, String>,
-    pub also: BTreeSet<String>,
+    pub also: BTreeMap<String, String>,
     /// It is asked by the id numbers of a household's members.
     pub by_persons: bool,
     /// The fields that are lists of its records, or of what is in them.
@@ -602,7 +602,7 @@ pub fn endpoints(root: &Path) -> Vec<Endpoint> {
                 body: asks.iter().map(|ask| ask.to_string()).collect(),
                 entity: endpoint["entity"].as_str().unwrap().to_owned(),
                 fields,
-                also: also.into_keys().collect(),
+                also,
                 by_persons: endpoint["key"] == "registry.personIds",
                 lists: endpoint["fields"]
                     .as_object()

@@ -447,11 +447,11 @@ impl Asked<'_> {
                 let name = format!("{}.{}", endpoint.source, endpoint.name);
                 self.bench.tally.borrow_mut().called(&name);
                 let gate = wanted.gates.contains(&name);
-                let due = endpoint.fields.keys().chain(&endpoint.also).any(|field| {
+                let due = endpoint.fields.keys().chain(endpoint.also.keys()).any(|field| {
                     wanted.fields.contains(&access_oracle::id(&endpoint.entity, field))
                         && (self.claims_asked()
                             || wanted.read.contains(&access_oracle::id(&endpoint.entity, field))
-                            || !endpoint.also.contains(field)
+                            || !endpoint.also.contains_key(field)
                             || endpoint.fields.contains_key(field))
                 });
                 if !gate && !due {
@@ -479,7 +479,7 @@ impl Asked<'_> {
     fn persons(&self, endpoint: &Endpoint, call: &Logged, wanted: &Wanted) -> Verdict {
         let text = format!("{} {} {}", call.path, call.query, call.body);
         let may = |person: &str| {
-            let slots = endpoint.fields.keys().chain(&endpoint.also);
+            let slots = endpoint.fields.keys().chain(endpoint.also.keys());
             slots
                 .map(|field| access_oracle::id(&endpoint.entity, field))
                 .any(|slot| wanted.of.contains(&(slot, person.to_owned())))
@@ -637,8 +637,13 @@ impl Asked<'_> {
             if ["/id", "/idNumber"].contains(&pointer.as_str()) {
                 continue;
             }
-            let slots: Vec<&String> =
-                endpoint.fields.iter().filter(|(_, at)| **at == pointer).map(|(slot, _)| slot).collect();
+            let slots: Vec<&String> = endpoint
+                .fields
+                .iter()
+                .chain(&endpoint.also)
+                .filter(|(_, at)| **at == pointer)
+                .map(|(slot, _)| slot)
+                .collect();
             let reason = slots.iter().any(|slot| {
                 let slot = access_oracle::id(&endpoint.entity, slot);
                 wanted.fields.contains(&slot) || wanted.read.iter().any(|read| slot.starts_with(read.as_str()))
