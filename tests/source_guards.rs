@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 use futures::future::join_all;
 use huxiang::base::code::ErrorCode;
 use huxiang::source::{CallContext, Caller, Fetch};
-use source_support::{Asked, compile, compile_with, serve};
+use source_support::{Asked, at_most_in_a_second, compile, compile_with, noting, serve};
 use tokio::net::TcpListener;
 
 fn binding(head: &str) -> String {
@@ -83,19 +83,11 @@ async fn no_more_calls_are_under_way_than_allowed_and_the_rest_is_busy() {
 
 #[tokio::test]
 async fn the_source_never_counts_more_calls_in_a_second_than_it_allows() {
-    let times = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&times);
-    let count = get(async move || {
-        log.lock().unwrap().push(Instant::now());
-        "{}"
-    });
-    let url = serve(Router::new().route("/a", count)).await;
+    let (url, times) = noting().await;
     let asked = Asked::new(&binding("limits: {timeout_ms: 5000, per_second_max: 5}"), &url);
     let all = join_all((0..14).map(|_| asked.one("k", &[]))).await;
     assert!(all.iter().all(Result::is_ok));
-    let mut times = times.lock().unwrap().clone();
-    times.sort();
-    assert!(times.windows(6).all(|window| window[5] - window[0] > Duration::from_secs(1)));
+    assert!(at_most_in_a_second(&times, 5));
     let brief = Asked::new(&binding("limits: {timeout_ms: 300, per_second_max: 1}"), &url);
     brief.one("k", &[]).await.unwrap();
     assert_eq!(code(&brief).await, ErrorCode::SourceBusy);

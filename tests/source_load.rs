@@ -12,7 +12,7 @@ use axum::routing::get;
 use futures::future::join_all;
 use huxiang::base::code::ErrorCode;
 use huxiang::source::{CallContext, Fetch};
-use source_support::{Asked, serve};
+use source_support::{Asked, at_most_in_a_second, noting, serve};
 
 fn binding(head: &str) -> String {
     format!(
@@ -113,13 +113,7 @@ async fn a_source_that_is_slow_under_load_is_asked_less_at_once_and_more_when_it
 
 #[tokio::test]
 async fn at_any_load_no_second_holds_more_calls_than_the_source_allows() {
-    let times = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&times);
-    let count = get(async move || {
-        log.lock().unwrap().push(Instant::now());
-        "{}"
-    });
-    let url = serve(Router::new().route("/a", count)).await;
+    let (url, times) = noting().await;
     let asked = Asked::new(&binding("limits: {timeout_ms: 2500, per_second_max: 10}"), &url);
     let waves = (0..10_u64).map(async |wave| {
         tokio::time::sleep(Duration::from_millis(wave * 130)).await;
@@ -129,8 +123,7 @@ async fn at_any_load_no_second_holds_more_calls_than_the_source_allows() {
     let answered = all.iter().filter(|answer| answer.is_ok()).count();
     let others = all.iter().filter_map(|answer| answer.as_ref().err());
     assert!(others.clone().all(|error| error.code == ErrorCode::SourceBusy && error.calls == 0));
-    let mut times = times.lock().unwrap().clone();
-    times.sort();
-    assert!(times.len() == answered && answered >= 30, "{answered}: it is used as far as it allows");
-    assert!(times.windows(11).all(|window| window[10] - window[0] > Duration::from_secs(1)));
+    let asked = times.lock().unwrap().len();
+    assert!(asked == answered && answered >= 30, "{answered}: it is used as far as it allows");
+    assert!(at_most_in_a_second(&times, 10));
 }

@@ -238,14 +238,11 @@ fn a_secret_in_a_file_is_blanked_as_one_in_a_variable() {
     assert!(!shown.contains("the/secret") && !shown.contains("the%2Fsecret"), "{shown}");
 }
 
-const OWN_SIGN: &str = r#"sign:
-  scheme: digest
-  hash: sm3
-  app_key: "${FARMS_APP}"
-  secret: "${FARMS_SECRET}"
-  text: "{app_key}{secret}{timestamp}"
-  send: {query: {sign: "{signature}"}, headers: {X-App: "{app_key}"}}
-"#;
+/// How the binding signs, where nobody else does.
+fn own_sign() -> &'static str {
+    let (from, to) = (BINDING.find("sign:\n").unwrap(), BINDING.find("limits:").unwrap());
+    &BINDING[from..to]
+}
 
 /// Asks `/list` with further variables.
 fn list(root: &Root, department: &Department, variables: &[(&str, &str)]) -> Output {
@@ -268,7 +265,7 @@ fn what_a_platform_signs_with_is_blanked_and_told_where_it_is_not_set() {
          sign: {scheme: api-key, header: X-Mounted, key: \"${HUB_KEY}\"}}\n  \
          another: {base_url: \"${ANOTHER_URL}\", sources: [farms]}\n",
     );
-    root.edit("resolvers/farms.yaml", OWN_SIGN, "platform: hub\n");
+    root.edit("resolvers/farms.yaml", own_sign(), "platform: hub\n");
     root.edit("resolvers/farms.yaml", "base_url: ${FARMS_URL}\n", "");
     root.edit("resolvers/farms.yaml", "limits: {timeout_ms: 5000, in_flight_max: 8}", "limits: {timeout_ms: 5000}");
     root.edit("resolvers/farms.yaml", "query: {place:", "query: {sign: x, place:");
@@ -284,7 +281,7 @@ fn what_an_instance_signs_with_is_blanked_and_told_where_it_is_not_set() {
     let (root, department) = (Root::new("instance"), Department::new(false));
     root.write("resolvers/farms.csv", "id,title,key\nnorth,North,${NORTH_KEY}\nsouth,South,${SOUTH_KEY}\n");
     let head = "instances: {file: farms.csv}\nheaders: {X-Mounted: \"${instance.key}\", X-Api-Key: ";
-    root.edit("resolvers/farms.yaml", OWN_SIGN, "");
+    root.edit("resolvers/farms.yaml", own_sign(), "");
     root.edit("resolvers/farms.yaml", "headers: {X-Api-Key: ", head);
     let binding = root.read("resolvers/farms.yaml");
     let (endpoints, _) = binding.split_once("queries:").unwrap();

@@ -5,7 +5,7 @@ pub mod mounted;
 pub mod signed;
 pub mod whole;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,6 +19,24 @@ use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{CallContext, Connector, Fetch, Fetched, PageAt, Shared, SourceError};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+
+/// A source at `/a` that notes when it is asked; its address, and the moments so far.
+pub async fn noting() -> (String, Arc<Mutex<Vec<std::time::Instant>>>) {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&times);
+    let note = axum::routing::get(async move || {
+        log.lock().unwrap().push(std::time::Instant::now());
+        "{}"
+    });
+    (serve(Router::new().route("/a", note)).await, times)
+}
+
+/// Whether never more than so many calls lie within one second.
+pub fn at_most_in_a_second(times: &Mutex<Vec<std::time::Instant>>, most: usize) -> bool {
+    let mut times = times.lock().unwrap().clone();
+    times.sort();
+    times.windows(most + 1).all(|window| window[most] - window[0] > Duration::from_secs(1))
+}
 
 /// Serves on a free port; the address has no `/` at its end.
 pub async fn serve(router: Router) -> String {

@@ -8,12 +8,12 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 
+use crate::serve;
 use bytes::Bytes;
 use futures::future::join_all;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -280,7 +280,7 @@ async fn c(up: &Up) -> Result<Vec<u8>, Err> {
 
 // -------------------------------------------------------------------- server
 
-async fn serve(up: Rc<Up>, scenario: Rc<str>, req: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(up: Rc<Up>, scenario: Rc<str>, req: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let body = match req.into_body().collect().await {
         Ok(b) => b.to_bytes(),
         Err(_) => Bytes::new(),
@@ -309,19 +309,5 @@ pub fn run(client: &str, workload: &str, port: u16, host: String) {
         other => panic!("unknown client {other}"),
     };
     let up = Rc::new(Up { host, client });
-    let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&rt, async move {
-        let l = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        loop {
-            let Ok((s, _)) = l.accept().await else { continue };
-            let _ = s.set_nodelay(true);
-            let (up, scenario) = (up.clone(), scenario.clone());
-            tokio::task::spawn_local(async move {
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(s), service_fn(move |r| serve(up.clone(), scenario.clone(), r)))
-                    .await;
-            });
-        }
-    });
+    serve::serve(port, move |request| answer(up.clone(), scenario.clone(), request));
 }

@@ -7,6 +7,7 @@ mod client;
 mod floor;
 mod gateway;
 mod measure;
+mod serve;
 mod upstream;
 
 use clap::{Parser, Subcommand};

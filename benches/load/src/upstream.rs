@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::serve::serve;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 
 const DEPARTMENTS: usize = 12;
@@ -273,20 +273,5 @@ pub fn run(port: u16, delay: u64) {
         batch: RefCell::new(HashMap::new()),
     });
 
-    let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&rt, async move {
-        let l = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        loop {
-            let Ok((s, _)) = l.accept().await else { continue };
-            let _ = s.set_nodelay(true);
-            let st = st.clone();
-            tokio::task::spawn_local(async move {
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .pipeline_flush(true)
-                    .serve_connection(hyper_util::rt::TokioIo::new(s), service_fn(move |r| handle(st.clone(), r)))
-                    .await;
-            });
-        }
-    });
+    serve(port, move |request| handle(st.clone(), request));
 }
