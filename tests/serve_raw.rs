@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 const BODY: &str = r#"{"query":"{a}"}"#;
 const POST: &str = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
-const SHORT: Duration = Duration::from_secs(5);
+const SHORT: Duration = Duration::from_secs(30);
 
 /// Sends, and gives everything that comes until the gateway closes; empty where it does not close in time.
 async fn to_the_end(running: &Running, text: &str) -> String {
