@@ -53,7 +53,12 @@ fn serde_keys(source: &str) -> BTreeSet<String> {
         let variant = line.split([',', ' ', '{', '(']).next().unwrap_or_default();
         let is_variant = in_enum && variant.starts_with(|c: char| c.is_ascii_uppercase());
         if is_variant && variant.chars().all(|c| c.is_ascii_alphanumeric()) {
-            keys.insert(styled(variant, style.as_deref() == Some("kebab-case")));
+            let gap = match style.as_deref() {
+                Some("kebab-case") => "-",
+                Some("snake_case") => "_",
+                _ => "",
+            };
+            keys.insert(styled(variant, gap));
         }
         if line == "}" {
             (in_enum, style) = (false, None);
@@ -62,11 +67,12 @@ fn serde_keys(source: &str) -> BTreeSet<String> {
     keys
 }
 
-fn styled(variant: &str, kebab: bool) -> String {
+/// What stands before each capital but the first.
+fn styled(variant: &str, gap: &str) -> String {
     let mut out = String::new();
     for c in variant.chars() {
-        if c.is_ascii_uppercase() && kebab && !out.is_empty() {
-            out.push('-');
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push_str(gap);
         }
         out.push(c.to_ascii_lowercase());
     }

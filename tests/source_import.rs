@@ -100,7 +100,8 @@ async fn served(root: &Folder, answers: fn(&str, &str, &Value) -> Option<Value>)
         headers: HeaderMap,
         body: Bytes,
     ) -> (StatusCode, String) {
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let text = || (!body.is_empty()).then(|| Value::from(String::from_utf8_lossy(&body).into_owned()));
+        let body: Value = serde_json::from_slice(&body).ok().or_else(text).unwrap_or_default();
         let signed = headers.contains_key("x-api-key") || headers.contains_key("authorization");
         log.lock().unwrap().push(format!("{method} {uri} {body} {signed}"));
         match answers(uri.path(), uri.query().unwrap_or_default(), &body) {
@@ -220,6 +221,90 @@ async fn a_member_that_is_the_key_is_named_by_the_parameter_it_is_asked_with() {
     assert_eq!(answer["data"]["house"], json!({"houseNo": "H-1", "owner": "Wang", "repairGrant": "0.5"}), "{answer:#}");
     assert_eq!(answer["data"]["houses"].as_array().unwrap().len(), 11, "{answer:#}");
     assert_eq!(log.lock().unwrap().len(), 3, "one for the house, two pages");
+}
+
+fn clinic(path: &str, _: &str, body: &Value) -> Option<Value> {
+    let visit = |id: &str| json!({"visitId": id, "day": "2026-01-02"});
+    let form: Vec<&str> = body.as_str().unwrap_or_default().split('&').collect();
+    let has = |pair: &str| form.contains(&pair);
+    match path {
+        "/doctors/7" => Some(json!({"id": "7", "name": "李四", "since": "2021-01-01", "seen": "2026-01-02T03:04:05",
+            "patients": 4_000_000_000_u64, "rate": 4, "retired": true, "rooms": [{"no": 3, "floor": "B2"}], "note": "x"})),
+        "/wards" => Some(json!([{"id": "w9", "beds": 3, "nurse": {"name": "王五"}}])),
+        "/visits/query" if has("tenant=county") && has("visitIds=v1%2Cv2") => Some(json!([visit("v2"), visit("v1")])),
+        "/visits/search" if has("day=Monday") && has("pageSize=2") => match has("pageNo=1") {
+            true => Some(json!({"total": 3, "rows": [visit("v1"), visit("v2")]})),
+            false => Some(json!({"total": 3, "rows": [visit("v3")]})),
+        },
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn forms_are_drafted_and_answers_that_only_an_example_describes() {
+    let root = Folder::root("clinic", "pets", &["Doctor", "Wards", "Visit", "Visit3"]);
+    let output = import(&data("clinic.yaml"), &["--out", root.path()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let binding = root.read("resolvers/pets.yaml");
+    let elsewhere =
+        |target: &str| format!("the answer's description is in another file; bundle the document ({target})");
+    for told in [
+        &format!("GET /reports: {}", elsewhere("common.yaml").trim_end_matches(')')),
+        &format!("GET /charts: {}", elsewhere("shared/chart.json")),
+        "GET /lists: the answer's description is to be at #/components/responses/Gone, which leads nowhere",
+        "GET /nothing: the document has no answer with status 200",
+        "GET /blank: it answers neither an object with properties nor a plain value",
+        "# decide: fields: an example is all that the document says",
+        "# decide: `tenant` is always county",
+        "many: {post: /visits/query, form: {tenant: county, visitIds: \"{keys:,}\"}, batch_max: 50, item_key: /visitId}",
+    ] {
+        assert!(binding.contains(told), "{told}:\n{binding}");
+    }
+    assert!(
+        !binding.contains("/visits,") && !binding.contains("POST /visits:"),
+        "what adds is passed over:\n{binding}"
+    );
+    let checked = huxiang(&["check", "--root", root.path()]);
+    assert!(checked.status.success(), "{}{binding}", String::from_utf8_lossy(&checked.stdout));
+    let (gateway, log) = served(&root, clinic).await;
+    let answer = ask(
+        &gateway,
+        "{ doctor(id: \"7\") { id name since seen patients rate retired rooms { no floor } note } wards { id beds nurse { name } } }",
+    )
+    .await;
+    let expected = json!({
+        "doctor": {"id": "7", "name": "李四", "since": "2021-01-01", "seen": "2026-01-02T03:04:05+08:00",
+                   "patients": "4000000000", "rate": "4", "retired": true, "rooms": [{"no": 3, "floor": "B2"}], "note": "x"},
+        "wards": [{"id": "w9", "beds": "3", "nurse": {"name": "王五"}}],
+    });
+    assert_eq!(answer["data"], expected, "{answer:#}\n{binding}");
+    let query = "{ a: visit(id: \"v1\") { id queryVisits { day } } b: visit(id: \"v2\") { id queryVisits { day } } \
+                 searchVisits(day: \"Monday\") { visitId } }";
+    let answer = ask(&gateway, query).await;
+    assert_eq!(
+        answer["data"]["b"]["queryVisits"]["day"],
+        "2026-01-02",
+        "{answer:#}\n{binding}{}",
+        root.read("schema/pets.graphql")
+    );
+    assert_eq!(
+        answer["data"]["searchVisits"].as_array().map(Vec::len),
+        Some(3),
+        "{answer:#}\n{:?}",
+        log.lock().unwrap()
+    );
+
+    let root = Folder::root("counter", "pets", &["QueryHousehold"]);
+    let output = import(&data("counter.json"), &["--out", root.path()]);
+    assert!(stderr(&output).contains("1 operation bound, 1 left out"), "{}", stderr(&output));
+    let binding = root.read("resolvers/pets.yaml");
+    assert!(binding.contains("POST /query/photo: it needs `photo` in a form that a binding cannot send"), "{binding}");
+    assert!(binding.contains("post: /query/household") && binding.contains("appId: hx"), "{binding}");
+    let (gateway, log) = served(&root, |_, _, _| Some(json!({"sfzh": "x 1", "owner": "Li", "grant": 3.25}))).await;
+    let answer = ask(&gateway, "{ queryHousehold(sfzh: \"x 1\") { owner grant } }").await;
+    assert_eq!(answer["data"]["queryHousehold"], json!({"owner": "Li", "grant": "3.25"}), "{answer:#}\n{binding}");
+    let log = log.lock().unwrap().join("\n");
+    assert!(log.contains("sfzh=x%201") && log.contains("appId=hx") && !log.contains("memo"), "{log}");
 }
 
 fn desk(path: &str, query: &str, _: &Value) -> Option<Value> {

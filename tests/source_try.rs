@@ -238,6 +238,30 @@ fn a_secret_in_a_file_is_blanked_as_one_in_a_variable() {
     assert!(!shown.contains("the/secret") && !shown.contains("the%2Fsecret"), "{shown}");
 }
 
+#[test]
+fn a_signature_in_a_form_is_blanked_and_the_form_is_recorded_with_made_up_keys() {
+    let (root, department) = (Root::new("form"), Department::new(false));
+    root.edit("resolvers/farms.yaml", "body: {ids: \"{keys}\"}", "form: {ids: \"{keys:,}\", kind: a b}");
+    root.edit(
+        "resolvers/farms.yaml",
+        "send: {query: {sign:",
+        "send: {body: {token: \"{app_key}{signature}\"}, query: {sign:",
+    );
+    let shown = text(&root.try_it(&department, &KEYS).stdout);
+    for line in [
+        "> content-type: application/x-www-form-urlencoded",
+        "ids=331122197501011234%2C331122198812120007&kind=a%20b&token=•••",
+    ] {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
+    let output = root.try_it(&department, &[&KEYS[..], &["--record", &root.out()]].concat());
+    let recorded = root.read("out.md");
+    assert!(recorded.contains("\nids=") && recorded.contains("&kind=a%20b\n"), "{recorded}{}", text(&output.stderr));
+    assert!(MARKS.iter().all(|mark| !recorded.contains(mark)) && !recorded.contains("-of-farms"), "{recorded}");
+    let (code, said) = root.test("out.md");
+    assert_eq!(code, 0, "{said}");
+}
+
 /// How the binding signs, where nobody else does.
 fn own_sign() -> &'static str {
     let (from, to) = (BINDING.find("sign:\n").unwrap(), BINDING.find("limits:").unwrap());

@@ -146,7 +146,7 @@ impl Arranging<'_> {
             let at = self.key_member(members, key).or_else(|| if key.generic { plain_id(members) } else { None });
             let at = match at {
                 Some(at) => at,
-                None if self.wanted.entity.is_none() && operation.request.contains_key("get") => {
+                None if self.wanted.entity.is_none() && !operation.request.contains_key("body") => {
                     let arguments = single::without_keys(&mut operation, key);
                     return self.query(operation, arguments);
                 }

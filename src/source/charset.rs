@@ -3,6 +3,7 @@
 use encoding_rs::{Encoding as Charset, GB18030, GBK, UTF_8};
 
 use super::failure::Failure;
+use crate::base::percent;
 use crate::model::binding::format::Encoding;
 
 /// The answer as text. Bytes that are no character of the charset are an error, never replaced.
@@ -48,6 +49,29 @@ pub(crate) fn encode(text: String, encoding: Encoding, xml: bool) -> Result<Vec<
         return Err(Failure::new(code, format!("a value cannot be written in {}", charset.name())));
     }
     Ok(bytes.into_owned())
+}
+
+/// Percent-encoded as the source decodes it, in a query or a form.
+pub(crate) fn percent(text: &str, encoding: Encoding, out: &mut String) -> Result<(), Failure> {
+    match encoding {
+        Encoding::Auto => percent::percent(text, out),
+        _ => percent::percent_bytes(&encode(text.to_owned(), encoding, false)?, out),
+    }
+    Ok(())
+}
+
+/// Parameters as a query or a form has them.
+pub(crate) fn parameters(all: &[(String, String)], encoding: Encoding) -> Result<String, Failure> {
+    let mut text = String::new();
+    for (name, value) in all {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        percent(name, encoding, &mut text)?;
+        text.push('=');
+        percent(value, encoding, &mut text)?;
+    }
+    Ok(text)
 }
 
 /// As it stands in `Content-Type` and XML declarations.

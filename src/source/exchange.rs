@@ -122,25 +122,27 @@ fn shown_url(out: &Outgoing, sealed: &Sealed) -> String {
     if all_known {
         return url.to_string();
     }
-    let parts: Vec<String> = url
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .map(|part| {
-            let mut pairs = reqwest::Url::parse(&format!("http://x/?{part}")).ok();
-            let pair =
-                pairs.as_mut().and_then(|url| url.query_pairs().next().map(|(n, v)| (n.into_owned(), v.into_owned())));
-            let is_known = pair.is_some_and(|(name, value)| known.iter().any(|(n, v)| *n == name && *v == value));
-            let name = part.split('=').next().unwrap_or_default();
-            if is_known { part.to_owned() } else { format!("{name}={BLANK}") }
-        })
-        .collect();
+    let shown = shown_parameters(out.url.query().unwrap_or_default(), url.query().unwrap_or_default());
     url.set_query(None);
-    format!("{url}?{}", parts.join("&"))
+    format!("{url}?{shown}")
 }
 
-/// A JSON body to which signing added members.
+/// Encoded parameters, with the values of those that signing added blanked.
+fn shown_parameters(own: &str, sent: &str) -> String {
+    let own: Vec<&str> = own.split('&').collect();
+    let shown = sent.split('&').map(|part| {
+        let name = part.split('=').next().unwrap_or_default();
+        if own.contains(&part) { part.to_owned() } else { format!("{name}={BLANK}") }
+    });
+    shown.collect::<Vec<String>>().join("&")
+}
+
+/// A body to which signing added members, or parameters.
 fn shown_body(out: &Outgoing, sealed: &Sealed) -> String {
+    if out.form.is_some() {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        return shown_parameters(&text(&out.body), &text(&sealed.body));
+    }
     let parse = |bytes: &[u8]| serde_json::from_slice::<Map<String, Value>>(bytes).ok();
     let (Some(sent), Some(own)) = (parse(&sealed.body), parse(&out.body).or(Some(Map::new()))) else {
         return BLANK.to_owned();

@@ -345,7 +345,7 @@ fn outgoing(call: &Call<'_>, body: String) -> Result<Outgoing, Failure> {
     let accept = "application/graphql-response+json, application/json;q=0.9";
     headers.insert(ACCEPT, HeaderValue::from_static(accept));
     let bytes = Bytes::from(body.clone());
-    Ok(Outgoing { method: Method::POST, url, query: Vec::new(), headers, json: Some(body), body: bytes })
+    Ok(Outgoing { method: Method::POST, url, query: Vec::new(), headers, json: Some(body), form: None, body: bytes })
 }
 
 fn document(call: &Call<'_>, ask: &GraphqlAsk, at: &PageAt) -> Result<String, Failure> {

@@ -15,7 +15,7 @@ use crate::base::code::ErrorCode;
 use crate::base::percent::percent;
 use crate::model::binding::format::{Encoding, Format};
 use crate::model::binding::request::template::{Hole, Node, Text, Values, json_text};
-use crate::model::binding::request::{Body, Counted, HttpAsk, PageBy};
+use crate::model::binding::request::{Body, Counted, HttpAsk, PageBy, Parameters};
 
 /// One page of a read.
 pub(crate) async fn page(call: &Call<'_>, ask: &HttpAsk, at: &PageAt, out: &mut Fetched) -> Result<PageEnd, Failure> {
@@ -81,14 +81,16 @@ pub(crate) fn outgoing(call: &Call<'_>, ask: &HttpAsk, values: &Values<'_>, at: 
     if let PageAt::Link(address) = at {
         return linked(call, ask, address);
     }
-    let in_body = matches!(&ask.body, Some(Body::Json(Node::Object(_))));
+    let in_body = matches!(&ask.body, Some(Body::Json(Node::Object(_)) | Body::Form(_)));
     let parameters = page_parameters(call, at);
-    let mut query = query(ask, values)?;
+    let encoding = call.connection().encoding;
+    let mut query = self::parameters(&ask.query, values)?;
     if !in_body {
         query.extend(parameters.iter().map(|(name, value, _)| ((*name).to_owned(), value.clone())));
     }
-    let url = url(call.base_url(), ask, values, &query)?;
+    let url = url(call.base_url(), ask, values, &query, encoding)?;
     let mut headers = headers(ask, values)?;
+    let mut form = None;
     let (json, body) = match &ask.body {
         None => (None, Vec::new()),
         Some(Body::Json(node)) => {
@@ -96,7 +98,6 @@ pub(crate) fn outgoing(call: &Call<'_>, ask: &HttpAsk, values: &Values<'_>, at: 
                 parameters.iter().filter(|_| in_body).map(|(name, _, json)| (*name, json.clone())).collect();
             let mut text = String::new();
             node.fill_object(values, &more, &mut text)?;
-            let encoding = call.connection().encoding;
             match encoding {
                 Encoding::Auto => content_type(&mut headers, "application/json")?,
                 // JSON is UTF-8 where nothing else is said.
@@ -104,8 +105,20 @@ pub(crate) fn outgoing(call: &Call<'_>, ask: &HttpAsk, values: &Values<'_>, at: 
             }
             (Some(text.clone()), charset::encode(text, encoding, false)?)
         }
+        Some(Body::Form(template)) => {
+            let mut own = self::parameters(template, values)?;
+            own.retain(|(name, _)| parameters.iter().all(|(page, _, _)| page != name));
+            own.extend(parameters.iter().map(|(name, value, _)| ((*name).to_owned(), value.clone())));
+            let kind = "application/x-www-form-urlencoded";
+            match encoding {
+                Encoding::Auto => content_type(&mut headers, kind)?,
+                _ => content_type(&mut headers, &format!("{kind}; charset={}", charset::name(encoding)))?,
+            }
+            let body = charset::parameters(&own, encoding)?.into_bytes();
+            form = Some(own);
+            (None, body)
+        }
         Some(Body::Xml(template)) => {
-            let encoding = call.connection().encoding;
             let mut inside = String::new();
             template.fill(values, &mut inside)?;
             let (text, kind) = match &ask.soap {
@@ -122,7 +135,7 @@ pub(crate) fn outgoing(call: &Call<'_>, ask: &HttpAsk, values: &Values<'_>, at: 
     };
     headers.entry(ACCEPT).or_insert(accept(call));
     let method = if ask.post { Method::POST } else { Method::GET };
-    Ok(Outgoing { method, url, query, headers, json, body: Bytes::from(body) })
+    Ok(Outgoing { method, url, query, headers, json, form, body: Bytes::from(body) })
 }
 
 /// The next page, at the address that the one before told.
@@ -133,7 +146,7 @@ fn linked(call: &Call<'_>, ask: &HttpAsk, address: &str) -> Result<Outgoing, Fai
     let mut headers = headers(ask, &call.values())?;
     headers.entry(ACCEPT).or_insert(accept(call));
     let query = link::query(&url);
-    Ok(Outgoing { method: Method::GET, url, query, headers, json: None, body: Bytes::new() })
+    Ok(Outgoing { method: Method::GET, url, query, headers, json: None, form: None, body: Bytes::new() })
 }
 
 fn accept(call: &Call<'_>) -> HeaderValue {
@@ -156,21 +169,20 @@ fn headers(ask: &HttpAsk, values: &Values<'_>) -> Result<HeaderMap, Failure> {
     Ok(headers)
 }
 
-fn query(ask: &HttpAsk, values: &Values<'_>) -> Result<Vec<(String, String)>, Failure> {
-    let mut query = Vec::new();
-    for (name, text) in &ask.query {
+/// Of the query or a form, not encoded.
+fn parameters(template: &Parameters, values: &Values<'_>) -> Result<Vec<(String, String)>, Failure> {
+    let mut all = Vec::new();
+    for (name, text) in template {
         if let Some((Hole::Keys(None), _, cipher)) = text.only_hole() {
             match cipher {
-                Some(cipher) => {
-                    query.extend(values.sealed_keys(cipher)?.into_iter().map(|key| (name.to_string(), key)))
-                }
-                None => query.extend(values.keys.iter().map(|key| (name.to_string(), key.to_string()))),
+                Some(cipher) => all.extend(values.sealed_keys(cipher)?.into_iter().map(|key| (name.to_string(), key))),
+                None => all.extend(values.keys.iter().map(|key| (name.to_string(), key.to_string()))),
             }
         } else {
-            query.push((name.to_string(), text.filled(values)?));
+            all.push((name.to_string(), text.filled(values)?));
         }
     }
-    Ok(query)
+    Ok(all)
 }
 
 /// The page's parameters: name, value, value as JSON.
@@ -203,14 +215,18 @@ pub(crate) fn counted_at(counted: &Counted, at: &PageAt) -> u32 {
     }
 }
 
-fn url(base: &str, ask: &HttpAsk, values: &Values<'_>, query: &[(String, String)]) -> Result<Url, Failure> {
+fn url(
+    base: &str,
+    ask: &HttpAsk,
+    values: &Values<'_>,
+    query: &[(String, String)],
+    encoding: Encoding,
+) -> Result<Url, Failure> {
     let mut url = base.to_owned();
     url.push_str(&path(&ask.path, values)?);
-    for (n, (name, value)) in query.iter().enumerate() {
-        url.push(if n == 0 { '?' } else { '&' });
-        percent(name, &mut url);
-        url.push('=');
-        percent(value, &mut url);
+    if !query.is_empty() {
+        url.push('?');
+        url.push_str(&charset::parameters(query, encoding)?);
     }
     Url::parse(&url).map_err(|_| Failure::new(ErrorCode::Internal, "the request's address is none; see `base_url`"))
 }

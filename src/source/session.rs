@@ -12,25 +12,27 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use reqwest::Url;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::Failure;
 use super::guard::body;
-use super::json;
 use super::secret::Secrets;
 use super::sign::{Sealed, basic, seal};
 use super::wire::Outgoing;
+use super::{charset, json};
 use crate::base::code::ErrorCode;
 use crate::base::percent::percent;
 use crate::egress::Client;
+use crate::model::binding::connection::sign::format::ClientAuth;
 use crate::model::binding::connection::sign::{Secret, Session, SessionCall, Signing};
 use crate::model::binding::format::Encoding;
 use crate::model::binding::request::template::json_text;
 
 const ANSWER_MAX: usize = 64 << 10;
+const FORM: &str = "application/x-www-form-urlencoded";
 /// One fetch takes no longer.
 const FETCH_MAX: Duration = Duration::from_secs(10);
 /// A token whose server does not say how long it lives is used this long.
@@ -183,14 +185,9 @@ impl Held {
 
 async fn fetch(client: &Client, secrets: &Secrets, signing: &Signing) -> Result<Held, Failure> {
     match &signing.session {
-        Some(Session::Oauth2 { token_url, client_id, client_secret, scope }) => {
-            oauth2(
-                client,
-                token_url,
-                (secrets.read(client_id)?.reveal(), &secrets.read(client_secret)?),
-                scope.as_deref(),
-            )
-            .await
+        Some(Session::Oauth2 { token_url, client_id, client_secret, scope, auth }) => {
+            let (id, secret) = (secrets.read(client_id)?, secrets.read(client_secret)?);
+            oauth2(client, token_url, (&id, &secret, *auth), scope.as_deref()).await
         }
         Some(Session::Call(call)) => own(client, secrets, call).await,
         None => Err(Failure::new(ErrorCode::Internal, "the source has no token endpoint")),
@@ -204,18 +201,20 @@ async fn own(client: &Client, secrets: &Secrets, call: &SessionCall) -> Result<H
     for (name, value) in &call.query {
         query.push((name.clone(), secrets.read(value)?.reveal().to_owned()));
     }
-    let mut encoded = String::new();
-    for (name, value) in &query {
-        encoded.push_str(if encoded.is_empty() { "" } else { "&" });
-        percent(name, &mut encoded);
-        encoded.push('=');
-        percent(value, &mut encoded);
-    }
+    let encoded = charset::parameters(&query, Encoding::Auto)?;
     url.set_query(Some(encoded.as_str()).filter(|query| !query.is_empty()));
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let mut json = None;
-    if call.post {
+    let (mut json, mut form, mut body) = (None, None, Bytes::new());
+    if call.is_form {
+        let mut all = Vec::with_capacity(call.body.len());
+        for (name, value) in &call.body {
+            all.push((name.clone(), secrets.read(value)?.reveal().to_owned()));
+        }
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
+        body = charset::parameters(&all, Encoding::Auto)?.into();
+        form = Some(all);
+    } else if call.post {
         let mut text = String::from("{");
         for (name, value) in &call.body {
             text.push_str(if text.len() > 1 { "," } else { "" });
@@ -224,14 +223,12 @@ async fn own(client: &Client, secrets: &Secrets, call: &SessionCall) -> Result<H
             json_text(secrets.read(value)?.reveal(), &mut text);
         }
         text.push('}');
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        body = text.clone().into();
         json = Some(text);
     }
-    if json.is_some() {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
     let method = if call.post { Method::POST } else { Method::GET };
-    let body = Bytes::from(json.clone().unwrap_or_default());
-    let mut out = Outgoing { method, url, query, headers, json, body };
+    let mut out = Outgoing { method, url, query, headers, json, form, body };
     if let Some(own) = &call.seal {
         let first = own.secret.as_ref().map(|origin| secrets.read(origin)).transpose()?;
         let headers = std::mem::take(&mut out.headers);
@@ -272,18 +269,24 @@ struct Answer {
 async fn oauth2(
     client: &Client,
     token_url: &str,
-    (id, secret): (&str, &Secret),
+    (id, secret, auth): (&Secret, &Secret, ClientAuth),
     scope: Option<&str>,
 ) -> Result<Held, Failure> {
-    let mut form = "grant_type=client_credentials".to_owned();
-    if let Some(scope) = scope {
-        form.push_str("&scope=");
-        percent(scope, &mut form);
-    }
+    let mut form = vec![("grant_type".to_owned(), "client_credentials".to_owned())];
+    form.extend(scope.map(|scope| ("scope".to_owned(), scope.to_owned())));
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    headers.insert(AUTHORIZATION, basic(&encoded(id), &encoded(secret.reveal()))?);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
+    match auth {
+        ClientAuth::ClientSecretBasic => {
+            headers.insert(AUTHORIZATION, basic(&encoded(id.reveal()), &encoded(secret.reveal()))?);
+        }
+        ClientAuth::ClientSecretPost => {
+            form.push(("client_id".to_owned(), id.reveal().to_owned()));
+            form.push(("client_secret".to_owned(), secret.reveal().to_owned()));
+        }
+    }
+    let form = charset::parameters(&form, Encoding::Auto)?;
     let asked = Instant::now();
     let url = Url::parse(token_url).map_err(|_| Failure::new(ErrorCode::Internal, "`token_url` is not an address"))?;
     let response = client.request(Method::POST, url)?.headers(headers).body(form).send().await;
@@ -291,7 +294,14 @@ async fn oauth2(
         response.map_err(|_| Failure::new(ErrorCode::SourceUnreachable, "the token endpoint cannot be reached"))?;
     let status = response.status();
     if !status.is_success() {
-        let detail = format!("the token endpoint answered with HTTP status {}", status.as_u16());
+        let other = match auth {
+            ClientAuth::ClientSecretBasic => "client_secret_post",
+            ClientAuth::ClientSecretPost => "client_secret_basic",
+        };
+        let mut detail = format!("the token endpoint answered with HTTP status {}", status.as_u16());
+        if matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) {
+            detail.push_str(&format!("; it may want `client_auth: {other}` (sign)"));
+        }
         return Err(Failure::new(ErrorCode::SourceError, detail));
     }
     let bytes = body::read(response, ANSWER_MAX).await?;

@@ -22,7 +22,6 @@ use super::secret::Secrets;
 use super::wire::Outgoing;
 use super::{charset, json};
 use crate::base::code::ErrorCode;
-use crate::base::percent::percent;
 use crate::model::binding::connection::sign::format::{Digits, Hash, SignatureForm};
 use crate::model::binding::connection::sign::sm2::signing_key;
 use crate::model::binding::connection::sign::{
@@ -57,6 +56,7 @@ pub(crate) fn seal(
         url: out.url.clone(),
         query: out.query.clone(),
         json: out.json.clone(),
+        form: out.form.clone(),
         body: out.body.clone(),
         timestamp: timestamp(&seal.timestamp),
         nonce: nonce(),
@@ -84,6 +84,8 @@ struct Making<'a> {
     /// Not encoded.
     query: Vec<(String, String)>,
     json: Option<String>,
+    /// Not encoded.
+    form: Option<Vec<(String, String)>>,
     body: Bytes,
     timestamp: String,
     nonce: String,
@@ -97,9 +99,9 @@ impl Making<'_> {
         for (name, text) in self.seal.query.iter().filter(|(_, text)| now(text)) {
             let value = self.filled(text)?;
             let mut query = self.url.query().map(|query| format!("{query}&")).unwrap_or_default();
-            percent(name, &mut query);
+            charset::percent(name, self.encoding, &mut query)?;
             query.push('=');
-            percent(&value, &mut query);
+            charset::percent(&value, self.encoding, &mut query)?;
             self.url.set_query(Some(&query));
             self.query.push((name.clone(), value));
         }
@@ -107,9 +109,18 @@ impl Making<'_> {
         if members.peek().is_none() {
             return Ok(());
         }
+        if let Some(mut form) = self.form.take() {
+            for member in members {
+                form.push((member.name.clone(), self.filled(&member.text)?));
+            }
+            self.body = charset::parameters(&form, self.encoding)?.into();
+            self.form = Some(form);
+            return Ok(());
+        }
         let whole = self.json.as_deref().and_then(|json| json.trim_end().strip_suffix('}'));
         let Some(mut text) = whole.map(str::to_owned) else {
-            let why = "the signature has members of a JSON body (`sign.send.body`), and the request has no such body";
+            let why =
+                "the signature goes into the body (`sign.send.body`), and the request has no JSON object and no form";
             return Err(Failure::new(ErrorCode::Internal, why));
         };
         for member in members {
@@ -194,9 +205,10 @@ impl Making<'_> {
         Ok(())
     }
 
-    /// Query parameters, top-level members of a JSON body, and what is sorted among them.
+    /// Query parameters, those of a form, top-level members of a JSON body, and what is sorted among them.
     fn parameters(&self) -> Result<String, Failure> {
         let mut all = self.query.clone();
+        all.extend(self.form.iter().flatten().cloned());
         if let Some(body) = self.json.as_deref().filter(|body| body.starts_with('{')) {
             for (name, value) in json::members(body)? {
                 all.push((name, json::text(value)?.into_owned()));
@@ -218,9 +230,9 @@ impl Making<'_> {
                 text.push_str(join);
             }
             if *encoded {
-                percent(name, &mut text);
+                charset::percent(name, self.encoding, &mut text)?;
                 text.push_str(pair);
-                percent(value, &mut text);
+                charset::percent(value, self.encoding, &mut text)?;
             } else {
                 let _ = write!(text, "{name}{pair}{value}");
             }

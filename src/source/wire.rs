@@ -34,6 +34,8 @@ pub(crate) struct Outgoing {
     pub headers: HeaderMap,
     /// The text of a JSON body.
     pub json: Option<String>,
+    /// Parameters of a form, not encoded.
+    pub form: Option<Vec<(String, String)>>,
     pub body: Bytes,
 }
 

@@ -84,11 +84,12 @@ pub fn without_keys(operation: &mut Operation, key: &Key) -> Vec<(String, &'stat
     operation.request.remove("batch_max");
     operation.decide.retain(|decide| !decide.starts_with("batch_max:"));
     let argument = name::camel(&key.parameter).unwrap_or_else(|| "argument".to_owned());
+    let place = if operation.request.contains_key("form") { "form" } else { "query" };
     if !key.required
-        && let Some(Value::Object(query)) = operation.request.get_mut("query")
+        && let Some(Value::Object(given)) = operation.request.get_mut(place)
     {
-        query.retain(|_, value| !value.as_str().is_some_and(|text| text.starts_with("{keys")));
-        if query.is_empty() {
+        given.retain(|_, value| !value.as_str().is_some_and(|text| text.starts_with("{keys")));
+        if given.is_empty() && place == "query" {
             operation.request.remove("query");
         }
         return Vec::new();

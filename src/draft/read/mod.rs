@@ -1,5 +1,6 @@
 //! Readers: one a kind of description.
 
+mod example;
 pub mod graphql;
 pub mod introspection;
 pub mod openapi;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use serde_saphyr::options::DuplicateKeyPolicy;
 
 use super::schema::{Flat, Schemas};
-use super::{paths, request, security};
+use super::{example, paths, request, security};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::draft::Wanted;
 use crate::draft::name;
@@ -51,7 +51,8 @@ pub fn read(
         );
         return None;
     };
-    let mut schemas = Schemas::new(document, depth);
+    let made = example::schemas(document);
+    let mut schemas = Schemas::new(document, depth, &made);
     schemas.types.taken = taken;
     let mut found = Found { about: about(document), ..Found::default() };
     security::read(document, &wanted.source, &mut schemas, &mut found);
@@ -196,10 +197,31 @@ pub(super) struct One<'a> {
     pub name: String,
 }
 
+/// What is said of the answer where all is well.
+struct Answered<'a> {
+    schema: &'a Value,
+    /// It has a `Link` header.
+    link: bool,
+    /// The schema is that of an example.
+    is_example: bool,
+}
+
+impl<'a> Answered<'a> {
+    /// `holder`: a response (OpenAPI 2.0), or one media type of it.
+    fn of(holder: &'a Value, link: bool, schemas: &mut Schemas<'a>) -> Result<Self, String> {
+        if let Some(schema) = schemas.made(holder) {
+            return Ok(Self { schema, link, is_example: true });
+        }
+        let schema = holder.get("schema").ok_or("the document does not say what its answer holds")?;
+        schemas.of_answer(schema)?;
+        Ok(Self { schema, link, is_example: false })
+    }
+}
+
 impl<'a> One<'a> {
     fn read(&self, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Result<Candidate, String> {
         let asking = request::read(self, schemas, wanted)?;
-        let (schema, link) = self.answer(schemas)?;
+        let Answered { schema, link, is_example } = self.answer(schemas)?;
         let flat = schemas.flat(schema);
         let (envelope, data) = match self.envelope(&flat, schemas) {
             Some((envelope, data)) => (Some(envelope), data),
@@ -213,6 +235,11 @@ impl<'a> One<'a> {
             request.insert("items".to_owned(), json!(items));
         }
         let mut decide = asking.decide;
+        if is_example {
+            decide.push(
+                "fields: an example is all that the document says; are there others, and of these types?".to_owned(),
+            );
+        }
         match cut.filter(|_| record.list && !many) {
             Some((pages, what)) => {
                 request.insert("pages".to_owned(), pages);
@@ -238,18 +265,15 @@ impl<'a> One<'a> {
         Ok(Candidate { operation, envelope })
     }
 
-    /// The schema of the answer where all is well, and whether it has a `Link` header.
-    fn answer(&self, schemas: &mut Schemas<'a>) -> Result<(&'a Value, bool), String> {
+    fn answer(&self, schemas: &mut Schemas<'a>) -> Result<Answered<'a>, String> {
         let responses = self.operation.get("responses").and_then(Value::as_object);
         let responses = responses.ok_or("the document does not say what it answers")?;
         let fine = ["200", "2XX", "2xx", "201", "203", "default"].iter().find_map(|status| responses.get(*status));
-        let (response, _) =
-            fine.and_then(|fine| schemas.resolve(fine)).ok_or("the document has no answer with status 200")?;
+        let response = schemas.of_answer(fine.ok_or("the document has no answer with status 200")?)?;
         let headers = response.get("headers").and_then(Value::as_object);
         let link = headers.is_some_and(|headers| headers.keys().any(|name| name.eq_ignore_ascii_case("link")));
         if self.old {
-            let schema = response.get("schema").ok_or("the document does not say what its answer holds")?;
-            return Ok((schema, link));
+            return Answered::of(response, link, schemas);
         }
         let content = response
             .get("content")
@@ -263,7 +287,7 @@ impl<'a> One<'a> {
             let kinds: Vec<&str> = content.keys().take(3).map(String::as_str).collect();
             format!("it answers {}, not JSON", if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") })
         })?;
-        Ok((media.get("schema").ok_or("the document does not say what its answer holds")?, link))
+        Answered::of(media, link, schemas)
     }
 
     /// `{code, message, data}` and its like.

@@ -1,5 +1,7 @@
 //! Parameters and bodies → how an operation is asked.
 
+mod form;
+
 use serde_json::{Map, Value, json};
 
 use super::openapi::One;
@@ -39,13 +41,19 @@ struct Parameter<'a> {
     maximum: Option<u64>,
 }
 
+impl Parameter<'_> {
+    /// It stands beside others, each with its name.
+    fn is_given(&self) -> bool {
+        matches!(self.place, "query" | form::PLACE)
+    }
+}
+
 /// The error says why the operation cannot be asked; empty where it does not read.
 pub fn read<'a>(one: &One<'a>, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Result<Asking, String> {
     let parameters = parameters(one, schemas)?;
     let mut asking =
         Asking { asked: Asked::With(Vec::new()), request: Map::new(), decide: Vec::new(), cut: Cut::default() };
-    let mut query = Map::new();
-    let mut headers = Map::new();
+    let (mut query, mut headers, mut form) = (Map::new(), Map::new(), Map::new());
     // What stands after `#` tells operations of one path apart.
     let path = one.path.split('#').next().unwrap_or_default();
     let (path, given) = path.split_once('?').unwrap_or((path, ""));
@@ -64,11 +72,15 @@ pub fn read<'a>(one: &One<'a>, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Re
         named || (wanted.entity.is_none() && parameter.required && parameter.fixed.is_none())
     };
     let mut keys: Vec<&Parameter> = parameters.iter().filter(|parameter| is_key(parameter)).collect();
-    if one.method == "post" {
+    let post = one.method == "post";
+    if post && !form::is_one(one, schemas) {
         return body(one, schemas, wanted, &parameters);
     }
+    if post && !reads(one) {
+        return Err(String::new());
+    }
     if keys.is_empty() && wanted.entity.is_none() {
-        let batch = |parameter: &&Parameter| parameter.list && parameter.place == "query" && of_keys(parameter.name);
+        let batch = |parameter: &&Parameter| parameter.list && parameter.is_given() && of_keys(parameter.name);
         keys.extend(parameters.iter().find(batch));
     }
     if let (Some(_), true) = (&wanted.entity, keys.is_empty()) {
@@ -85,6 +97,7 @@ pub fn read<'a>(one: &One<'a>, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Re
         match parameter.place {
             "path" => path = path.replace(&format!("{{{}}}", parameter.name), fixed),
             "header" => drop(headers.insert(parameter.name.to_owned(), json!(fixed))),
+            form::PLACE => drop(form.insert(parameter.name.to_owned(), json!(fixed))),
             _ => drop(query.insert(parameter.name.to_owned(), json!(fixed))),
         }
     }
@@ -106,16 +119,20 @@ pub fn read<'a>(one: &One<'a>, schemas: &mut Schemas<'a>, wanted: &Wanted) -> Re
         match key.place {
             "path" => path = path.replace(&format!("{{{}}}", key.name), &placeholder),
             "header" => drop(headers.insert(key.name.to_owned(), json!(placeholder))),
+            form::PLACE => drop(form.insert(key.name.to_owned(), json!(placeholder))),
             _ => drop(query.insert(key.name.to_owned(), json!(placeholder))),
         }
     }
-    asking.request.insert("get".to_owned(), json!(path));
+    asking.request.insert(one.method.to_owned(), json!(path));
+    if post {
+        asking.request.insert("form".to_owned(), Value::Object(form));
+    }
     for (name, map) in [("query", query), ("headers", headers)] {
         if !map.is_empty() {
             asking.request.insert(name.to_owned(), Value::Object(map));
         }
     }
-    for parameter in parameters.iter().filter(|parameter| parameter.place == "query" && !parameter.required) {
+    for parameter in parameters.iter().filter(|parameter| parameter.is_given() && !parameter.required) {
         asking.cut.add(parameter.name, parameter.fixed.as_deref(), parameter.maximum);
     }
     asking.asked = match keys.as_slice() {
@@ -177,7 +194,7 @@ fn parameters<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> Result<Vec<Parame
             if given_elsewhere || known || place == "body" {
                 continue;
             }
-            if required && matches!(place, "cookie" | "formData") {
+            if required && place == "cookie" {
                 return Err(format!("it needs `{name}` in a {place}, which a binding cannot give"));
             }
             if matches!(place, "query" | "path" | "header") {
@@ -185,6 +202,7 @@ fn parameters<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> Result<Vec<Parame
             }
         }
     }
+    found.extend(form::parameters(one, schemas)?);
     Ok(found)
 }
 
@@ -236,6 +254,13 @@ fn parameter<'a>(
     }
 }
 
+/// Whether a POST says that it reads.
+fn reads(one: &One<'_>) -> bool {
+    let mut said = name_words(&one.name);
+    said.extend(one.path.rsplit('/').next().map(name_words).unwrap_or_default());
+    said.iter().any(|word| READS.contains(&word.as_str()))
+}
+
 /// A POST that reads: its body holds a list of keys, or one.
 fn body<'a>(
     one: &One<'a>,
@@ -243,9 +268,7 @@ fn body<'a>(
     wanted: &Wanted,
     parameters: &[Parameter],
 ) -> Result<Asking, String> {
-    let mut said = name_words(&one.name);
-    said.extend(one.path.rsplit('/').next().map(name_words).unwrap_or_default());
-    if !said.iter().any(|word| READS.contains(&word.as_str())) {
+    if !reads(one) {
         return Err(String::new());
     }
     if one.path.contains(['?', '{']) {

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use super::example::Made;
 
 use crate::draft::name;
 use crate::draft::types::{Member, Shape, Types};
@@ -20,6 +22,9 @@ pub struct Schemas<'a> {
     pub types: Types,
     /// References that lead nowhere, with what is wrong.
     pub broken: Vec<(String, &'static str)>,
+    /// Those that were told.
+    told: HashSet<String>,
+    made: &'a Made,
     /// What was laid together already, by where it stands.
     laid: HashMap<*const Value, Flat<'a>>,
     steps: usize,
@@ -87,9 +92,20 @@ impl<'a> Flat<'a> {
 
 impl<'a> Schemas<'a> {
     /// `depth_max`: value objects in value objects.
-    pub fn new(root: &'a Value, depth_max: usize) -> Self {
-        let (types, laid, broken) = (Types::default(), HashMap::new(), Vec::new());
-        Self { root, types, laid, broken, steps: 0, fields: 0, depth: 0, depth_max }
+    pub fn new(root: &'a Value, depth_max: usize, made: &'a Made) -> Self {
+        let (types, laid, broken, told) = (Types::default(), HashMap::new(), Vec::new(), HashSet::new());
+        Self { root, types, laid, broken, told, made, steps: 0, fields: 0, depth: 0, depth_max }
+    }
+
+    /// The schema of an answer that is described by an example alone.
+    pub fn made(&self, holder: &'a Value) -> Option<&'a Value> {
+        self.made.get(&std::ptr::from_ref(holder))
+    }
+
+    fn broken(&mut self, target: &str, why: &'static str) {
+        if self.told.insert(target.to_owned()) {
+            self.broken.push((target.to_owned(), why));
+        }
     }
 
     /// Begins the next operation.
@@ -103,20 +119,40 @@ impl<'a> Schemas<'a> {
         for _ in 0..HOPS_MAX {
             let Some(target) = value.get("$ref").and_then(Value::as_str) else { return Some((value, name)) };
             let Some(inside) = target.strip_prefix('#') else {
-                self.broken.push((target.to_owned(), "it is in another document, which is not fetched"));
+                self.broken(target, "it is in another document, which is not fetched");
                 return None;
             };
             let decoded = percent_decoded(inside);
             let Some(found) = self.root.pointer(&decoded) else {
-                self.broken.push((target.to_owned(), "there is nothing at that place"));
+                self.broken(target, "there is nothing at that place");
                 return None;
             };
             name = target.rsplit('/').next().or(name);
             value = found;
         }
         let target = value.get("$ref").and_then(Value::as_str).unwrap_or_default();
-        self.broken.push((target.to_owned(), "it leads back to itself"));
+        self.broken(target, "it leads back to itself");
         None
+    }
+
+    /// As [`Self::resolve`], of what is said of an answer; the error says why there is nothing.
+    pub fn of_answer(&mut self, value: &'a Value) -> Result<&'a Value, String> {
+        if let Some((found, _)) = self.resolve(value) {
+            return Ok(found);
+        }
+        // The reference that leads nowhere is the last of those that were followed.
+        let mut target = value.get("$ref").and_then(Value::as_str).unwrap_or_default();
+        for _ in 0..HOPS_MAX {
+            let inside = target.strip_prefix('#').and_then(|inside| self.root.pointer(&percent_decoded(inside)));
+            match inside.and_then(|inside| inside.get("$ref")).and_then(Value::as_str) {
+                Some(next) => target = next,
+                None => break,
+            }
+        }
+        Err(match target.strip_prefix('#') {
+            None => format!("the answer's description is in another file; bundle the document ({target})"),
+            Some(_) => format!("the answer's description is to be at {target}, which leads nowhere"),
+        })
     }
 
     pub fn flat(&mut self, schema: &'a Value) -> Flat<'a> {
@@ -328,6 +364,17 @@ impl<'a> Schemas<'a> {
             _ => plain("String"),
         }
     }
+}
+
+/// Whether a schema tells no form.
+pub fn says_nothing(schema: &Value) -> bool {
+    const TELLING: [&str; 7] = ["$ref", "properties", "items", "allOf", "oneOf", "anyOf", "enum"];
+    let form = match schema.get("type") {
+        Some(Value::String(kind)) => matches!(kind.as_str(), "object" | "array"),
+        Some(_) => false,
+        None => true,
+    };
+    form && TELLING.iter().all(|key| schema.get(*key).is_none_or(|value| value == &Value::Object(Map::new())))
 }
 
 fn is_money(field: &str) -> bool {

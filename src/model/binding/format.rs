@@ -13,7 +13,7 @@ pub use super::connection::cipher::CipherEntry;
 pub use super::connection::sign::format::Sign;
 pub use super::hand::format::{Quota, Withhold};
 pub use super::limits::Limits;
-pub use super::request::format::{Fallback, GraphqlConstant, KeyType, Pages, Ticket};
+pub use super::request::format::{Fallback, GraphqlArgument, GraphqlConstant, KeyType, Pages, Ticket};
 use crate::model::yaml::Spanned;
 
 /// Keys in the order of the file are not needed: a `BTreeMap` keeps errors and prints stable.
@@ -132,11 +132,11 @@ pub enum Authority {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
-    /// As the answer's `Content-Type` (or XML declaration) says, else UTF-8. A byte order mark is passed over; UTF-8's says
+    /// Answers as their `Content-Type` (or XML declaration) says, else UTF-8; requests in UTF-8. A byte order mark is passed over; UTF-8's says
     /// that the answer is UTF-8.
     #[default]
     Auto,
-    /// Requests are written and answers read so.
+    /// Requests (queries, forms, bodies) are written and answers read so.
     Gbk,
     /// As `gbk`.
     Gb18030,
@@ -340,6 +340,8 @@ pub struct Request {
     pub headers: BTreeMap<String, Spanned<String>>,
     /// A JSON body, written in YAML.
     pub body: Option<Spanned<serde_json::Value>>,
+    /// A body as forms have it (`application/x-www-form-urlencoded`): names and values, written as those of `query` are.
+    pub form: Option<Spanned<BTreeMap<String, Spanned<Scalar>>>>,
     /// An XML body (for SOAP: what stands inside `soap:Body`). `{key}` is escaped; what stands between
     /// `{#keys}` and `{/keys}` is repeated for every key.
     pub xml: Option<Spanned<String>>,
@@ -388,17 +390,6 @@ pub struct Request {
     pub pages: Option<Spanned<Pages>>,
     /// The answer is a ticket, with which the answer is asked for.
     pub ticket: Option<Spanned<Ticket>>,
-}
-
-/// An argument of a root field.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GraphqlArgument {
-    /// The argument's name.
-    pub name: String,
-    /// As in a GraphQL document: `"[String!]!"`.
-    #[serde(rename = "type")]
-    pub kind: String,
 }
 
 /// Apollo Federation 2: entities by their representations.

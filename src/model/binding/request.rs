@@ -8,13 +8,13 @@ pub mod reading;
 pub mod template;
 pub mod ticket;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 
-use super::format::{Envelope, KeyType, Protocol, Request};
+use super::format::{Envelope, KeyType, Protocol, Request, Scalar};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::base::pointer::Pointer;
 use crate::model::yaml::{self, Spanned};
@@ -54,11 +54,14 @@ pub enum Ask {
     Audit(AuditAsk),
 }
 
+/// Names and values, of the query or a form.
+pub type Parameters = Box<[(Box<str>, Text)]>;
+
 #[derive(Debug, Clone)]
 pub struct HttpAsk {
     pub post: bool,
     pub path: Text,
-    pub query: Box<[(Box<str>, Text)]>,
+    pub query: Parameters,
     pub headers: Box<[(HeaderName, Text)]>,
     pub body: Option<Body>,
     /// SOAP 1.1: the `SOAPAction`, perhaps empty.
@@ -68,6 +71,8 @@ pub struct HttpAsk {
 #[derive(Debug, Clone)]
 pub enum Body {
     Json(Node),
+    /// `application/x-www-form-urlencoded`.
+    Form(Parameters),
     Xml(XmlText),
 }
 
@@ -92,8 +97,10 @@ impl HttpAsk {
     fn holes(&self) -> Vec<Hole> {
         let texts = self.query.iter().map(|(_, text)| text).chain(self.headers.iter().map(|(_, text)| text));
         let mut all: Vec<Hole> = self.path.holes().chain(texts.flat_map(Text::holes)).cloned().collect();
-        if let Some(Body::Json(node)) = &self.body {
-            all.extend(node.holes());
+        match &self.body {
+            Some(Body::Json(node)) => all.extend(node.holes()),
+            Some(Body::Form(form)) => all.extend(form.iter().flat_map(|(_, text)| text.holes()).cloned()),
+            Some(Body::Xml(_)) | None => {}
         }
         all
     }
@@ -244,12 +251,13 @@ impl Compiler<'_> {
         let r = self.request;
         let http = matches!(self.protocol, Protocol::Rest | Protocol::Soap);
         let graphql = self.protocol == Protocol::Graphql;
-        let used: [(&str, bool, bool); 14] = [
+        let used: [(&str, bool, bool); 15] = [
             ("get", r.get.is_some(), self.protocol == Protocol::Rest),
             ("post", r.post.is_some(), http),
             ("query", !r.query.is_empty(), self.protocol == Protocol::Rest),
             ("headers", !r.headers.is_empty(), http),
             ("body", r.body.is_some(), self.protocol == Protocol::Rest),
+            ("form", r.form.is_some(), self.protocol == Protocol::Rest),
             ("xml", r.xml.is_some(), http),
             ("action", r.action.is_some(), self.protocol == Protocol::Soap),
             ("field", r.field.is_some(), graphql),
@@ -309,7 +317,7 @@ impl Compiler<'_> {
         if path.holes().any(|hole| *hole == Hole::Keys(None)) {
             self.fault(self.at, "`{keys}` in a path needs a separator", "write `{keys:,}`");
         }
-        let query = r.query.iter().map(|(name, v)| (name.as_str().into(), Text::parse(&v.value.0))).collect();
+        let query = parameters(&r.query);
         let headers = self.headers();
         let body = self.body(post);
         let action = if soap { Some(r.action.as_deref().unwrap_or_default().into()) } else { None };
@@ -332,14 +340,30 @@ impl Compiler<'_> {
         if !post && (r.body.is_some() || r.xml.is_some()) {
             self.fault(self.at, "a `get` has no body", "write `post: /path`");
         }
+        if let Some(form) = r.form.as_ref().filter(|_| !post) {
+            let hint = "write `post: /path`; parameters of a `get` stand under `query`";
+            self.fault(yaml::span(form), "a `get` has no form", hint);
+        }
         if self.protocol == Protocol::Soap && r.xml.is_none() {
             self.fault(self.at, "the request has no `xml`", "write what stands inside `soap:Body`");
         }
-        let body = match (&r.body, &r.xml) {
-            (Some(body), None) => Node::parse(&body.value).map(Body::Json).map_err(|wrong| (yaml::span(body), wrong)),
-            (None, Some(xml)) => XmlText::parse(&xml.value).map(Body::Xml).map_err(|wrong| (yaml::span(xml), wrong)),
-            (None, None) => return None,
-            (Some(_), Some(xml)) => Err((yaml::span(xml), "the request has both `body` and `xml`")),
+        let second = match (&r.body, &r.form, &r.xml) {
+            (Some(_), Some(form), _) => Some((yaml::span(form), "the request has both `body` and `form`")),
+            (Some(_), None, Some(xml)) => Some((yaml::span(xml), "the request has both `body` and `xml`")),
+            (None, Some(form), Some(_)) => Some((yaml::span(form), "the request has both `form` and `xml`")),
+            _ => None,
+        };
+        if let Some((at, wrong)) = second {
+            let hint = "a request has one body: `body` is JSON, `form` is what forms send, `xml` is XML";
+            self.fault(at, wrong, hint);
+        }
+        let body = match (&r.body, &r.form, &r.xml) {
+            (Some(body), _, _) => Node::parse(&body.value).map(Body::Json).map_err(|wrong| (yaml::span(body), wrong)),
+            (None, Some(form), _) => Ok(Body::Form(parameters(&form.value))),
+            (None, None, Some(xml)) => {
+                XmlText::parse(&xml.value).map(Body::Xml).map_err(|wrong| (yaml::span(xml), wrong))
+            }
+            (None, None, None) => return None,
         };
         body.map_err(|(at, wrong)| self.fault(at, wrong, "")).ok()
     }
@@ -479,6 +503,10 @@ impl Compiler<'_> {
             .collect();
         inputs.into_iter().collect()
     }
+}
+
+fn parameters(written: &BTreeMap<String, Spanned<Scalar>>) -> Parameters {
+    written.iter().map(|(name, value)| (name.as_str().into(), Text::parse(&value.value.0))).collect()
 }
 
 fn name_of(protocol: Protocol) -> &'static str {

@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use format::{BodyDigest, Digits, Hash, SignatureForm};
+use format::{BodyDigest, ClientAuth, Digits, Hash, SignatureForm};
 
 use crate::base::percent::percent;
 use crate::base::pointer::Pointer;
@@ -127,6 +127,7 @@ pub enum Session {
         client_id: Origin,
         client_secret: Origin,
         scope: Option<String>,
+        auth: ClientAuth,
     },
     Call(Box<SessionCall>),
 }
@@ -138,8 +139,9 @@ pub struct SessionCall {
     pub url: String,
     pub post: bool,
     pub query: Vec<(String, Origin)>,
-    /// Members of its JSON body.
+    /// Members of its JSON body, or parameters of its form.
     pub body: Vec<(String, Origin)>,
+    pub is_form: bool,
     /// How it is signed itself.
     pub seal: Option<Seal>,
     pub secret_at: Pointer,
@@ -161,8 +163,8 @@ impl Session {
     /// The same, fetched elsewhere.
     pub fn at(&self, address: String) -> Self {
         match self.clone() {
-            Self::Oauth2 { client_id, client_secret, scope, .. } => {
-                Self::Oauth2 { token_url: address, client_id, client_secret, scope }
+            Self::Oauth2 { client_id, client_secret, scope, auth, .. } => {
+                Self::Oauth2 { token_url: address, client_id, client_secret, scope, auth }
             }
             Self::Call(call) => Self::Call(Box::new(SessionCall { url: address, ..*call })),
         }
@@ -189,7 +191,7 @@ pub struct Seal {
     pub parameters: Parameters,
     pub headers: Vec<(http::HeaderName, Text)>,
     pub query: Vec<(String, Text)>,
-    /// Members of a JSON body.
+    /// Members of a JSON body, or parameters of a form.
     pub body: Vec<Member>,
 }
 
@@ -197,7 +199,7 @@ pub struct Seal {
 pub struct Member {
     pub name: String,
     pub text: Text,
-    /// Written without quotation marks.
+    /// In JSON, written without quotation marks.
     pub number: bool,
 }
 
@@ -265,7 +267,7 @@ pub enum Hole {
     Target,
     /// Query parameters, sorted.
     Query,
-    /// Query parameters and members of a JSON body, sorted.
+    /// Query parameters, and those of a form or members of a JSON body, sorted.
     Parameters,
     Body,
     BodyDigest,

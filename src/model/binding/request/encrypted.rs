@@ -13,6 +13,7 @@ impl HttpAsk {
         let mut all: Vec<&Arc<str>> = std::iter::once(&self.path).chain(texts).flat_map(Text::ciphers).collect();
         match &self.body {
             Some(Body::Json(node)) => all.extend(node.ciphers()),
+            Some(Body::Form(form)) => all.extend(form.iter().flat_map(|(_, text)| text.ciphers())),
             Some(Body::Xml(xml)) => all.extend(xml.ciphers()),
             None => {}
         }

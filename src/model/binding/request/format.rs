@@ -26,13 +26,13 @@ pub struct Fallback {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pages {
-    /// The query (or JSON body) parameter that takes the next page's cursor.
+    /// The parameter (of the query, the form or the JSON body) that takes the next page's cursor.
     pub cursor: Option<String>,
     /// With `cursor`: where the answer's data holds the next cursor; null, empty or missing: there is none.
     pub next: Option<Spanned<String>>,
-    /// The query (or JSON body) parameter that takes the page's number.
+    /// The parameter (of the query, the form or the JSON body) that takes the page's number.
     pub number: Option<String>,
-    /// The query (or JSON body) parameter that takes how many records lie before the page.
+    /// The parameter (of the query, the form or the JSON body) that takes how many records lie before the page.
     pub offset: Option<String>,
     /// Where the address of the next page is: `header` (`Link` with `rel="next"`, RFC 8288), or where the answer's
     /// data holds it.
@@ -47,6 +47,17 @@ pub struct Pages {
     pub size: Option<usize>,
     /// Pages fetched for one read at most; absent: 50.
     pub pages_max: Option<usize>,
+}
+
+/// An argument of a root field.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GraphqlArgument {
+    /// The argument's name.
+    pub name: String,
+    /// As in a GraphQL document: `"[String!]!"`.
+    #[serde(rename = "type")]
+    pub kind: String,
 }
 
 /// An argument of a root field whose value is always the same.
@@ -139,6 +150,8 @@ pub struct Poll {
     pub headers: BTreeMap<String, Spanned<String>>,
     /// A JSON body, written in YAML.
     pub body: Option<Spanned<serde_json::Value>>,
+    /// A body as forms have it: names and values.
+    pub form: Option<Spanned<BTreeMap<String, Spanned<Scalar>>>>,
     /// An XML body; for SOAP what stands inside `soap:Body`.
     pub xml: Option<Spanned<String>>,
     /// SOAP 1.1: the `SOAPAction` header.

@@ -60,6 +60,7 @@ impl Compiler<'_> {
             query: poll.query.clone(),
             headers: poll.headers.clone(),
             body: poll.body.clone(),
+            form: poll.form.clone(),
             xml: poll.xml.clone(),
             action: poll.action.clone(),
             ..Request::default()

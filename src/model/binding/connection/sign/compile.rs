@@ -71,7 +71,7 @@ impl Scheme {
             Self::ApiKey => (&["key"], &["header", "query"]),
             Self::Bearer => (&["token"], &[]),
             Self::Basic => (&["user", "password"], &[]),
-            Self::Oauth2 => (&["token_url", "client_id", "client_secret"], &["scope"]),
+            Self::Oauth2 => (&["token_url", "client_id", "client_secret"], &["scope", "client_auth"]),
             Self::Hmac => (&["hash", "secret", "text", "send"], HMAC_KEYS),
             Self::Digest => (&["hash", "secret", "text", "send"], DIGEST_KEYS),
             Self::HmacParams => (&["hash", "app_key", "secret"], &[]),
@@ -99,6 +99,7 @@ impl Sign {
             at("client_id", self.client_id.as_ref()),
             at("client_secret", self.client_secret.as_ref()),
             at("scope", self.scope.as_ref()),
+            at("client_auth", self.client_auth.as_ref()),
             at("hash", self.hash.as_ref()),
             at("app_key", self.app_key.as_ref()),
             at("key_id", self.key_id.as_ref()),
@@ -335,7 +336,8 @@ impl Compiler<'_> {
             Some(scope) => Some(self.filled(Some(scope), instance)?),
             None => None,
         };
-        let session = Session::Oauth2 { token_url, client_id: client_id?, client_secret: client_secret?, scope };
+        let auth = sign.client_auth.as_ref().map(|auth| auth.value).unwrap_or_default();
+        let session = Session::Oauth2 { token_url, client_id: client_id?, client_secret: client_secret?, scope, auth };
         Some((session, origin))
     }
 

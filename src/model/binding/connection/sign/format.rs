@@ -36,6 +36,8 @@ pub struct Sign {
     pub client_secret: Option<Spanned<String>>,
     /// `oauth2`: the scope that is asked for.
     pub scope: Option<Spanned<String>>,
+    /// `oauth2`: how the client says who it is; absent: `client_secret_basic`.
+    pub client_auth: Option<Spanned<ClientAuth>>,
     /// What is computed: `sm3`, `sha256`, `sha1`, `md5`.
     pub hash: Option<Spanned<Hash>>,
     /// Who signs, as the platform knows the gateway.
@@ -92,6 +94,8 @@ pub struct Session {
     /// Members of its JSON body.
     #[serde(default)]
     pub body: BTreeMap<String, Spanned<String>>,
+    /// Instead of `body`: parameters of a body as forms have it (`application/x-www-form-urlencoded`).
+    pub form: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
     /// How this call itself is signed.
     pub sign: Option<Sign>,
     /// Where the answer holds the secret.
@@ -122,6 +126,17 @@ pub enum Scheme {
     Sm2,
     /// A token for each call, in the caller's name (RFC 8693: delegation): the source applies its own rules to the caller.
     Delegation,
+}
+
+/// How an OAuth 2.0 client says who it is (RFC 6749 section 2.3.1), by the names that RFC 7591 gives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuth {
+    /// In the header `Authorization`, as HTTP Basic.
+    #[default]
+    ClientSecretBasic,
+    /// As `client_id` and `client_secret` in the form.
+    ClientSecretPost,
 }
 
 /// A digest.
@@ -196,6 +211,6 @@ pub struct Send {
     pub headers: BTreeMap<String, Spanned<String>>,
     /// Query parameters: names and texts.
     pub query: BTreeMap<String, Spanned<String>>,
-    /// Members of a JSON body; `{timestamp#}` is a number.
+    /// Members of a JSON body (`{timestamp#}` is a number), or parameters of a form.
     pub body: BTreeMap<String, Spanned<String>>,
 }

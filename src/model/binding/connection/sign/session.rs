@@ -38,7 +38,15 @@ impl Compiler<'_> {
         if !post && let Some((_, member)) = session.body.iter().next() {
             self.faults.add(self.text, yaml::span(member), "a `get` has no body", "write `post`, or use `query`");
         }
-        let (query, body) = (self.values(&session.query, instance), self.values(&session.body, instance));
+        if let Some(form) = &session.form {
+            let both = session.body.values().next().map(|_| "the session has both `body` and `form`");
+            if let Some(wrong) = both.or((!post).then_some("a `get` has no form")) {
+                let hint = "`form` goes with `post`, in place of `body`; parameters of a `get` stand under `query`";
+                self.faults.add(self.text, yaml::span(form), wrong, hint);
+            }
+        }
+        let written = session.form.as_ref().map_or(&session.body, |form| &form.value);
+        let (query, body) = (self.values(&session.query, instance), self.values(written, instance));
         let seal = match &session.sign {
             Some(own) if own.session.is_some() || own.scheme.value == format::Scheme::Oauth2 => {
                 let hint = "sign the call that gives the secret with a secret of your own";
@@ -65,6 +73,7 @@ impl Compiler<'_> {
             post,
             query,
             body,
+            is_form: session.form.is_some(),
             seal,
             secret_at: secret_at?,
             life_at,
