@@ -7,9 +7,11 @@
 //! - anything else (a sum, an object of the first who has it) only where the caller may have it of **all** of them, for
 //!   what one of them adds cannot be told from it.
 
+use std::collections::BTreeMap;
+
 use super::access::SlotSet;
 use super::binding::mapping::{Over, Read};
-use super::binding::{Bindings, Endpoint};
+use super::binding::{Bindings, Endpoint, EndpointId};
 use super::contract::{Contract, EntityId, Shape, SlotId};
 
 /// By slot, of whom it tells. Immutable.
@@ -18,11 +20,13 @@ pub struct Subjects {
     /// By slot: the slot that holds the keys of those it tells of.
     keys: Vec<Option<SlotId>>,
     one_by_one: SlotSet,
+    /// The same, by the endpoint that answers for them.
+    by_endpoint: BTreeMap<EndpointId, SlotSet>,
 }
 
 impl Subjects {
     pub fn new(contract: &Contract, bindings: &Bindings) -> Self {
-        let mut subjects = Self { keys: vec![None; contract.slots.len()], one_by_one: SlotSet::new() };
+        let mut subjects = Self { keys: vec![None; contract.slots.len()], ..Self::default() };
         // What stands inside comes after what it stands in.
         for slot in contract.slots.iter().rev() {
             let key = match provider(contract, bindings, slot.id) {
@@ -41,7 +45,11 @@ impl Subjects {
                     && contract.slot(entry.slot).shape == Shape::ObjectList
                     && bindings.provider(entry.slot) == Some(endpoint.id)
                 {
-                    contract.below(entry.slot).into_iter().for_each(|slot| subjects.one_by_one.insert(slot));
+                    let of_endpoint = subjects.by_endpoint.entry(endpoint.id).or_default();
+                    for slot in contract.below(entry.slot) {
+                        subjects.one_by_one.insert(slot);
+                        of_endpoint.insert(slot);
+                    }
                 }
             }
         }
@@ -68,6 +76,11 @@ impl Subjects {
     /// The slots that are given one by one.
     pub fn one_by_one(&self) -> &SlotSet {
         &self.one_by_one
+    }
+
+    /// Those of them that an endpoint answers for. What it holds beside another is shown as a whole, or not at all.
+    pub fn one_by_one_of(&self, endpoint: EndpointId) -> SlotSet {
+        self.by_endpoint.get(&endpoint).cloned().unwrap_or_default()
     }
 
     /// Whether a relation to `on` can give a slot: it is a field of such an entity, or of one that takes its relations,

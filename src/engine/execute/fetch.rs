@@ -13,9 +13,10 @@ use crate::engine::frame::{Failure, Part, Remark, Row, RowAnswer, Said};
 use crate::engine::plan::{FetchNode, Node, Stage};
 use crate::engine::project::read::RowView;
 use crate::model::access::{RowRights, SlotSet};
-use crate::model::binding::{Bindings, Endpoint, SourceId};
+use crate::model::binding::{Endpoint, SourceId};
 use crate::model::contract::SlotId;
 use crate::model::rule::Truth;
+use crate::model::snapshot::Snapshot;
 use crate::source;
 
 /// Why a fetch is made for an entity.
@@ -206,7 +207,7 @@ impl Execution<'_> {
             let Some(wanted) = of(whole, &row.rights) else { return Vec::new() };
             return keys.iter().map(|key| (Arc::clone(key), Arc::clone(&wanted))).collect();
         };
-        let one_by_one = fetch.shown.intersection(self.snapshot.subjects.one_by_one());
+        let one_by_one = fetch.shown.intersection(&self.snapshot.subjects.one_by_one_of(endpoint.id));
         let by_key = |key: &Arc<str>| {
             let rights = subjects.rights.get(key).unwrap_or(&row.rights);
             let mut wanted = whole.clone();
@@ -426,10 +427,11 @@ impl InstanceAnswer {
 
 /// Marks which rows need which fetches of the answer stage: for what is shown, for what rules read, and for what other
 /// needed fetches come after.
-pub(super) fn needed(bindings: &Bindings, node: &Node, rows: &[Row]) -> Vec<Vec<Need>> {
+pub(super) fn needed(snapshot: &Snapshot, node: &Node, rows: &[Row]) -> Vec<Vec<Need>> {
     let of_row = |fetch: &FetchNode, row: &Row| {
-        let source = bindings.endpoint(fetch.endpoint).source;
-        Need { own: !row.over_quota.contains(&source) && wanted_for(fetch, source, row), inputs: false }
+        let source = snapshot.bindings.endpoint(fetch.endpoint).source;
+        let own = !row.over_quota.contains(&source) && wanted_for(snapshot, fetch, source, row);
+        Need { own, inputs: false }
     };
     let mut needed: Vec<Vec<Need>> =
         node.fetches.iter().map(|fetch| rows.iter().map(|row| of_row(fetch, row)).collect()).collect();
@@ -447,9 +449,13 @@ pub(super) fn needed(bindings: &Bindings, node: &Node, rows: &[Row]) -> Vec<Vec<
     needed
 }
 
-fn wanted_for(fetch: &FetchNode, source: SourceId, row: &Row) -> bool {
+fn wanted_for(snapshot: &Snapshot, fetch: &FetchNode, source: SourceId, row: &Row) -> bool {
+    let of_some = |row: &Row| {
+        let one_by_one = fetch.shown.intersection(&snapshot.subjects.one_by_one_of(fetch.endpoint));
+        row.subjects.iter().any(|subjects| one_by_one.intersects(&subjects.of_some))
+    };
     !row.rights.of_source(&fetch.shown, source).is_empty()
-        || row.subjects.iter().any(|subjects| fetch.shown.intersects(&subjects.of_some))
+        || of_some(row)
         || (fetch.establishes && row.is_related())
         || !fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), source).is_empty()
 }

@@ -312,7 +312,7 @@ impl Execution<'_> {
             let node = self.plan.node(related.node);
             let mut rows = related.rows;
             let charges = self.charge(node, &mut rows);
-            let needed = needed(&self.snapshot.bindings, node, &rows);
+            let needed = needed(self.snapshot, node, &rows);
             let latches: Vec<Latch> = node.fetches.iter().map(|_| Latch::new()).collect();
             // What the gate asked only for some of the rows that need it is asked for the others.
             let (whole, partly): (Vec<_>, Vec<_>) = related.answers.into_iter().zip(&needed).map(split).unzip();

@@ -234,7 +234,8 @@ impl Execution<'_> {
         for fetch in node.fetches.iter().filter(|fetch| bindings.endpoint(fetch.endpoint).source == source) {
             asked.union(&row.rights.of_source(&fetch.shown, source));
             for subjects in row.subjects.iter() {
-                asked.union(&fetch.shown.intersection(&subjects.of_some));
+                let one_by_one = self.snapshot.subjects.one_by_one_of(fetch.endpoint);
+                asked.union(&fetch.shown.intersection(&one_by_one).intersection(&subjects.of_some));
             }
             let derived = fetch.hidden.derived.keys().filter(|slot| row.rights.slots.contains(**slot));
             derived.for_each(|slot| asked.insert(*slot));

@@ -145,8 +145,9 @@ impl<'a> Builder<'a> {
         for slot in shown.iter() {
             self.show_from(node, slot)?;
             if claims {
-                for endpoint in self.snapshot.bindings.also(slot) {
-                    let fetch = self.fetch(node, *endpoint, Stage::Answer)?;
+                let snapshot = self.snapshot;
+                for endpoint in snapshot.bindings.held_by(&snapshot.contract, slot) {
+                    let fetch = self.fetch(node, endpoint, Stage::Answer)?;
                     self.fetch_node(node, fetch).shown.insert(slot);
                 }
             }

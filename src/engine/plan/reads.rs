@@ -206,8 +206,8 @@ impl Builder<'_> {
         // Where a derived field decides on what two departments hold, both are heard.
         if !matches!(reader, Reader::Relation) {
             let snapshot = self.snapshot;
-            for endpoint in snapshot.bindings.also(slot) {
-                let fetch = self.fetch(node, *endpoint, reader.stage())?;
+            for endpoint in snapshot.bindings.held_by(&snapshot.contract, slot) {
+                let fetch = self.fetch(node, endpoint, reader.stage())?;
                 reader.enter(&mut self.fetch_node(node, fetch).hidden, slot);
             }
         }

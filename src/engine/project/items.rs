@@ -2,17 +2,19 @@
 
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
+use serde_json::{Map, Value};
 
-use super::pick::text_of;
+use super::agreed::{Said, asked_of, is_compared, lists_nothing, uncut};
+use super::list::first_of;
+use super::pick::{elements, text_of};
 use super::read::{Filling, RowView};
-use super::write::{Inside, LeftOut, Writer, Written};
+use super::write::{Inside, LeftOut, Mode, Writer, Written};
 use crate::base::code::ItemState;
 use crate::engine::frame::RowAnswer;
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::items_of;
 use crate::model::binding::connection::Instance;
-use crate::model::binding::mapping::Read;
-use crate::model::binding::{Endpoint, EndpointId, Source, SourceId};
+use crate::model::binding::{Endpoint, Source, SourceId};
 use crate::model::contract::{ItemId, Shape, Slot, SlotId};
 
 /// Times are shown at +08:00.
@@ -20,10 +22,13 @@ const OFFSET: Offset = Offset::constant(8);
 
 /// What one source says of an item.
 struct Claim {
-    /// The item, or a single value inside it.
+    /// The item, or a value inside it.
     slot: SlotId,
     source: SourceId,
+    /// As text; a list as its JSON.
     value: Option<String>,
+    /// What others are held against.
+    said: Option<Said>,
     valid_on: Option<String>,
     at: Option<Timestamp>,
 }
@@ -60,12 +65,14 @@ fn one(
     // What is written aside is not in the answer.
     let masked = writer.masked.take();
     let mut written = dry(writer, view, slot, beside);
-    let claims = if claims_wanted && written.has_value() { claims(writer, view, slot) } else { Vec::new() };
+    let claims = if claims_wanted && written.has_value() { claims(writer, view, slot, beside) } else { Vec::new() };
     writer.masked = masked;
-    let differs = |one: &Claim, other: &Claim| {
-        one.slot == other.slot && one.value.as_ref().zip(other.value.as_ref()).is_some_and(|(one, other)| one != other)
+    let differ = |one: &Claim, other: &Claim| {
+        let of = snapshot.contract.slot(one.slot);
+        let said = one.said.as_ref().zip(other.said.as_ref()).filter(|_| one.slot == other.slot);
+        said.is_some_and(|(one, other)| one.differs(other, &snapshot.contract, of))
     };
-    if claims.iter().any(|one| claims.iter().any(|other| differs(one, other))) {
+    if claims.iter().enumerate().any(|(at, one)| claims.iter().skip(at + 1).any(|other| differ(one, other))) {
         written.state = ItemState::Conflict;
     }
     let source = source_of(view, item.slot).map(|source| snapshot.bindings.source(source));
@@ -252,59 +259,91 @@ fn shown(at: Timestamp) -> String {
     at.to_zoned(TimeZone::fixed(OFFSET)).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
-/// What each source that holds the item says, as text; of an object, what each says of the single values inside it that
-/// several hold.
-fn claims(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot) -> Vec<Claim> {
+/// What each source that holds the item says, as text; of an object, what each says of the values inside it that several
+/// hold.
+fn claims(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot, beside: &[Selection]) -> Vec<Claim> {
     if slot.shape != Shape::Object {
-        return claims_of(writer, view, slot);
+        return claims_of(writer, view, slot, beside);
     }
     let mut all = Vec::new();
     for child in slot.children.iter().map(|child| view.snapshot.contract.slot(*child)) {
         let held = child.shape == Shape::Object || !view.snapshot.bindings.also(child.id).is_empty();
         if held && view.node.shown.contains(child.id) {
-            all.extend(claims(writer, view, child));
+            all.extend(claims(writer, view, child, beside));
         }
     }
     all
 }
 
-/// Only of single values that the caller sees unmasked.
-fn claims_of(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot) -> Vec<Claim> {
+/// Only of values that the caller sees unmasked.
+fn claims_of(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot, beside: &[Selection]) -> Vec<Claim> {
     if !writer.permitted(view, slot.id) || view.rights.masks.contains_key(&slot.id) {
         return Vec::new();
     }
     let bindings = &view.snapshot.bindings;
-    let endpoints = bindings.provider(slot.id).into_iter().chain(bindings.also(slot.id).iter().copied());
-    let keeps = |source: SourceId| {
-        let held = view.rights.held.also.get(&slot.id);
-        writer.is_caller() && held.is_some_and(|sources| sources.contains(&source))
+    let whole;
+    let selection = match selected(beside, slot.id) {
+        Some(selection) => selection,
+        None => {
+            whole = everything(writer, slot.id);
+            &whole
+        }
     };
-    let endpoints: Vec<EndpointId> = endpoints.filter(|id| !keeps(bindings.endpoint(*id).source)).collect();
-    endpoints.into_iter().filter_map(|id| claim(writer, view, slot, bindings.endpoint(id))).collect()
+    let endpoints = bindings.provider(slot.id).into_iter().chain(bindings.also(slot.id).iter().copied());
+    let endpoints: Vec<&Endpoint> = endpoints.map(|id| bindings.endpoint(id)).collect();
+    endpoints.into_iter().filter_map(|endpoint| claim(writer, view, slot, endpoint, selection)).collect()
 }
 
-fn claim<'v>(writer: &mut Writer<'_>, view: &RowView<'v>, slot: &Slot, endpoint: &'v Endpoint) -> Option<Claim> {
-    let entry = endpoint.mapping.entry(slot.id)?;
-    let Read::Scalar { .. } = entry.read else { return None };
+fn claim<'v>(
+    writer: &mut Writer<'_>,
+    view: &RowView<'v>,
+    slot: &Slot,
+    endpoint: &'v Endpoint,
+    selection: &Selection,
+) -> Option<Claim> {
+    let Mode::Caller { variables, .. } = writer.mode else { return None };
+    let (rights, contract) = (view.rights, &view.snapshot.contract);
+    let kept = |id: SlotId| rights.held.also.get(&id).is_some_and(|sources| sources.contains(&endpoint.source));
+    let entry = endpoint.mapping.entry(slot.id).filter(|entry| is_compared(entry) && !kept(slot.id))?;
     let fetched = view.fetched(endpoint, slot.id, entry);
     fetched.fetch?;
-    let (start, mark) = (writer.out.len(), writer.journal.mark());
-    let nothing = Selection {
-        key: std::sync::Arc::clone(&slot.name),
-        what: What::Slot(slot.id),
-        arguments: Vec::new(),
-        children: Vec::new(),
+    let list = !matches!(slot.shape, Shape::Leaf(_));
+    // What is masked is nobody's claim; nor is a list in which withheld elements cannot be told.
+    let may = |id: SlotId| {
+        let section = contract.slot(id).class.is_none();
+        (section || rights.slots.contains(id)) && !rights.masks.contains_key(&id) && !kept(id)
     };
-    let written = writer.fetched(view, slot, &fetched, &nothing);
-    let text = String::from_utf8(writer.out.split_off(start)).ok().and_then(|json| text_of(&json));
-    writer.journal.forget(mark);
+    let asked = asked_of(contract, slot, selection, entry, &may);
+    if list && !writer.tells_codes(view, slot, &endpoint.mapping) {
+        return None;
+    }
+    if slot.shape == Shape::ObjectList && asked.children.is_empty() {
+        return None;
+    }
+    let asked = Selection { arguments: uncut(slot, selection, variables), ..asked };
+    let mut aside = writer.aside(|writer| writer.fetched(view, slot, &fetched, &asked));
+    aside.is_whole &= !list || !lists_nothing(view, &fetched);
+    let value = match list {
+        true => first_elements(slot, &aside.text, selection, variables),
+        false => text_of(&aside.text),
+    };
+    let value = value.filter(|_| aside.is_whole);
+    let said = if list && writer.is_cut_by_codes(view, slot) { None } else { aside.said(asked) };
     let at = match fetched.answer {
         RowAnswer::Parts(parts) => parts.iter().map(|part| part.at).max(),
         _ => None,
     };
-    let value = text.filter(|_| written.state == ItemState::Answered);
     let valid_on = fetched.valid_on(view).filter(|_| value.is_some());
-    Some(Claim { slot: slot.id, source: endpoint.source, value, valid_on, at })
+    Some(Claim { slot: slot.id, source: endpoint.source, value, said, valid_on, at })
+}
+
+/// A list as the caller gets it: as many elements as `first` asks for, the latest first already.
+fn first_elements(slot: &Slot, json: &str, selection: &Selection, variables: &Map<String, Value>) -> Option<String> {
+    let mut elements = elements(json).ok()?;
+    if let Some(rule) = &slot.list {
+        elements.truncate(first_of(rule, selection.argument("first", variables))?);
+    }
+    Some(format!("[{}]", elements.join(",")))
 }
 
 fn write_claims(writer: &mut Writer<'_>, claims: &[Claim], selection: &Selection) {

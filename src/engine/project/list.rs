@@ -21,7 +21,7 @@ use crate::model::access::hand::Clause;
 use crate::model::binding::Endpoint;
 use crate::model::binding::conversion::Conversion;
 use crate::model::binding::mapping::{Mapping, Over, Read, Test, Types};
-use crate::model::contract::{Shape, Slot, SlotId};
+use crate::model::contract::{ListRule, Shape, Slot, SlotId};
 
 /// Elements of a long list without `first`.
 const FIRST_DEFAULT: usize = 100;
@@ -313,7 +313,7 @@ fn elements_of(
     // Elements of a type that is refused are left out before anything is counted.
     let partly = types.is_some() && !writer.in_part(view, slot.id) && writer.refuse_types(view, slot);
     counted.retain(|element| element.of.is_none_or(|of| writer.permitted(element.view, of)));
-    let truncated = match cut(writer, view, slot, &mut counted, inside, selection) {
+    let mut truncated = match cut(writer, view, slot, &mut counted, inside, selection) {
         Ok(truncated) => truncated,
         Err(written) => {
             writer.null();
@@ -327,7 +327,7 @@ fn elements_of(
         }
         writer.journal.enter(Segment::Index(at));
         let selected = element.of.map_or(&*selection.children, |of| typed::selected_of(selection, of));
-        writer.element(element.view, element.raw, inside, Told { part: None, ..told }, selected);
+        truncated |= writer.element(element.view, element.raw, inside, Told { part: None, ..told }, selected).truncated;
         writer.journal.leave();
     }
     writer.out.push(b']');
@@ -367,6 +367,11 @@ fn cut(
                 && to.is_none_or(|to| until(date, to) <= until(to, date))
         };
         if from.is_some() || to.is_some() {
+            let unsure = |date: &str| {
+                let of_bound = |bound: Option<&str>| bound.is_some_and(|bound| bound.starts_with(date) && bound != date);
+                date.is_empty() || of_bound(from) || of_bound(to)
+            };
+            writer.undated |= dated.iter().any(|(date, _)| unsure(date));
             dated.retain(|(date, _)| !date.is_empty() && within(date));
         }
         // Stable: elements of one date stay in the department's order; all of them, where the order would tell the date.
@@ -375,19 +380,21 @@ fn cut(
         }
         *found = dated.into_iter().map(|(_, element)| element).collect();
     }
-    let first = match argument("first") {
-        Value::Null => FIRST_DEFAULT.min(rule.first_max),
-        value => match value.as_u64().and_then(|first| usize::try_from(first).ok()) {
-            Some(first) if first <= rule.first_max => first,
-            _ => {
-                writer.journal.note(Cause::First(rule.first_max));
-                return Err(Written::refused());
-            }
-        },
+    let Some(first) = first_of(rule, argument("first")) else {
+        writer.journal.note(Cause::First(rule.first_max));
+        return Err(Written::refused());
     };
     let truncated = found.len() > first;
     found.truncate(first);
     Ok(truncated)
+}
+
+/// How many elements of a long list `first` asks for; none: more than the contract allows.
+pub(super) fn first_of(rule: &ListRule, first: &Value) -> Option<usize> {
+    match first {
+        Value::Null => Some(FIRST_DEFAULT.min(rule.first_max)),
+        value => value.as_u64().and_then(|first| usize::try_from(first).ok()).filter(|first| *first <= rule.first_max),
+    }
 }
 
 /// A date that elements would be cut by and the caller may not have in full: to cut by it would tell it. Each type of an

@@ -54,6 +54,8 @@ pub struct Writer<'a> {
     too_much: bool,
     /// Where values are masked, by names alone, if that is to be told.
     pub(super) masked: Option<BTreeSet<Vec<Arc<str>>>>,
+    /// A list was cut to a period though some element's date does not say on which side of it it lies.
+    pub(super) undated: bool,
 }
 
 /// What came of one field.
@@ -116,6 +118,7 @@ impl<'a> Writer<'a> {
             spent: 0,
             too_much: false,
             masked: None,
+            undated: false,
         }
     }
 
@@ -253,7 +256,7 @@ impl<'a> Writer<'a> {
         let written = match inside {
             Inside::Row(view) => {
                 let written = self.row_slot(view, slot, selection);
-                self.agreed(view, slot, start, written)
+                self.agreed(view, slot, selection, start, written)
             }
             Inside::Element { view, raw, mapping, picked, told } => match mapping.entry(slot.id) {
                 Some(entry) => self.element_entry(view, slot, entry, (raw, mapping), picked, *told, selection),
@@ -298,7 +301,7 @@ impl<'a> Writer<'a> {
         Written { state: ItemState::Masked, ..written }
     }
 
-    fn row_slot(&mut self, view: &RowView<'_>, slot: &Slot, selection: &Selection) -> Written {
+    pub(super) fn row_slot(&mut self, view: &RowView<'_>, slot: &Slot, selection: &Selection) -> Written {
         if matches!(slot.shape, Shape::Entity(_) | Shape::EntityList(_)) {
             return list::entities(self, view, slot, selection);
         }

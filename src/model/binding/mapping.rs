@@ -178,6 +178,15 @@ impl Mapping {
         self.by_slot.get(&slot).and_then(|at| self.entries.get(*at))
     }
 
+    /// Whether a slot is read here, or inside an object or list that is.
+    pub fn reads(&self, slot: SlotId) -> bool {
+        let inside = |entry: &Entry| match &entry.read {
+            Read::Object { inside, .. } | Read::Objects { inside, .. } => inside.reads(slot),
+            _ => false,
+        };
+        self.by_slot.contains_key(&slot) || self.entries.iter().any(inside)
+    }
+
     /// Where a slot's text stands as it is, if it does.
     pub fn text_at(&self, slot: SlotId) -> Option<&Pointer> {
         match &self.entry(slot)?.read {

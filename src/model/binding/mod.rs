@@ -188,4 +188,10 @@ impl Bindings {
     pub fn also(&self, slot: SlotId) -> &[EndpointId] {
         self.also.get(slot.index()).map_or(&[], Vec::as_slice)
     }
+
+    /// As [`Self::also`], of a slot inside a list that another endpoint holds too: those that read it there.
+    pub fn held_by<'a>(&'a self, contract: &'a Contract, slot: SlotId) -> impl Iterator<Item = EndpointId> + 'a {
+        let whole = std::iter::once(slot).chain(contract.above(slot)).flat_map(|whole| self.also(whole));
+        whole.copied().filter(move |endpoint| self.endpoint(*endpoint).mapping.reads(slot))
+    }
 }

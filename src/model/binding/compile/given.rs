@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Compiler;
 use crate::base::fault::{self, Place, SourceText};
 use crate::model::binding::format::{Field, Named};
-use crate::model::binding::mapping::{Entry, Read};
+use crate::model::binding::mapping::{Entry, Over, Read};
 use crate::model::binding::request::CallTemplate;
 use crate::model::contract::SlotId;
 use crate::model::yaml;
@@ -38,14 +38,13 @@ impl Compiler<'_> {
         }
     }
 
-    /// What another source answers for and this one holds too is compared as single values.
+    /// What another source answers for and this one holds too is compared: single values, and lists.
     pub(super) fn compared(&mut self, entries: &[Entry], also: &Named<Field>, place: Place, text: &Arc<SourceText>) {
-        for entry in entries.iter().filter(|entry| !matches!(entry.read, Read::Scalar { .. })) {
+        for entry in entries {
+            let Some((why, hint)) = not_compared(&entry.read) else { continue };
             let path = &self.against.contract.slot(entry.slot).path;
             let place = also.get(&**path).map_or(place, |field| yaml::key(text, path, field));
-            let message = format!("`{path}` cannot be compared: `also` is for single values");
-            let hint = "name the single values inside an object by their paths; leave lists out";
-            self.faults.add(text, place, message, hint);
+            self.faults.add(text, place, format!("`{path}` cannot be compared: {why}"), hint);
         }
     }
 
@@ -70,3 +69,27 @@ impl Compiler<'_> {
         }
     }
 }
+
+/// Why what is read so cannot stand under `also`, and what to do.
+fn not_compared(read: &Read) -> Option<(&'static str, &'static str)> {
+    Some(match read {
+        Read::Scalar { .. } => return None,
+        Read::Object { .. } => ("it is an object", "name the values inside it by their paths, `a.b: /pointer`"),
+        Read::Constant(_) => ("a fixed value is nothing that the source says", "read it with `at`, or leave it out"),
+        Read::Scalars { over: Over::Instances, .. } | Read::Objects { over: Over::Instances, .. } => {
+            ("an element for each instance is made here, not held by the source", "name a list in its records, or leave it out")
+        }
+        Read::Objects { types: Some(_), .. } => {
+            ("its elements are of an interface or a union", "leave it out; lists of one object type are compared")
+        }
+        Read::Objects { inside, .. } if inside.of_entities => ENTITIES,
+        Read::Reference { .. } | Read::References { .. } => ENTITIES,
+        Read::Instance(_) | Read::Outcome(_) => ("it is not read from the record", "read it with `at`, or leave it out"),
+        Read::Scalars { .. } | Read::Objects { .. } => return None,
+    })
+}
+
+const ENTITIES: (&str, &str) = (
+    "entities are joined by their keys, not compared",
+    "leave it out; their own fields are compared where an endpoint of theirs lists them under `also`",
+);
