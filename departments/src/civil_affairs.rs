@@ -1,5 +1,5 @@
-//! 民政局: minimum living allowance (dibao), extreme poverty, temporary aid, the mandates to check deposits, and who
-//! is whose guardian or has consented to what.
+//! 民政局: minimum living allowance (dibao), extreme poverty, temporary aid, the mandates to check deposits, what
+//! departments found people entitled to, and who is whose guardian or has consented to what.
 //!
 //! REST with JSON in `{"success":true,"result":…}`; money in fen, dates `20210310`, codes. It knows people, and
 //! answers up to 200 id numbers at once; whom it has no record of is not in the answer.
@@ -9,6 +9,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use crate::finance;
 use crate::housing;
 use crate::standing;
 use crate::world::{Date, Exception, Household, Member, Role, World, yuan};
@@ -158,6 +159,43 @@ pub fn mandate(household: &Household) -> Option<Mandate> {
     })
 }
 
+/// What somebody was found entitled to, and the day it was to be paid.
+#[derive(Debug, Clone)]
+pub struct Entitlement {
+    pub programme: &'static str,
+    pub amount_fen: i64,
+    pub found_by: &'static str,
+    pub due_on: Date,
+}
+
+/// Of one member, in no order that means anything. What departments find goes through the assistance system to finance:
+/// but for two households, the lists are the same.
+pub fn entitlements(household: &Household, member: &Member) -> Vec<Entitlement> {
+    let of_payment = |payment: finance::Payment| Entitlement {
+        programme: payment.programme,
+        amount_fen: payment.amount_fen,
+        found_by: payment.entitled_by,
+        due_on: payment.paid_on,
+    };
+    let mut found: Vec<Entitlement> = finance::member_payments(household, member).into_iter().map(of_payment).collect();
+    match household.exception.filter(|_| member.role == Role::Head) {
+        Some(Exception::PaymentUnknown) => found.push(Entitlement {
+            programme: "临时价格补贴",
+            amount_fen: 20_000,
+            found_by: "民政局",
+            due_on: household.today.plus_days(-40),
+        }),
+        Some(Exception::PaymentDiffers) => {
+            if let Some(last) = found.last_mut() {
+                last.amount_fen += 5_000;
+            }
+        }
+        _ => {}
+    }
+    found.sort_by(|a, b| a.programme.cmp(b.programme).then(b.due_on.cmp(&a.due_on)));
+    found
+}
+
 fn record(household: &Household, member: &Member) -> Option<Value> {
     let class = class(household)?;
     counted(household).find(|other| other.id_number == member.id_number)?;
@@ -196,6 +234,18 @@ fn mandate_record(household: &Household, member: &Member) -> Option<Value> {
     }))
 }
 
+fn entitlement_record(household: &Household, member: &Member) -> Option<Value> {
+    let list: Vec<Value> = entitlements(household, member)
+        .iter()
+        .map(|one| {
+            json!({
+                "xmmc": one.programme, "rdje": one.amount_fen, "rdbm": one.found_by, "bfrq": one.due_on.compact(),
+            })
+        })
+        .collect();
+    (!list.is_empty()).then(|| json!({"sfzh": member.id_number, "rdxx": list}))
+}
+
 fn guardianship_record(household: &Household, member: &Member) -> Option<Value> {
     let list: Vec<Value> = standing::guardianships(household, member)
         .iter()
@@ -226,6 +276,10 @@ pub fn router(world: World) -> Router {
     Router::new()
         .route("/v1/assist/batch", post(async |State(world), Json(body)| answer(&world, &body, record)))
         .route("/v1/mandate/batch", post(async |State(world), Json(body)| answer(&world, &body, mandate_record)))
+        .route(
+            "/v1/entitlement/batch",
+            post(async |State(world), Json(body)| answer(&world, &body, entitlement_record)),
+        )
         .route(
             "/v1/guardianship/batch",
             post(async |State(world), Json(body)| answer(&world, &body, guardianship_record)),
@@ -300,6 +354,28 @@ mod tests {
         assert_eq!(answer["result"]["list"].as_array().unwrap().len(), 1);
         let (_, answer) = ask::post(router(world), "/v1/assist/batch", json!({})).await;
         assert_eq!(answer["success"], false);
+    }
+
+    #[test]
+    fn what_was_found_is_what_finance_paid_but_for_two_households() {
+        let (world, _) = ask::world();
+        let mut differ = Vec::new();
+        for household in world.village_household_ids("331122101348").filter_map(|id| world.household(&id)) {
+            let mut found: Vec<_> =
+                household.members.iter().flat_map(|member| entitlements(&household, member)).collect();
+            found.sort_by(|a, b| (a.due_on, a.programme, a.amount_fen).cmp(&(b.due_on, b.programme, b.amount_fen)));
+            let mut paid = finance::payments(&household);
+            paid.sort_by(|a, b| (a.paid_on, a.programme, a.amount_fen).cmp(&(b.paid_on, b.programme, b.amount_fen)));
+            let same = found.len() == paid.len()
+                && found.iter().zip(&paid).all(|(found, paid)| {
+                    (found.due_on, found.programme, found.amount_fen, found.found_by)
+                        == (paid.paid_on, paid.programme, paid.amount_fen, paid.entitled_by)
+                });
+            if !same {
+                differ.push(household.sequence);
+            }
+        }
+        assert_eq!(differ, [17, 19]);
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub fn payments(household: &Household) -> Vec<Payment> {
     household.members.iter().flat_map(|member| member_payments(household, member)).collect()
 }
 
-fn member_payments(household: &Household, member: &Member) -> Vec<Payment> {
+/// One member's payments up to today, by date.
+pub fn member_payments(household: &Household, member: &Member) -> Vec<Payment> {
     let (mut made, now) = (Vec::new(), household.today);
     if !member.alive || household.almost_nothing() {
         return made;

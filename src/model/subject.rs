@@ -22,6 +22,7 @@ pub struct Subjects {
     one_by_one: SlotSet,
     /// The same, by the endpoint that answers for them.
     by_endpoint: BTreeMap<EndpointId, SlotSet>,
+    none: SlotSet,
 }
 
 impl Subjects {
@@ -79,8 +80,8 @@ impl Subjects {
     }
 
     /// Those of them that an endpoint answers for. What it holds beside another is shown as a whole, or not at all.
-    pub fn one_by_one_of(&self, endpoint: EndpointId) -> SlotSet {
-        self.by_endpoint.get(&endpoint).cloned().unwrap_or_default()
+    pub fn one_by_one_of(&self, endpoint: EndpointId) -> &SlotSet {
+        self.by_endpoint.get(&endpoint).unwrap_or(&self.none)
     }
 
     /// Whether a relation to `on` can give a slot: it is a field of such an entity, or of one that takes its relations,

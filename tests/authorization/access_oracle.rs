@@ -573,6 +573,39 @@ pub struct Endpoint {
     pub lists: BTreeSet<String>,
 }
 
+/// A list of a household that two departments hold.
+#[derive(Debug)]
+pub struct HeldTwice {
+    pub list: String,
+    /// The source that answers for it.
+    pub answers: String,
+    /// By source: the fields of the elements that its binding reads.
+    pub fields: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What stands under `also` with fields of its own.
+pub fn held_twice(endpoints: &[Endpoint]) -> Vec<HeldTwice> {
+    let of_household = || endpoints.iter().filter(|endpoint| endpoint.entity == "Household");
+    let inside = |list: &str, all: &BTreeMap<String, String>| -> BTreeSet<String> {
+        let below = format!("{list}.");
+        all.keys().filter_map(|path| path.strip_prefix(&below)).map(str::to_owned).collect()
+    };
+    let lists: BTreeSet<&String> = of_household()
+        .flat_map(|endpoint| endpoint.also.keys().filter(|path| !inside(path, &endpoint.also).is_empty()))
+        .collect();
+    let held = |list: &String| {
+        let answers =
+            of_household().find(|endpoint| endpoint.fields.contains_key(list)).expect("a source answers for it");
+        let mut fields = BTreeMap::from([(answers.source.clone(), inside(list, &answers.fields))]);
+        fields.extend(of_household().filter_map(|endpoint| {
+            endpoint.also.get(list)?;
+            Some((endpoint.source.clone(), inside(list, &endpoint.also)))
+        }));
+        HeldTwice { list: list.clone(), answers: answers.source.clone(), fields }
+    };
+    lists.into_iter().map(held).collect()
+}
+
 /// The departments' names, which are no secret.
 pub fn titles(root: &Path) -> BTreeSet<String> {
     let files = std::fs::read_dir(root.join("resolvers")).unwrap().map(|file| file.unwrap().path());

@@ -24,6 +24,7 @@ pub struct Bench {
     pub endpoints: Vec<Endpoint>,
     pub inputs: BTreeSet<String>,
     pub withheld: Vec<access_oracle::WithheldCodes>,
+    pub held_twice: Vec<access_oracle::HeldTwice>,
     pub derived: std::collections::BTreeMap<String, BTreeSet<String>>,
     pub purposes: BTreeSet<String>,
     pub titles: BTreeSet<String>,
@@ -52,6 +53,7 @@ impl Bench {
         Self {
             stage,
             drawn,
+            held_twice: access_oracle::held_twice(&access_oracle::endpoints(&root)),
             endpoints: access_oracle::endpoints(&root),
             inputs: access_oracle::rule_inputs(&root),
             withheld: access_oracle::withheld_codes(&root),

@@ -8,14 +8,15 @@ use crate::access_oracle::Caller;
 
 pub const VILLAGE: &str = "331122101348";
 /// The documents' household; one of another cadre, one with almost nothing, one of another village, of another county,
-/// and none.
-pub const HOUSEHOLDS: [&str; 7] = [
+/// one of whose payments two departments disagree, and none.
+pub const HOUSEHOLDS: [&str; 8] = [
     "331122101348000001",
     "331122101348000015",
     "331122101348000003",
     "331122101348000010",
     "331122101347000002",
     "330109102001000001",
+    "331122101348000017",
     ABSENT,
 ];
 /// Of the same village as the first, and nobody's.

@@ -46,12 +46,12 @@ impl Asked<'_> {
         self.standings.borrow_mut().entry(id.to_owned()).or_insert_with(make).clone()
     }
 
-    fn access(&self, relations: &Standing, field: &Field) -> Access {
+    pub fn access(&self, relations: &Standing, field: &Field) -> Access {
         Roles::of_some_by(&self.grants, &self.bench.stage.contract, relations, field)
     }
 
     /// Of some of those it tells of, and not of all.
-    fn in_part(&self, relations: &Standing, field: &Field) -> bool {
+    pub fn in_part(&self, relations: &Standing, field: &Field) -> bool {
         let whole = Roles::access_by(&self.grants, &self.bench.stage.contract, relations, field);
         whole == Access::No && self.access(relations, field) != Access::No
     }
@@ -61,7 +61,7 @@ impl Asked<'_> {
     }
 
     /// Whether all is known, so that what is given must also be there.
-    fn exact(&self, relations: &Standing) -> bool {
+    pub fn exact(&self, relations: &Standing) -> bool {
         relations.unknown.is_empty() && self.bench.stage.facts.learned().is_none()
     }
 
@@ -143,7 +143,7 @@ impl Asked<'_> {
         let relations = self.standing(target);
         let by = if self.case.root == Root::ByCode { "registry.agriCode" } else { "id" };
         self.found_by("Household", by, &relations)?;
-        self.item_states(root, &relations)?;
+        self.item_states(root, &relations, target)?;
         self.secrets(whole, &[target])?;
         self.refusals(answer, root, &["root"], &self.known(target))
     }
@@ -270,7 +270,7 @@ impl Asked<'_> {
     }
 
     /// The states of items agree, and claims tell nothing that is masked or refused.
-    fn item_states(&self, root: &Value, relations: &Standing) -> Verdict {
+    fn item_states(&self, root: &Value, relations: &Standing, household: &str) -> Verdict {
         for info in root["items"].as_array().into_iter().flatten() {
             let item = self.items.iter().find(|field| field.item.as_deref() == info["no"].as_str());
             let Some(field) = item else { return Err(format!("an item that was not asked for: {info}")) };
@@ -286,6 +286,7 @@ impl Asked<'_> {
             if told && access != Access::Plain {
                 return Err(format!("claims tell {}", field.path));
             }
+            self.list_claims(info, field, relations, household)?;
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ mod pki;
 mod rules;
 mod stage;
 mod tally;
+mod twice;
 mod unknown;
 
 use std::collections::BTreeMap;

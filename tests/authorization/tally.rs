@@ -21,6 +21,9 @@ pub struct Tally {
     pub unsure: usize,
     /// Hours, certificates and approvals, and what came of them.
     pub odds: BTreeMap<String, usize>,
+    /// Lists that two departments hold, each with a claim of both; and those in which they differ.
+    pub lists: usize,
+    pub conflicts: usize,
     /// Calls of departments whose reason was looked for.
     pub calls: usize,
     pub endpoints: BTreeMap<String, usize>,
@@ -67,6 +70,8 @@ impl Tally {
         self.narrowed += other.narrowed;
         self.unsure += other.unsure;
         self.calls += other.calls;
+        self.lists += other.lists;
+        self.conflicts += other.conflicts;
         for (access, count) in other.values {
             *self.values.entry(access).or_default() += count;
         }
@@ -89,6 +94,7 @@ impl Tally {
              {} values in full, {} masked, 0 of what is refused; {} refused fields are null\n\
              {} refused or masked texts looked for in whole answers, headers included\n\
              {} calls of {} endpoints, each with its reason\n\
+             {} lists that two departments hold compared, {} of them in conflict\n\
              {} answers for the unrelated equal to those for nobody, in bytes and calls\n\
              {} answers with a grant or a role less hold nothing more\n\
              {} cases in which it was not known whether a relation holds: held as if it did\n\
@@ -102,6 +108,8 @@ impl Tally {
             self.secrets,
             self.calls,
             self.endpoints.len(),
+            self.lists,
+            self.conflicts,
             self.absent,
             self.narrowed,
             self.unsure,

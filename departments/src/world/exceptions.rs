@@ -17,6 +17,10 @@ pub enum Exception {
     MemberCountDisagrees,
     /// Sequence 16: the family doctor changed, and the help department still names the one before.
     DoctorDisagrees,
+    /// Sequence 17: civil affairs found the head entitled to a payment that finance does not know.
+    PaymentUnknown,
+    /// Sequence 19: of the head's last payment, civil affairs holds another amount than finance.
+    PaymentDiffers,
     /// Sequence 10: registered, and hardly anything else: two members of whom no department but agriculture,
     /// police and medical insurance knows anything, beside a lapsed mandate at civil affairs.
     AlmostNothing,
@@ -31,6 +35,8 @@ pub(super) fn at(sequence: u32) -> Option<Exception> {
         10 => Some(Exception::AlmostNothing),
         13 => Some(Exception::MemberCountDisagrees),
         16 => Some(Exception::DoctorDisagrees),
+        17 => Some(Exception::PaymentUnknown),
+        19 => Some(Exception::PaymentDiffers),
         _ => None,
     }
 }

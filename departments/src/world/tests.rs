@@ -94,5 +94,7 @@ fn exceptions_stand_where_they_are_said_to_stand() {
     assert!(at(4).members.iter().any(|member| member.police_name != member.name));
     assert!(at(10).almost_nothing());
     assert_eq!(at(16).exception, Some(Exception::DoctorDisagrees));
+    assert_eq!(at(17).exception, Some(Exception::PaymentUnknown));
+    assert_eq!(at(19).exception, Some(Exception::PaymentDiffers));
     assert_eq!(at(1).exception, None);
 }

@@ -207,7 +207,7 @@ impl Execution<'_> {
             let Some(wanted) = of(whole, &row.rights) else { return Vec::new() };
             return keys.iter().map(|key| (Arc::clone(key), Arc::clone(&wanted))).collect();
         };
-        let one_by_one = fetch.shown.intersection(&self.snapshot.subjects.one_by_one_of(endpoint.id));
+        let one_by_one = fetch.shown.intersection(self.snapshot.subjects.one_by_one_of(endpoint.id));
         let by_key = |key: &Arc<str>| {
             let rights = subjects.rights.get(key).unwrap_or(&row.rights);
             let mut wanted = whole.clone();
@@ -450,12 +450,9 @@ pub(super) fn needed(snapshot: &Snapshot, node: &Node, rows: &[Row]) -> Vec<Vec<
 }
 
 fn wanted_for(snapshot: &Snapshot, fetch: &FetchNode, source: SourceId, row: &Row) -> bool {
-    let of_some = |row: &Row| {
-        let one_by_one = fetch.shown.intersection(&snapshot.subjects.one_by_one_of(fetch.endpoint));
-        row.subjects.iter().any(|subjects| one_by_one.intersects(&subjects.of_some))
-    };
+    let one_by_one = snapshot.subjects.one_by_one_of(fetch.endpoint);
     !row.rights.of_source(&fetch.shown, source).is_empty()
-        || of_some(row)
+        || row.subjects.iter().any(|subjects| fetch.shown.intersection(one_by_one).intersects(&subjects.of_some))
         || (fetch.establishes && row.is_related())
         || !fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), source).is_empty()
 }

@@ -235,7 +235,7 @@ impl Execution<'_> {
             asked.union(&row.rights.of_source(&fetch.shown, source));
             for subjects in row.subjects.iter() {
                 let one_by_one = self.snapshot.subjects.one_by_one_of(fetch.endpoint);
-                asked.union(&fetch.shown.intersection(&one_by_one).intersection(&subjects.of_some));
+                asked.union(&fetch.shown.intersection(one_by_one).intersection(&subjects.of_some));
             }
             let derived = fetch.hidden.derived.keys().filter(|slot| row.rights.slots.contains(**slot));
             derived.for_each(|slot| asked.insert(*slot));

@@ -368,7 +368,8 @@ fn cut(
         };
         if from.is_some() || to.is_some() {
             let unsure = |date: &str| {
-                let of_bound = |bound: Option<&str>| bound.is_some_and(|bound| bound.starts_with(date) && bound != date);
+                let of_bound =
+                    |bound: Option<&str>| bound.is_some_and(|bound| bound.starts_with(date) && bound != date);
                 date.is_empty() || of_bound(from) || of_bound(to)
             };
             writer.undated |= dated.iter().any(|(date, _)| unsure(date));

@@ -315,7 +315,8 @@ pub struct Endpoint {
     /// Fields of the entity by dotted path, and where each is in a record.
     #[serde(default)]
     pub fields: Named<Field>,
-    /// Fields that another source answers for and this one holds too; compared when the caller asks for claims.
+    /// Fields that another source answers for and this one holds too, single values and lists; compared when the caller
+    /// asks for claims, and where a derived field decides on them.
     #[serde(default)]
     pub also: Named<Field>,
 }

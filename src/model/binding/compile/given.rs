@@ -76,15 +76,18 @@ fn not_compared(read: &Read) -> Option<(&'static str, &'static str)> {
         Read::Scalar { .. } => return None,
         Read::Object { .. } => ("it is an object", "name the values inside it by their paths, `a.b: /pointer`"),
         Read::Constant(_) => ("a fixed value is nothing that the source says", "read it with `at`, or leave it out"),
-        Read::Scalars { over: Over::Instances, .. } | Read::Objects { over: Over::Instances, .. } => {
-            ("an element for each instance is made here, not held by the source", "name a list in its records, or leave it out")
-        }
+        Read::Scalars { over: Over::Instances, .. } | Read::Objects { over: Over::Instances, .. } => (
+            "an element for each instance is made here, not held by the source",
+            "name a list in its records, or leave it out",
+        ),
         Read::Objects { types: Some(_), .. } => {
             ("its elements are of an interface or a union", "leave it out; lists of one object type are compared")
         }
         Read::Objects { inside, .. } if inside.of_entities => ENTITIES,
         Read::Reference { .. } | Read::References { .. } => ENTITIES,
-        Read::Instance(_) | Read::Outcome(_) => ("it is not read from the record", "read it with `at`, or leave it out"),
+        Read::Instance(_) | Read::Outcome(_) => {
+            ("it is not read from the record", "read it with `at`, or leave it out")
+        }
         Read::Scalars { .. } | Read::Objects { .. } => return None,
     })
 }
