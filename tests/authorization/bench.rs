@@ -134,10 +134,29 @@ impl Bench {
             }
             enter(level, &field, None);
         }
+        // What two departments hold is asked for with the claims that tell of both, some fields of it or all.
+        if entity == "Household" && case.items && case.claims && case.shape % 4 == 1 {
+            for (at, field) in self.held_twice.iter().flat_map(|held| self.fields_of(held)).enumerate() {
+                if case.shape >> (at % 32 + 8) & 3 == 0 {
+                    continue;
+                }
+                let mut level = &mut tree;
+                for above in self.stage.contract.above(field) {
+                    level = enter(level, above, None);
+                }
+                enter(level, field, case.aliases.then_some(case.leaves.len() + at));
+            }
+        }
         if entity == "Household" && !tree.iter().any(|one: &Selected| one.key == "id") && case.root == Root::Listing {
             enter(&mut tree, self.stage.contract.field("Household", "id"), None);
         }
         tree
+    }
+
+    /// The fields of its elements, in one order.
+    fn fields_of<'s>(&'s self, held: &'s access_oracle::HeldTwice) -> impl Iterator<Item = &'s Field> {
+        let names: BTreeSet<&String> = held.fields.values().flatten().collect();
+        names.into_iter().map(|name| self.stage.contract.field("Household", &format!("{}.{name}", held.list)))
     }
 
     /// One leaf of each field that a role's grants with an approval name.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::access_oracle::Caller;
 use crate::bench::Bench;
-use crate::case::{HOUSEHOLDS, NO_CODE, NOBODY, VILLAGE};
+use crate::case::{ABSENT, HOUSEHOLDS, NO_CODE, NOBODY, VILLAGE};
 use crate::stage::{Gate, Stage};
 use crate::tally::Tally;
 use crate::{drawn, tree};
@@ -31,7 +31,7 @@ fn description() -> Value {
     let each = |of: &dyn Fn(&departments::world::Household) -> Value| households.iter().map(of).collect::<Vec<_>>();
     json!({
         "households": each(&|household| json!(household.id)),
-        "nobody": {"household": HOUSEHOLDS[6], "person": NOBODY, "code": NO_CODE},
+        "nobody": {"household": ABSENT, "person": NOBODY, "code": NO_CODE},
         "division": VILLAGE,
         "subjects": each(&|household| json!(household.cadre_id)),
         "claims": {
