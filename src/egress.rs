@@ -2,52 +2,62 @@
 //!
 //! The only place where clients are made. Each client knows the hosts and ports it was made for; redirects are not
 //! followed, proxies of the environment are not used, and a name that resolves to an address outside the operator's
-//! bounds is as if it did not resolve.
+//! bounds is as if it did not resolve. No other room sees which client library it is.
 
+mod address;
+mod answer;
+mod resolve;
+mod tls;
+
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{RequestBuilder, Url};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client as Pooled;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use reqwest::Url;
 
 use crate::model::binding::connection::TlsFiles;
-use crate::model::config::egress::{EgressConfig, Refused};
+use crate::model::config::egress::EgressConfig;
+use address::Host;
+pub use address::{Address, Unfit, request};
+pub use answer::{Answer, Unread};
+use resolve::Bounded;
+pub use resolve::Unresolved;
 
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that nothing is heard of is asked whether it is there: so often, this many times.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVE_TRIES: u32 = 3;
+
+type Inner = Pooled<HttpsConnector<HttpConnector<Bounded>>, Full<Bytes>>;
 
 /// Connections of one TLS setting, with their pool. It asks nobody by itself: see [`Http::to`].
 #[derive(Debug, Clone)]
 pub struct Http {
-    client: reqwest::Client,
+    inner: Inner,
     rule: Arc<EgressConfig>,
 }
 
 impl Http {
     /// The error says what in the settings is of no use.
     pub fn new(tls: &TlsFiles, rule: &Arc<EgressConfig>) -> Result<Self, String> {
-        let mut builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .gzip(true)
-            .dns_resolver(Bounded(Arc::clone(rule)))
+        let mut tcp = HttpConnector::new_with_resolver(Bounded(Arc::clone(rule)));
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE));
+        tcp.set_keepalive_retries(Some(KEEPALIVE_TRIES));
+        let inner = Pooled::builder(TokioExecutor::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .user_agent(concat!("huxiang/", env!("CARGO_PKG_VERSION")));
-        if let Some(ca) = &tls.ca {
-            let authorities = reqwest::Certificate::from_pem_bundle(ca.reveal().as_bytes())
-                .map_err(|_| "tls.ca is not a PEM certificate".to_owned())?;
-            builder = builder.tls_certs_only(authorities);
-        }
-        if let Some(identity) = tls.identity() {
-            let identity = reqwest::Identity::from_pem(identity.reveal().as_bytes())
-                .map_err(|_| "tls.client_cert and tls.client_key are not a PEM certificate and its key".to_owned())?;
-            builder = builder.identity(identity);
-        }
-        let client = builder.build();
-        let client = client.map_err(|error| format!("the HTTP client cannot be made: {}", error.without_url()))?;
-        Ok(Self { client, rule: Arc::clone(rule) })
+            .pool_timer(TokioTimer::new())
+            .build(HttpsConnector::from((tcp, tls::config(tls)?)));
+        Ok(Self { inner, rule: Arc::clone(rule) })
     }
 
     /// A client for the hosts of these declared URLs alone. The error names none of them: URLs may hold secrets.
@@ -59,81 +69,71 @@ impl Http {
             self.rule.check(&host.name, host.port).map_err(|refused| refused.to_string())?;
             hosts.push(host);
         }
-        Ok(Client { client: self.client.clone(), hosts: hosts.into() })
+        Ok(Client { inner: self.inner.clone(), hosts: hosts.into() })
     }
 }
 
 /// Sends requests to the hosts it was made for.
 #[derive(Debug, Clone)]
 pub struct Client {
-    client: reqwest::Client,
+    inner: Inner,
     hosts: Arc<[Host]>,
 }
 
-/// The URL's host was not declared; nothing was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Undeclared;
-
-impl std::fmt::Display for Undeclared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the address is of another host than was declared, and is not asked")
-    }
-}
-
-impl std::error::Error for Undeclared {}
-
 impl Client {
-    pub fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, Undeclared> {
-        let host = Host::of(&url).ok_or(Undeclared)?;
-        if self.hosts.contains(&host) { Ok(self.client.request(method, url)) } else { Err(Undeclared) }
+    /// Sends a request as it is: see [`Address::headers`] and [`request`] for what each one tells of the gateway. The answer
+    /// is there as soon as its head is; there is no deadline but the caller's.
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Answer, Unanswered> {
+        if !self.hosts.iter().any(|host| host.is_of(request.uri())) {
+            return Err(Unanswered::Undeclared);
+        }
+        let answered = self.inner.request(request.map(Full::new)).await;
+        answered.map(Answer::new).map_err(|error| Unanswered::Failed(Box::new(error)))
     }
 }
 
-/// Scheme, name and port: a host declared with `https` is not asked in the clear.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Host {
-    secure: bool,
-    name: String,
-    port: u16,
-}
-
-impl Host {
-    fn of(url: &Url) -> Option<Self> {
-        let secure = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        Some(Self { secure, name: url.host_str()?.to_owned(), port: url.port_or_known_default()? })
-    }
-}
-
-/// Why a name led to no address.
+/// Why there is no answer.
 #[derive(Debug)]
-pub struct Unresolved(pub String);
+pub enum Unanswered {
+    /// The URL's host was not declared; nothing was sent.
+    Undeclared,
+    /// Its text is for those who know the address: it may name the host.
+    Failed(Box<hyper_util::client::legacy::Error>),
+}
 
-impl std::fmt::Display for Unresolved {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+impl Unanswered {
+    /// Whether no connection came about.
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.is_connect())
     }
 }
 
-impl std::error::Error for Unresolved {}
-
-/// Resolves as the system does, and leaves out the addresses that may not be connected to.
-struct Bounded(Arc<EgressConfig>);
-
-impl Resolve for Bounded {
-    fn resolve(&self, name: Name) -> Resolving {
-        let rule = Arc::clone(&self.0);
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            let found = found.map_err(|_| Unresolved("its host name is not known here".to_owned()))?;
-            let permitted: Vec<_> = found.filter(|at| rule.permits(at.ip())).collect();
-            if permitted.is_empty() {
-                return Err(Unresolved(Refused::Address.to_string()).into());
-            }
-            Ok(Box::new(permitted.into_iter()) as Addrs)
-        })
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undeclared => f.write_str("the address is of another host than was declared, and is not asked"),
+            Self::Failed(error) => match told(error) {
+                Some(why) => write!(f, "{why}"),
+                None => write!(f, "{error}"),
+            },
+        }
     }
+}
+
+impl std::error::Error for Unanswered {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Undeclared => None,
+            Self::Failed(error) => Some(&**error),
+        }
+    }
+}
+
+/// The innermost reason: what wraps it says only in which step it came up.
+fn told<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e (dyn std::error::Error + 'static)> {
+    let mut reason = error.source()?;
+    while let Some(inner) = reason.source() {
+        reason = inner;
+    }
+    Some(reason)
 }

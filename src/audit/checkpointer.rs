@@ -15,7 +15,7 @@ use super::key::hex;
 use super::reader::Reader;
 use super::record::timestamp;
 use super::store::{AuditError, Head};
-use crate::egress::{Client, Http};
+use crate::egress::{self, Client, Http};
 use crate::model::binding::connection::TlsFiles;
 use crate::model::config::CheckpointConfig;
 
@@ -128,10 +128,13 @@ impl Checkpointer {
         if let Some((client, url)) = &self.client {
             let failed = |error: String| AuditError(format!("checkpoint URL: {error}"));
             let body = serde_json::to_vec(&checkpoint).map_err(|error| failed(error.to_string()))?;
-            let request = client.request(Method::POST, url.clone()).map_err(|error| failed(error.to_string()))?;
-            let request = request.timeout(PLACE_TIMEOUT).header("content-type", "application/json").body(body);
-            let sent = request.send().await;
-            let status = sent.map_err(|error| failed(error.without_url().to_string()))?.status();
+            let request = egress::request(Method::POST, url).map_err(|error| failed(error.to_string()))?;
+            let request = request.header("content-type", "application/json").body(body.into());
+            let request = request.map_err(|error| failed(error.to_string()))?;
+            let Ok(sent) = tokio::time::timeout(PLACE_TIMEOUT, client.send(request)).await else {
+                return Err(failed(format!("no answer within {} s", PLACE_TIMEOUT.as_secs())));
+            };
+            let status = sent.map_err(|error| failed(error.to_string()))?.status();
             if !status.is_success() {
                 return Err(failed(format!("answered {status}")));
             }

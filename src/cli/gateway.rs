@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
-use reqwest::{Method, Url};
+use http::Method;
+use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::Stop;
 use super::holder::HolderArgs;
-use crate::egress::Http;
+use crate::egress::{self, Http};
 use crate::model::binding::connection::TlsFiles;
 use crate::model::binding::connection::sign::Secret;
 use crate::model::config::egress::EgressConfig;
@@ -54,7 +56,7 @@ impl GatewayArgs {
         self.gateway.clone().or_else(set).unwrap_or_else(|| "http://127.0.0.1:8080".to_owned())
     }
 
-    async fn post(&self, token: &str, body: String) -> Result<Vec<u8>, Stop> {
+    async fn post(&self, token: &str, body: String) -> Result<Bytes, Stop> {
         let failed = |error: &dyn std::fmt::Display| {
             Stop::failed(format!(
                 "error: the gateway at {} cannot be asked: {error}\n  = hint: --gateway URL",
@@ -67,16 +69,16 @@ impl GatewayArgs {
         let tls = TlsFiles { ca: ca.map(Secret::new), ..TlsFiles::default() };
         let http = Http::new(&tls, &Arc::new(EgressConfig::default())).map_err(|error| failed(&error))?;
         let client = http.to(std::iter::once(url.as_str())).map_err(|error| failed(&error))?;
-        let request = client.request(Method::POST, url.clone()).map_err(|error| failed(&error))?;
-        let request = request.timeout(TIMEOUT).bearer_auth(token).header("content-type", "application/json").body(body);
-        let mut answer = request.send().await.map_err(|error| failed(&error.without_url()))?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| failed(&error.without_url()))? {
-            if bytes.len() + chunk.len() > ANSWER_MAX {
-                return Err(failed(&"its answer is too long"));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
+        let request = egress::request(Method::POST, &url).map_err(|error| failed(&error))?;
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.header("content-type", "application/json").body(body.into());
+        let request = request.map_err(|error| failed(&error))?;
+        let asked = async {
+            let answer = client.send(request).await.map_err(|error| failed(&error))?;
+            answer.bytes(ANSWER_MAX).await.map_err(|error| failed(&error))
+        };
+        let late = |_| failed(&format!("no answer within {} s", TIMEOUT.as_secs()));
+        let (_, bytes) = tokio::time::timeout(TIMEOUT, asked).await.map_err(late)??;
         Ok(bytes)
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 
-use crate::egress::{Client, Http};
+use crate::egress::{self, Client, Http};
 use crate::model::binding::connection::TlsFiles;
 use crate::model::binding::connection::sign::Secret;
 use crate::model::config::egress::EgressConfig;
@@ -177,13 +178,14 @@ impl Remote {
     }
 
     async fn fetch(&self) -> Result<Answered, String> {
-        let request = self.client.request(Method::GET, self.url.clone()).map_err(|e| e.to_string())?;
+        let request = egress::request(Method::GET, &self.url).map_err(|e| e.to_string())?;
         let known = self.fetched.read().unwrap_or_else(PoisonError::into_inner).etag.clone();
         let request = match &known {
             Some(etag) => request.header(header::IF_NONE_MATCH, etag.clone()),
             None => request,
         };
-        let answer = request.send().await.map_err(|e| e.without_url().to_string())?;
+        let request = request.body(Bytes::new()).map_err(|e| e.to_string())?;
+        let answer = self.client.send(request).await.map_err(|e| e.to_string())?;
         let fresh_for = fresh_for(answer.headers());
         match answer.status() {
             StatusCode::OK => {}
@@ -191,7 +193,8 @@ impl Remote {
             status => return Err(format!("answered {status}; redirects are not followed")),
         }
         let etag = answer.headers().get(header::ETAG).filter(|etag| etag.len() <= ETAG_BYTES_MAX).cloned();
-        let keys = parse_jwks(&body(answer, JWKS_BYTES_MAX).await?)?;
+        let (_, set) = answer.bytes(JWKS_BYTES_MAX).await.map_err(|e| e.to_string())?;
+        let keys = parse_jwks(&set)?;
         Ok(Answered::Set { keys, etag, fresh_for })
     }
 }
@@ -215,18 +218,6 @@ pub(super) fn http(issuer: &Issuer, egress: &Arc<EgressConfig>) -> Result<Http, 
         tls.ca = Some(Secret::new(String::from_utf8(pem).map_err(|_| "`ca` is not PEM".to_owned())?));
     }
     Http::new(&tls, egress)
-}
-
-/// The body, no more of it than `max`.
-pub(super) async fn body(mut answer: reqwest::Response, max: usize) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|e| e.without_url().to_string())? {
-        if body.len() + chunk.len() > max {
-            return Err(format!("the answer is larger than {max} bytes"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// A PEM public key is used with the listed algorithm of its own type.

@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
 use reqwest::Url;
 use rustls::crypto::aws_lc_rs::default_provider;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256, Sha512};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::Principal;
-use super::keys::body;
 use super::token::{AuthError, Verified, Verifier, now};
-use crate::egress::{Client, Http};
+use crate::egress::{self, Client, Http};
 use crate::model::config::TokenAlgorithm;
 use crate::model::config::login::{LoginConfig, LoginToken};
 
@@ -166,9 +167,8 @@ impl Login {
             ("redirect_uri", &exchange.redirect_uri),
             ("code_verifier", &exchange.code_verifier),
         ]);
-        let request = self.client.request(Method::POST, self.token_url.clone()).map_err(|_| LoginError::Unavailable)?;
-        let mut request = request
-            .timeout(TIMEOUT)
+        let mut request = egress::request(Method::POST, &self.token_url)
+            .map_err(|_| LoginError::Unavailable)?
             .header(ACCEPT, HeaderValue::from_static("application/json"))
             .header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         match &self.config.client_secret {
@@ -179,7 +179,12 @@ impl Login {
             }
             None => form.push_str(&format!("&client_id={}", encoded(&self.config.client_id))),
         }
-        let answer = request.body(form).send().await.map_err(|_| LoginError::Unavailable)?;
+        let request = request.body(form.into()).map_err(|_| LoginError::Unavailable)?;
+        timeout(TIMEOUT, self.answer(request)).await.unwrap_or(Err(LoginError::Unavailable))
+    }
+
+    async fn answer(&self, request: Request<Bytes>) -> Result<Answer, LoginError> {
+        let answer = self.client.send(request).await.map_err(|_| LoginError::Unavailable)?;
         match answer.status() {
             StatusCode::OK => {}
             // RFC 6749 section 5.2. What is said there is for the operator of the issuer, not for the frontend.
@@ -189,7 +194,7 @@ impl Login {
                 return Err(LoginError::Unavailable);
             }
         }
-        let bytes = body(answer, ANSWER_BYTES_MAX).await.map_err(|_| LoginError::Unavailable)?;
+        let (_, bytes) = answer.bytes(ANSWER_BYTES_MAX).await.map_err(|_| LoginError::Unavailable)?;
         serde_json::from_slice(&bytes).map_err(|_| LoginError::Answer("it is not as RFC 6749 has it"))
     }
 }

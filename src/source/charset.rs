@@ -1,38 +1,42 @@
 //! Texts on the wire: GBK, GB18030 and UTF-8, both ways.
 
+use bytes::Bytes;
 use encoding_rs::{Encoding as Charset, GB18030, GBK, UTF_8};
 
 use super::failure::Failure;
 use crate::base::percent;
 use crate::model::binding::format::Encoding;
 
-/// The answer as text. Bytes that are no character of the charset are an error, never replaced.
+/// The answer in UTF-8; not copied where it is that already. Bytes that are no character of the charset are an error,
+/// never replaced.
 pub(crate) fn decode(
-    bytes: Vec<u8>,
+    bytes: Bytes,
     encoding: Encoding,
     content_type: Option<&str>,
     xml: bool,
-) -> Result<String, Failure> {
+) -> Result<Bytes, Failure> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
     let charset = match encoding {
         // What begins with UTF-8's mark is that: no JSON or XML in another charset begins so.
-        _ if bytes.starts_with("\u{feff}".as_bytes()) => UTF_8,
+        _ if bytes.starts_with(MARK) => UTF_8,
         Encoding::Gbk => GBK,
         Encoding::Gb18030 => GB18030,
         Encoding::Auto => declared(content_type, if xml { declaration(&bytes) } else { None })?,
     };
     if charset == UTF_8 {
-        let wrong = || Failure::bad("the answer is not UTF-8; see `encoding`");
-        let mut text = String::from_utf8(bytes).map_err(|_| wrong())?;
-        if text.starts_with('\u{feff}') {
-            text.drain(..'\u{feff}'.len_utf8());
-        }
-        return Ok(text);
+        text(&bytes)?;
+        return Ok(if bytes.starts_with(MARK) { bytes.slice(MARK.len()..) } else { bytes });
     }
     let (text, wrong) = charset.decode_with_bom_removal(&bytes);
     if wrong {
         return Err(Failure::bad(format!("the answer is not {}; see `encoding`", charset.name())));
     }
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
+    Ok(Bytes::from(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned()))
+}
+
+/// What was decoded, as text.
+pub(crate) fn text(decoded: &[u8]) -> Result<&str, Failure> {
+    std::str::from_utf8(decoded).map_err(|_| Failure::bad("the answer is not UTF-8; see `encoding`"))
 }
 
 /// A request's text as it goes out. In XML, characters the charset lacks become references; elsewhere they cannot

@@ -147,7 +147,8 @@ fn value(json: &str, cipher: &str, connection: &Connection, out: &mut String) ->
 
 pub(crate) fn decrypted_text(text: &str, cipher: &str, connection: &Connection) -> Option<String> {
     let bytes = decrypt(named(cipher, connection)?, text)?;
-    charset::decode(bytes, connection.encoding, None, false).ok()
+    let text = charset::decode(bytes.into(), connection.encoding, None, false).ok()?;
+    charset::text(&text).ok().map(str::to_owned)
 }
 
 fn encrypt(cipher: &Cipher, plain: &[u8]) -> Option<String> {

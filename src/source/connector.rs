@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::guard::breaker::BreakerState;
 use super::guard::{Guards, Kept, Permit};
 use super::made::{Made, Ready};
+use super::reach::{Reach, Target};
 use super::records::{KeyIndex, PageEnd, Reader};
 use super::sql::Pool;
 use super::tally::{Counted, Tally};
@@ -19,7 +20,7 @@ use super::walk::Walk;
 use super::wire::Wire;
 use super::{AccessLog, Caller, Fetch, Fetched, PageAt, SourceError, audit, graphql, rest, sql, ticket};
 use crate::base::code::ErrorCode;
-use crate::egress::{Client, Http};
+use crate::egress::Http;
 use crate::model::binding::connection::sign::{Secret, Session};
 use crate::model::binding::connection::{Connection, TlsFiles};
 use crate::model::binding::format::Protocol;
@@ -64,8 +65,8 @@ impl Shared {
         tallies.retain(|_, tally| Arc::strong_count(tally) > 1);
     }
 
-    /// A client for the source's own hosts, and what keeps its connections.
-    fn client(&self, connection: &Connection) -> Result<(Client, Arc<Http>), String> {
+    /// A client for the source's own hosts, what keeps its connections, and where they lead.
+    fn reach(&self, connection: &Connection) -> Result<Reach, String> {
         let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let http = match clients.get(&connection.tls).and_then(Weak::upgrade) {
             Some(http) => http,
@@ -76,10 +77,11 @@ impl Shared {
                 http
             }
         };
+        drop(clients);
         let session = connection.sign.as_ref().and_then(|signing| signing.session.as_ref());
         let own = std::iter::once(&connection.base_url).chain(&connection.standbys).map(Secret::reveal);
         let client = http.to(own.chain(session.map(Session::url)))?;
-        Ok((client, http))
+        Reach::new(connection, client, http)
     }
 
     pub(crate) fn way(&self, connection: &Connection) -> Result<Way, String> {
@@ -93,10 +95,7 @@ impl Shared {
                 Way::Sql(pool(&connection.base_url)?, standbys?)
             }
             Protocol::Audit => Way::Audit(None),
-            Protocol::Rest | Protocol::Soap | Protocol::Graphql => {
-                let (client, http) = self.client(connection)?;
-                Way::Http(client, http)
-            }
+            Protocol::Rest | Protocol::Soap | Protocol::Graphql => Way::Http(Box::new(self.reach(connection)?)),
         })
     }
 
@@ -144,7 +143,7 @@ pub struct Connector {
 
 #[derive(Debug)]
 pub(crate) enum Way {
-    Http(Client, #[expect(dead_code, reason = "kept for as long as the client is used")] Arc<Http>),
+    Http(Box<Reach>),
     /// And those of the standbys.
     Sql(Pool, Box<[Pool]>),
     Audit(Option<Arc<AccessLog>>),
@@ -273,8 +272,8 @@ pub(crate) struct Call<'a> {
 impl<'a> Call<'a> {
     async fn page(&self, at: &PageAt, out: &mut Fetched) -> Result<PageEnd, Failure> {
         match (&self.fetch.template.ask, &self.made.way) {
-            (Ask::Http(ask), Way::Http(..)) => rest::page(self, ask, at, out).await,
-            (Ask::Graphql(ask), Way::Http(..)) => graphql::page(self, ask, at, out).await,
+            (Ask::Http(ask), Way::Http(_)) => rest::page(self, ask, at, out).await,
+            (Ask::Graphql(ask), Way::Http(_)) => graphql::page(self, ask, at, out).await,
             (Ask::Sql(ask), Way::Sql(own, standbys)) => {
                 let pool = self.fetch.template.standby().and_then(|at| standbys.get(at)).unwrap_or(own);
                 sql::page(self, pool, ask, at, out).await
@@ -293,10 +292,16 @@ impl<'a> Call<'a> {
         self.connector.timeout(self.fetch.template.timeout())
     }
 
+    fn reach(&self) -> Result<&'a Reach, Failure> {
+        match &self.made.way {
+            Way::Http(reach) => Ok(reach),
+            _ => Err(Failure::new(ErrorCode::Internal, "the source is not asked over HTTP")),
+        }
+    }
+
     /// Where the request goes.
-    pub fn base_url(&self) -> &'a str {
-        let standby = self.fetch.template.standby().and_then(|at| self.connection().standbys.get(at));
-        standby.unwrap_or(&self.connection().base_url).reveal()
+    pub fn target(&self) -> Result<&'a Target, Failure> {
+        Ok(self.reach()?.target(self.fetch.template.standby()))
     }
 
     fn guards(&self) -> &'a Guards {
@@ -331,12 +336,10 @@ impl<'a> Call<'a> {
     }
 
     pub fn wire(&self) -> Result<Wire<'a>, Failure> {
-        let Way::Http(client, _) = &self.made.way else {
-            return Err(Failure::new(ErrorCode::Internal, "the source is a database"));
-        };
         Ok(Wire {
             connection: self.connection(),
-            client,
+            client: &self.reach()?.client,
+            target: self.target()?,
             guards: self.guards(),
             tally: &self.connector.tally,
             kept: self.kept(),

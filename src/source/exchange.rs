@@ -4,7 +4,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::charset;
@@ -18,7 +20,9 @@ pub const BLANK: &str = "•••";
 /// A shorter one stands in too much.
 const TOKEN_MIN: usize = 6;
 /// Headers that are no secret though they are not of the request's template.
-const TOLD: [&str; 5] = ["traceparent", "x-request-id", "x-principal", "x-purpose", "x-case"];
+const TOLD: [&str; 6] = ["accept", "traceparent", "x-request-id", "x-principal", "x-purpose", "x-case"];
+/// Those of every request to everybody, where the binding does not say them itself.
+const USUAL: [&str; 3] = ["host", "user-agent", "accept-encoding"];
 
 /// One request, and what came of it. Secrets are blanked; values are as they are.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +64,7 @@ impl Exchange {
         self.headers = sealed
             .headers
             .iter()
+            .filter(|(name, _)| own(name.as_str()) || !USUAL.contains(&name.as_str()))
             .map(|(name, value)| {
                 let told = out.headers.get(name) == Some(value) || TOLD.contains(&name.as_str());
                 let value =
@@ -69,8 +74,8 @@ impl Exchange {
             .collect();
         self.body = if sealed.body == out.body {
             let content_type = out.headers.get("content-type").and_then(|value| value.to_str().ok());
-            let text = charset::decode(out.body.to_vec(), connection.encoding, content_type, false);
-            text.unwrap_or_else(|_| String::from_utf8_lossy(&out.body).into_owned())
+            let text = charset::decode(out.body.clone(), connection.encoding, content_type, false);
+            String::from_utf8_lossy(&text.unwrap_or_else(|_| out.body.clone())).into_owned()
         } else {
             shown_body(out, sealed)
         };
@@ -92,14 +97,15 @@ impl Exchange {
 
     pub(crate) fn read(
         &mut self,
-        body: &[u8],
+        body: &Bytes,
         content_type: Option<&str>,
         connection: &Connection,
         token: Option<&str>,
     ) {
         self.answer_bytes = body.len();
-        let text = charset::decode(body.to_vec(), connection.encoding, content_type, connection.format == Format::Xml);
-        self.answer = without(text.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned()), token);
+        let text = charset::decode(body.clone(), connection.encoding, content_type, connection.format == Format::Xml);
+        let text = text.unwrap_or_else(|_| body.clone());
+        self.answer = without(String::from_utf8_lossy(&text).into_owned(), token);
     }
 }
 
@@ -110,19 +116,16 @@ fn without(text: String, token: Option<&str>) -> String {
     }
 }
 
-/// As it was sent, without what stands before the host and without what signing added.
+/// As it was sent, without what signing added.
 fn shown_url(out: &Outgoing, sealed: &Sealed) -> String {
-    let mut url = sealed.url.clone();
-    if url.password().is_some() || !url.username().is_empty() {
-        let _ = url.set_password(None);
-        let _ = url.set_username("");
-    }
-    let known: Vec<_> = out.url.query_pairs().collect();
+    let text = sealed.uri.to_string();
+    let (Ok(mut url), Ok(own)) = (Url::parse(&text), Url::parse(&out.uri.to_string())) else { return text };
+    let known: Vec<_> = own.query_pairs().collect();
     let all_known = url.query_pairs().all(|pair| known.contains(&pair));
     if all_known {
         return url.to_string();
     }
-    let shown = shown_parameters(out.url.query().unwrap_or_default(), url.query().unwrap_or_default());
+    let shown = shown_parameters(out.uri.query().unwrap_or_default(), url.query().unwrap_or_default());
     url.set_query(None);
     format!("{url}?{shown}")
 }

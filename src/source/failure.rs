@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::base::code::ErrorCode;
-use crate::egress::{Undeclared, Unresolved};
+use crate::egress::{Unanswered, Unfit, Unread, Unresolved};
 use crate::model::binding::request::template::Unfilled;
 
 /// Longest message of a source that is kept, in characters.
@@ -34,6 +34,15 @@ impl Failure {
         Self::new(ErrorCode::SourceBadAnswer, detail)
     }
 
+    /// An answer whose body was not had, of at most `max` bytes.
+    pub fn unread(unread: Unread, max: usize) -> Self {
+        match unread {
+            Unread::TooLarge => Self::bad(format!("the answer is larger than {max} bytes (limits.answer_bytes_max)")),
+            Unread::Cut => Self::down(ErrorCode::SourceUnreachable, unread.to_string()),
+            Unread::Broken => Self::bad(unread.to_string()),
+        }
+    }
+
     pub fn timeout() -> Self {
         Self::down(ErrorCode::SourceTimeout, "no answer before the deadline (limits.timeout_ms)")
     }
@@ -41,8 +50,15 @@ impl Failure {
 
 impl Failure {
     /// A request that got no answer. The reason is in words of ours: what the client says may hold addresses.
-    pub fn unreached(error: &reqwest::Error) -> Self {
-        let what = match reason(error) {
+    pub fn unanswered(error: &Unanswered) -> Self {
+        let failed = match error {
+            Unanswered::Undeclared => return Self::new(ErrorCode::SourceUnreachable, error.to_string()),
+            Unanswered::Failed(failed) => failed,
+        };
+        if is_timeout(&**failed) {
+            return Self::timeout();
+        }
+        let what = match reason(&**failed) {
             Some(reason) => format!("the source cannot be reached: {reason}"),
             None if error.is_connect() => "the source cannot be reached".to_owned(),
             None => "the source closed the connection unanswered".to_owned(),
@@ -101,9 +117,15 @@ fn tls_reason(error: &rustls::Error) -> Option<String> {
     Some(format!("its certificate is not accepted: {why}"))
 }
 
-impl From<Undeclared> for Failure {
-    fn from(undeclared: Undeclared) -> Self {
-        Self::new(ErrorCode::SourceUnreachable, undeclared.to_string())
+/// The system gave the connection up.
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    kind == Some(io::ErrorKind::TimedOut) || error.source().is_some_and(is_timeout)
+}
+
+impl From<Unfit> for Failure {
+    fn from(_: Unfit) -> Self {
+        Self::new(ErrorCode::Internal, "the request's address is none; see `base_url`")
     }
 }
 

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method};
-use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::connector::Call;
@@ -21,7 +20,7 @@ use crate::model::binding::request::PageBy;
 use crate::model::binding::request::graphql::{GraphqlAsk, GraphqlField, GraphqlVariable, is_name};
 use crate::model::binding::request::reading::ErrorReading;
 use crate::model::binding::request::template::{json_number, json_text, key_list};
-use crate::source::wire::Outgoing;
+use crate::source::wire::{Outgoing, content_type};
 
 /// Fields to select, nested.
 #[derive(Debug, Default)]
@@ -78,9 +77,9 @@ pub(crate) async fn page(
         let detail = format!("the source answered with HTTP status {status}");
         Failure { down, ..Failure::new(ErrorCode::SourceError, detail) }
     };
-    let text = charset::decode(reply.body, Encoding::Auto, reply.content_type.as_deref(), false);
+    let text = charset::decode(reply.body, Encoding::Auto, content_type(&reply.headers), false);
     let buffer = match text {
-        Ok(text) => Bytes::from(text),
+        Ok(text) => text,
         Err(_) if !ok => return Err(refused()),
         Err(bad) => return Err(bad),
     };
@@ -338,14 +337,13 @@ fn path(text: &str) -> Result<Vec<String>, Failure> {
 }
 
 fn outgoing(call: &Call<'_>, body: String) -> Result<Outgoing, Failure> {
-    let url =
-        Url::parse(call.base_url()).map_err(|_| Failure::new(ErrorCode::Internal, "`base_url` is not an address"))?;
+    let address = &call.target()?.address;
+    let uri = address.at(address.path().to_owned())?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let accept = "application/graphql-response+json, application/json;q=0.9";
-    headers.insert(ACCEPT, HeaderValue::from_static(accept));
-    let bytes = Bytes::from(body.clone());
-    Ok(Outgoing { method: Method::POST, url, query: Vec::new(), headers, json: Some(body), form: None, body: bytes })
+    let json = call.connection().sign.is_some().then(|| body.clone());
+    let body = Bytes::from(body);
+    Ok(Outgoing { method: Method::POST, uri, query: Vec::new(), headers, json, form: None, body })
 }
 
 fn document(call: &Call<'_>, ask: &GraphqlAsk, at: &PageAt) -> Result<String, Failure> {

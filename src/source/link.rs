@@ -1,5 +1,7 @@
 //! The address of the next page: as a `Link` header tells it (RFC 8288), and where it may lead.
 
+use http::header::LINK;
+use http::{HeaderMap, Uri};
 use reqwest::Url;
 
 use super::connector::Call;
@@ -9,9 +11,9 @@ use super::failure::Failure;
 const CHARS_MAX: usize = 2_048;
 
 /// The target of the first link that is the next page of this one.
-pub(crate) fn next(headers: &[String]) -> Option<&str> {
-    headers.iter().find_map(|header| {
-        let mut rest = header.as_str();
+pub(crate) fn next(headers: &HeaderMap) -> Option<&str> {
+    headers.get_all(LINK).iter().filter_map(|header| header.to_str().ok()).find_map(|header| {
+        let mut rest = header;
         loop {
             let (_, after) = rest.split_once('<')?;
             let (target, after) = after.split_once('>')?;
@@ -56,15 +58,15 @@ fn parameters(mut rest: &str) -> (Vec<(&str, &str)>, &str) {
 }
 
 /// The next page's address: of the source's own host, without what the signature adds anew.
-pub(crate) fn followed(call: &Call<'_>, here: &Url, told: &str) -> Result<String, Failure> {
+pub(crate) fn followed(call: &Call<'_>, here: &Uri, told: &str) -> Result<String, Failure> {
     let elsewhere = || {
         let detail = "the next page's address is of another host than `base_url`, and is not asked";
         Failure::bad(detail)
     };
+    let here = Url::parse(&here.to_string()).map_err(|_| elsewhere())?;
     let next = Some(told).filter(|told| told.len() <= CHARS_MAX).and_then(|told| here.join(told).ok());
     let mut next = next.ok_or_else(|| Failure::bad("the next page's address is none"))?;
-    let base = Url::parse(call.base_url()).map_err(|_| elsewhere())?;
-    let own = next.origin() == base.origin() && next.username().is_empty() && next.password().is_none();
+    let own = next.origin() == here.origin() && next.username().is_empty() && next.password().is_none();
     if !own {
         return Err(elsewhere());
     }
@@ -95,8 +97,12 @@ fn owned((name, value): (std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)) 
 mod tests {
     use super::*;
 
-    fn of(header: &str) -> Option<String> {
-        next(&[header.to_owned()]).map(str::to_owned)
+    fn of(header: &'static str) -> Option<String> {
+        next(&links(&[header])).map(str::to_owned)
+    }
+
+    fn links(headers: &[&'static str]) -> HeaderMap {
+        headers.iter().map(|header| (LINK, http::HeaderValue::from_static(header))).collect()
     }
 
     #[test]
@@ -119,7 +125,10 @@ mod tests {
         for (header, expected) in cases {
             assert_eq!(of(header).as_deref(), expected, "{header}");
         }
-        let several = ["</a>; rel=self".to_owned(), "</b>; rel=next".to_owned()];
+        let mut several = HeaderMap::new();
+        for link in ["</a>; rel=self", "</b>; rel=next"] {
+            several.append(LINK, http::HeaderValue::from_static(link));
+        }
         assert_eq!(next(&several), Some("/b"));
     }
 }

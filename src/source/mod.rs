@@ -12,6 +12,7 @@ mod guard;
 mod json;
 mod link;
 mod made;
+mod reach;
 mod records;
 mod rest;
 mod secret;

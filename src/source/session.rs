@@ -13,19 +13,17 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
-use reqwest::Url;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::Failure;
-use super::guard::body;
 use super::secret::Secrets;
 use super::sign::{Sealed, basic, seal};
 use super::wire::Outgoing;
 use super::{charset, json};
 use crate::base::code::ErrorCode;
 use crate::base::percent::percent;
-use crate::egress::Client;
+use crate::egress::{self, Address, Client};
 use crate::model::binding::connection::sign::format::ClientAuth;
 use crate::model::binding::connection::sign::{Secret, Session, SessionCall, Signing};
 use crate::model::binding::format::Encoding;
@@ -196,14 +194,17 @@ async fn fetch(client: &Client, secrets: &Secrets, signing: &Signing) -> Result<
 
 /// A platform's own way.
 async fn own(client: &Client, secrets: &Secrets, call: &SessionCall) -> Result<Held, Failure> {
-    let mut url = Url::parse(&call.url).map_err(|_| Failure::new(ErrorCode::Internal, "the session has no address"))?;
+    let address = Address::parse(&call.url)?;
     let mut query = Vec::with_capacity(call.query.len());
     for (name, value) in &call.query {
         query.push((name.clone(), secrets.read(value)?.reveal().to_owned()));
     }
-    let encoded = charset::parameters(&query, Encoding::Auto)?;
-    url.set_query(Some(encoded.as_str()).filter(|query| !query.is_empty()));
-    let mut headers = HeaderMap::new();
+    let mut encoded = charset::parameters(&query, Encoding::Auto)?;
+    if !encoded.is_empty() {
+        encoded.insert(0, '?');
+    }
+    let uri = address.with_query(&encoded)?;
+    let mut headers = address.headers().clone();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     let (mut json, mut form, mut body) = (None, None, Bytes::new());
     if call.is_form {
@@ -228,16 +229,16 @@ async fn own(client: &Client, secrets: &Secrets, call: &SessionCall) -> Result<H
         json = Some(text);
     }
     let method = if call.post { Method::POST } else { Method::GET };
-    let mut out = Outgoing { method, url, query, headers, json, form, body };
-    if let Some(own) = &call.seal {
-        let first = own.secret.as_ref().map(|origin| secrets.read(origin)).transpose()?;
-        let headers = std::mem::take(&mut out.headers);
-        let Sealed { url, headers, body } = seal(own, secrets, first.as_ref(), &out, headers, Encoding::Auto)?;
-        (out.url, out.headers, out.body) = (url, headers, body);
-    }
+    let out = Outgoing { method, uri, query, headers: HeaderMap::new(), json, form, body };
+    let sealed = match &call.seal {
+        Some(own) => {
+            let first = own.secret.as_ref().map(|origin| secrets.read(origin)).transpose()?;
+            seal(own, secrets, first.as_ref(), &out, headers, Encoding::Auto)?
+        }
+        None => Sealed { uri: out.uri.clone(), headers, body: out.body.clone() },
+    };
     let asked = Instant::now();
-    let request = client.request(out.method, out.url)?.headers(out.headers).body(out.body);
-    let response = request.send().await;
+    let response = client.send(sealed.request(&out.method)).await;
     let response =
         response.map_err(|_| Failure::new(ErrorCode::SourceUnreachable, "the session's endpoint cannot be reached"))?;
     let status = response.status();
@@ -245,7 +246,7 @@ async fn own(client: &Client, secrets: &Secrets, call: &SessionCall) -> Result<H
         let detail = format!("the session's endpoint answered with HTTP status {}", status.as_u16());
         return Err(Failure::new(ErrorCode::SourceError, detail));
     }
-    let bytes = body::read(response, ANSWER_MAX).await?;
+    let bytes = read(response).await?;
     let text = json::check(&bytes)?;
     let found = |pointer| json::find(text, pointer)?.map(json::text).transpose();
     let secret = found(&call.secret_at)?.filter(|secret| !matches!(secret.as_ref(), "" | "null"));
@@ -258,6 +259,11 @@ async fn own(client: &Client, secrets: &Secrets, call: &SessionCall) -> Result<H
     };
     let life = told.map_or(call.life, |seconds: u64| Duration::from_secs(seconds.min(LIFE_MAX)));
     Ok(Held::new(Secret::new(secret.into_owned()), asked, life))
+}
+
+async fn read(response: egress::Answer) -> Result<Bytes, Failure> {
+    let read = response.bytes(ANSWER_MAX).await;
+    read.map(|(_, bytes)| bytes).map_err(|unread| Failure::unread(unread, ANSWER_MAX))
 }
 
 #[derive(Deserialize)]
@@ -274,7 +280,8 @@ async fn oauth2(
 ) -> Result<Held, Failure> {
     let mut form = vec![("grant_type".to_owned(), "client_credentials".to_owned())];
     form.extend(scope.map(|scope| ("scope".to_owned(), scope.to_owned())));
-    let mut headers = HeaderMap::new();
+    let address = Address::parse(token_url)?;
+    let mut headers = address.headers().clone();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
     match auth {
@@ -288,8 +295,8 @@ async fn oauth2(
     }
     let form = charset::parameters(&form, Encoding::Auto)?;
     let asked = Instant::now();
-    let url = Url::parse(token_url).map_err(|_| Failure::new(ErrorCode::Internal, "`token_url` is not an address"))?;
-    let response = client.request(Method::POST, url)?.headers(headers).body(form).send().await;
+    let request = Sealed { uri: address.whole()?, headers, body: form.into() }.request(&Method::POST);
+    let response = client.send(request).await;
     let response =
         response.map_err(|_| Failure::new(ErrorCode::SourceUnreachable, "the token endpoint cannot be reached"))?;
     let status = response.status();
@@ -304,7 +311,7 @@ async fn oauth2(
         }
         return Err(Failure::new(ErrorCode::SourceError, detail));
     }
-    let bytes = body::read(response, ANSWER_MAX).await?;
+    let bytes = read(response).await?;
     let answer: Answer = serde_json::from_slice(&bytes)
         .map_err(|_| Failure::bad("the token endpoint's answer is not as RFC 6749 section 5.1 says"))?;
     let life = Duration::from_secs(answer.expires_in.unwrap_or(LIFE_DEFAULT).min(LIFE_MAX));

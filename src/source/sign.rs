@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use md5::Md5;
-use reqwest::Url;
 use sha2::{Digest, Sha256};
 use sm2::dsa::signature::Signer as _;
 use sm3::Sm3;
@@ -22,6 +22,7 @@ use super::secret::Secrets;
 use super::wire::Outgoing;
 use super::{charset, json};
 use crate::base::code::ErrorCode;
+use crate::egress::Unfit;
 use crate::model::binding::connection::sign::format::{Digits, Hash, SignatureForm};
 use crate::model::binding::connection::sign::sm2::signing_key;
 use crate::model::binding::connection::sign::{
@@ -32,9 +33,19 @@ use crate::model::binding::request::template::json_text;
 
 /// A request that can be sent.
 pub(crate) struct Sealed {
-    pub url: Url,
+    pub uri: Uri,
     pub headers: HeaderMap,
     pub body: Bytes,
+}
+
+impl Sealed {
+    pub fn request(self, method: &Method) -> Request<Bytes> {
+        let mut request = Request::new(self.body);
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        request
+    }
 }
 
 /// Adds what the seal says. The signature is over the request with everything else added.
@@ -53,7 +64,7 @@ pub(crate) fn seal(
         secret,
         out,
         encoding,
-        url: out.url.clone(),
+        target: out.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned(),
         query: out.query.clone(),
         json: out.json.clone(),
         form: out.form.clone(),
@@ -70,7 +81,10 @@ pub(crate) fn seal(
     for (name, text) in &seal.headers {
         headers.insert(name, header(&making.filled(text)?)?);
     }
-    Ok(Sealed { url: making.url, headers, body: making.body })
+    let mut parts = out.uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(making.target).map_err(|_| Unfit)?);
+    let uri = Uri::from_parts(parts).map_err(|_| Unfit)?;
+    Ok(Sealed { uri, headers, body: making.body })
 }
 
 struct Making<'a> {
@@ -80,7 +94,8 @@ struct Making<'a> {
     secret: Option<&'a Secret>,
     out: &'a Outgoing,
     encoding: Encoding,
-    url: Url,
+    /// Path and query.
+    target: String,
     /// Not encoded.
     query: Vec<(String, String)>,
     json: Option<String>,
@@ -98,11 +113,10 @@ impl Making<'_> {
         let now = |text: &Text| text.has(Hole::Signature) == signature;
         for (name, text) in self.seal.query.iter().filter(|(_, text)| now(text)) {
             let value = self.filled(text)?;
-            let mut query = self.url.query().map(|query| format!("{query}&")).unwrap_or_default();
-            charset::percent(name, self.encoding, &mut query)?;
-            query.push('=');
-            charset::percent(&value, self.encoding, &mut query)?;
-            self.url.set_query(Some(&query));
+            self.target.push(if self.target.contains('?') { '&' } else { '?' });
+            charset::percent(name, self.encoding, &mut self.target)?;
+            self.target.push('=');
+            charset::percent(&value, self.encoding, &mut self.target)?;
             self.query.push((name.clone(), value));
         }
         let mut members = self.seal.body.iter().filter(|member| now(&member.text)).peekable();
@@ -181,14 +195,8 @@ impl Making<'_> {
         let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
         match hole {
             Hole::Method => put(self.out.method.as_str()),
-            Hole::Path => put(self.url.path()),
-            Hole::Target => {
-                put(self.url.path());
-                if let Some(query) = self.url.query() {
-                    put("?");
-                    put(query);
-                }
-            }
+            Hole::Path => put(self.target.split('?').next().unwrap_or_default()),
+            Hole::Target => put(&self.target),
             Hole::Query => put(&self.sorted(self.query.clone())?),
             Hole::Parameters => put(&self.parameters()?),
             Hole::Body => out.extend_from_slice(&self.body),

@@ -20,9 +20,9 @@ pub(crate) fn envelope(inside: &str, encoding: Encoding) -> String {
 }
 
 /// What stands in the answer's `Body`, as a JSON object; a fault is the source's error.
-pub(crate) fn body(answer: &str, call: &Call<'_>) -> Result<String, Failure> {
-    let text = json::check(answer.as_bytes())?;
-    if let Some(fault) = fault(text, call) {
+pub(crate) fn body(answer: &[u8], call: &Call<'_>) -> Result<String, Failure> {
+    let text = json::check(answer)?;
+    if let Some(fault) = fault(text.as_bytes(), call) {
         return Err(fault);
     }
     match json::find(text, &at("/Envelope/Body"))? {
@@ -36,8 +36,8 @@ pub(crate) fn body(answer: &str, call: &Call<'_>) -> Result<String, Failure> {
 }
 
 /// The fault of an answer (its XML as JSON), if it is one.
-pub(crate) fn fault(answer: &str, call: &Call<'_>) -> Option<Failure> {
-    let text = json::check(answer.as_bytes()).ok()?;
+pub(crate) fn fault(answer: &[u8], call: &Call<'_>) -> Option<Failure> {
+    let text = json::check(answer).ok()?;
     let fault = json::find(text, &at("/Envelope/Body/Fault")).ok()??;
     let part = |pointer: &str| {
         let found = json::find(fault, &at(pointer)).ok().flatten()?;

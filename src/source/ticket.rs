@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use aws_lc_rs::rand::SystemRandom;
-use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::{Instant, sleep_until};
 
@@ -55,7 +54,7 @@ impl Tickets {
             text.extend_from_slice(&part.len().to_be_bytes());
             text.extend_from_slice(part);
         };
-        [asker, source, out.method.as_str(), out.url.as_str()].iter().for_each(|part| add(part.as_bytes()));
+        [asker, source, out.method.as_str(), &out.uri.to_string()].iter().for_each(|part| add(part.as_bytes()));
         add(&out.body);
         for (name, value) in &out.headers {
             add(name.as_str().as_bytes());
@@ -150,10 +149,10 @@ async fn handed_in(
     let reply = call.wire()?.send(out).await?;
     let reader = call.reader();
     if !reply.status.is_success() {
-        return Err(rest::refused(call, &reader, reply, ask.soap.is_some()));
+        return Err(rest::refused(call, &reader, &reply, ask.soap.is_some()));
     }
-    let text = rest::as_json(call, ask, reply)?;
-    let text = json::check(text.as_bytes())?;
+    let text = rest::as_json(call, ask, &reply)?;
+    let text = json::check(&text)?;
     if reader.opened(text)?.is_none() {
         return Ok(None);
     }
@@ -204,12 +203,12 @@ async fn poll(call: &Call<'_>, template: &TicketTemplate, ticket: &str, out: &mu
     match reply.status {
         StatusCode::ACCEPTED => return Ok(Polled::Pending),
         StatusCode::NOT_FOUND | StatusCode::GONE => {
-            return Ok(Polled::Gone(rest::refused(call, &reader, reply, soap)));
+            return Ok(Polled::Gone(rest::refused(call, &reader, &reply, soap)));
         }
-        status if !status.is_success() => return Err(rest::refused(call, &reader, reply, soap)),
+        status if !status.is_success() => return Err(rest::refused(call, &reader, &reply, soap)),
         _ => {}
     }
-    let buffer = Bytes::from(rest::as_json(call, &template.poll, reply)?);
+    let buffer = rest::as_json(call, &template.poll, &reply)?;
     let kept = buffer.clone();
     let text = json::check(&kept)?;
     if holds(&template.pending, text)? {

@@ -1,25 +1,26 @@
 //! The one seam to the HTTP client: a request goes out under its guards, an answer comes back whole.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LINK};
-use http::{HeaderMap, Method, StatusCode};
-use reqwest::Url;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::exchange::{Exchange, Exchanges};
 use super::failure::Failure;
 use super::guard::breaker::Health;
-use super::guard::{Guards, Kept, body, retry};
+use super::guard::{Guards, Kept, retry};
+use super::reach::{Target, is_own};
 use super::session::By;
 use super::sign::{Sealed, header, seal};
 use super::tally::Tally;
 use super::{CallContext, Caller, charset, delegation, json, xml};
 use crate::base::code::ErrorCode;
 use crate::base::percent::percent;
-use crate::egress::Client;
+use crate::egress::{Client, Unanswered};
 use crate::model::binding::connection::Connection;
 use crate::model::binding::connection::sign::{Secret, Session};
 use crate::model::binding::format::{Authority, Format, Protocol};
@@ -28,11 +29,12 @@ use crate::model::binding::format::{Authority, Format, Protocol};
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub method: Method,
-    pub url: Url,
-    /// Query parameters, not encoded.
+    pub uri: Uri,
+    /// Query parameters, not encoded, where the request is signed.
     pub query: Vec<(String, String)>,
+    /// Its own, beside those that all requests there have.
     pub headers: HeaderMap,
-    /// The text of a JSON body.
+    /// The text of a JSON body, where the request is signed.
     pub json: Option<String>,
     /// Parameters of a form, not encoded.
     pub form: Option<Vec<(String, String)>>,
@@ -42,16 +44,19 @@ pub(crate) struct Outgoing {
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub status: StatusCode,
-    pub content_type: Option<String>,
-    /// The header `Link`, as often as it is there.
-    pub links: Vec<String>,
-    pub body: Vec<u8>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()
 }
 
 /// One call's way out.
 pub(crate) struct Wire<'a> {
     pub connection: &'a Connection,
     pub client: &'a Client,
+    pub target: &'a Target,
     /// Of the address that is asked.
     pub guards: &'a Guards,
     pub tally: &'a Tally,
@@ -172,13 +177,14 @@ impl Wire<'_> {
         }
         let began = Instant::now();
         let blank = token.map(Secret::reveal);
-        let Sealed { url, headers, body } = sealed;
-        let request = self.client.request(out.method.clone(), url)?;
-        let response = match request.headers(headers).body(body).send().await {
+        let response = match self.client.send(sealed.request(&out.method)).await {
             Ok(response) => response,
-            Err(error) if error.is_timeout() => return Err(Failure::timeout()),
             Err(error) => {
-                return Ok(Tried::NotNow(Instant::now() + retry::wait(None, tries), Failure::unreached(&error)));
+                let failure = Failure::unanswered(&error);
+                if matches!(error, Unanswered::Undeclared) || failure.code == ErrorCode::SourceTimeout {
+                    return Err(failure);
+                }
+                return Ok(Tried::NotNow(Instant::now() + retry::wait(None, tries), failure));
             }
         };
         let status = response.status();
@@ -202,29 +208,26 @@ impl Wire<'_> {
         if status == StatusCode::UNAUTHORIZED {
             return Ok(Tried::Unauthorized);
         }
-        let content_type =
-            response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let links = response.headers().get_all(LINK).iter();
-        let links = links.filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
-        let body = body::read(response, self.connection.limits.answer_bytes_max).await?;
+        let max = self.connection.limits.answer_bytes_max;
+        let (head, body) = response.bytes(max).await.map_err(|unread| Failure::unread(unread, max))?;
         if let Some(seen) = seen {
-            seen.read(&body, content_type.as_deref(), self.connection, blank);
+            seen.read(&body, content_type(&head.headers), self.connection, blank);
         }
-        if self.is_over(&body, content_type.as_deref()) {
+        if self.is_over(&body, &head.headers) {
             return Ok(Tried::Unauthorized);
         }
-        Ok(Tried::Reply(Reply { status, content_type, links, body }))
+        Ok(Tried::Reply(Reply { status, headers: head.headers, body }))
     }
 
     /// Whether the answer says that the session is no longer good. What cannot be read says nothing of it.
-    fn is_over(&self, body: &[u8], content_type: Option<&str>) -> bool {
+    fn is_over(&self, body: &Bytes, headers: &HeaderMap) -> bool {
         let session = self.connection.sign.as_ref().and_then(|signing| signing.session.as_ref());
         let Some(over) = session.and_then(Session::renew_on) else { return false };
         let xml = self.connection.format == Format::Xml;
         let read = || -> Result<bool, Failure> {
-            let text = charset::decode(body.to_vec(), self.connection.encoding, content_type, xml)?;
-            let text = if xml { xml::to_json(&text)? } else { text };
-            let found = json::find(json::check(text.as_bytes())?, &over.at)?.unwrap_or("null");
+            let text = charset::decode(body.clone(), self.connection.encoding, content_type(headers), xml)?;
+            let text = if xml { xml::to_json(charset::text(&text)?)?.into() } else { text };
+            let found = json::find(json::check(&text)?, &over.at)?.unwrap_or("null");
             Ok(over.holds(&json::text(found)?))
         };
         read().unwrap_or(false)
@@ -232,9 +235,9 @@ impl Wire<'_> {
 
     /// Signed anew for every try: timestamps and nonces are good once.
     fn sealed(&self, out: &Outgoing, token: Option<&Secret>) -> Result<Sealed, Failure> {
-        let mut headers = out.headers.clone();
-        for (name, value) in &self.connection.headers {
-            headers.insert(name, value.clone());
+        let mut headers = self.target.headers.clone();
+        for (name, value) in out.headers.iter().filter(|(name, _)| !is_own(self.connection, name)) {
+            headers.insert(name.clone(), value.clone());
         }
         self.told(&mut headers)?;
         match &self.connection.sign {
@@ -247,7 +250,7 @@ impl Wire<'_> {
                 };
                 seal(&signing.seal, &self.kept.secrets, token.or(own.as_ref()), out, headers, self.connection.encoding)
             }
-            None => Ok(Sealed { url: out.url.clone(), headers, body: out.body.clone() }),
+            None => Ok(Sealed { uri: out.uri.clone(), headers, body: out.body.clone() }),
         }
     }
 
@@ -297,7 +300,10 @@ fn unauthorized() -> Failure {
 }
 
 /// Printable ASCII as it is, everything else (and `%`) percent-encoded.
-fn printable(value: &str) -> String {
+fn printable(value: &str) -> Cow<'_, str> {
+    if value.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'%') {
+        return value.into();
+    }
     let mut out = String::new();
     for c in value.chars() {
         if (' '..='~').contains(&c) && c != '%' {
@@ -306,5 +312,5 @@ fn printable(value: &str) -> String {
             percent(c.encode_utf8(&mut [0; 4]), &mut out);
         }
     }
-    out
+    out.into()
 }

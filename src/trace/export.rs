@@ -19,7 +19,7 @@ use reqwest::Url;
 use tokio::sync::mpsc;
 
 use super::Counts;
-use crate::egress::{Client, Http};
+use crate::egress::{self, Client, Http};
 use crate::model::binding::connection::TlsFiles;
 use crate::model::config::traces::TracesConfig;
 
@@ -141,8 +141,9 @@ impl HttpClient for Collector {
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let url = Url::parse(&parts.uri.to_string())?;
-            let request = self.0.request(parts.method, url)?.headers(parts.headers).body(body).timeout(TIMEOUT);
-            let answered = request.send().await.map_err(reqwest::Error::without_url)?;
+            let mut request = egress::request(parts.method, &url)?.body(body)?;
+            request.headers_mut().extend(parts.headers);
+            let answered = tokio::time::timeout(TIMEOUT, self.0.send(request)).await??;
             // What it says beside its status is not read.
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = answered.status();

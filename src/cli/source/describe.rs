@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::{Stop, runtime};
 use crate::base::fault::SourceText;
 use crate::draft;
-use crate::egress::{Client, Http};
+use crate::egress::{self, Client, Http, Unread};
 use crate::model::binding::connection::TlsFiles;
 use crate::model::config::egress::EgressConfig;
 
@@ -46,20 +46,17 @@ pub fn ask(address: &str) -> Result<Arc<SourceText>, Stop> {
 
 /// What the server says; the token of `SOURCE_TOKEN` goes with the question, if there is one.
 async fn answer(client: &Client, url: &Url, question: &str) -> Result<Value, String> {
-    let request = client.request(http::Method::POST, url.clone()).map_err(|undeclared| undeclared.to_string())?;
+    let request = egress::request(http::Method::POST, url).map_err(|unfit| unfit.to_string())?;
     let mut request = request.header(CONTENT_TYPE, "application/json").header(ACCEPT, "application/json");
     if let Ok(token) = std::env::var("SOURCE_TOKEN") {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
-    let sent = request.body(json!({"query": question}).to_string()).send().await;
-    let mut response = sent.map_err(|error| format!("cannot be asked: {}", error.without_url()))?;
-    let mut body: Vec<u8> = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| format!("breaks off: {}", error.without_url()))? {
-        if body.len() + chunk.len() > BYTES_MAX {
-            return Err(format!("answers more than {BYTES_MAX} bytes"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    let status = response.status().as_u16();
+    let request = request.body(json!({"query": question}).to_string().into()).map_err(|error| error.to_string())?;
+    let answer = client.send(request).await.map_err(|error| format!("cannot be asked: {error}"))?;
+    let (head, body) = answer.bytes(BYTES_MAX).await.map_err(|unread| match unread {
+        Unread::TooLarge => format!("answers more than {BYTES_MAX} bytes"),
+        unread => format!("breaks off: {unread}"),
+    })?;
+    let status = head.status.as_u16();
     serde_json::from_slice(&body).map_err(|_| format!("answers with HTTP status {status} and no JSON"))
 }

@@ -1,6 +1,5 @@
 //! What keeps a weak source alive, and the gateway from waiting for it.
 
-pub(crate) mod body;
 pub(crate) mod breaker;
 pub(crate) mod places;
 pub(crate) mod rate;

@@ -1,0 +1,170 @@
+//! Answers: a head, and a body that is read no further than its reader allows.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{ErrorKind, Write};
+
+use bytes::{Bytes, BytesMut};
+use flate2::write::MultiGzDecoder;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, Response, StatusCode, response};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+
+/// No more room is made for a body because its head announces it.
+const ROOM_MAX: usize = 1 << 20;
+
+/// An answer whose head is there.
+#[derive(Debug)]
+pub struct Answer {
+    head: response::Parts,
+    body: Incoming,
+    gzip: bool,
+}
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// It is longer, decompressed, than its reader allows.
+    TooLarge,
+    /// The connection was cut.
+    Cut,
+    /// It ends before its end, or is not compressed as its head says.
+    Broken,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "the answer is too large",
+            Self::Cut => "the connection broke off in the answer",
+            Self::Broken => "the answer breaks off, or cannot be decompressed",
+        })
+    }
+}
+
+impl Error for Unread {}
+
+impl Answer {
+    pub(super) fn new(response: Response<Incoming>) -> Self {
+        let (mut head, body) = response.into_parts();
+        let gzip = head.headers.get(CONTENT_ENCODING).is_some_and(|value| {
+            let value = value.as_bytes().trim_ascii();
+            value.eq_ignore_ascii_case(b"gzip") || value.eq_ignore_ascii_case(b"x-gzip")
+        });
+        if gzip {
+            // They are of what is compressed.
+            head.headers.remove(CONTENT_ENCODING);
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        Self { head, body, gzip }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The body, decompressed, at most `max` bytes; one that came in one piece is not copied.
+    pub async fn bytes(self, max: usize) -> Result<(response::Parts, Bytes), Unread> {
+        let body = if self.gzip { unpacked(self.body, max).await? } else { whole(self.body, max).await? };
+        Ok((self.head, body))
+    }
+}
+
+async fn whole(mut body: Incoming, max: usize) -> Result<Bytes, Unread> {
+    let announced = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if announced.is_some_and(|length| length > max) {
+        return Err(Unread::TooLarge);
+    }
+    let Some(first) = piece(&mut body).await? else { return Ok(Bytes::new()) };
+    if first.len() > max {
+        return Err(Unread::TooLarge);
+    }
+    // What has ended needs not be asked for more; chunked, the end comes by itself.
+    let Some(second) = (if body.is_end_stream() { None } else { piece(&mut body).await? }) else { return Ok(first) };
+    let mut all = BytesMut::with_capacity(announced.unwrap_or(0).min(ROOM_MAX).max(first.len() + second.len()));
+    all.extend_from_slice(&first);
+    let mut next = Some(second);
+    while let Some(piece_of_it) = next {
+        if all.len() + piece_of_it.len() > max {
+            return Err(Unread::TooLarge);
+        }
+        all.extend_from_slice(&piece_of_it);
+        next = piece(&mut body).await?;
+    }
+    Ok(all.freeze())
+}
+
+async fn unpacked(mut body: Incoming, max: usize) -> Result<Bytes, Unread> {
+    let mut decoder = MultiGzDecoder::new(Capped { bytes: Vec::new(), max, full: false });
+    let mut empty = true;
+    while let Some(packed) = piece(&mut body).await? {
+        empty &= packed.is_empty();
+        if decoder.write_all(&packed).is_err() {
+            return Err(if decoder.get_ref().full { Unread::TooLarge } else { Unread::Broken });
+        }
+    }
+    if empty {
+        return Ok(Bytes::new());
+    }
+    match decoder.try_finish() {
+        Ok(()) => Ok(std::mem::take(&mut decoder.get_mut().bytes).into()),
+        Err(_) if decoder.get_ref().full => Err(Unread::TooLarge),
+        Err(_) => Err(Unread::Broken),
+    }
+}
+
+/// The next piece of the body; trailers are not read.
+async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Unread> {
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            Err(error) if was_cut(&error) => return Err(Unread::Cut),
+            Err(_) => return Err(Unread::Broken),
+        }
+    }
+    Ok(None)
+}
+
+fn was_cut(error: &hyper::Error) -> bool {
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let kind = inner.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe)) {
+            return true;
+        }
+        source = inner.source();
+    }
+    false
+}
+
+/// Takes so many bytes, and no more.
+#[derive(Debug)]
+struct Capped {
+    bytes: Vec<u8>,
+    max: usize,
+    full: bool,
+}
+
+impl Write for Capped {
+    fn write(&mut self, more: &[u8]) -> std::io::Result<usize> {
+        if self.bytes.len() + more.len() > self.max {
+            self.full = true;
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.bytes.extend_from_slice(more);
+        Ok(more.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
