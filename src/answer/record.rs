@@ -1,6 +1,7 @@
 //! What the audit record says of an answer: who saw which items of whom, and what was used unseen. No values.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use crate::audit::{Access, AuditRecord, Outcome};
 use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
 use crate::engine::execute::{key_of, looked_for};
-use crate::engine::frame::{Remark, RootAnswer, RootRows, Row, RowAnswer};
+use crate::engine::frame::{Frame, Remark, RootAnswer, RootRows, Row, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::{FetchNode, Node, NodeId, Origin, Stage};
 use crate::engine::project::answer::{each_row, is_there};
@@ -76,6 +77,7 @@ impl Inner {
     }
 
     fn accesses(&self, record: &mut AuditRecord, planned: &Planned, executed: &Executed) {
+        let mut groups = Groups::default();
         // Rows with the same rights at one node, answered by the same sources, were treated alike.
         let mut known: HashMap<(NodeId, *const (), RowFate), Seen> = HashMap::new();
         let mut roots: Vec<&RootAnswer> = executed.roots.iter().flatten().collect();
@@ -87,9 +89,16 @@ impl Inner {
             let is_single = matches!(root.rows, RootRows::One(_));
             each_row(&root.frame, &mut |frame, at, row| {
                 let Some(key) = &row.key else { return };
+                let node = planned.plan.node(frame.node);
+                let subject = self.kept.subjects.subject(&self.snapshot.contract.entity(node.entity).name, key);
+                let is_asked_for = is_single && matches!(node.origin, Origin::Query(_));
+                let is_plain = !is_asked_for && node.subjects.is_empty() && told.is_empty();
+                let likeness = if is_plain { Likeness::of(frame, at, row) } else { None };
+                if let Some(group) = likeness.and_then(|likeness| groups.like(likeness)) {
+                    return groups.join(group, subject);
+                }
                 let answers: Vec<Option<&[RowAnswer]>> =
                     frame.answers.iter().map(|rows| Some(rows.as_slice())).collect();
-                let node = planned.plan.node(frame.node);
                 let view = RowView::new(&self.snapshot, &planned.plan, node, row, at, &answers, Stage::Answer);
                 let fetches: Vec<FetchFate> =
                     (0..frame.answers.len()).map(|fetch| FetchFate::of(frame.answer(fetch, at))).collect();
@@ -98,27 +107,44 @@ impl Inner {
                     remarked: remarked(&self.snapshot.bindings, node, &frame.answers, at),
                     fetches,
                     is_embedded: row.embedded.is_some(),
-                    is_there: !(is_single && matches!(node.origin, Origin::Query(_))) || is_there(frame, &view),
+                    is_there: !is_asked_for || is_there(frame, &view),
                 };
-                let Seen { access, of_each } = known
-                    .entry((frame.node, Arc::as_ptr(&row.rights).cast(), fate.clone()))
-                    .or_insert_with(|| self.access(&view, &fate))
-                    .clone();
                 one_by_one(&view, &fate, &mut told);
-                let access = Access { on_behalf_of: self.behalf(row), ..access };
-                let access = match told.remove(&(frame.node, Arc::clone(key))) {
-                    Some(told) => self.read_of(told, access),
-                    None => access,
+                let seen = match known.entry((frame.node, Arc::as_ptr(&row.rights).cast(), fate)) {
+                    Entry::Occupied(seen) => seen.into_mut(),
+                    Entry::Vacant(new) => {
+                        let (access, of_each) = self.access(&view, &new.key().2);
+                        new.insert(Seen { group: groups.of(access), of_each })
+                    }
                 };
-                for (key, access) in of_each {
-                    for id in view.texts(key).unwrap_or_default() {
-                        let access = Access { on_behalf_of: self.behalf(row), ..access.clone() };
-                        record.add(self.kept.subjects.subject(&access.entity, &id), access);
+                let behalf = self.behalf(row);
+                for (key, access) in &seen.of_each {
+                    for id in view.texts(*key).unwrap_or_default() {
+                        let group = groups.of(Access { on_behalf_of: behalf.clone(), ..access.clone() });
+                        groups.join(group, self.kept.subjects.subject(&access.entity, &id));
                     }
                 }
-                let subject = self.kept.subjects.subject(&access.entity, key);
-                record.add(subject, access);
+                let told = if told.is_empty() { None } else { told.remove(&(frame.node, Arc::clone(key))) };
+                let group = match told {
+                    None if behalf.is_empty() => {
+                        if let Some(likeness) = likeness.filter(|_| seen.of_each.is_empty()) {
+                            groups.alike.insert(likeness, seen.group);
+                        }
+                        seen.group
+                    }
+                    told => {
+                        let access = Access { on_behalf_of: behalf, ..groups.access(seen.group) };
+                        groups.of(match told {
+                            Some(told) => self.read_of(told, access),
+                            None => access,
+                        })
+                    }
+                };
+                groups.join(group, subject);
             });
+        }
+        for (access, subjects) in groups.all.into_iter().filter(|(_, subjects)| !subjects.is_empty()) {
+            record.add_all(subjects, access);
         }
         self.refused_wholly(record, planned, executed);
     }
@@ -208,7 +234,8 @@ impl Inner {
             .collect()
     }
 
-    fn access(&self, view: &RowView<'_>, fate: &RowFate) -> Seen {
+    /// What was seen of a row, and of each whom its lists tell of.
+    fn access(&self, view: &RowView<'_>, fate: &RowFate) -> (Access, Vec<(SlotId, Access)>) {
         let (node, row) = (view.node, view.row);
         // A node of the gate alone shows nothing of its own.
         let shown = if is_subject(view) { SlotSet::new() } else { node.shown.clone() };
@@ -239,7 +266,8 @@ impl Inner {
             unanswered: self.names(unanswered),
             used: self.names(fate.used.iter()),
         };
-        Seen { of_each: self.of_each(&access, &read, &masked), access }
+        let of_each = self.of_each(&access, &read, &masked);
+        (access, of_each)
     }
 
     /// Digests of the variables.
@@ -261,11 +289,84 @@ impl Inner {
     }
 }
 
-/// What was seen of a row, and of each whom its lists tell of.
-#[derive(Clone)]
+/// What was seen of a row: the group of those of whom the same was, and what was of each whom its lists tell of.
 struct Seen {
-    access: Access,
+    group: usize,
     of_each: Vec<(SlotId, Access)>,
+}
+
+/// Accesses, each with its subjects.
+#[derive(Default)]
+struct Groups {
+    all: Vec<(Access, Vec<String>)>,
+    alike: HashMap<Likeness, usize>,
+    /// The one of these that was asked for last: rows of one kind come after each other.
+    last: Option<(Likeness, usize)>,
+}
+
+impl Groups {
+    /// The group of an access.
+    fn of(&mut self, access: Access) -> usize {
+        if let Some(group) = self.all.iter().position(|(other, _)| *other == access) {
+            return group;
+        }
+        self.all.push((access, Vec::new()));
+        self.all.len() - 1
+    }
+
+    /// The group of a row like this one.
+    fn like(&mut self, likeness: Likeness) -> Option<usize> {
+        if let Some((_, group)) = self.last.filter(|(last, _)| *last == likeness) {
+            return Some(group);
+        }
+        let group = self.alike.get(&likeness).copied()?;
+        self.last = Some((likeness, group));
+        Some(group)
+    }
+
+    fn access(&self, group: usize) -> Access {
+        self.all.get(group).map(|(access, _)| access.clone()).unwrap_or_default()
+    }
+
+    fn join(&mut self, group: usize, subject: String) {
+        if let Some((_, subjects)) = self.all.get_mut(group) {
+            subjects.push(subject);
+        }
+    }
+}
+
+/// What decides how a row was treated where nothing is particular about it: rows that are alike in this need not be looked
+/// at again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Likeness {
+    node: NodeId,
+    rights: *const (),
+    read_from_above: Option<*const ()>,
+    /// By fetch, two bits.
+    fetches: u64,
+    is_embedded: bool,
+}
+
+impl Likeness {
+    /// `None`: there is something particular.
+    fn of(frame: &Frame, at: usize, row: &Row) -> Option<Self> {
+        if !row.over_quota.is_empty() || !row.on_behalf_of.is_empty() || frame.answers.len() > 32 {
+            return None;
+        }
+        let mut fetches = 0;
+        for fetch in 0..frame.answers.len() {
+            let answer = frame.answer(fetch, at);
+            if let RowAnswer::Parts(parts) = answer
+                && parts.iter().any(|part| !part.remarks.is_empty())
+            {
+                return None;
+            }
+            fetches = fetches << 2 | FetchFate::of(answer) as u64;
+        }
+        let (rights, above) = (Arc::as_ptr(&row.rights).cast(), row.read_from_above.as_ref());
+        let read_from_above = above.map(|above| Arc::as_ptr(above).cast());
+        Some(Self { node: frame.node, rights, read_from_above, fetches, is_embedded: row.embedded.is_some() })
+    }
 }
 
 /// What was read of one entity that fields of another tell of.

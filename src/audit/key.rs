@@ -12,10 +12,17 @@ const NAME_CHARS_MAX: usize = 128;
 /// So many digits in a row may be an id, or the beginning of one.
 const ID_DIGITS_MIN: usize = 6;
 
+/// The bytes of a digest.
+pub(super) type Digest = [u8; 32];
+
 /// The key that stands between the records and what they are about. Whoever has it can ask "who read this household?"
 /// or "was this the answer?"; whoever has only the records cannot.
 #[derive(Clone)]
-pub struct SubjectKey(Arc<[u8]>);
+pub struct SubjectKey(Arc<Keyed>);
+
+/// The state after the key was taken in, where every digest begins: taking it in costs half a short digest. `None`: an
+/// HMAC takes keys of any length, so this is never so; digests without a key could be guessed, and are left empty.
+struct Keyed(Option<Hmac<Sha256>>);
 
 impl std::fmt::Debug for SubjectKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -25,7 +32,7 @@ impl std::fmt::Debug for SubjectKey {
 
 impl SubjectKey {
     pub fn new(key: Arc<[u8]>) -> Self {
-        Self(key)
+        Self(Arc::new(Keyed(Hmac::new_from_slice(&key).ok())))
     }
 
     /// HMAC-SHA256 of entity type and id, hex. The same id gives the same text, so that one household's readers
@@ -66,8 +73,8 @@ impl SubjectKey {
 
     /// Names of entities do not begin with a zero byte, so the kinds of digest do not meet.
     fn digest(&self, parts: &[&[u8]]) -> String {
-        // An HMAC takes a key of any length; without one the digest would be guessable, so it is left empty.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
+        let Keyed(Some(keyed)) = &*self.0 else { return String::new() };
+        let mut mac = keyed.clone();
         for part in parts {
             mac.update(part);
         }
@@ -81,17 +88,31 @@ pub fn is_digest(recorded: &str) -> bool {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
+    let mut text = vec![0; bytes.len() * 2];
+    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 0xf)];
+    }
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// The bytes of what [`SubjectKey::subject`] gives; `None`: it does not.
+pub(super) fn digest_of(text: &str) -> Option<Digest> {
+    unhex(text)?.try_into().ok()
 }
 
 /// The bytes of a text of hexadecimal digits; `None`: it is none.
 pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
-    Some(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    };
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    let (pairs, odd) = text.as_bytes().as_chunks::<2>();
+    for [high, low] in pairs {
+        bytes.push(digit(*high)? << 4 | digit(*low)?);
+    }
+    odd.is_empty().then_some(bytes)
 }

@@ -11,8 +11,10 @@ mod reader;
 mod record;
 mod retention;
 mod revocation;
+mod rows;
 mod segment;
 mod store;
+mod tail;
 mod verify;
 mod writer;
 
@@ -23,4 +25,5 @@ pub use reader::{Entry, PAGE_MAX, Page, ReadError, Reader, Search};
 pub use record::{Access, AuditRecord, Kind, Outcome, SourceCall, Who, timestamp};
 pub use revocation::{RevokeError, revoke};
 pub use store::{AuditError, AuditStore, Head, Receipt, WeakStore};
+pub use tail::Tail;
 pub use verify::{Fault, Report, Wrong, verify};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -292,17 +292,23 @@ impl AuditRecord {
 
     /// Adds what was done with one household or person (`access.subjects` is filled in from `subject`).
     pub fn add(&mut self, subject: String, access: Access) {
+        self.add_all(vec![subject], access);
+    }
+
+    /// As [`Self::add`], of many with whom the same was done.
+    pub fn add_all(&mut self, subjects: Vec<String>, access: Access) {
+        // What differs most often first.
         let same = |other: &&mut Access| {
             let other = &**other;
-            (&other.entity, &other.relations, &other.read) == (&access.entity, &access.relations, &access.read)
-                && (&other.masked, &other.refused, &other.used) == (&access.masked, &access.refused, &access.used)
-                && (&other.unanswered, &other.on_behalf_of) == (&access.unanswered, &access.on_behalf_of)
+            (&other.entity, &other.on_behalf_of, &other.relations)
+                == (&access.entity, &access.on_behalf_of, &access.relations)
+                && (&other.unanswered, &other.refused, &other.used)
+                    == (&access.unanswered, &access.refused, &access.used)
+                && (&other.masked, &other.read) == (&access.masked, &access.read)
         };
         match self.access.iter_mut().find(same) {
-            Some(group) => {
-                group.subjects.insert(subject);
-            }
-            None => self.access.push(Access { subjects: BTreeSet::from([subject]), ..access }),
+            Some(group) => group.subjects.extend(subjects),
+            None => self.access.push(Access { subjects: subjects.into_iter().collect(), ..access }),
         }
     }
 
@@ -327,6 +333,16 @@ impl AuditRecord {
 
 /// ISO 8601 with milliseconds at +08:00, the only offset of the gateway's times.
 pub fn timestamp(at: Timestamp) -> String {
-    let zone = TimeZone::fixed(Offset::constant(8));
-    at.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+    let at = Offset::constant(8).to_datetime(at);
+    let (date, time) = (at.date(), at.time());
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}+08:00",
+        date.year(),
+        date.month(),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.millisecond()
+    )
 }

@@ -102,6 +102,8 @@ pub(super) struct Opened {
     pub connection: SqliteConnection,
     pub path: PathBuf,
     pub about: About,
+    /// Of one page of the file.
+    pub page_bytes: u64,
     identity: FileIdentity,
 }
 
@@ -251,8 +253,10 @@ async fn is_empty(path: &Path) -> Result<bool, AuditError> {
 async fn connect(path: &Path) -> Result<Opened, AuditError> {
     let mut connection = writable(path).await?;
     let about = about(&mut connection).await?;
+    let page_bytes: i64 = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut connection).await?;
+    let page_bytes = u64::try_from(page_bytes).unwrap_or(0);
     let identity = FileIdentity::of(path).ok_or_else(|| AuditError(format!("{} is no file", path.display())))?;
-    Ok(Opened { connection, path: path.to_path_buf(), about, identity })
+    Ok(Opened { connection, path: path.to_path_buf(), about, page_bytes, identity })
 }
 
 async fn writable(path: &Path) -> Result<SqliteConnection, AuditError> {

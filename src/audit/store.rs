@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::Map;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::checkpointer::Checkpointer;
-use super::key::{SubjectKey, hex};
+use super::key::{Digest, SubjectKey, digest_of, hex};
 use super::reader::Reader;
 use super::record::AuditRecord;
 use super::retention;
+use super::tail::{Following, Tail};
 use super::writer::Writer;
 use crate::base::current::Current;
 use crate::model::config::watch::Recorded;
@@ -75,9 +77,23 @@ pub(super) struct Waiting {
     pub kind: &'static str,
     pub request_id: String,
     pub json: String,
-    /// The subjects of its accesses, as a JSON list.
-    pub subjects: Option<String>,
+    /// The subjects of its accesses, by which it is found.
+    pub subjects: Vec<Digest>,
+    /// For who follows the records.
+    pub record: Option<Box<AuditRecord>>,
     pub ack: oneshot::Sender<Result<Receipt, AuditError>>,
+}
+
+impl Waiting {
+    pub fn new(
+        record: AuditRecord,
+        json: String,
+        subjects: Vec<Digest>,
+        ack: oneshot::Sender<Result<Receipt, AuditError>>,
+    ) -> Self {
+        let (time, kind, request_id) = (record.time.clone(), record.kind.as_str(), record.request_id.clone());
+        Self { time, kind, request_id, json, subjects, record: Some(Box::new(record)), ack }
+    }
 }
 
 /// How many records of which kind and outcome.
@@ -103,6 +119,7 @@ struct Shared {
     written: Mutex<Written>,
     failures: AtomicU64,
     head: watch::Receiver<Head>,
+    following: Following,
     path: PathBuf,
     recorded: Current<Recorded>,
     subjects: SubjectKey,
@@ -122,7 +139,9 @@ impl AuditStore {
     pub async fn open(config: &AuditConfig) -> Result<Self, AuditError> {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let (healthy, commits) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
-        let (writer, head) = Writer::open(config, Arc::clone(&healthy), Arc::clone(&commits)).await?;
+        let following = Following::default();
+        let (writer, head) =
+            Writer::open(config, Arc::clone(&healthy), Arc::clone(&commits), Arc::clone(&following)).await?;
         let checkpoints = match &config.checkpoints {
             Some(checkpoints) => {
                 let now = head.borrow().clone();
@@ -137,6 +156,7 @@ impl AuditStore {
             written: Mutex::default(),
             failures: AtomicU64::default(),
             head: head.clone(),
+            following,
             path: config.store.clone(),
             recorded: Arc::new(config.recorded.clone()).into(),
             subjects: SubjectKey::new(Arc::clone(&config.key)),
@@ -175,14 +195,12 @@ impl AuditStore {
         record.record_claims(&recorded);
         record.record_declared(&recorded, &self.shared.subjects);
         let json = serde_json::to_string(&record).map_err(|e| AuditError(e.to_string()))?;
-        let subjects: Vec<&String> = record.access.iter().flat_map(|access| &access.subjects).collect();
-        let subjects = match subjects.as_slice() {
-            [] => None,
-            some => Some(serde_json::to_string(some).map_err(|e| AuditError(e.to_string()))?),
-        };
+        let subjects = record.access.iter().flat_map(|access| &access.subjects).map(|subject| digest_of(subject));
+        let subjects: Option<Vec<Digest>> = subjects.collect();
+        let subjects = subjects.ok_or_else(|| AuditError("a subject of the record is no keyed digest".to_owned()))?;
         let (ack, answer) = oneshot::channel();
-        let kind = record.kind.as_str();
-        let waiting = Waiting { time: record.time, kind, request_id: record.request_id, json, subjects, ack };
+        record.claims = Map::new();
+        let waiting = Waiting::new(record, json, subjects, ack);
         let written = async {
             self.queue.send(waiting).await.map_err(|_| AuditError("the writer has stopped".to_owned()))?;
             answer.await.map_err(|_| AuditError("the writer has stopped".to_owned()))?
@@ -220,6 +238,11 @@ impl AuditStore {
         if let Some(checkpoints) = self.checkpoints() {
             checkpoints.settle(seq, SETTLE_TIMEOUT).await;
         }
+    }
+
+    /// The records after number `at`, as they become durable.
+    pub fn follow(&self, at: i64) -> Tail {
+        Tail::new(self.reader(), self.head(), &self.shared.following, at)
     }
 
     /// The newest record that is durable; wait on it to hear of new ones, and read them with [`Reader::after`].

@@ -11,8 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::chain::chain;
 use super::reader::Reader;
 use super::record::{AuditRecord, Kind, Outcome, timestamp};
+use super::rows::{self, Linked, Stand, Statements};
 use super::segment::{self, Opened};
 use super::store::{AuditError, Head, Receipt, Waiting};
+use super::tail::{self, Following};
 use crate::base::code::ErrorCode;
 use crate::model::config::{AuditConfig, ChainHash};
 
@@ -28,9 +30,11 @@ pub(super) struct Writer {
     rotate_bytes: u64,
     rotate_monthly: bool,
     open: Option<Opened>,
+    statements: Statements,
     head: watch::Sender<Head>,
     healthy: Arc<AtomicBool>,
     commits: Arc<AtomicU64>,
+    following: Following,
 }
 
 /// What a transaction came to.
@@ -38,6 +42,8 @@ enum Committed {
     Done(Vec<Receipt>, Head),
     /// Another process has closed this segment.
     Closed,
+    /// The segment is as large as it may become.
+    Full,
 }
 
 impl Writer {
@@ -45,6 +51,7 @@ impl Writer {
         config: &AuditConfig,
         healthy: Arc<AtomicBool>,
         commits: Arc<AtomicU64>,
+        following: Following,
     ) -> Result<(Self, watch::Receiver<Head>), AuditError> {
         let mut opened = segment::open_newest(&config.store, config.hash).await?;
         let (head, heads) = watch::channel(head_of(&mut opened).await?);
@@ -54,9 +61,11 @@ impl Writer {
             rotate_bytes: config.rotate_bytes(),
             rotate_monthly: config.rotate_monthly,
             open: Some(opened),
+            statements: Statements::new(config.hash),
             head,
             healthy,
             commits,
+            following,
         };
         Ok((writer, heads))
     }
@@ -65,7 +74,7 @@ impl Writer {
     pub async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while queue.recv_many(&mut group, GROUP_MAX).await > 0 {
-            let result = self.write(&group).await;
+            let result = self.write(&mut group).await;
             self.healthy.store(result.is_ok(), Ordering::Relaxed);
             match result {
                 Ok(receipts) => {
@@ -99,24 +108,23 @@ impl Writer {
             (record.of, record.outcome) = (Some(of), Outcome::Rejected);
             record.errors.insert(ErrorCode::AuditUnavailable);
             let json = serde_json::to_string(&record).ok()?;
-            let kind = record.kind.as_str();
             // Nobody waits for this one, and nothing is sent of it.
-            Some(Waiting { time: record.time, kind, request_id, json, subjects: None, ack: oneshot::channel().0 })
+            Some(Waiting::new(record, json, Vec::new(), oneshot::channel().0))
         };
-        let group: Vec<Waiting> = unsent.into_iter().filter_map(withdrawn).collect();
+        let mut group: Vec<Waiting> = unsent.into_iter().filter_map(withdrawn).collect();
         if group.is_empty() {
             return;
         }
-        if let Err(error) = self.write(&group).await {
+        if let Err(error) = self.write(&mut group).await {
             tracing::error!(%error, records = group.len(), "records stand as sent whose answers were not");
             self.open = None;
         }
     }
 
-    async fn write(&mut self, group: &[Waiting]) -> Result<Vec<Receipt>, AuditError> {
+    async fn write(&mut self, group: &mut [Waiting]) -> Result<Vec<Receipt>, AuditError> {
         for _ in 0..CLOSED_TRIES_MAX {
             let mut opened = self.opened().await?;
-            let committed = match commit(&mut opened, group).await {
+            let committed = match commit(&mut opened, group, self.rotate_bytes, &mut self.statements).await {
                 Ok(committed) => committed,
                 Err(error) => {
                     let _ = opened.connection.close().await;
@@ -129,11 +137,13 @@ impl Writer {
             match committed {
                 Committed::Done(receipts, head) => {
                     self.open = Some(opened);
+                    tail::hand_over(&self.following, group, &receipts, head.segment);
                     self.head.send_replace(head);
                     self.commits.fetch_add(1, Ordering::Relaxed);
                     return Ok(receipts);
                 }
                 Committed::Closed => {}
+                Committed::Full => self.open = Some(self.rotate(opened).await?),
             }
         }
         Err(AuditError("other processes begin one segment after the other".to_owned()))
@@ -177,12 +187,13 @@ impl Writer {
         if same { Ok(()) } else { Err(lost()) }
     }
 
-    /// Begins a new segment where the open one is full or of another month.
-    async fn rotated(&self, mut opened: Opened) -> Result<Opened, AuditError> {
+    /// Begins a new segment where the open one is of another month.
+    async fn rotated(&self, opened: Opened) -> Result<Opened, AuditError> {
         let is_used = self.head.borrow().seq >= opened.about.first_seq;
-        if !is_used || !(self.is_of_another_month(&opened) || is_full(&mut opened, self.rotate_bytes).await?) {
-            return Ok(opened);
-        }
+        if is_used && self.is_of_another_month(&opened) { self.rotate(opened).await } else { Ok(opened) }
+    }
+
+    async fn rotate(&self, mut opened: Opened) -> Result<Opened, AuditError> {
         segment::close(&mut opened).await?;
         tracing::info!(segment = opened.about.number, "the audit store begins a new segment");
         segment::begin_after(&self.store, opened, self.algorithm).await
@@ -192,12 +203,6 @@ impl Writer {
         let month = |time: &str| time.get(..7).map(str::to_owned);
         self.rotate_monthly && month(&opened.about.opened) != month(&timestamp(Timestamp::now()))
     }
-}
-
-async fn is_full(opened: &mut Opened, bytes_max: u64) -> Result<bool, AuditError> {
-    let size = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
-    let bytes: i64 = sqlx::query_scalar(size).fetch_one(&mut opened.connection).await?;
-    Ok(u64::try_from(bytes).unwrap_or(0) >= bytes_max)
 }
 
 async fn head_of(opened: &mut Opened) -> Result<Head, AuditError> {
@@ -219,52 +224,28 @@ async fn last(connection: &mut SqliteConnection, first_seq: i64, prev: &[u8]) ->
     })
 }
 
-async fn commit(opened: &mut Opened, group: &[Waiting]) -> Result<Committed, AuditError> {
-    let about = opened.about.clone();
-    // IMMEDIATE: the last row is read under the write lock, so that two gateways on one file keep one chain.
-    let mut transaction = opened.connection.begin_with("BEGIN IMMEDIATE").await?;
-    let closed = sqlx::query_scalar("SELECT closed IS NOT NULL FROM segment").fetch_one(&mut *transaction).await?;
-    if closed {
-        return Ok(Committed::Closed);
+/// Numbers the records of a group, chains them and makes them durable.
+async fn commit(
+    opened: &mut Opened,
+    group: &[Waiting],
+    bytes_max: u64,
+    statements: &mut Statements,
+) -> Result<Committed, AuditError> {
+    let Stand { is_closed, pages, mut seq, hash: mut prev } =
+        rows::begin(&mut opened.connection, &opened.about).await?;
+    let is_full = seq >= opened.about.first_seq && pages.saturating_mul(opened.page_bytes) >= bytes_max;
+    if is_closed || is_full {
+        rows::rollback(&mut opened.connection).await?;
+        return Ok(if is_closed { Committed::Closed } else { Committed::Full });
     }
-    let (mut seq, mut prev) = last(&mut transaction, about.first_seq, &about.prev).await?;
-    let mut receipts = Vec::with_capacity(group.len());
+    let mut records = Vec::with_capacity(group.len());
     for waiting in group {
         seq += 1;
-        let hash = chain(about.algorithm, &prev, seq, &waiting.json);
-        insert(&mut transaction, seq, waiting, about.algorithm, &prev, &hash).await?;
-        receipts.push(Receipt::new(seq, &hash));
+        let hash = chain(opened.about.algorithm, &prev, seq, &waiting.json);
+        records.push(Linked { waiting, seq, prev, hash: hash.clone() });
         prev = hash;
     }
-    transaction.commit().await?;
+    statements.commit(&mut opened.connection, &records).await?;
+    let receipts = records.iter().map(|record| Receipt::new(record.seq, &record.hash)).collect();
     Ok(Committed::Done(receipts, head(opened, seq, prev)))
-}
-
-/// The record, and by which subjects it is found.
-async fn insert(
-    transaction: &mut SqliteConnection,
-    seq: i64,
-    waiting: &Waiting,
-    algorithm: ChainHash,
-    prev: &[u8],
-    hash: &[u8],
-) -> Result<(), AuditError> {
-    let insert = "INSERT INTO audit (seq, time, kind, request_id, record, algorithm, prev, hash) \
-                  VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-    sqlx::query(insert)
-        .bind(seq)
-        .bind(&waiting.time)
-        .bind(waiting.kind)
-        .bind(&waiting.request_id)
-        .bind(&waiting.json)
-        .bind(algorithm.as_str())
-        .bind(prev)
-        .bind(hash)
-        .execute(&mut *transaction)
-        .await?;
-    if let Some(subjects) = &waiting.subjects {
-        let index = "INSERT OR IGNORE INTO subject (subject, seq) SELECT unhex(value), ? FROM json_each(?)";
-        sqlx::query(index).bind(seq).bind(subjects).execute(transaction).await?;
-    }
-    Ok(())
 }

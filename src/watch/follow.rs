@@ -8,12 +8,10 @@ use tokio::sync::watch;
 
 use super::alerts::{self, Alert, Alerts};
 use super::unusual::Counting;
-use crate::audit::{AuditError, AuditStore, Entry, Head, Kind, PAGE_MAX, ReadError, Reader, Search, WeakStore};
+use crate::audit::{AuditError, AuditStore, Entry, Kind, PAGE_MAX, ReadError, Reader, Search, WeakStore};
 use crate::identify::Identity;
 use crate::model::config::watch::AlertsConfig;
 
-/// Records read at once.
-const CHUNK: usize = 500;
 /// Pages of alerts and acknowledgements that are read at the start.
 const RECALL_PAGES_MAX: usize = 10;
 /// After the store could not be read, before it is tried again.
@@ -35,8 +33,6 @@ impl Watch {
     pub fn start(config: AlertsConfig, store: AuditStore) -> Self {
         let alerts = Arc::new(Mutex::new(Alerts::default()));
         let (sender, seen) = watch::channel(0);
-        let head = store.head();
-        // It must not keep the store alive: the store ends with those who write requests.
         let follower = Follower {
             alerts: Arc::clone(&alerts),
             counting: Counting::new(config),
@@ -44,7 +40,7 @@ impl Watch {
             store: store.downgrade(),
             seen: sender,
         };
-        tokio::spawn(follower.run(head));
+        tokio::spawn(follower.run());
         Self { alerts, store, seen }
     }
 
@@ -100,26 +96,23 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(mut self, mut head: watch::Receiver<Head>) {
-        let mut at = loop {
+    async fn run(mut self) {
+        let at = loop {
             match self.recall().await {
                 Ok(at) => break at,
                 Err(error) => self.unreadable(&error).await,
             }
         };
-        loop {
-            match self.reader.after(at, CHUNK).await {
-                Ok(entries) if entries.is_empty() => {
-                    self.seen.send_replace(at);
-                    if head.changed().await.is_err() {
-                        return;
-                    }
-                }
+        // It must not keep the store alive: the store ends with those who write requests.
+        let Some(mut tail) = self.store.upgrade().map(|store| store.follow(at)) else { return };
+        self.seen.send_replace(at);
+        while let Some(entries) = tail.next().await {
+            match entries {
                 Ok(entries) => {
-                    for entry in entries {
-                        at = entry.seq;
-                        self.take(&entry).await;
+                    for entry in &entries {
+                        self.take(entry).await;
                     }
+                    self.seen.send_replace(entries.last().map_or(0, |entry| entry.seq));
                 }
                 Err(error) => self.unreadable(&error).await,
             }
