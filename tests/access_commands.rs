@@ -256,6 +256,22 @@ async fn each_field_names_its_grant_or_what_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_names_the_class_of_another_entitys_field_is_told() {
+    let bench = Bench::start("beyond").await;
+    let token = bench.token("enterprise", &[]).await;
+    let files = Copied::new(
+        "beyond",
+        &[("roles.yaml", "grants: []", "grants:\n      - {relation: self-person, classes: [contact]}")],
+    );
+    let root = files.0.display().to_string();
+    let arguments = ["--root", &root, "--network", "public-proxy", "--field", "registry.phone"];
+    let (report, _) = bench.report(&token, &arguments).await;
+    let missing = report["fields"][0]["missing"].as_str().unwrap_or_else(|| panic!("{report:#}"));
+    let said = "names its class, but the relation self-person is to Person, and the field is Household's";
+    assert!(missing.contains("enterprise (roles.yaml:") && missing.contains(said), "{missing}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_an_entity_relations_are_looked_at_live_and_nothing_else_is_asked_for() {
     let bench = Bench::start("live").await;
     let token = bench.token("verifier", &["divisions=331122"]).await;

@@ -103,6 +103,49 @@ fn check_reports_the_faults_of_all_files_at_once_with_their_places() {
     assert_eq!(faults.len(), 3, "{report:#}");
 }
 
+/// Names in a grant under a relation to a person that stand for fields of the household alone.
+#[test]
+fn check_warns_where_a_name_in_a_grant_stands_for_fields_of_another_entity() {
+    let grant = "classes: [disability]\n        fields: [disability.certificates.name]";
+    let cases = [
+        (
+            "classes",
+            grant.replace("[disability]", "[disability, help]"),
+            "`help` under `classes`: the class gives nothing",
+        ),
+        (
+            "except",
+            format!("{grant}\n        except: [registry.phone]"),
+            "`registry.phone` under `except`: it takes nothing",
+        ),
+        (
+            "mask",
+            format!("{grant}\n        mask: {{registry.headName: name}}"),
+            "`registry.headName` under `mask`: it masks",
+        ),
+    ];
+    for (name, to, said) in cases {
+        let copied = Copied::new(&format!("idle-{name}"));
+        copied.replace("config/roles.yaml", grant, &to);
+        let output = huxiang(&["check", "--json", "--root", &copied.path("")]);
+        assert_eq!(output.status.code(), Some(0), "a warning stops nothing: {}", stdout(&output));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let [warning] = report["warnings"].as_array().unwrap().as_slice() else { panic!("{report:#}") };
+        let message = warning["message"].as_str().unwrap();
+        assert!(message.starts_with(said), "{message}");
+        assert!(
+            message.ends_with("the relation `consented-disability` is to Person, and what it names is Household's")
+        );
+        let hint = warning["hint"].as_str().unwrap();
+        let way_out = if name == "classes" { "by a relation to Household" } else { "tells of a single Person" };
+        assert!(hint.contains(way_out) && hint.contains("Single persons"), "{hint}");
+        let roles = std::fs::read_to_string(copied.path("config/roles.yaml")).unwrap();
+        let at = |key: &str| usize::try_from(warning[key].as_u64().unwrap()).unwrap() - 1;
+        let (line, named) = (roles.lines().nth(at("line")).unwrap(), message.split('`').nth(1).unwrap());
+        assert!(line[at("column")..].starts_with(named), "{line}: {warning}");
+    }
+}
+
 /// Each change of the roles, and what `check` then says that the mask is told by.
 #[test]
 fn check_warns_where_a_mask_is_moot_beside_what_else_is_given() {

@@ -63,6 +63,7 @@ fn warnings(folders: &Folders, snapshot: &Snapshot) -> Faults {
     let mut warnings = Faults::default();
     if let Some(file) = fault::read(&folders.config.join("roles.yaml"), &mut warnings) {
         warnings.extend(telltale::warnings(&snapshot.contract, &snapshot.access, &file));
+        warnings.extend(telltale::idle(&snapshot.contract, &snapshot.access, &file));
     }
     let contract = SourceText::new(&folders.schema, "");
     for what in snapshot.awaited() {

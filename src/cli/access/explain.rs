@@ -268,17 +268,26 @@ fn refusal(snapshot: &Snapshot, asking: &Asking, slot: SlotId) -> String {
     let denied = asking.denied(snapshot, slot).to_string();
     let presented = asking.presented();
     let own = snapshot.access.roles.iter().filter(|role| presented.roles.iter().any(|name| **name == *role.name));
-    let at: Vec<String> = own
-        .flat_map(|role| {
-            role.grants.iter().filter_map(|at| snapshot.access.grants.get(*at)).map(move |grant| (role, grant))
-        })
-        .filter(|(_, grant)| grant.slots.contains(slot))
-        .map(|(role, grant)| {
-            let required = conditions::line(role, grant);
-            format!("{} (roles.yaml:{}) requires {required}", role.name, grant.line)
-        })
-        .collect();
+    let own = own.flat_map(|role| {
+        role.grants.iter().filter_map(|at| snapshot.access.grants.get(*at)).map(move |grant| (role, grant))
+    });
+    let named =
+        |(role, grant): (&Role, &Grant), what: String| format!("{} (roles.yaml:{}) {what}", role.name, grant.line);
+    let giving = own.clone().filter(|(_, grant)| grant.slots.contains(slot));
+    let requires = |(role, grant): (&Role, &Grant)| format!("requires {}", conditions::line(role, grant));
+    let mut at: Vec<String> = giving.map(|one| named(one, requires(one))).collect();
+    if at.is_empty() {
+        let naming = own.filter(|(_, grant)| grant.beyond.contains(slot));
+        at.extend(naming.filter_map(|one| Some(named(one, beyond(snapshot, one.1, slot)?))));
+    }
     if at.is_empty() { denied } else { format!("{denied} — {}", at.join("; ")) }
+}
+
+/// Why a grant that names the field's class does not give it.
+fn beyond(snapshot: &Snapshot, grant: &Grant, slot: SlotId) -> Option<String> {
+    let (contract, relation) = (&snapshot.contract, snapshot.access.relation(grant.relation)?);
+    let (on, of) = (&contract.entity(relation.on).name, &contract.entity(contract.slot(slot).entity).name);
+    Some(format!("names its class, but the relation {} is to {on}, and the field is {of}'s", relation.name))
 }
 
 fn said(standing: &Standing) -> String {

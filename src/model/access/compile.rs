@@ -121,9 +121,16 @@ impl Compiler<'_> {
         if written.classes.is_empty() && written.fields.is_empty() {
             self.fault(yaml::place(grant), "the grant gives nothing", "name `classes` or `fields`");
         }
-        let mut slots = self.classes(&written.classes);
+        let mut slots = SlotSet::new();
+        for class in &written.classes {
+            let of_class = self.class(class);
+            self.idle(relation, "classes", &class.value, yaml::place_of(class), of_class.iter());
+            slots.union(&of_class);
+        }
         for field in &written.except {
-            for slot in self.slots(field) {
+            let named = self.slots(field);
+            self.idle(relation, "except", &field.value, yaml::place_of(field), named.iter().copied());
+            for slot in named {
                 for below in self.contract.below(slot) {
                     slots.remove(below);
                 }
@@ -139,9 +146,10 @@ impl Compiler<'_> {
         }
         let mut masks = BTreeMap::new();
         for (what, mask) in &written.mask {
-            self.mask(what, mask, &mut slots, &mut masks);
+            let named = self.mask(what, mask, &mut slots, &mut masks);
+            self.idle(relation, "mask", what, yaml::key(self.text, what, mask), named.into_iter());
         }
-        self.within_reach(relation, &mut slots);
+        let beyond = self.within_reach(relation, &mut slots);
         self.close(&mut slots);
         Some(Grant {
             role: role.into(),
@@ -149,6 +157,7 @@ impl Compiler<'_> {
             conditions,
             line: yaml::place(grant).line,
             slots,
+            beyond,
             masks,
             withheld: BTreeMap::new(),
             held: Held::default(),
@@ -185,30 +194,16 @@ impl Compiler<'_> {
         u32::try_from(at).ok().map(RelationId)
     }
 
-    fn classes(&mut self, classes: &[Spanned<String>]) -> SlotSet {
-        let mut slots = SlotSet::new();
-        for class in classes {
-            let Some(at) = self.contract.classes.iter().position(|name| **name == *class.value) else {
-                let contract = self.contract;
-                let hint = fault::did_you_mean(
-                    &class.value,
-                    contract.classes.iter().map(|name| &**name),
-                    "classes are named by @class in the contract",
-                );
-                self.fault(yaml::place_of(class), format!("the contract has no data class `{}`", class.value), hint);
-                continue;
-            };
-            slots.union(
-                &self
-                    .contract
-                    .slots
-                    .iter()
-                    .filter(|slot| slot.class.is_some_and(|class| class.index() == at))
-                    .map(|slot| slot.id)
-                    .collect(),
-            );
-        }
-        slots
+    fn class(&mut self, class: &Spanned<String>) -> SlotSet {
+        let contract = self.contract;
+        let Some(at) = contract.classes.iter().position(|name| **name == *class.value) else {
+            let known = contract.classes.iter().map(|name| &**name);
+            let hint = fault::did_you_mean(&class.value, known, "classes are named by @class in the contract");
+            self.fault(yaml::place_of(class), format!("the contract has no data class `{}`", class.value), hint);
+            return SlotSet::new();
+        };
+        let of_class = contract.slots.iter().filter(|slot| slot.class.is_some_and(|class| class.index() == at));
+        of_class.map(|slot| slot.id).collect()
     }
 
     fn slots(&mut self, field: &Spanned<String>) -> Vec<SlotId> {
@@ -253,14 +248,14 @@ impl Compiler<'_> {
         }
     }
 
-    /// Where the mask does not fit a value, the value is not given at all.
+    /// Where the mask does not fit a value, the value is not given at all. Hands back the fields that are named.
     fn mask(
         &mut self,
         what: &str,
         mask: &Spanned<format::MaskRule>,
         slots: &mut SlotSet,
         masks: &mut BTreeMap<SlotId, Mask>,
-    ) {
+    ) -> Vec<SlotId> {
         let (name, place, parsed) = match &mask.value {
             format::MaskRule::Named(name) => {
                 let place = Place { length: name.chars().count(), ..yaml::place(mask) };
@@ -271,7 +266,7 @@ impl Compiler<'_> {
                 if bands.is_none() {
                     let hint = format!("write 1 to {EDGES_MAX} whole numbers, each greater than the one before");
                     self.fault(yaml::span(mask), "these are no edges of bands", hint);
-                    return;
+                    return Vec::new();
                 }
                 ("band", yaml::span(mask), bands.map(Mask::Band))
             }
@@ -280,7 +275,7 @@ impl Compiler<'_> {
             let hint =
                 fault::did_you_mean(name, Mask::NAMES.iter().copied(), &format!("one of {}", Mask::NAMES.join(", ")));
             self.fault(place, format!("there is no mask `{name}`"), hint);
-            return;
+            return Vec::new();
         };
         let by_class: Vec<SlotId> = self
             .contract
@@ -296,7 +291,7 @@ impl Compiler<'_> {
             let named = Spanned::new(what.to_owned(), mask.referenced, mask.defined);
             self.slots(&named)
         };
-        for slot in targets {
+        for slot in targets.iter().copied() {
             match &self.contract.slot(slot).shape {
                 Shape::Leaf(kind) | Shape::LeafList(kind) if parsed.fits(kind) => {
                     masks.entry(slot).or_insert(parsed);
@@ -319,6 +314,7 @@ impl Compiler<'_> {
                 masks.insert(slot, parsed);
             }
         }
+        targets
     }
 
     /// A slot that its class gives counts only if all above it that have a class count too: the names in a list of

@@ -32,6 +32,7 @@ pub use set::SlotSet;
 
 use super::contract::{EntityId, SlotId, index};
 use super::rule::Relation;
+use crate::base::fault::Place;
 use crate::model::mask::Mask;
 
 index!(/// A relation of these rules.
@@ -43,6 +44,19 @@ pub struct Access {
     pub roles: Vec<Role>,
     pub grants: Vec<Grant>,
     pub relations: Vec<CompiledRelation>,
+    pub idle: Vec<Idle>,
+}
+
+/// A name in a grant that does nothing there: the grant's relation can give none of the fields that it stands for.
+#[derive(Debug)]
+pub struct Idle {
+    pub place: Place,
+    /// `classes`, `except` or `mask`.
+    pub key: &'static str,
+    pub name: String,
+    pub relation: RelationId,
+    /// One of the fields.
+    pub slot: SlotId,
 }
 
 #[derive(Debug)]
@@ -69,6 +83,8 @@ pub struct Grant {
     /// Where it stands in `roles.yaml`.
     pub line: usize,
     pub slots: SlotSet,
+    /// What its classes name and its relation, to another entity, cannot give.
+    pub beyond: SlotSet,
     pub masks: BTreeMap<SlotId, Mask>,
     /// What this grant would give, and a department keeps from its role: the department's title.
     pub withheld: BTreeMap<SlotId, Arc<str>>,

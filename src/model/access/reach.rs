@@ -4,7 +4,8 @@
 //! [`Subjects`]: crate::model::subject::Subjects
 
 use super::compile::Compiler;
-use super::{RelationId, SlotSet};
+use super::{Idle, RelationId, SlotSet};
+use crate::base::fault::Place;
 use crate::model::contract::{EntityId, SlotId};
 use crate::model::yaml::{self, Spanned};
 
@@ -28,11 +29,30 @@ impl Compiler<'_> {
         );
     }
 
-    /// Of what classes give, what the relation cannot is left out.
-    pub(super) fn within_reach(&self, relation: RelationId, slots: &mut SlotSet) {
-        let Some(on) = self.access.relation(relation).map(|relation| relation.on) else { return };
+    /// Of what classes give, what the relation cannot is left out, and handed back.
+    pub(super) fn within_reach(&self, relation: RelationId, slots: &mut SlotSet) -> SlotSet {
+        let Some(on) = self.access.relation(relation).map(|relation| relation.on) else { return SlotSet::new() };
         let within = |slot: SlotId| self.contract.slot(slot).class.is_none() || self.reaches(on, slot);
-        *slots = slots.iter().filter(|slot| within(*slot) && self.contract.above(*slot).all(within)).collect();
+        let (given, beyond): (Vec<SlotId>, Vec<SlotId>) =
+            slots.iter().partition(|slot| within(*slot) && self.contract.above(*slot).all(within));
+        *slots = given.into_iter().collect();
+        beyond.into_iter().collect()
+    }
+
+    /// Notes a name that stands for fields none of which the relation can give: a warning of `huxiang check`.
+    pub(super) fn idle(
+        &mut self,
+        relation: RelationId,
+        key: &'static str,
+        name: &str,
+        place: Place,
+        mut named: impl Iterator<Item = SlotId>,
+    ) {
+        let Some(on) = self.access.relation(relation).map(|relation| relation.on) else { return };
+        let Some(slot) = named.next() else { return };
+        if !self.reaches(on, slot) && named.all(|slot| !self.reaches(on, slot)) {
+            self.access.idle.push(Idle { place, key, name: name.to_owned(), relation, slot });
+        }
     }
 
     fn reaches(&self, on: EntityId, slot: SlotId) -> bool {

@@ -1,10 +1,11 @@
-//! Grants that give away together what one of them hides: warnings of `huxiang check`. Nothing is refused for it, since
-//! what a value tells of another one cannot be known from types and names alone.
+//! Grants that give away together what one of them hides, and names in grants that do nothing: warnings of
+//! `huxiang check`. Nothing is refused for the first, since what a value tells of another one cannot be known from types
+//! and names alone, nor for the second, which gives nobody anything.
 
 use std::sync::Arc;
 
 use super::rights::Permit;
-use super::{Access, Rights, Role};
+use super::{Access, Idle, Rights, Role};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::model::contract::{Contract, Shape, Slot, SlotId};
 use crate::model::mask::Mask;
@@ -33,6 +34,26 @@ pub fn warnings(contract: &Contract, access: &Access, file: &Arc<SourceText>) ->
                 found.add(file, place(file, line), message(contract, role, relation, *slot, &telling), hint(*mask));
             }
         }
+    }
+    found
+}
+
+/// Names in grants that stand for fields of another entity than the grant's relation is to.
+pub fn idle(contract: &Contract, access: &Access, file: &Arc<SourceText>) -> Faults {
+    let mut found = Faults::default();
+    for Idle { place, key, name, relation, slot } in &access.idle {
+        let Some(relation) = access.relation(*relation) else { continue };
+        let (on, of) = (&contract.entity(relation.on).name, &contract.entity(contract.slot(*slot).entity).name);
+        let relation = relation.rule.name.as_str();
+        let (does, way_out) = match *key {
+            "classes" => ("the class gives nothing", format!("name `{name}` in a grant by a relation to {of}")),
+            "except" => ("it takes nothing away", format!("name a field that tells of a single {on}")),
+            _ => ("it masks nothing", format!("name a field that tells of a single {on}")),
+        };
+        let message = format!(
+            "`{name}` under `{key}`: {does} here, for the relation `{relation}` is to {on}, and what it names is {of}'s"
+        );
+        found.add(file, *place, message, format!("{way_out}, or leave it out; see docs/access.md, Single persons"));
     }
     found
 }
