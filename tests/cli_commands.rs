@@ -110,8 +110,8 @@ fn check_warns_where_a_name_in_a_grant_stands_for_fields_of_another_entity() {
     let cases = [
         (
             "classes",
-            grant.replace("[disability]", "[disability, help]"),
-            "`help` under `classes`: the class gives nothing",
+            grant.replace("[disability]", "[disability, risk]"),
+            "`risk` under `classes`: the class gives nothing",
         ),
         (
             "except",
