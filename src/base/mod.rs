@@ -4,6 +4,7 @@ pub mod clock;
 pub mod code;
 pub mod current;
 pub mod fault;
+pub mod json;
 pub mod nesting;
 pub mod open_files;
 pub mod percent;

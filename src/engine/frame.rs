@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::base::code::{ErrorCode, ItemState};
+use crate::base::json::Held;
 use crate::engine::plan::{FetchId, NodeId};
 use crate::model::access::hand::Unread;
 use crate::model::access::{RowRights, SlotSet};
@@ -40,8 +40,8 @@ pub struct ChildFrame {
 pub struct Row {
     /// `None`: the record that names the entity does not give its key.
     pub key: Option<Arc<str>>,
-    /// The record that names the entity, where it tells more than the key: JSON.
-    pub embedded: Option<Bytes>,
+    /// The record that names the entity, where it tells more than the key.
+    pub embedded: Option<Held>,
     /// What the caller may have of it; nothing, where the caller stands in no relation to it.
     pub rights: Arc<RowRights>,
     /// What the caller may have of single entities that fields of this one tell of, by the slot with their keys.
@@ -73,6 +73,17 @@ impl Row {
     /// Whether the caller stands in any relation to it, or to an entity that it is asked about.
     pub fn is_related(&self) -> bool {
         self.rights.is_related()
+    }
+
+    /// Whether the same may be had of both, and is read of both, for the same reasons: what is true of the fields of one is
+    /// true of the other's. (They may be alike although this says no.)
+    pub fn is_like(&self, other: &Self) -> bool {
+        let read = |row: &Self| row.read_from_above.as_ref().map(Arc::as_ptr);
+        Arc::ptr_eq(&self.rights, &other.rights)
+            && self.subjects.is_empty()
+            && other.subjects.is_empty()
+            && self.over_quota == other.over_quota
+            && read(self) == read(other)
     }
 
     /// Those it has, and more of them.
@@ -110,7 +121,7 @@ pub enum RowAnswer {
 pub struct Part {
     /// Index into the source's connections.
     pub instance: usize,
-    pub outcome: Result<Vec<Bytes>, Failure>,
+    pub outcome: Result<Vec<Held>, Failure>,
     /// By record of the outcome: the key it was asked by.
     pub keys: Vec<Arc<str>>,
     /// Keys that have no record.

@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::time::timeout_at;
 
 use super::connector::Call;
 use super::failure::Failure;
+use super::json::Rewritten;
 use super::records::PageEnd;
 use super::{Fetched, Period, Record};
 use crate::audit::{self, AuditRecord, PAGE_MAX, Reader, Search, SubjectKey};
@@ -224,28 +224,26 @@ async fn run(call: &Call<'_>, log: &AccessLog, ask: &AuditAsk, out: &mut Fetched
         periods => periods,
     };
     let (now, max) = (log.clock.now(), call.connection().limits.answer_bytes_max);
-    let (mut json, mut records) = (Vec::new(), Vec::new());
-    let buffer = u32::try_from(out.buffers.len()).unwrap_or(u32::MAX);
-    for (at, key) in call.fetch.keys.iter().enumerate() {
+    let mut written = Rewritten::with_capacity(0);
+    for (at, key) in (0..).zip(call.fetch.keys) {
         let subject = log.subjects.subject(&ask.entity, key);
         let mut found = BTreeMap::new();
         for period in periods {
             log.looks(&ask.entity, &subject, period, now, &mut found).await.map_err(unreadable)?;
         }
         for record in found.values().rev() {
-            let start = json.len();
             let look = log.look(&ask.entity, &subject, record);
-            serde_json::to_writer(&mut json, &look).map_err(|_| Failure::bad("a record cannot be told"))?;
-            if json.len() > max {
+            let look = serde_json::to_string(&look).map_err(|_| Failure::bad("a record cannot be told"))?;
+            written.next(at).push_str(&look);
+            if written.len() > max {
                 return Err(Failure::bad(format!("the answer is larger than {max} bytes (limits.answer_bytes_max)")));
             }
-            let place = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            records.push(Record { key: place(at), buffer, start: place(start), end: place(json.len()) });
         }
     }
-    out.buffers.push(Bytes::from(json));
-    let count = records.len();
-    out.records.extend(records);
+    let (json, found) = written.read()?;
+    out.bytes += json.text().len();
+    let count = found.len();
+    out.records.extend(found.into_iter().map(|(key, json)| Record { key, json }));
     Ok(PageEnd { count, ..PageEnd::default() })
 }
 

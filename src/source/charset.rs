@@ -7,14 +7,14 @@ use super::failure::Failure;
 use crate::base::percent;
 use crate::model::binding::format::Encoding;
 
-/// The answer in UTF-8; not copied where it is that already. Bytes that are no character of the charset are an error,
+/// The answer as text. Bytes that are no character of the charset are an error,
 /// never replaced.
 pub(crate) fn decode(
     bytes: Bytes,
     encoding: Encoding,
     content_type: Option<&str>,
     xml: bool,
-) -> Result<Bytes, Failure> {
+) -> Result<String, Failure> {
     const MARK: &[u8] = "\u{feff}".as_bytes();
     let charset = match encoding {
         // What begins with UTF-8's mark is that: no JSON or XML in another charset begins so.
@@ -24,19 +24,18 @@ pub(crate) fn decode(
         Encoding::Auto => declared(content_type, if xml { declaration(&bytes) } else { None })?,
     };
     if charset == UTF_8 {
-        text(&bytes)?;
-        return Ok(if bytes.starts_with(MARK) { bytes.slice(MARK.len()..) } else { bytes });
+        return utf8(if bytes.starts_with(MARK) { bytes.slice(MARK.len()..) } else { bytes });
     }
     let (text, wrong) = charset.decode_with_bom_removal(&bytes);
     if wrong {
         return Err(Failure::bad(format!("the answer is not {}; see `encoding`", charset.name())));
     }
-    Ok(Bytes::from(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned()))
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
 }
 
-/// What was decoded, as text.
-pub(crate) fn text(decoded: &[u8]) -> Result<&str, Failure> {
-    std::str::from_utf8(decoded).map_err(|_| Failure::bad("the answer is not UTF-8; see `encoding`"))
+/// Bytes that have to be UTF-8.
+pub(crate) fn utf8(bytes: Bytes) -> Result<String, Failure> {
+    String::from_utf8(bytes.into()).map_err(|_| Failure::bad("the answer is not UTF-8; see `encoding`"))
 }
 
 /// A request's text as it goes out. In XML, characters the charset lacks become references; elsewhere they cannot

@@ -9,7 +9,6 @@ use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use bytes::Bytes;
 use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::consts::U16;
 use cbc::cipher::{
@@ -19,9 +18,9 @@ use sm4::Sm4;
 
 use super::failure::Failure;
 use super::made::Ready;
-use super::records::Spans;
 use super::sign::written;
 use super::{charset, json};
+use crate::base::json::JsonValue;
 use crate::base::pointer::Pointer;
 use crate::model::binding::connection::Connection;
 use crate::model::binding::connection::cipher::{Algorithm, Cipher, Iv, hex};
@@ -53,37 +52,35 @@ fn named<'c>(name: &str, connection: &'c Connection) -> Option<&'c Cipher> {
 
 /// Records with the values at these places decrypted; what cannot be is [`UNDECIPHERED`].
 pub(crate) fn decrypted<K: Copy>(
-    buffer: &Bytes,
-    spans: &[(K, u32, u32)],
+    found: &[(K, JsonValue<'_>)],
     places: &[(Pointer, Arc<str>)],
     connection: &Connection,
-) -> Result<(Bytes, Spans<K>), Failure> {
-    let index = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+) -> Result<json::Reread<K>, Failure> {
     let places: Vec<Place<'_>> = places.iter().map(|(at, cipher)| (at.segments(), &**cipher)).collect();
-    let (mut out, mut found) = (String::with_capacity(buffer.len()), Spans::<K>::with_capacity(spans.len()));
-    for (key, start, end) in spans {
-        let record = buffer.get(index(*start)..index(*end)).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let begin = out.len();
-        rewrite(record.unwrap_or("null"), &places, connection, &mut out)?;
-        let span = u32::try_from(begin).ok().zip(u32::try_from(out.len()).ok());
-        let (start, end) = span.ok_or_else(|| Failure::bad("the answer is too large"))?;
-        found.push((*key, start, end));
+    let mut out = json::Rewritten::with_capacity(found.iter().map(|(_, record)| record.raw().len()).sum());
+    for (key, record) in found {
+        rewrite(*record, &places, connection, out.next(*key))?;
     }
-    Ok((Bytes::from(out), found))
+    out.read()
 }
 
 /// What is left of the way to an encrypted value, and its cipher.
 type Place<'p> = (&'p [Box<str>], &'p str);
 
-fn rewrite(json: &str, places: &[Place<'_>], connection: &Connection, out: &mut String) -> Result<(), Failure> {
-    if places.is_empty() {
-        out.push_str(json);
-        return Ok(());
-    }
-    match json.as_bytes().first() {
+fn rewrite(
+    json: JsonValue<'_>,
+    places: &[Place<'_>],
+    connection: &Connection,
+    out: &mut String,
+) -> Result<(), Failure> {
+    match json.raw().as_bytes().first() {
+        _ if places.is_empty() => out.push_str(json.raw()),
         Some(b'{') => {
             out.push('{');
-            for (n, (name, value)) in json::members(json)?.into_iter().enumerate() {
+            for (n, (name, value)) in json.members().enumerate() {
+                let name = name
+                    .content()
+                    .map_err(|_| Failure::bad("a name of the answer has an escape that is no character"))?;
                 if n > 0 {
                     out.push(',');
                 }
@@ -95,7 +92,7 @@ fn rewrite(json: &str, places: &[Place<'_>], connection: &Connection, out: &mut 
         }
         Some(b'[') => {
             out.push('[');
-            for (n, element) in json::elements(json)?.into_iter().enumerate() {
+            for (n, element) in json.elements().enumerate() {
                 if n > 0 {
                     out.push(',');
                 }
@@ -109,7 +106,7 @@ fn rewrite(json: &str, places: &[Place<'_>], connection: &Connection, out: &mut 
         }
         _ => match places.iter().find(|(way, _)| way.is_empty()) {
             Some((_, cipher)) => value(json, cipher, connection, out)?,
-            None => out.push_str(json),
+            None => out.push_str(json.raw()),
         },
     }
     Ok(())
@@ -128,14 +125,14 @@ fn is_index(name: &str) -> bool {
 }
 
 /// One value: what is null or blank stays so.
-fn value(json: &str, cipher: &str, connection: &Connection, out: &mut String) -> Result<(), Failure> {
-    if json::is_null(json) {
-        out.push_str(json);
+fn value(json: JsonValue<'_>, cipher: &str, connection: &Connection, out: &mut String) -> Result<(), Failure> {
+    if json.is_null() {
+        out.push_str(json.raw());
         return Ok(());
     }
-    let text = if json.starts_with('"') { Some(json::text(json)?) } else { None };
+    let text = if json.is_text() { Some(json::text(json)?) } else { None };
     if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
-        out.push_str(json);
+        out.push_str(json.raw());
         return Ok(());
     }
     match text.and_then(|text| decrypted_text(&text, cipher, connection)) {
@@ -147,8 +144,7 @@ fn value(json: &str, cipher: &str, connection: &Connection, out: &mut String) ->
 
 pub(crate) fn decrypted_text(text: &str, cipher: &str, connection: &Connection) -> Option<String> {
     let bytes = decrypt(named(cipher, connection)?, text)?;
-    let text = charset::decode(bytes.into(), connection.encoding, None, false).ok()?;
-    charset::text(&text).ok().map(str::to_owned)
+    charset::decode(bytes.into(), connection.encoding, None, false).ok()
 }
 
 fn encrypt(cipher: &Cipher, plain: &[u8]) -> Option<String> {

@@ -249,8 +249,7 @@ impl Connector {
                 fetched.next = Some(next);
                 return Ok(fetched);
             }
-            let bytes: usize = fetched.buffers.iter().map(bytes::Bytes::len).sum();
-            if bytes > self.connection.limits.answer_bytes_max.saturating_mul(READ_FACTOR) {
+            if fetched.bytes > self.connection.limits.answer_bytes_max.saturating_mul(READ_FACTOR) {
                 return Err(Failure::bad("the pages of the answer are together too large (limits.answer_bytes_max)"));
             }
             at = next;

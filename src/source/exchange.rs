@@ -75,7 +75,7 @@ impl Exchange {
         self.body = if sealed.body == out.body {
             let content_type = out.headers.get("content-type").and_then(|value| value.to_str().ok());
             let text = charset::decode(out.body.clone(), connection.encoding, content_type, false);
-            String::from_utf8_lossy(&text.unwrap_or_else(|_| out.body.clone())).into_owned()
+            text.unwrap_or_else(|_| String::from_utf8_lossy(&out.body).into_owned())
         } else {
             shown_body(out, sealed)
         };
@@ -104,8 +104,7 @@ impl Exchange {
     ) {
         self.answer_bytes = body.len();
         let text = charset::decode(body.clone(), connection.encoding, content_type, connection.format == Format::Xml);
-        let text = text.unwrap_or_else(|_| body.clone());
-        self.answer = without(String::from_utf8_lossy(&text).into_owned(), token);
+        self.answer = without(text.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned()), token);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -10,10 +11,11 @@ use serde_json::{Map, Value};
 
 use super::connector::Call;
 use super::failure::{Failure, redacted};
-use super::records::PageEnd;
+use super::records::{PageEnd, holds};
 use super::rest::page_parameters;
 use super::{Fetched, PageAt, Remark, Said, charset, json};
 use crate::base::code::ErrorCode;
+use crate::base::json::{Json, JsonValue};
 use crate::base::pointer::Pointer;
 use crate::model::binding::format::Encoding;
 use crate::model::binding::request::PageBy;
@@ -78,34 +80,28 @@ pub(crate) async fn page(
         Failure { down, ..Failure::new(ErrorCode::SourceError, detail) }
     };
     let text = charset::decode(reply.body, Encoding::Auto, content_type(&reply.headers), false);
-    let buffer = match text {
-        Ok(text) => text,
+    let answer = match text.and_then(json::read) {
+        Ok(answer) => answer,
         Err(_) if !ok => return Err(refused()),
         Err(bad) => return Err(bad),
     };
-    let kept = buffer.clone();
-    let text = match json::check(&kept) {
-        Ok(text) => text,
-        Err(_) if !ok => return Err(refused()),
-        Err(bad) => return Err(bad),
-    };
-    let errors = Errors::read(text, call.connection().errors.as_ref())?;
+    let errors = Errors::read(answer.root(), call.connection().errors.as_ref())?;
     if !ok && errors.0.is_empty() {
         return Err(refused());
     }
-    let end = read(call, ask, buffer, text, &errors, out)?;
-    masked(call, ask, text, out)?;
+    let end = read(call, ask, &answer, &errors, out)?;
+    masked(call, ask, answer.root(), out)?;
     Ok(end)
 }
 
 /// Notes what the answer says is masked in it. One that does not say is no answer: a part of a value would look like all
 /// of it.
-fn masked(call: &Call<'_>, ask: &GraphqlAsk, text: &str, out: &mut Fetched) -> Result<(), Failure> {
+fn masked(call: &Call<'_>, ask: &GraphqlAsk, answer: JsonValue<'_>, out: &mut Fetched) -> Result<(), Failure> {
     let Some(at) = &call.connection().masked else { return Ok(()) };
-    let listed = json::find(text, at)?.filter(|paths| paths.starts_with('['));
+    let listed = json::find(answer, at).filter(|paths| paths.is_list());
     let listed = listed.ok_or_else(|| Failure::bad(format!("the answer has no list at `{at}` (masked)")))?;
     let items: &[Box<str>] = call.fetch.template.reading.items.as_ref().map_or(&[], Pointer::segments);
-    for listed in json::elements(listed)? {
+    for listed in listed.elements() {
         let names = path(listed)?;
         let names = names.iter().filter(|part| part.parse::<u32>().is_err()).map(|part| part.as_str().into());
         let names: Vec<Box<str>> = names.collect();
@@ -124,20 +120,19 @@ fn masked(call: &Call<'_>, ask: &GraphqlAsk, text: &str, out: &mut Fetched) -> R
 fn read(
     call: &Call<'_>,
     ask: &GraphqlAsk,
-    buffer: Bytes,
-    text: &str,
+    answer: &Arc<Json>,
     errors: &Errors<'_>,
     out: &mut Fetched,
 ) -> Result<PageEnd, Failure> {
     let member = |name: &str| Pointer::parse(&format!("/data/{name}")).unwrap_or_default();
-    let value = |name: &str| json::find(text, &member(name));
+    let value = |name: &str| json::find(answer.root(), &member(name));
     let reader = call.reader();
     match ask {
         GraphqlAsk::Plain { .. } | GraphqlAsk::Argument { .. } => {
             let partial = matches!(ask, GraphqlAsk::Argument { .. }) && call.connection().errors.is_some();
             if partial && !errors.0.is_empty() {
                 let key = if call.fetch.template.many { Of::All } else { Of::Key(0) };
-                let (all, nothing) = (value("r")?, |data: Option<&str>| data.is_none_or(json::is_null));
+                let (all, nothing) = (value("r"), |data: Option<JsonValue<'_>>| data.is_none_or(JsonValue::is_null));
                 let of = |path: &[String]| (path.first()? == "r").then_some((key, 1));
                 errors.partly(call, of, |_| nothing(all), out)?;
                 if nothing(all) {
@@ -146,40 +141,40 @@ fn read(
             } else if !errors.0.is_empty() {
                 return Err(errors.failure(call));
             }
-            let data = value("r")?.ok_or_else(missing)?;
+            let data = value("r").ok_or_else(missing)?;
             let cursor = reader.cursor(data)?;
-            Ok(PageEnd { count: reader.data(buffer, data, None, out)?, cursor, mark: None })
+            Ok(PageEnd { count: reader.data(answer, data, None, out)?, cursor, mark: None })
         }
         GraphqlAsk::Aliases { .. } => {
             let failed = errors.keys(
                 call,
                 |path| Some((path.first()?.strip_prefix('a')?.parse().ok()?, 1)),
                 out,
-                |key| Ok(value(&format!("a{key}"))?.is_none_or(json::is_null)),
+                |key| value(&format!("a{key}")).is_none_or(JsonValue::is_null),
             )?;
             let given = |key: &u32| !failed.contains(key) && !out.refused.contains(key);
             for key in (0..call.key_count()).filter(given).collect::<Vec<u32>>() {
-                let data = value(&format!("a{key}"))?.ok_or_else(missing)?;
-                if call.fetch.template.reading.items.is_none() && data.starts_with('[') {
-                    for item in json::elements(data)? {
-                        reader.data(buffer.clone(), item, Some(key), out)?;
+                let data = value(&format!("a{key}")).ok_or_else(missing)?;
+                if call.fetch.template.reading.items.is_none() && data.is_list() {
+                    for item in data.elements() {
+                        reader.data(answer, item, Some(key), out)?;
                     }
                 } else {
-                    reader.data(buffer.clone(), data, Some(key), out)?;
+                    reader.data(answer, data, Some(key), out)?;
                 }
             }
             out.failed.extend(failed);
             Ok(PageEnd::default())
         }
         GraphqlAsk::Entities { .. } => {
-            let list = value("_entities")?.filter(|list| list.starts_with('['));
-            let entities = list.map(json::elements).transpose()?;
+            let list = value("_entities").filter(|list| list.is_list());
+            let entities: Option<Vec<JsonValue<'_>>> = list.map(|list| list.elements().collect());
             let of = |path: &[String]| match path {
                 [first, index, ..] if first == "_entities" => Some((index.parse().ok()?, 2)),
                 _ => None,
             };
             let there = |key: u32| entities.as_ref()?.get(usize::try_from(key).ok()?).copied();
-            let failed = errors.keys(call, of, out, |key| Ok(there(key).is_none_or(json::is_null)))?;
+            let failed = errors.keys(call, of, out, |key| there(key).is_none_or(JsonValue::is_null))?;
             let entities = entities.ok_or_else(missing)?;
             if u32::try_from(entities.len()).ok() != Some(call.key_count()) {
                 return Err(Failure::bad("the answer has not as many entities as were asked for"));
@@ -187,7 +182,7 @@ fn read(
             let refused = out.refused.clone();
             let given = |key: &u32| !failed.contains(key) && !refused.contains(key);
             for (entity, key) in entities.into_iter().zip(0..).filter(|(_, key)| given(key)) {
-                reader.data(buffer.clone(), entity, Some(key), out)?;
+                reader.data(answer, entity, Some(key), out)?;
             }
             out.failed.extend(failed);
             Ok(PageEnd::default())
@@ -206,8 +201,7 @@ struct Errors<'t>(Vec<Told<'t>>);
 struct Told<'t> {
     /// Of what it is: one place where the binding says nothing else.
     paths: Vec<Vec<String>>,
-    /// JSON.
-    message: &'t str,
+    message: Option<JsonValue<'t>>,
     refused: bool,
 }
 
@@ -219,30 +213,26 @@ enum Of {
 }
 
 impl<'t> Errors<'t> {
-    fn read(text: &'t str, reading: Option<&ErrorReading>) -> Result<Self, Failure> {
-        let list = json::find_in(text, &["errors".into()])?.filter(|list| list.starts_with('['));
+    fn read(answer: JsonValue<'t>, reading: Option<&ErrorReading>) -> Result<Self, Failure> {
+        let list = answer.member("errors");
         let mut all = Vec::new();
-        for error in list.map(json::elements).transpose()?.unwrap_or_default() {
-            let message = json::find_in(error, &["message".into()])?.unwrap_or("\"\"");
-            let listed = match reading.and_then(|reading| reading.paths.as_ref()) {
-                Some(at) => json::find(error, at)?.filter(|paths| paths.starts_with('[')),
-                None => None,
-            };
-            let paths = match listed {
-                Some(paths) => json::elements(paths)?.into_iter().map(path).collect::<Result<_, _>>()?,
-                None => vec![path(json::find_in(error, &["path".into()])?.unwrap_or_default())?],
+        for error in list.into_iter().flat_map(JsonValue::elements) {
+            let listed = reading.and_then(|reading| reading.paths.as_ref()).and_then(|at| json::find(error, at));
+            let paths = match listed.filter(|paths| paths.is_list()) {
+                Some(paths) => paths.elements().map(path).collect::<Result<_, _>>()?,
+                None => vec![error.member("path").map_or(Ok(Vec::new()), path)?],
             };
             let refused = match reading.and_then(|reading| reading.refused.as_ref()) {
-                Some(test) => test.holds(&json::text(json::find(error, &test.at)?.unwrap_or("null"))?),
+                Some(test) => holds(test, error)?,
                 None => false,
             };
-            all.push(Told { paths, message, refused });
+            all.push(Told { paths, message: error.member("message"), refused });
         }
         Ok(Self(all))
     }
 
     fn failure(&self, call: &Call<'_>) -> Failure {
-        let message = self.0.first().and_then(|error| json::text(error.message).ok()).unwrap_or_default();
+        let message = self.0.first().and_then(|error| json::text(error.message?).ok()).unwrap_or_default();
         let message = redacted(&message, call.fetch.keys, call.fetch.inputs);
         Failure::new(ErrorCode::SourceError, format!("the source answered with errors: {message}"))
     }
@@ -254,15 +244,12 @@ impl<'t> Errors<'t> {
         call: &Call<'_>,
         key: impl Fn(&[String]) -> Option<(u32, usize)>,
         out: &mut Fetched,
-        nothing: impl Fn(u32) -> Result<bool, Failure>,
+        nothing: impl Fn(u32) -> bool,
     ) -> Result<Vec<u32>, Failure> {
         let known = |path: &[String]| key(path).filter(|(key, _)| *key < call.key_count());
         let mut failed = Vec::new();
         if call.connection().errors.is_some() {
-            let mut empty = Vec::new();
-            for key in 0..call.key_count() {
-                empty.push(nothing(key)?);
-            }
+            let empty: Vec<bool> = (0..call.key_count()).map(nothing).collect();
             let is_empty = |of: Of| match of {
                 Of::Key(key) => usize::try_from(key).ok().and_then(|key| empty.get(key)).is_none_or(|empty| *empty),
                 Of::All => false,
@@ -329,11 +316,8 @@ fn add(keys: &mut Vec<u32>, key: u32) {
 }
 
 /// A response path; none where it is not there.
-fn path(text: &str) -> Result<Vec<String>, Failure> {
-    if !text.starts_with('[') {
-        return Ok(Vec::new());
-    }
-    json::elements(text)?.into_iter().map(|part| json::text(part).map(|text| text.into_owned())).collect()
+fn path(path: JsonValue<'_>) -> Result<Vec<String>, Failure> {
+    path.elements().map(|part| json::text(part).map(|text| text.into_owned())).collect()
 }
 
 fn outgoing(call: &Call<'_>, body: String) -> Result<Outgoing, Failure> {

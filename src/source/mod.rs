@@ -28,11 +28,11 @@ mod xml;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::base::code::ErrorCode;
+use crate::base::json::Held;
 use crate::base::pointer::Pointer;
 use crate::model::binding::request::CallTemplate;
 use crate::trace::Trace;
@@ -113,8 +113,8 @@ pub enum PageAt {
 /// What a read brought. No record for a key: no [`Record`] with its index.
 #[derive(Debug, Clone, Default)]
 pub struct Fetched {
-    /// UTF-8 JSON each.
-    pub buffers: Vec<Bytes>,
+    /// Of the JSON that records were read from.
+    pub bytes: usize,
     /// In the order of the answer.
     pub records: Vec<Record>,
     /// There are further pages (one page was asked for, or `pages_max` came first).
@@ -149,26 +149,12 @@ pub enum Said {
     Masked,
 }
 
-/// The record's JSON is `buffers[buffer][start..end]`, never `null`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Record {
     /// Index into [`Fetch::keys`]; 0 where one key (or none) was asked for.
     pub key: u32,
-    pub buffer: u32,
-    pub start: u32,
-    pub end: u32,
-}
-
-impl Fetched {
-    /// The record's JSON; empty where the record is not of this answer.
-    pub fn json(&self, record: Record) -> &str {
-        let index = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        self.buffers
-            .get(index(record.buffer))
-            .and_then(|buffer| buffer.get(index(record.start)..index(record.end)))
-            .and_then(|bytes| std::str::from_utf8(bytes).ok())
-            .unwrap_or_default()
-    }
+    /// Never `null`.
+    pub json: Held,
 }
 
 /// Why a read failed.

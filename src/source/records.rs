@@ -1,14 +1,14 @@
 //! From an answer to its records: envelope, list, columns, keys.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::failure::{Failure, redacted};
 use super::{Fetch, Fetched, Record, cipher, json};
 use crate::base::code::ErrorCode;
+use crate::base::json::{Held, Json, JsonValue};
 use crate::base::pointer::Pointer;
 use crate::model::binding::connection::Connection;
 use crate::model::binding::conversion::UNDECIPHERED;
@@ -28,7 +28,7 @@ pub(crate) struct PageEnd {
 }
 
 /// Records, each with the key it is known to be of.
-type Items<'t> = Vec<(Option<u32>, &'t str)>;
+type Items<'t> = Vec<(Option<u32>, JsonValue<'t>)>;
 
 /// Keys by their text.
 #[derive(Debug)]
@@ -63,43 +63,40 @@ impl Reader<'_> {
     }
 
     /// A whole answer, envelope and all.
-    pub fn answer(&self, buffer: Bytes, out: &mut Fetched) -> Result<PageEnd, Failure> {
-        let kept = buffer.clone();
-        let text = json::check(&kept)?;
-        let Some(data) = self.opened(text)? else { return Ok(PageEnd::default()) };
+    pub fn answer(&self, answer: &Arc<Json>, out: &mut Fetched) -> Result<PageEnd, Failure> {
+        let Some(data) = self.opened(answer.root())? else { return Ok(PageEnd::default()) };
         let cursor = self.cursor(data)?;
-        let count = self.data(buffer, data, None, out)?;
-        let mark = self.mark(data)?;
-        Ok(PageEnd { count, cursor, mark })
+        let count = self.data(answer, data, None, out)?;
+        Ok(PageEnd { count, cursor, mark: self.mark(data) })
     }
 
     /// The data inside the envelope; `None` where the envelope says there is no record.
-    pub fn opened<'t>(&self, text: &'t str) -> Result<Option<&'t str>, Failure> {
+    pub fn opened<'t>(&self, answer: JsonValue<'t>) -> Result<Option<JsonValue<'t>>, Failure> {
         let reading = self.reading();
-        if reading.elsewhere.as_ref().is_some_and(|elsewhere| holds(elsewhere, text).unwrap_or(false)) {
-            return Err(Failure { down: true, ..self.refused(text, "the source says it cannot answer now") });
+        if reading.elsewhere.as_ref().is_some_and(|elsewhere| holds(elsewhere, answer).unwrap_or(false)) {
+            return Err(Failure { down: true, ..self.refused(answer, "the source says it cannot answer now") });
         }
-        if reading.absent.as_ref().is_some_and(|absent| holds(absent, text).unwrap_or(false)) {
+        if reading.absent.as_ref().is_some_and(|absent| holds(absent, answer).unwrap_or(false)) {
             return Ok(None);
         }
         if let Some(ok) = &reading.ok
-            && !holds(ok, text)?
+            && !holds(ok, answer)?
         {
             // An answer without the member is another thing than one that says no.
-            if json::find(text, &ok.at)?.is_none() && !ok.holds("null") {
+            if json::find(answer, &ok.at).is_none() && !ok.holds("null") {
                 return Err(Failure::bad(format!("the answer has no `{}` (envelope.ok)", ok.at)));
             }
-            return Err(self.refused(text, "the source says it failed"));
+            return Err(self.refused(answer, "the source says it failed"));
         }
-        match json::find(text, &reading.data)? {
+        match json::find(answer, &reading.data) {
             Some(data) => Ok(Some(data)),
             None => Err(Failure::bad(format!("the answer has no `{}` (envelope.data)", reading.data))),
         }
     }
 
     /// The source's own error, with its message where the envelope says where that is.
-    pub fn refused(&self, text: &str, what: &str) -> Failure {
-        let message = self.reading().message.as_ref().and_then(|at| json::find(text, at).ok().flatten());
+    pub fn refused(&self, answer: JsonValue<'_>, what: &str) -> Failure {
+        let message = self.reading().message.as_ref().and_then(|at| json::find(answer, at));
         let message = message.and_then(|found| json::text(found).ok()).filter(|message| message != "null");
         let detail = match message {
             Some(message) => format!("{what}: {}", redacted(&message, self.fetch.keys, self.fetch.inputs)),
@@ -108,36 +105,39 @@ impl Reader<'_> {
         Failure::new(ErrorCode::SourceError, detail)
     }
 
-    pub fn cursor(&self, data: &str) -> Result<Option<String>, Failure> {
+    pub fn cursor(&self, data: JsonValue<'_>) -> Result<Option<String>, Failure> {
         let next = match self.fetch.template.page().map(|page| &page.by) {
             Some(PageBy::Cursor { next, .. } | PageBy::Link { at: Some(next) }) => next,
             _ => return Ok(None),
         };
-        let Some(found) = json::find(data, next)? else { return Ok(None) };
+        let Some(found) = json::find(data, next) else { return Ok(None) };
         let cursor = json::text(found)?;
-        Ok((!cursor.is_empty() && !matches!(found, "null" | "false")).then(|| cursor.into_owned()))
+        Ok((!cursor.is_empty() && !matches!(found.raw(), "null" | "false")).then(|| cursor.into_owned()))
     }
 
     /// What tells a page by what it holds; nothing of one without records.
-    fn mark(&self, data: &str) -> Result<Option<u64>, Failure> {
-        if self.fetch.template.page().is_none() {
-            return Ok(None);
-        }
+    fn mark(&self, data: JsonValue<'_>) -> Option<u64> {
+        self.fetch.template.page()?;
         let items = match &self.reading().items {
             Some(at) => json::find(data, at)?,
-            None => Some(data),
+            None => data,
         };
-        Ok(items.filter(|items| !matches!(*items, "[]" | "{}" | "null" | "\"\"")).map(|items| {
-            let mut hasher = DefaultHasher::new();
-            items.hash(&mut hasher);
-            hasher.finish()
-        }))
+        let items = Some(items.raw()).filter(|items| !matches!(*items, "[]" | "{}" | "null" | "\"\""))?;
+        let mut hasher = DefaultHasher::new();
+        items.hash(&mut hasher);
+        Some(hasher.finish())
     }
 
-    /// The records in `data`, a part of `buffer`; all of `key` where it is given. Gives their count.
-    pub fn data(&self, buffer: Bytes, data: &str, key: Option<u32>, out: &mut Fetched) -> Result<usize, Failure> {
+    /// The records in `data`, a part of the answer; all of `key` where it is given. Gives their count.
+    pub fn data(
+        &self,
+        answer: &Arc<Json>,
+        data: JsonValue<'_>,
+        key: Option<u32>,
+        out: &mut Fetched,
+    ) -> Result<usize, Failure> {
         let reading = self.reading();
-        if json::is_null(data) {
+        if data.is_null() {
             return Ok(0);
         }
         let single = !self.fetch.template.many || key.is_some();
@@ -146,47 +146,40 @@ impl Reader<'_> {
             _ if reading.items_by_key => self.by_key(data)?,
             _ => {
                 let key = if single { key.or(Some(0)) } else { None };
-                let list = self.list(data)?;
-                let count = list.len();
-                (list.into_iter().map(|item| (key, item)).collect(), count)
+                let found: Items<'_> = self.list(data)?.into_iter().map(|item| (key, item)).collect();
+                let count = found.len();
+                (found, count)
             }
         };
         if let Some(columns) = &reading.columns {
-            let names = json::find(data, columns)?
-                .filter(|names| names.starts_with('['))
+            let names = json::find(data, columns)
+                .filter(|names| names.is_list())
                 .ok_or_else(|| Failure::bad(format!("the answer has no list of column names at `{columns}`")))?;
-            let (rewritten, spans) = rows(names, &found)?;
-            self.take_decrypted(rewritten, spans, out)?;
+            let (rewritten, found) = rows(names, &found)?;
+            let found: Items<'_> = found.iter().map(|(key, record)| (*key, record.value())).collect();
+            self.take_decrypted(&rewritten, &found, out)?;
         } else {
-            let spans = found
-                .iter()
-                .filter_map(|(key, item)| json::span(&buffer, item).map(|(start, end)| (*key, start, end)))
-                .collect::<Vec<_>>();
-            self.take_decrypted(buffer, spans, out)?;
+            self.take_decrypted(answer, &found, out)?;
         }
         Ok(count)
     }
 
-    fn take_decrypted(&self, buffer: Bytes, spans: Spans, out: &mut Fetched) -> Result<(), Failure> {
+    fn take_decrypted(&self, answer: &Arc<Json>, found: &Items<'_>, out: &mut Fetched) -> Result<(), Failure> {
         let places = self.fetch.template.encrypted();
         if places.is_empty() {
-            return self.take(buffer, &spans, out);
+            return self.take(answer, found, out);
         }
-        let (buffer, spans) = cipher::decrypted(&buffer, &spans, places, self.connection)?;
-        self.take(buffer, &spans, out)
+        let (decrypted, found) = cipher::decrypted(found, places, self.connection)?;
+        let found: Items<'_> = found.iter().map(|(key, record)| (*key, record.value())).collect();
+        self.take(&decrypted, &found, out)
     }
 
     /// Adds those records that count.
-    fn take(&self, buffer: Bytes, spans: &[(Option<u32>, u32, u32)], out: &mut Fetched) -> Result<(), Failure> {
-        let index = u32::try_from(out.buffers.len()).unwrap_or(u32::MAX);
-        for &(key, start, end) in spans {
-            let record = usize::try_from(start)
-                .ok()
-                .zip(usize::try_from(end).ok())
-                .and_then(|(start, end)| buffer.get(start..end))
-                .and_then(|bytes| std::str::from_utf8(bytes).ok())
-                .unwrap_or("null");
-            if json::is_null(record) {
+    fn take(&self, answer: &Arc<Json>, found: &Items<'_>, out: &mut Fetched) -> Result<(), Failure> {
+        out.bytes += answer.text().len();
+        out.records.reserve(found.len());
+        for &(key, record) in found {
+            if record.is_null() {
                 continue;
             }
             if let Some(only) = &self.reading().only
@@ -195,18 +188,17 @@ impl Reader<'_> {
                 continue;
             }
             let Some(key) = self.key_of(key, record)? else { continue };
-            out.records.push(Record { key, buffer: index, start, end });
+            out.records.push(Record { key, json: Held::new(answer, record) });
         }
-        out.buffers.push(buffer);
         Ok(())
     }
 
-    fn key_of(&self, key: Option<u32>, record: &str) -> Result<Option<u32>, Failure> {
+    fn key_of(&self, key: Option<u32>, record: JsonValue<'_>) -> Result<Option<u32>, Failure> {
         let Some(at) = &self.reading().item_key else { return Ok(key) };
-        let Some(found) = json::find(record, at)? else {
+        let Some(found) = json::find(record, at) else {
             return Err(Failure::bad(format!("a record has no `{at}` (item_key)")));
         };
-        if found == UNDECIPHERED {
+        if found.raw() == UNDECIPHERED {
             return Err(Failure::bad(format!("a record's key at `{at}` cannot be decrypted (key_cipher)")));
         }
         let told = json::text(found)?;
@@ -221,20 +213,22 @@ impl Reader<'_> {
     }
 
     /// And how many records there are, those of keys that were not asked for among them.
-    fn by_key<'t>(&self, data: &'t str) -> Result<(Items<'t>, usize), Failure> {
+    fn by_key<'t>(&self, data: JsonValue<'t>) -> Result<(Items<'t>, usize), Failure> {
         let at = self.reading().items.clone().unwrap_or_default();
-        let object = match json::find(data, &at)? {
-            Some(object) if object.starts_with('{') => object,
-            Some("null" | "[]") => return Ok((Vec::new(), 0)),
+        let object = match json::find(data, &at) {
+            Some(object) if object.is_object() => object,
+            Some(none) if matches!(none.raw(), "null" | "[]") => return Ok((Vec::new(), 0)),
             _ => return Err(Failure::bad(format!("the answer has no object of records at `{at}`"))),
         };
-        let (mut found, members) = (Vec::new(), json::members(object)?);
-        let count = members.len();
-        for (name, value) in members {
+        let (mut found, mut count) = (Vec::new(), 0);
+        for (name, value) in object.members() {
+            count += 1;
+            let name =
+                name.content().map_err(|_| Failure::bad("a name of the answer has an escape that is no character"))?;
             let name = self.decrypted_name(name)?;
             let Some(key) = self.keys.get(&name) else { continue };
-            if value.starts_with('[') {
-                found.extend(json::elements(value)?.into_iter().map(|item| (Some(key), item)));
+            if value.is_list() {
+                found.extend(value.elements().map(|item| (Some(key), item)));
             } else {
                 found.push((Some(key), value));
             }
@@ -242,21 +236,21 @@ impl Reader<'_> {
         Ok((found, count))
     }
 
-    fn decrypted_name(&self, name: String) -> Result<String, Failure> {
+    fn decrypted_name<'n>(&self, name: Cow<'n, str>) -> Result<Cow<'n, str>, Failure> {
         let Some(cipher) = self.fetch.template.key_cipher() else { return Ok(name) };
-        let found = cipher::decrypted_text(&name, cipher, self.connection);
+        let found = cipher::decrypted_text(&name, cipher, self.connection).map(Cow::Owned);
         found.ok_or_else(|| Failure::bad("the name of a member is no key that can be decrypted (key_cipher)"))
     }
 
-    fn list<'t>(&self, data: &'t str) -> Result<Vec<&'t str>, Failure> {
-        let at = self.reading().items.clone().unwrap_or_default();
-        let found = json::find(data, &at)?;
-        match found {
-            Some(list) if list.starts_with('[') => json::elements(list),
-            Some("null") => Ok(Vec::new()),
-            Some("\"\"") if self.xml => Ok(Vec::new()),
+    fn list<'t>(&self, data: JsonValue<'t>) -> Result<Vec<JsonValue<'t>>, Failure> {
+        let root = Pointer::default();
+        let at = self.reading().items.as_ref().unwrap_or(&root);
+        match json::find(data, at) {
+            Some(list) if list.is_list() => Ok(list.elements().collect()),
+            Some(none) if none.is_null() => Ok(Vec::new()),
+            Some(none) if self.xml && none.raw() == "\"\"" => Ok(Vec::new()),
             Some(alone) if self.xml => Ok(vec![alone]),
-            None if self.left_out(data, &at)? => Ok(Vec::new()),
+            None if self.left_out(data, at) => Ok(Vec::new()),
             Some(_) => Err(Failure::bad(format!("the answer's `{at}` is not a list"))),
             None => Err(Failure::bad(format!(
                 "the answer has no list at `{at}`; where the source leaves empty lists out, say with `envelope.ok` \
@@ -268,61 +262,55 @@ impl Reader<'_> {
     /// Whether a missing list is an empty one: in XML, where the root (or SOAP's response) element is the right one;
     /// in JSON only where `envelope.ok` has already told that the answer is a good one, since else any nonsense
     /// would read as "no record".
-    fn left_out(&self, data: &str, at: &Pointer) -> Result<bool, Failure> {
-        let Some((_, parents)) = at.segments().split_last() else { return Ok(false) };
+    fn left_out(&self, data: JsonValue<'_>, at: &Pointer) -> bool {
+        let Some((_, parents)) = at.segments().split_last() else { return false };
         if self.xml {
             let root = at.segments().get(..1).unwrap_or_default();
-            return Ok(!self.reading().data.is_root() || json::find_in(data, root)?.is_some());
+            return !self.reading().data.is_root() || data.find(root).is_some();
         }
-        let parent = json::find_in(data, parents)?;
-        Ok(self.reading().ok.is_some() && parent.is_some_and(|parent| parent.starts_with('{')))
+        self.reading().ok.is_some() && data.find(parents).is_some_and(JsonValue::is_object)
     }
 }
 
-pub(crate) fn holds(condition: &Condition, json: &str) -> Result<bool, Failure> {
-    let found = json::find(json, &condition.at)?.unwrap_or("null");
-    Ok(condition.holds(&json::text(found)?))
+pub(crate) fn holds(condition: &Condition, json: JsonValue<'_>) -> Result<bool, Failure> {
+    match json::find(json, &condition.at) {
+        Some(found) => Ok(condition.holds(&json::text(found)?)),
+        None => Ok(condition.holds("null")),
+    }
 }
 
-/// Keys, or their indexes, with the beginning and the end of a record.
-pub(crate) type Spans<K = Option<u32>> = Vec<(K, u32, u32)>;
-
-/// Rows (arrays) as objects with the columns' names.
-fn rows(names: &str, found: &[(Option<u32>, &str)]) -> Result<(Bytes, Spans), Failure> {
-    let names = json::elements(names)?
-        .into_iter()
+/// Rows (lists) as objects with the columns' names.
+fn rows(names: JsonValue<'_>, found: &Items<'_>) -> Result<json::Reread<Option<u32>>, Failure> {
+    let names = names
+        .elements()
         .map(|name| {
             let mut member = String::new();
             json_text(&json::text(name)?, &mut member);
             Ok(member)
         })
         .collect::<Result<Vec<_>, Failure>>()?;
-    let (mut out, mut spans) = (String::new(), Vec::with_capacity(found.len()));
+    let mut out = json::Rewritten::with_capacity(0);
     for (key, row) in found {
-        if json::is_null(row) {
+        if row.is_null() {
             continue;
         }
-        if !row.starts_with('[') {
+        if !row.is_list() {
             return Err(Failure::bad("a row of the answer is not a list"));
         }
-        let cells = json::elements(row)?;
-        if cells.len() > names.len() {
+        if row.elements().count() > names.len() {
             return Err(Failure::bad("a row of the answer has more cells than there are columns"));
         }
-        let start = out.len();
+        let out = out.next(*key);
         out.push('{');
-        for (n, (name, cell)) in names.iter().zip(cells).enumerate() {
+        for (n, (name, cell)) in names.iter().zip(row.elements()).enumerate() {
             if n > 0 {
                 out.push(',');
             }
             out.push_str(name);
             out.push(':');
-            out.push_str(cell);
+            out.push_str(cell.raw());
         }
         out.push('}');
-        let span = u32::try_from(start).ok().zip(u32::try_from(out.len()).ok());
-        let (start, end) = span.ok_or_else(|| Failure::bad("the answer is too large"))?;
-        spans.push((*key, start, end));
     }
-    Ok((Bytes::from(out), spans))
+    out.read()
 }

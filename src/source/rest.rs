@@ -43,20 +43,20 @@ fn read(call: &Call<'_>, ask: &HttpAsk, reply: &Reply, out: &mut Fetched) -> Res
     if !reply.status.is_success() {
         return Err(refused(call, &reader, reply, ask.soap.is_some()));
     }
-    reader.answer(as_json(call, ask, reply)?, out)
+    reader.answer(&json::read(as_json(call, ask, reply)?)?, out)
 }
 
-fn decoded(call: &Call<'_>, reply: &Reply) -> Result<Bytes, Failure> {
+fn decoded(call: &Call<'_>, reply: &Reply) -> Result<String, Failure> {
     let connection = call.connection();
     let xml = connection.format == Format::Xml;
     charset::decode(reply.body.clone(), connection.encoding, content_type(&reply.headers), xml)
 }
 
 /// The answer's text as JSON, whatever it was written in; of SOAP, what stands in its body.
-pub(crate) fn as_json(call: &Call<'_>, ask: &HttpAsk, reply: &Reply) -> Result<Bytes, Failure> {
+pub(crate) fn as_json(call: &Call<'_>, ask: &HttpAsk, reply: &Reply) -> Result<String, Failure> {
     let text = decoded(call, reply)?;
-    let text = if call.connection().format == Format::Xml { xml::to_json(charset::text(&text)?)?.into() } else { text };
-    if ask.soap.is_some() { soap::body(&text, call).map(Bytes::from) } else { Ok(text) }
+    let text = if call.connection().format == Format::Xml { xml::to_json(&text)? } else { text };
+    if ask.soap.is_some() { soap::body(text, call) } else { Ok(text) }
 }
 
 /// An answer with an error status; the source's message where its body is as the binding says.
@@ -69,13 +69,13 @@ pub(crate) fn refused(call: &Call<'_>, reader: &Reader<'_>, reply: &Reply, soap:
     let plain = Failure { down, ..Failure::new(ErrorCode::SourceError, what.clone()) };
     let Ok(mut text) = decoded(call, reply) else { return plain };
     if call.connection().format == Format::Xml {
-        text = charset::text(&text).and_then(xml::to_json).unwrap_or_default().into();
+        text = xml::to_json(&text).unwrap_or_default();
     }
     if soap {
-        return soap::fault(&text, call).unwrap_or(plain);
+        return soap::fault(text, call).unwrap_or(plain);
     }
-    match json::check(&text) {
-        Ok(text) => Failure { down, ..reader.refused(text, &what) },
+    match json::read(text) {
+        Ok(answer) => Failure { down, ..reader.refused(answer.root(), &what) },
         Err(_) => plain,
     }
 }

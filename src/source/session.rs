@@ -79,7 +79,7 @@ pub(crate) struct By<'a> {
 type Running = Shared<BoxFuture<'static, Result<Secret, Failure>>>;
 
 enum Found {
-    Value(Secret),
+    JsonValue(Secret),
     Wait(Running),
 }
 
@@ -93,7 +93,7 @@ impl Sessions {
         deadline: Instant,
     ) -> Result<Secret, Failure> {
         match self.find(by, signing, refused)? {
-            Found::Value(value) => Ok(value),
+            Found::JsonValue(value) => Ok(value),
             Found::Wait(running) => timeout_at(deadline, running)
                 .await
                 .map_err(|_| Failure::new(ErrorCode::SourceTimeout, "no access token before the deadline"))?,
@@ -113,7 +113,7 @@ impl Sessions {
                 if held.renew <= now && !paused && state.running.is_none() {
                     let _in_the_background = self.begin(&mut state, by, signing);
                 }
-                return Ok(Found::Value(held.value));
+                return Ok(Found::JsonValue(held.value));
             }
         }
         if let Some(running) = &state.running {
@@ -246,9 +246,8 @@ async fn own(client: &Client, secrets: &Secrets, call: &SessionCall) -> Result<H
         let detail = format!("the session's endpoint answered with HTTP status {}", status.as_u16());
         return Err(Failure::new(ErrorCode::SourceError, detail));
     }
-    let bytes = read(response).await?;
-    let text = json::check(&bytes)?;
-    let found = |pointer| json::find(text, pointer)?.map(json::text).transpose();
+    let answer = json::read(charset::utf8(read(response).await?)?)?;
+    let found = |pointer| json::find(answer.root(), pointer).map(json::text).transpose();
     let secret = found(&call.secret_at)?.filter(|secret| !matches!(secret.as_ref(), "" | "null"));
     let secret = secret.ok_or_else(|| {
         Failure::new(ErrorCode::SourceError, "the session's endpoint gave no secret (sign.session.secret_at)")

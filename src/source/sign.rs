@@ -218,8 +218,12 @@ impl Making<'_> {
         let mut all = self.query.clone();
         all.extend(self.form.iter().flatten().cloned());
         if let Some(body) = self.json.as_deref().filter(|body| body.starts_with('{')) {
-            for (name, value) in json::members(body)? {
-                all.push((name, json::text(value)?.into_owned()));
+            let body = json::read(body.to_owned())?;
+            for (name, value) in body.root().members() {
+                let name = name
+                    .content()
+                    .map_err(|_| Failure::bad("a name of the body has an escape that is no character"))?;
+                all.push((name.into_owned(), json::text(value)?.into_owned()));
             }
         }
         for (name, text) in &self.seal.parameters.also {

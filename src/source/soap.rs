@@ -4,6 +4,7 @@ use super::connector::Call;
 use super::failure::{Failure, redacted};
 use super::{charset, json};
 use crate::base::code::ErrorCode;
+use crate::base::json::JsonValue;
 use crate::base::pointer::Pointer;
 use crate::model::binding::format::Encoding;
 
@@ -20,15 +21,15 @@ pub(crate) fn envelope(inside: &str, encoding: Encoding) -> String {
 }
 
 /// What stands in the answer's `Body`, as a JSON object; a fault is the source's error.
-pub(crate) fn body(answer: &[u8], call: &Call<'_>) -> Result<String, Failure> {
-    let text = json::check(answer)?;
-    if let Some(fault) = fault(text.as_bytes(), call) {
+pub(crate) fn body(answer: String, call: &Call<'_>) -> Result<String, Failure> {
+    let answer = json::read(answer)?;
+    if let Some(fault) = told(answer.root(), call) {
         return Err(fault);
     }
-    match json::find(text, &at("/Envelope/Body"))? {
-        Some(body) if body.starts_with('{') => Ok(body.to_owned()),
+    match json::find(answer.root(), &at("/Envelope/Body")) {
+        Some(body) if body.is_object() => Ok(body.raw().to_owned()),
         Some(_) => Ok("{}".to_owned()),
-        None if json::find(text, &at("/Envelope"))?.is_some() => {
+        None if json::find(answer.root(), &at("/Envelope")).is_some() => {
             Err(Failure::bad("the SOAP envelope of the answer has no Body"))
         }
         None => Err(Failure::bad("the answer is not a SOAP envelope")),
@@ -36,11 +37,14 @@ pub(crate) fn body(answer: &[u8], call: &Call<'_>) -> Result<String, Failure> {
 }
 
 /// The fault of an answer (its XML as JSON), if it is one.
-pub(crate) fn fault(answer: &[u8], call: &Call<'_>) -> Option<Failure> {
-    let text = json::check(answer).ok()?;
-    let fault = json::find(text, &at("/Envelope/Body/Fault")).ok()??;
+pub(crate) fn fault(answer: String, call: &Call<'_>) -> Option<Failure> {
+    told(json::read(answer).ok()?.root(), call)
+}
+
+fn told(answer: JsonValue<'_>, call: &Call<'_>) -> Option<Failure> {
+    let fault = json::find(answer, &at("/Envelope/Body/Fault"))?;
     let part = |pointer: &str| {
-        let found = json::find(fault, &at(pointer)).ok().flatten()?;
+        let found = json::find(fault, &at(pointer))?;
         json::text(found).ok().map(|text| redacted(&text, call.fetch.keys, call.fetch.inputs))
     };
     let code = part("/faultcode").unwrap_or_default();

@@ -5,7 +5,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
@@ -16,9 +15,11 @@ use tokio::time::{Instant, timeout_at};
 use super::connector::Call;
 use super::failure::Failure;
 use super::guard::breaker::Health;
+use super::json::Rewritten;
 use super::records::PageEnd;
 use super::{Fetched, PageAt, Record, cipher};
 use crate::base::code::ErrorCode;
+use crate::base::json::JsonValue;
 use crate::base::pointer::Pointer;
 use crate::model::binding::connection::sign::Secret;
 use crate::model::binding::connection::{Connection, TlsFiles};
@@ -94,7 +95,6 @@ pub(crate) async fn page(
 ) -> Result<PageEnd, Failure> {
     let keys = keys(call, ask);
     if keys.as_ref().is_some_and(Vec::is_empty) {
-        out.buffers.push(Bytes::from_static(b"[]"));
         return Ok(PageEnd::default());
     }
     let permit = call.enter().await?;
@@ -109,17 +109,15 @@ pub(crate) async fn page(
         _ => Health::Well,
     });
     let rows = found?;
-    let (count, buffer) = (rows.seen, u32::try_from(out.buffers.len()).unwrap_or(u32::MAX));
-    let (mut json, mut spans) = (Bytes::from(rows.json), rows.spans);
+    let (mut json, mut found) = rows.written.read()?;
     let places = call.fetch.template.encrypted();
     if !places.is_empty() {
-        (json, spans) = cipher::decrypted(&json, &spans, places, call.connection())?;
+        let written: Vec<(u32, JsonValue<'_>)> = found.iter().map(|(key, record)| (*key, record.value())).collect();
+        (json, found) = cipher::decrypted(&written, places, call.connection())?;
     }
-    for (key, start, end) in spans {
-        out.records.push(Record { key, buffer, start, end });
-    }
-    out.buffers.push(json);
-    Ok(PageEnd { count, ..PageEnd::default() })
+    out.bytes += json.text().len();
+    out.records.extend(found.into_iter().map(|(key, json)| Record { key, json }));
+    Ok(PageEnd { count: rows.seen, ..PageEnd::default() })
 }
 
 async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt, keys: Option<&[&str]>) -> Result<Rows, Failure> {
@@ -226,10 +224,9 @@ fn statement(call: &Call<'_>, ask: &SqlAsk, columns: &[&str], at: &PageAt, condi
     statement
 }
 
-#[derive(Default)]
 struct Rows {
-    json: String,
-    spans: Vec<(u32, u32, u32)>,
+    /// By place of their keys.
+    written: Rewritten<u32>,
     /// Rows, those left out by `only` among them.
     seen: usize,
 }
@@ -247,8 +244,7 @@ where
 {
     let max = call.connection().limits.answer_bytes_max;
     let only = call.fetch.template.reading.only.as_ref();
-    let mut rows = Rows::default();
-    rows.json.push('[');
+    let mut rows = Rows { written: Rewritten::with_capacity(0), seen: 0 };
     while let Some(row) = stream.try_next().await.map_err(failed)? {
         rows.seen += 1;
         let cell = |index: usize| row.try_get::<Option<String>, usize>(index).map_err(failed);
@@ -260,27 +256,21 @@ where
             _ => Some(0),
         };
         let Some(key) = key else { continue };
-        if rows.json.len() > 1 {
-            rows.json.push(',');
-        }
-        let start = rows.json.len();
+        let json = rows.written.next(key);
         for (n, name) in columns.iter().enumerate() {
-            rows.json.push(if n == 0 { '{' } else { ',' });
-            json_text(name, &mut rows.json);
-            rows.json.push(':');
+            json.push(if n == 0 { '{' } else { ',' });
+            json_text(name, json);
+            json.push(':');
             match cell(n + 2)? {
-                Some(value) => json_text(&value, &mut rows.json),
-                None => rows.json.push_str("null"),
+                Some(value) => json_text(&value, json),
+                None => json.push_str("null"),
             }
         }
-        rows.json.push_str(if columns.is_empty() { "{}" } else { "}" });
-        let end = rows.json.len();
-        let span = u32::try_from(start).ok().zip(u32::try_from(end).ok()).filter(|_| end <= max);
-        let (start, end) = span
-            .ok_or_else(|| Failure::bad(format!("the answer is larger than {max} bytes (limits.answer_bytes_max)")))?;
-        rows.spans.push((key, start, end));
+        json.push_str(if columns.is_empty() { "{}" } else { "}" });
+        if rows.written.len() > max {
+            return Err(Failure::bad(format!("the answer is larger than {max} bytes (limits.answer_bytes_max)")));
+        }
     }
-    rows.json.push(']');
     Ok(rows)
 }
 

@@ -151,12 +151,11 @@ async fn handed_in(
     if !reply.status.is_success() {
         return Err(rest::refused(call, &reader, &reply, ask.soap.is_some()));
     }
-    let text = rest::as_json(call, ask, &reply)?;
-    let text = json::check(&text)?;
-    if reader.opened(text)?.is_none() {
+    let answer = json::read(rest::as_json(call, ask, &reply)?)?;
+    if reader.opened(answer.root())?.is_none() {
         return Ok(None);
     }
-    let found = json::find(text, &template.at)?.map(json::text).transpose()?;
+    let found = json::find(answer.root(), &template.at).map(json::text).transpose()?;
     let ticket = found.filter(|ticket| !matches!(&**ticket, "" | "null") && ticket.len() <= TICKET_MAX);
     match ticket {
         Some(ticket) => Ok(Some(ticket.into_owned())),
@@ -208,9 +207,8 @@ async fn poll(call: &Call<'_>, template: &TicketTemplate, ticket: &str, out: &mu
         status if !status.is_success() => return Err(rest::refused(call, &reader, &reply, soap)),
         _ => {}
     }
-    let buffer = rest::as_json(call, &template.poll, &reply)?;
-    let kept = buffer.clone();
-    let text = json::check(&kept)?;
+    let answer = json::read(rest::as_json(call, &template.poll, &reply)?)?;
+    let text = answer.root();
     if holds(&template.pending, text)? {
         return Ok(Polled::Pending);
     }
@@ -220,7 +218,7 @@ async fn poll(call: &Call<'_>, template: &TicketTemplate, ticket: &str, out: &mu
     if !template.done.as_ref().map_or(Ok(true), |done| holds(done, text))? {
         return Err(Failure::bad("the answer to a ticket is neither pending, failed nor done (ticket.done)"));
     }
-    reader.answer(buffer, out)?;
+    reader.answer(&answer, out)?;
     Ok(Polled::Done)
 }
 

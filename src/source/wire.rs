@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::guard::breaker::Health;
 use super::guard::{Guards, Kept, retry};
 use super::reach::{Target, is_own};
+use super::records::holds;
 use super::session::By;
 use super::sign::{Sealed, header, seal};
 use super::tally::Tally;
@@ -226,9 +227,8 @@ impl Wire<'_> {
         let xml = self.connection.format == Format::Xml;
         let read = || -> Result<bool, Failure> {
             let text = charset::decode(body.clone(), self.connection.encoding, content_type(headers), xml)?;
-            let text = if xml { xml::to_json(charset::text(&text)?)?.into() } else { text };
-            let found = json::find(json::check(&text)?, &over.at)?.unwrap_or("null");
-            Ok(over.holds(&json::text(found)?))
+            let text = if xml { xml::to_json(&text)? } else { text };
+            holds(over, json::read(text)?.root())
         };
         read().unwrap_or(false)
     }

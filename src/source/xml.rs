@@ -9,7 +9,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
 use super::failure::Failure;
-use super::json::NESTING_MAX;
+use crate::base::json::NESTING_MAX;
 use crate::model::binding::request::template::json_text;
 
 /// An element under way.

@@ -129,7 +129,7 @@ impl Asked {
 }
 
 pub fn records(fetched: &Fetched) -> Vec<(u32, String)> {
-    fetched.records.iter().map(|record| (record.key, fetched.json(*record).to_owned())).collect()
+    fetched.records.iter().map(|record| (record.key, record.json.raw().to_owned())).collect()
 }
 
 pub fn record(key: u32, json: &str) -> (u32, String) {

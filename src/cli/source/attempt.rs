@@ -186,12 +186,10 @@ pub async fn ask(
     let reading = &attempt.template.reading;
     let mut known: Vec<&Pointer> = reading.item_key.iter().collect();
     known.extend(reading.only.as_ref().map(|only| &only.at));
-    for record in answer.iter().flat_map(|fetched| fetched.records.iter().map(move |record| (fetched, *record))) {
-        let (fetched, record) = record;
-        let json = fetched.json(record);
+    for record in answer.iter().flat_map(|fetched| &fetched.records) {
         let key = usize::try_from(record.key).ok().and_then(|at| attempt.keys.get(at)).cloned();
-        records.push((key, trace::fields(&parts.contract, attempt.mapping, json)));
-        let value = serde_json::from_str(json).unwrap_or_default();
+        records.push((key, trace::fields(&parts.contract, attempt.mapping, record.json.value())));
+        let value = serde_json::from_str(record.json.raw()).unwrap_or_default();
         for (at, example) in trace::unread(attempt.mapping, &value, &known) {
             if !unread.iter().any(|(there, _)| *there == at) {
                 unread.push((at, example));

@@ -14,8 +14,22 @@ const TOO_LARGE: ConvertError = ConvertError { reason: "the number does not fit 
 const SHIFT_MAX: i32 = 28;
 
 pub(super) fn decimal(text: &str, conversion: &Conversion, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
+    if conversion.shift == 0 && is_plain(text) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return Ok(Converted::Value);
+    }
     let value = shifted(parse(text, conversion.thousands)?, conversion.shift)?;
     write(value, out)
+}
+
+/// Whether it stands as a Decimal is written: `0`, `12`, `12.50`, with no more digits than a Decimal holds.
+fn is_plain(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let led = whole.len() > 1 && whole.starts_with('0');
+    text.len() <= 28 && digits(whole) && !led && fraction.is_none_or(digits)
 }
 
 pub(super) fn write(value: Decimal, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
@@ -24,6 +38,10 @@ pub(super) fn write(value: Decimal, out: &mut Vec<u8>) -> Result<Converted, Conv
 }
 
 pub(super) fn int(text: &str, conversion: &Conversion, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
+    if let Ok(value) = text.parse::<i32>() {
+        write!(out, "{value}").map_err(|_| TOO_LARGE)?;
+        return Ok(Converted::Value);
+    }
     let value = parse(text, conversion.thousands)?;
     if !value.fract().is_zero() {
         return Err(ConvertError::new("an Int is a whole number"));

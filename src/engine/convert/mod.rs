@@ -12,6 +12,8 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use crate::model::binding::conversion::{Conversion, Kind, UNDECIPHERED};
 use raw::Raw;
 
@@ -103,7 +105,10 @@ fn text_value(raw: &Raw<'_>, conversion: &Conversion, out: &mut Vec<u8>) -> Resu
         return image::image(text, out);
     }
     let Some(codes) = &conversion.codes else {
-        return string(text, out);
+        return match raw {
+            Raw::Text(Cow::Borrowed(text)) => spliced(text, out),
+            _ => string(text, out),
+        };
     };
     match codes.get(text.trim()) {
         Some(row) if row.value.is_empty() => string(&row.zh, out),
@@ -136,6 +141,15 @@ fn any(raw: &Raw<'_>, text: &str, out: &mut Vec<u8>) -> Result<Converted, Conver
         serde_json::from_str::<serde_json::Value>(text).map_err(|_| ConvertError::new("the JSON is broken"))?;
     }
     out.extend_from_slice(text.as_bytes());
+    Ok(Converted::Value)
+}
+
+/// A JSON string of what stood in one, with nothing escaped.
+fn spliced(text: &str, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
     Ok(Converted::Value)
 }
 

@@ -35,6 +35,8 @@ impl Raw<'_> {
 /// Lone surrogates and numbers that no JSON reader may represent (`1e999`) are errors.
 pub(super) fn read(text: &str) -> Result<Raw<'_>, ConvertError> {
     match text.as_bytes().first() {
+        // As it stands, where nothing in it is escaped.
+        Some(b'"') if let Some(inside) = plain(text) => Ok(Raw::Text(Cow::Borrowed(inside))),
         Some(b'"') => serde_json::from_str::<Borrowed<'_>>(text)
             .map(|borrowed| Raw::Text(borrowed.0))
             .map_err(|_| ConvertError::new("the text is not sound JSON (a lone surrogate, or a broken escape)")),
@@ -49,7 +51,19 @@ pub(super) fn read(text: &str) -> Result<Raw<'_>, ConvertError> {
     }
 }
 
+/// What stands between the quotes, where it is no other than that.
+fn plain(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix('"')?.strip_suffix('"')?;
+    inside.bytes().all(|byte| byte != b'"' && byte != b'\\' && byte >= 0x20).then_some(inside)
+}
+
 fn number(text: &str) -> Result<Raw<'_>, ConvertError> {
+    // So few digits are in range, however they stand.
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let short = digits.len() <= 15 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if short && (digits == "0" || !digits.starts_with('0')) && !digits.is_empty() {
+        return Ok(Raw::Number(text));
+    }
     match serde_json::from_str::<serde_json::Number>(text) {
         Ok(_) => Ok(Raw::Number(text)),
         Err(_) => Err(ConvertError::new("the number is out of range, or not JSON")),

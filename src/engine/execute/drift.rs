@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
+use crate::base::json::{Json, JsonValue};
 use crate::engine::convert::{Converted, convert};
 use crate::engine::frame::{Row, RowAnswer, Said};
 use crate::engine::plan::{FetchNode, Stage};
@@ -180,7 +181,7 @@ impl Drifts {
             let told = parts.iter().filter(|part| part.remarks.iter().all(|remark| remark.what != Said::Masked));
             for record in told.filter_map(|part| part.outcome.as_ref().ok()).flatten().take(left) {
                 left -= 1;
-                seen.object(std::str::from_utf8(record).unwrap_or("null"), &endpoint.mapping, &wanted);
+                seen.object(record.value(), &endpoint.mapping, &wanted);
             }
         }
         if seen.members.is_empty() && seen.misfits.is_empty() {
@@ -233,8 +234,8 @@ impl Known {
 }
 
 impl Seen {
-    fn object(&mut self, record: &str, mapping: &Mapping, wanted: &SlotSet) {
-        let Ok(picked) = pick(record, mapping, &mapping.wanted_terms(|slot| wanted.contains(slot))) else { return };
+    fn object(&mut self, record: JsonValue<'_>, mapping: &Mapping, wanted: &SlotSet) {
+        let picked = pick(record, mapping, &mapping.wanted_terms(|slot| wanted.contains(slot)));
         for entry in mapping.entries.iter().filter(|entry| wanted.contains(entry.slot)) {
             let slot = entry.slot;
             let term = match &entry.read {
@@ -254,14 +255,14 @@ impl Seen {
             let Some(raw) = raw else { continue };
             match &entry.read {
                 Read::Scalar { conversion, .. } | Read::Reference { conversion, .. } => {
-                    self.value(slot, raw, conversion)
+                    self.value(slot, raw.raw(), conversion)
                 }
                 Read::Scalars { over, conversion, split } => self.list(slot, raw, *over, conversion, split.as_deref()),
                 Read::References { over, conversion } => self.list(slot, raw, *over, conversion, None),
                 Read::Object { inside, types: None, .. } => self.inside(slot, raw, inside, wanted),
                 // Of several types, or of those that count alone, each has members of its own.
                 Read::Objects { over: Over::Array(_), inside, types: None, only: None } => {
-                    for element in elements(raw).unwrap_or_default().into_iter().take(ELEMENTS_MAX) {
+                    for element in elements(raw).into_iter().take(ELEMENTS_MAX) {
                         self.inside(slot, element, inside, wanted);
                     }
                 }
@@ -273,19 +274,19 @@ impl Seen {
         }
     }
 
-    fn inside(&mut self, slot: SlotId, raw: &str, inside: &Mapping, wanted: &SlotSet) {
-        match raw.trim() {
+    fn inside(&mut self, slot: SlotId, raw: JsonValue<'_>, inside: &Mapping, wanted: &SlotSet) {
+        match raw.raw() {
             "null" | "\"\"" => {}
-            object if object.starts_with('{') => self.object(object, inside, wanted),
+            _ if raw.is_object() => self.object(raw, inside, wanted),
             other => self.misfits.push((slot, Kind::ChangedForm, shape(other))),
         }
     }
 
-    fn list(&mut self, slot: SlotId, raw: &str, over: Over, conversion: &Conversion, split: Option<&str>) {
-        let listed = if matches!(over, Over::Array(_)) { elements(raw).unwrap_or_default() } else { vec![raw] };
+    fn list(&mut self, slot: SlotId, raw: JsonValue<'_>, over: Over, conversion: &Conversion, split: Option<&str>) {
+        let listed = if matches!(over, Over::Array(_)) { elements(raw) } else { vec![raw] };
         for element in listed.into_iter().take(ELEMENTS_MAX) {
-            for piece in pieces(element, split).iter().take(ELEMENTS_MAX) {
-                self.value(slot, piece, conversion);
+            for piece in pieces(element.raw(), split).take(ELEMENTS_MAX) {
+                self.value(slot, &piece, conversion);
             }
         }
     }
@@ -311,7 +312,9 @@ fn shape(raw: &str) -> String {
     let raw = raw.trim();
     match raw.chars().next() {
         Some('{') => "object".to_owned(),
-        Some('[') => format!("array of {}", elements(raw).map_or(0, |elements| elements.len())),
+        Some('[') => {
+            format!("array of {}", Json::read(raw.to_owned()).map_or(0, |list| list.root().elements().count()))
+        }
         Some('t' | 'f') => "boolean".to_owned(),
         Some('"') => {
             let text: String = serde_json::from_str(raw).unwrap_or_default();

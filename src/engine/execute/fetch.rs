@@ -1,6 +1,6 @@
 //! One fetch node: which entities it is asked for, with which keys, in which batches.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Execution;
@@ -8,6 +8,7 @@ use super::call::{Call, Called};
 use super::quota::Charges;
 use super::rows::NOBODY;
 use crate::base::code::{ErrorCode, ItemState};
+use crate::base::json::Held;
 use crate::base::pointer::Pointer;
 use crate::engine::frame::{Failure, Part, Remark, Row, RowAnswer, Said};
 use crate::engine::plan::{FetchNode, Node, Stage};
@@ -38,7 +39,7 @@ impl Need {
 }
 
 /// What shares calls.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct GroupKey {
     /// The one instance that is asked; without it, all of them.
     instance: Option<usize>,
@@ -49,15 +50,29 @@ struct GroupKey {
 }
 
 /// What one entity asks of an endpoint: the keys, each with what goes with it.
-struct Asked {
-    keys: Vec<(Arc<str>, GroupKey)>,
-}
+type Asked = Vec<(Arc<str>, GroupKey)>;
+
+/// A row, why it is asked, and what is wanted of rows like it by each of their keys; none: they are not asked.
+type Known<'r> = (&'r Row, Need, Option<Arc<[SlotId]>>);
 
 /// Keys that can share calls.
-#[derive(Default)]
 struct Group {
+    of: GroupKey,
     keys: Vec<Arc<str>>,
     index: HashMap<Arc<str>, usize>,
+}
+
+/// All keys of one fetch, each once in each group.
+#[derive(Default)]
+struct Groups {
+    all: Vec<Group>,
+    index: HashMap<GroupKey, usize>,
+}
+
+/// A key in its group.
+struct Place {
+    group: usize,
+    key: usize,
 }
 
 impl Execution<'_> {
@@ -72,32 +87,33 @@ impl Execution<'_> {
         charges: &Charges,
     ) -> Vec<RowAnswer> {
         let endpoint = self.snapshot.bindings.endpoint(fetch.endpoint);
-        let mut asked: Vec<Result<Asked, RowAnswer>> = Vec::with_capacity(rows.len());
+        let mut groups = Groups::default();
+        let mut asked: Vec<Result<Vec<Place>, RowAnswer>> = Vec::with_capacity(rows.len());
+        let view = |at: usize, row| RowView::new(self.snapshot, self.plan, node, row, at, answers, fetch.stage);
+        let mut known = None;
         for (at, row) in rows.iter().enumerate() {
-            let view = RowView::new(self.snapshot, self.plan, node, row, at, answers, fetch.stage);
             let need = needed(at);
-            asked.push(if need.is_any() { self.ask(&view, fetch, endpoint, need) } else { Err(RowAnswer::NotAsked) });
-        }
-        let mut groups: BTreeMap<GroupKey, Group> = BTreeMap::new();
-        for (key, of) in asked.iter().flatten().flat_map(|ask| &ask.keys) {
-            groups.entry(of.clone()).or_default().add(key);
+            let ask = match need.is_any() {
+                true => self.ask(&view(at, row), fetch, endpoint, need, &mut known),
+                false => Err(RowAnswer::NotAsked),
+            };
+            asked.push(ask.map(|keys| keys.into_iter().map(|(key, of)| groups.add(&key, of)).collect()));
         }
         if fetch.stage == Stage::Relation {
             for (at, row) in rows.iter().enumerate().filter(|(at, _)| asked.get(*at).is_some_and(is_nobodys)) {
                 let (key, of) = self.nobodys(fetch, endpoint, row, needed(at));
                 if let Some(of) = of {
-                    groups.entry(of).or_default().add(&key);
+                    groups.add(&key, of);
                 }
             }
         }
         let answered =
-            futures::future::join_all(groups.iter().map(|(key, group)| self.group(endpoint, key, group, charges)))
-                .await;
-        let answered: BTreeMap<&GroupKey, (&Group, GroupAnswer)> =
-            groups.iter().zip(answered).map(|((key, group), answer)| (key, (group, answer))).collect();
+            futures::future::join_all(groups.all.iter().map(|group| self.group(endpoint, group, charges))).await;
         let one_by_one = self.snapshot.contract.slot(endpoint.key).subjects.is_some();
-        let answer =
-            |ask: Result<Asked, RowAnswer>| ask.map_or_else(|why| why, |ask| ask.answer(&answered, one_by_one));
+        let answer = |ask: Result<Vec<Place>, RowAnswer>| match ask {
+            Ok(places) => answer_of(&places, &groups, &answered, one_by_one),
+            Err(why) => why,
+        };
         let answers: Vec<RowAnswer> = asked.into_iter().map(answer).collect();
         self.drifts.look(self.snapshot, fetch, rows, &answers);
         answers
@@ -116,7 +132,15 @@ impl Execution<'_> {
     }
 
     /// What an entity asks with, or why it cannot be asked.
-    fn ask(&self, view: &RowView<'_>, fetch: &FetchNode, endpoint: &Endpoint, need: Need) -> Result<Asked, RowAnswer> {
+    /// `known`: the row before, and what is wanted of rows like it.
+    fn ask<'r>(
+        &self,
+        view: &RowView<'r>,
+        fetch: &FetchNode,
+        endpoint: &Endpoint,
+        need: Need,
+        known: &mut Option<Known<'r>>,
+    ) -> Result<Asked, RowAnswer> {
         let source = self.snapshot.bindings.source(endpoint.source);
         if source.withdrawn {
             return Err(RowAnswer::Missing(Failure::unavailable(ErrorCode::SourceWithdrawn, endpoint.source)));
@@ -155,13 +179,20 @@ impl Execution<'_> {
                 return Err(RowAnswer::Missing(missing.map_or(unmet, |failure| self.blamed(failure))));
             }
         }
-        let inputs: Arc<[(Arc<str>, String)]> = inputs.into();
-        let keys: Vec<(Arc<str>, GroupKey)> = self
-            .wanted_by_key(fetch, endpoint, view.row, &keys, need)
-            .into_iter()
-            .map(|(key, wanted)| (key, GroupKey { instance, inputs: Arc::clone(&inputs), wanted }))
-            .collect();
-        if keys.is_empty() { Err(RowAnswer::NotAsked) } else { Ok(Asked { keys }) }
+        let inputs: Arc<[(Arc<str>, String)]> = if inputs.is_empty() { Arc::default() } else { inputs.into() };
+        let of = |wanted| GroupKey { instance, inputs: Arc::clone(&inputs), wanted };
+        let keys: Asked = match known {
+            Some((row, of_need, wanted)) if *of_need == need && row.is_like(view.row) => {
+                let wanted = wanted.iter().flat_map(|wanted| keys.iter().map(move |key| (key, wanted)));
+                wanted.map(|(key, wanted)| (Arc::clone(key), of(Arc::clone(wanted)))).collect()
+            }
+            _ => {
+                let asked = self.wanted_by_key(fetch, endpoint, view.row, &keys, need);
+                *known = Some((view.row, need, asked.first().map(|(_, wanted)| Arc::clone(wanted))));
+                asked.into_iter().map(|(key, wanted)| (key, of(wanted))).collect()
+            }
+        };
+        if keys.is_empty() { Err(RowAnswer::NotAsked) } else { Ok(keys) }
     }
 
     /// The instance that a division is of, where instances divide the territory. Without a division, as one is asked about
@@ -244,16 +275,17 @@ impl Execution<'_> {
         }
     }
 
-    async fn group(&self, endpoint: &Endpoint, key: &GroupKey, group: &Group, charges: &Charges) -> GroupAnswer {
+    /// An answer of each instance that is asked.
+    async fn group(&self, endpoint: &Endpoint, group: &Group, charges: &Charges) -> Vec<InstanceAnswer> {
         let charges = charges.get(&endpoint.source).map_or(&[][..], Vec::as_slice);
-        let GroupKey { instance, inputs, wanted } = key;
+        let GroupKey { instance, inputs, wanted } = &group.of;
         let inputs: &[(Arc<str>, String)] = inputs;
         let wanted: Vec<Pointer> = if endpoint.selects_fields {
             endpoint.mapping.wanted_pointers(&|slot| wanted.contains(&slot))
         } else {
             Vec::new()
         };
-        let Some((template, size)) = endpoint.template(group.keys.len()) else { return GroupAnswer::default() };
+        let Some((template, size)) = endpoint.template(group.keys.len()) else { return Vec::new() };
         let (_, connectors) = self.source_of(endpoint);
         let establishes = self.snapshot.bindings.establishes.get(endpoint.entity.index()) == Some(&Some(endpoint.id));
         let asked = connectors.iter().enumerate().filter(|(at, _)| instance.is_none_or(|instance| instance == *at));
@@ -274,7 +306,7 @@ impl Execution<'_> {
                         charges,
                     })
                 });
-                let mut answer = InstanceAnswer { instance, ..InstanceAnswer::default() };
+                let mut answer = InstanceAnswer::new(instance, group.keys.len());
                 for (batch, fetched) in futures::future::join_all(batches).await.into_iter().enumerate() {
                     answer.add(
                         batch * size,
@@ -287,12 +319,12 @@ impl Execution<'_> {
                 answer
             }
         });
-        GroupAnswer { instances: futures::future::join_all(calls).await }
+        futures::future::join_all(calls).await
     }
 }
 
 /// Whether there was nothing to ask with, and no source is to blame for it.
-fn is_nobodys(asked: &Result<Asked, RowAnswer>) -> bool {
+fn is_nobodys(asked: &Result<Vec<Place>, RowAnswer>) -> bool {
     match asked {
         Err(RowAnswer::NoKey) => true,
         Err(RowAnswer::Missing(failure)) => failure.state == ItemState::Undetermined,
@@ -300,127 +332,155 @@ fn is_nobodys(asked: &Result<Asked, RowAnswer>) -> bool {
     }
 }
 
+impl Groups {
+    fn add(&mut self, key: &Arc<str>, of: GroupKey) -> Place {
+        // Nearly always there is one.
+        let group = match self.all.first().filter(|first| first.of == of) {
+            Some(_) => 0,
+            None => *self.index.entry(of.clone()).or_insert_with(|| {
+                self.all.push(Group { of, keys: Vec::new(), index: HashMap::new() });
+                self.all.len() - 1
+            }),
+        };
+        let key = self.all.get_mut(group).map_or(0, |group| group.add(key));
+        Place { group, key }
+    }
+}
+
 impl Group {
-    fn add(&mut self, key: &Arc<str>) {
-        if !self.index.contains_key(key) {
-            self.index.insert(Arc::clone(key), self.keys.len());
-            self.keys.push(Arc::clone(key));
+    fn add(&mut self, key: &Arc<str>) -> usize {
+        if let Some(place) = self.index.get(key) {
+            return *place;
+        }
+        let place = self.keys.len();
+        self.index.insert(Arc::clone(key), place);
+        self.keys.push(Arc::clone(key));
+        place
+    }
+}
+
+/// What was answered by an entity's keys, one part an instance. `one_by_one`: whose each record is counts.
+fn answer_of(places: &[Place], groups: &Groups, answered: &[Vec<InstanceAnswer>], one_by_one: bool) -> RowAnswer {
+    let instances = answered.iter().map(Vec::len).max().unwrap_or(0);
+    let of_instance = |at: usize| {
+        let answers = places.iter().filter_map(move |place| {
+            let key = groups.all.get(place.group)?.keys.get(place.key)?;
+            let answer = answered.get(place.group)?.get(at)?;
+            Some((key, answer, answer.keys.get(place.key)?))
+        });
+        part_of(at, answers, one_by_one)
+    };
+    RowAnswer::Parts((0..instances).map(of_instance).collect())
+}
+
+/// One instance's part. One key that failed makes it fail: half a list is not a list.
+fn part_of<'a>(
+    instance: usize,
+    answers: impl Iterator<Item = (&'a Arc<str>, &'a InstanceAnswer, &'a KeyAnswer)>,
+    one_by_one: bool,
+) -> Part {
+    let mut latest: Option<jiff::Timestamp> = None;
+    let (mut failure, mut records) = (None, Vec::new());
+    let mut part = Part {
+        instance,
+        outcome: Ok(Vec::new()),
+        keys: Vec::new(),
+        absent: 0,
+        at: jiff::Timestamp::default(),
+        fallback: false,
+        remarks: Vec::new(),
+    };
+    for (key, answer, of_key) in answers {
+        failure = failure.or(of_key.failed);
+        part.fallback |= of_key.fallback;
+        part.remarks.extend(of_key.remarks.iter().cloned());
+        part.instance = answer.instance;
+        latest = latest.max(Some(answer.at));
+        records.extend(of_key.records.iter().cloned());
+        part.absent += usize::from(of_key.records.is_empty());
+        if one_by_one {
+            part.keys.extend(std::iter::repeat_n(Arc::clone(key), of_key.records.len()));
         }
     }
+    Part { outcome: failure.map_or(Ok(records), Err), at: latest.unwrap_or_default(), ..part }
 }
 
-impl Asked {
-    /// What was answered by its keys, one part an instance. `one_by_one`: whose each record is counts.
-    fn answer(&self, answered: &BTreeMap<&GroupKey, (&Group, GroupAnswer)>, one_by_one: bool) -> RowAnswer {
-        let instances = answered.values().map(|(_, answer)| answer.instances.len()).max().unwrap_or(0);
-        RowAnswer::Parts((0..instances).map(|instance| self.part(answered, instance, one_by_one)).collect())
-    }
-
-    /// One instance's part. One key that failed makes it fail: half a list is not a list.
-    fn part(&self, answered: &BTreeMap<&GroupKey, (&Group, GroupAnswer)>, at: usize, one_by_one: bool) -> Part {
-        let (mut records, mut keys, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut absent, mut failure, mut latest) = (0, None, jiff::Timestamp::default());
-        let (mut instance, mut known, mut fallback) = (at, false, false);
-        for (key, of) in &self.keys {
-            let Some((group, answer)) = answered.get(of) else { continue };
-            let (Some(place), Some(answer)) = (group.index.get(key), answer.instances.get(at)) else { continue };
-            failure = failure.or(answer.failed.get(place).copied());
-            fallback |= answer.fallback.contains(place);
-            remarks.extend(answer.remarks.get(place).into_iter().flatten().cloned());
-            (instance, latest, known) = (answer.instance, if known { latest.max(answer.at) } else { answer.at }, true);
-            match answer.records.get(place) {
-                Some(found) => {
-                    records.extend(found.iter().cloned());
-                    if one_by_one {
-                        keys.extend(std::iter::repeat_n(Arc::clone(key), found.len()));
-                    }
-                }
-                None => absent += 1,
-            }
-        }
-        Part { instance, outcome: failure.map_or(Ok(records), Err), keys, absent, at: latest, fallback, remarks }
-    }
-}
-
-/// What a group's calls brought, by instance and key.
-#[derive(Default)]
-struct GroupAnswer {
-    instances: Vec<InstanceAnswer>,
-}
-
-#[derive(Default)]
+/// What one instance's calls brought.
 struct InstanceAnswer {
     instance: usize,
     at: jiff::Timestamp,
-    records: HashMap<usize, Vec<bytes::Bytes>>,
-    failed: HashMap<usize, Failure>,
-    remarks: HashMap<usize, Vec<Remark>>,
-    /// Keys that the endpoint's fallback answered for.
-    fallback: HashSet<usize>,
+    /// By place of the key in its group.
+    keys: Vec<KeyAnswer>,
+}
+
+#[derive(Default)]
+struct KeyAnswer {
+    records: Vec<Held>,
+    failed: Option<Failure>,
+    remarks: Vec<Remark>,
+    /// The endpoint's fallback answered.
+    fallback: bool,
 }
 
 impl InstanceAnswer {
+    fn new(instance: usize, keys: usize) -> Self {
+        let keys = std::iter::repeat_with(KeyAnswer::default).take(keys).collect();
+        Self { instance, at: jiff::Timestamp::default(), keys }
+    }
+
+    /// What a call brought of the keys of one batch.
     fn add(
         &mut self,
         first: usize,
-        keys: usize,
+        count: usize,
         called: Result<Called, Failure>,
         endpoint: &Endpoint,
         establishes: bool,
     ) {
         let index = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        match called {
-            Ok(Called { fetched, at, fallback }) => {
-                self.at = at;
-                if fallback {
-                    self.fallback.extend(first..first + keys);
-                }
-                for record in &fetched.records {
-                    let bytes = fetched
-                        .buffers
-                        .get(index(record.buffer))
-                        .filter(|buffer| index(record.end) <= buffer.len() && record.start <= record.end);
-                    if let Some(buffer) = bytes {
-                        self.records
-                            .entry(first + index(record.key))
-                            .or_default()
-                            .push(buffer.slice(index(record.start)..index(record.end)));
-                    }
-                }
-                for key in &fetched.failed {
-                    self.failed
-                        .insert(first + index(*key), Failure::unavailable(ErrorCode::SourceError, endpoint.source));
-                }
-                // Where the record means that the entity is there, it is not told apart from one that is not.
-                for key in fetched.refused.iter().filter(|_| !establishes) {
-                    self.failed.insert(first + index(*key), Failure::refused(endpoint.source));
-                }
-                for remark in &fetched.remarks {
-                    let what = match remark.what {
-                        source::Said::Failed => {
-                            Said::Failed(Failure::unavailable(ErrorCode::SourceError, endpoint.source))
-                        }
-                        source::Said::Refused => Said::Failed(Failure::refused(endpoint.source)),
-                        source::Said::Masked => Said::Masked,
-                    };
-                    let of = remark.key.map_or(first..first + keys, |key| first + index(key)..first + index(key) + 1);
-                    for key in of {
-                        self.remarks.entry(key).or_default().push(Remark { path: remark.path.clone(), what });
-                    }
-                }
-                if fetched.next.is_some() {
-                    // The source has more pages than the binding allows: what is here is not the whole.
-                    for key in first..first + keys {
-                        self.failed.insert(key, Failure::unavailable(ErrorCode::LimitExceeded, endpoint.source));
-                    }
-                }
-            }
+        let keys = self.keys.get_mut(first..first.saturating_add(count)).unwrap_or_default();
+        let Called { fetched, at, fallback } = match called {
+            Ok(called) => called,
             Err(failure) => {
                 self.at = jiff::Timestamp::now();
-                for key in first..first + keys {
-                    self.failed.insert(key, failure);
-                }
+                keys.iter_mut().for_each(|key| key.failed = Some(failure));
+                return;
             }
+        };
+        self.at = at;
+        keys.iter_mut().for_each(|key| key.fallback |= fallback);
+        for record in fetched.records {
+            if let Some(key) = keys.get_mut(index(record.key)) {
+                key.records.push(record.json);
+            }
+        }
+        for key in fetched.failed {
+            if let Some(key) = keys.get_mut(index(key)) {
+                key.failed = Some(Failure::unavailable(ErrorCode::SourceError, endpoint.source));
+            }
+        }
+        // Where the record means that the entity is there, it is not told apart from one that is not.
+        for key in fetched.refused.into_iter().filter(|_| !establishes) {
+            if let Some(key) = keys.get_mut(index(key)) {
+                key.failed = Some(Failure::refused(endpoint.source));
+            }
+        }
+        for remark in fetched.remarks {
+            let what = match remark.what {
+                source::Said::Failed => Said::Failed(Failure::unavailable(ErrorCode::SourceError, endpoint.source)),
+                source::Said::Refused => Said::Failed(Failure::refused(endpoint.source)),
+                source::Said::Masked => Said::Masked,
+            };
+            let of = match remark.key {
+                Some(key) => keys.get_mut(index(key)..).and_then(|keys| keys.get_mut(..1)).unwrap_or_default(),
+                None => &mut *keys,
+            };
+            of.iter_mut().for_each(|key| key.remarks.push(Remark { path: remark.path.clone(), what }));
+        }
+        if fetched.next.is_some() {
+            // The source has more pages than the binding allows: what is here is not the whole.
+            let more = Failure::unavailable(ErrorCode::LimitExceeded, endpoint.source);
+            keys.iter_mut().for_each(|key| key.failed = Some(more));
         }
     }
 }
@@ -433,8 +493,19 @@ pub(super) fn needed(snapshot: &Snapshot, node: &Node, rows: &[Row]) -> Vec<Vec<
         let own = !row.over_quota.contains(&source) && wanted_for(snapshot, fetch, source, row);
         Need { own, inputs: false }
     };
-    let mut needed: Vec<Vec<Need>> =
-        node.fetches.iter().map(|fetch| rows.iter().map(|row| of_row(fetch, row)).collect()).collect();
+    let of_rows = |fetch: &FetchNode| {
+        let mut known: Option<(&Row, Need)> = None;
+        let of = |row| match known {
+            Some((before, need)) if before.is_like(row) => need,
+            _ => {
+                let need = of_row(fetch, row);
+                known = Some((row, need));
+                need
+            }
+        };
+        rows.iter().map(of).collect()
+    };
+    let mut needed: Vec<Vec<Need>> = node.fetches.iter().map(of_rows).collect();
     // A fetch stands behind those it comes after: the plan makes them first.
     for (at, fetch) in node.fetches.iter().enumerate().rev() {
         for before in &fetch.after {

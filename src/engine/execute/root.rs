@@ -280,11 +280,7 @@ impl Execution<'_> {
         let key = self.snapshot.contract.entity(query.entity).key;
         let mut found = Vec::with_capacity(fetched.records.len());
         for record in &fetched.records {
-            let index = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-            let Some(buffer) = fetched.buffers.get(index(record.buffer)) else { continue };
-            if record.start <= record.end && index(record.end) <= buffer.len() {
-                found.push(named(&binding.mapping, key, &buffer.slice(index(record.start)..index(record.end))));
-            }
+            found.push(named(&binding.mapping, key, &record.json));
         }
         if let Some(text) = &binding.key {
             let values = Values { keys: &[], inputs: &inputs, today: "", sealing: None };

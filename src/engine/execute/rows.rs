@@ -3,9 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::Execution;
+use crate::base::json::Held;
 use crate::engine::frame::{Row, RowAnswer};
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::{Node, Stage};
@@ -22,7 +21,7 @@ pub(super) struct Seeds {
 }
 
 /// An entity of which nothing is known but what names it.
-pub(super) fn seed(key: Option<Arc<str>>, embedded: Option<Bytes>) -> Row {
+pub(super) fn seed(key: Option<Arc<str>>, embedded: Option<Held>) -> Row {
     Row {
         key,
         embedded,

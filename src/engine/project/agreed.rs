@@ -313,7 +313,7 @@ pub(super) fn lists_nothing<'v>(view: &RowView<'v>, fetched: &Fetched<'v>) -> bo
     };
     let Ok(parts) = fetched.picked(view) else { return true };
     let mut records = parts.iter().filter_map(|part| part.records.as_ref().ok()).flatten();
-    !records.any(|(_, picked)| picked.get(*at).is_some_and(|raw| raw.trim() != "null"))
+    !records.any(|(_, picked)| picked.get(*at).is_some_and(|raw| !raw.is_null()))
 }
 
 /// As [`lists_nothing`], of who answers for the slot.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::errors::{Cause, Segment};
+use super::fetched::Wanted;
 use super::read::RowView;
 use super::write::{LeftOut, Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
@@ -154,9 +155,11 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
         }
     }
     let answers: Vec<Option<&[RowAnswer]>> = root.frame.answers.iter().map(|rows| Some(rows.as_slice())).collect();
+    let wanted = Wanted::default();
     let view = |(at, row)| {
         let mut view = RowView::new(parts.snapshot, parts.plan, node, row, at, &answers, Stage::Answer);
         view.frame = Some(&root.frame);
+        view.wanted = Some(&wanted);
         view
     };
     let rows = root.frame.rows.iter().enumerate();

@@ -2,11 +2,12 @@
 
 use super::held::is_held;
 use super::list;
-use super::pick::{Picked, pick, text_of};
+use super::pick::{Picked, pick, pick_one, text_of};
 use super::read::{RowView, over_elements};
 use super::typed::Typed;
 use super::write::{Inside, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
+use crate::base::json::JsonValue;
 use crate::engine::convert::combine::combine;
 use crate::engine::convert::convert;
 use crate::engine::frame::{Failure, Part, Remark};
@@ -43,11 +44,12 @@ impl Told<'_> {
 pub(super) struct NotSo;
 
 /// The object at a place; nothing, null and `""` (an empty element of XML) are none.
-pub(super) fn object_at<'r>(picked: &Picked<'r>, at: Term, required: bool) -> Result<Option<&'r str>, NotSo> {
+pub(super) fn object_at<'r>(picked: &Picked<'r>, at: Term, required: bool) -> Result<Option<JsonValue<'r>>, NotSo> {
     match picked.get(at) {
         None if required => Err(NotSo),
-        None | Some("null" | "\"\"") => Ok(None),
-        Some(raw) if raw.starts_with('{') => Ok(Some(raw)),
+        None => Ok(None),
+        Some(object) if object.is_object() => Ok(Some(object)),
+        Some(other) if matches!(other.raw(), "null" | "\"\"") => Ok(None),
         Some(_) => Err(NotSo),
     }
 }
@@ -57,7 +59,7 @@ impl Writer<'_> {
     pub(super) fn element(
         &mut self,
         view: &RowView<'_>,
-        raw: &str,
+        raw: JsonValue<'_>,
         mapping: &Mapping,
         told: Told<'_>,
         selections: &[Selection],
@@ -73,13 +75,13 @@ impl Writer<'_> {
     pub(super) fn element_fields(
         &mut self,
         view: &RowView<'_>,
-        raw: &str,
+        raw: JsonValue<'_>,
         mapping: &Mapping,
         told: Told<'_>,
         selections: &[Selection],
     ) -> Result<Written, Failure> {
         let wanted = mapping.wanted_terms(|slot| self.permitted(view, slot));
-        let picked = pick(raw, mapping, &wanted).map_err(|_| told.bad(ErrorCode::SourceBadAnswer))?;
+        let picked = pick(raw, mapping, &wanted);
         Ok(self.object(&Inside::Element { view, raw, mapping, picked: &picked, told }, selections))
     }
 
@@ -89,7 +91,7 @@ impl Writer<'_> {
         view: &RowView<'_>,
         slot: &Slot,
         entry: &Entry,
-        (raw, mapping): (&str, &Mapping),
+        (raw, mapping): (JsonValue<'_>, &Mapping),
         picked: &Picked<'_>,
         told: Told<'_>,
         selection: &Selection,
@@ -108,10 +110,10 @@ impl Writer<'_> {
                 let silent = Remark::failure(told.remarks, place);
                 let masked = Remark::is_masked(told.remarks, place);
                 match picked.get(*at) {
-                    Some(raw) if masked => self.masked_below(raw, conversion, told.source),
-                    Some(raw) if raw != "null" || silent.is_none() => self.converted(raw, conversion, told),
+                    Some(raw) if masked => self.masked_below(raw.raw(), conversion, told.source),
+                    Some(raw) if !raw.is_null() || silent.is_none() => self.converted(raw.raw(), conversion, told),
                     _ if let Some(failure) = silent => self.failed(failure),
-                    Some(raw) => self.converted(raw, conversion, told),
+                    Some(raw) => self.converted(raw.raw(), conversion, told),
                     None if entry.required => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
                     None => {
                         self.null();
@@ -208,15 +210,12 @@ impl Writer<'_> {
             values.extend(std::iter::repeat_n(absent.to_string(), part.absent));
         }
         for record in records {
-            let text = std::str::from_utf8(record).unwrap_or_default();
             // The entry stands in the mapping of the list's elements; an instance's elements are its records.
             let Some(mapping) = instance_mapping(endpoint, entry.slot) else { continue };
-            let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
-            let raw = pick(text, mapping, &wanted).map(|picked| picked.get(at));
-            let raw = match raw {
-                Ok(Some(raw)) => raw,
-                Ok(None) if !entry.required => continue,
-                Ok(None) | Err(_) => return self.failed(bad(ErrorCode::SourceBadAnswer)),
+            let raw = match pick_one(record.value(), mapping, at) {
+                Some(raw) => raw.raw(),
+                None if !entry.required => continue,
+                None => return self.failed(bad(ErrorCode::SourceBadAnswer)),
             };
             let mut value = Vec::new();
             if convert(raw, conversion, &mut value).is_err() {

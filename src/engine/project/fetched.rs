@@ -1,6 +1,7 @@
 //! What a fetch answered for one entity, its records gone through once for everything that is wanted of them.
 
-use std::cell::OnceCell;
+use std::borrow::Cow;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use super::element::{NotSo, Told, object_at};
@@ -12,9 +13,10 @@ use super::read::RowView;
 use super::typed::Typed;
 use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
+use crate::base::json::{Held, JsonValue};
 use crate::engine::convert::combine::combine;
-use crate::engine::convert::convert;
-use crate::engine::frame::{Failure, Part, Remark, RowAnswer};
+use crate::engine::convert::{Converted, convert};
+use crate::engine::frame::{Failure, Part, Remark, Row, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::FetchId;
 use crate::model::access::RowRights;
@@ -38,25 +40,54 @@ pub struct Fetched<'a> {
 pub struct PickedPart<'a> {
     pub part: &'a Part,
     /// A record that is not JSON spoils its part.
-    pub records: Result<Vec<(&'a str, Picked<'a>)>, Failure>,
+    pub records: Result<Vec<(JsonValue<'a>, Picked<'a>)>, Failure>,
 }
 
 /// The picked records of each fetch of one entity, made when they are first read.
 #[derive(Default)]
 pub struct Picks<'a> {
-    by_fetch: Vec<OnceCell<Rc<[PickedPart<'a>]>>>,
+    by_fetch: OnceCell<Vec<OnceCell<Rc<[PickedPart<'a>]>>>>,
+    fetches: usize,
 }
 
 impl<'a> Picks<'a> {
     pub fn new(fetches: usize) -> Self {
-        Self { by_fetch: (0..fetches).map(|_| OnceCell::new()).collect() }
+        Self { by_fetch: OnceCell::new(), fetches }
     }
 
     fn of(&self, fetch: FetchId, make: impl FnOnce() -> Rc<[PickedPart<'a>]>) -> Rc<[PickedPart<'a>]> {
-        match self.by_fetch.get(fetch) {
+        // Many entities are only asked for, and not read.
+        let by_fetch = self.by_fetch.get_or_init(|| (0..self.fetches).map(|_| OnceCell::new()).collect());
+        match by_fetch.get(fetch) {
             Some(cell) => Rc::clone(cell.get_or_init(make)),
             None => make(),
         }
+    }
+}
+
+/// Which terms of a mapping are wanted.
+type Terms = Rc<[bool]>;
+
+/// The terms that are wanted of each fetch of the rows of one frame: the same for rows that are alike.
+#[derive(Default)]
+pub struct Wanted<'a> {
+    by_fetch: RefCell<Vec<Option<(&'a Row, Terms)>>>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(&self, fetch: FetchId, row: &'a Row, make: impl FnOnce() -> Terms) -> Terms {
+        let mut all = self.by_fetch.borrow_mut();
+        if let Some((_, known)) = all.get(fetch).and_then(Option::as_ref).filter(|(before, _)| before.is_like(row)) {
+            return Rc::clone(known);
+        }
+        let made = make();
+        if all.len() <= fetch {
+            all.resize(fetch + 1, None);
+        }
+        if let Some(place) = all.get_mut(fetch) {
+            *place = Some((row, Rc::clone(&made)));
+        }
+        made
     }
 }
 
@@ -82,14 +113,19 @@ impl<'a> Fetched<'a> {
         let mapping = &self.endpoint.mapping;
         Ok(view.picks.of(id, || {
             let row = view.row;
-            let mut wanted = mapping.wanted_terms(|slot| {
-                fetch.hidden.contains(slot)
-                    || (fetch.shown.contains(slot) && (row.rights.slots.contains(slot) || row.in_part(slot).is_some()))
-            });
-            let dated = self.endpoint.valid_on.as_ref().filter(|_| view.node.tells_items());
-            if let Some(term) = dated.and_then(|dated| wanted.get_mut(dated.at)) {
-                *term = true;
-            }
+            let terms = || {
+                let mut wanted = mapping.wanted_terms(|slot| {
+                    fetch.hidden.contains(slot)
+                        || (fetch.shown.contains(slot)
+                            && (row.rights.slots.contains(slot) || row.in_part(slot).is_some()))
+                });
+                let dated = self.endpoint.valid_on.as_ref().filter(|_| view.node.tells_items());
+                if let Some(term) = dated.and_then(|dated| wanted.get_mut(dated.at)) {
+                    *term = true;
+                }
+                wanted.into()
+            };
+            let wanted = view.wanted.map_or_else(terms, |known| known.of(id, row, terms));
             parts.iter().map(|part| self.pick_part(part, mapping, &wanted)).collect()
         }))
     }
@@ -99,8 +135,8 @@ impl<'a> Fetched<'a> {
         let dated = self.endpoint.valid_on.as_ref()?;
         let day = |picked: &Picked<'a>| {
             let mut json = Vec::new();
-            convert(picked.get(dated.at)?, &dated.conversion, &mut json).ok()?;
-            text_of(std::str::from_utf8(&json).ok()?)
+            convert(picked.get(dated.at)?.raw(), &dated.conversion, &mut json).ok()?;
+            text_of(std::str::from_utf8(&json).ok()?).map(Cow::into_owned)
         };
         let parts = self.picked(view).ok()?;
         let slot = self.entry.slot;
@@ -123,7 +159,7 @@ impl<'a> Fetched<'a> {
         for part in parts.iter() {
             for (at, (record, picked)) in part.records.iter().flatten().enumerate() {
                 let is_held =
-                    |rights: &'a RowRights| told.is_some_and(|told| is_held(record, told, slot, kept(rights)));
+                    |rights: &'a RowRights| told.is_some_and(|told| is_held(*record, told, slot, kept(rights)));
                 let shown = of(part.part.keys.get(at)).is_some_and(|rights| !is_held(rights));
                 latest = if shown { latest.max(day(picked)) } else { latest };
             }
@@ -135,13 +171,13 @@ impl<'a> Fetched<'a> {
         let bad = Failure::unavailable(ErrorCode::SourceBadAnswer, self.endpoint.source);
         let reads_inside = mapping.reads_inside(wanted);
         let records = part.outcome.as_ref().map_err(|failure| *failure).and_then(|records| {
-            let pick_one = |record: &'a bytes::Bytes| {
-                let text = std::str::from_utf8(record).map_err(|_| bad)?;
+            let pick_one = |record: &'a Held| {
+                let record = record.value();
                 // A number has no members: that is nonsense, not a record without values. `""` is XML's empty record.
-                if reads_inside && !text.starts_with(['{', '[']) && text != "\"\"" {
+                if reads_inside && !record.is_object() && !record.is_list() && record.raw() != "\"\"" {
                     return Err(bad);
                 }
-                Ok((text, pick(text, mapping, wanted).map_err(|_| bad)?))
+                Ok((record, pick(record, mapping, wanted)))
             };
             records.iter().map(pick_one).collect()
         });
@@ -223,6 +259,18 @@ impl Writer<'_> {
         let entry = fetched.entry;
         let bad = |code| Failure::unavailable(code, fetched.endpoint.source);
         let masked = masked_at(fetched, parts, at);
+        // Of one record there is nothing to combine; a sum is written as sums are.
+        if let ([part], None, true) = (parts, &entry.absent, entry.combine != Combine::Sum)
+            && let Ok([(record, picked)]) = part.records.as_deref()
+            && let Some(raw) = picked.get(at).filter(|_| !masked && part.part.remarks.is_empty())
+            && !is_held(*record, &fetched.endpoint.mapping, entry.slot, held)
+        {
+            return match convert(raw.raw(), conversion, &mut self.out) {
+                Ok(Converted::Null) => Written::no_record(),
+                Ok(_) => Written::answered(),
+                Err(_) => self.failed(bad(ErrorCode::ValueInvalid)),
+            };
+        }
         let mut values: Vec<Vec<u8>> = Vec::new();
         let mut silent = None;
         for part in parts {
@@ -237,7 +285,7 @@ impl Writer<'_> {
                 values.extend(std::iter::repeat_n(absent.as_bytes().to_vec(), part.part.absent));
             }
             for (record, picked) in records {
-                if is_held(record, &fetched.endpoint.mapping, entry.slot, held) {
+                if is_held(*record, &fetched.endpoint.mapping, entry.slot, held) {
                     continue;
                 }
                 let Some(raw) = picked.get(at) else {
@@ -247,10 +295,10 @@ impl Writer<'_> {
                     continue;
                 };
                 if masked {
-                    return self.masked_below(raw, conversion, fetched.endpoint.source);
+                    return self.masked_below(raw.raw(), conversion, fetched.endpoint.source);
                 }
                 let mut value = Vec::new();
-                if convert(raw, conversion, &mut value).is_err() {
+                if convert(raw.raw(), conversion, &mut value).is_err() {
                     return self.failed(bad(ErrorCode::ValueInvalid));
                 }
                 values.push(value);
@@ -357,7 +405,11 @@ pub(super) fn remarks_inside(fetched: &Fetched<'_>, parts: &[PickedPart<'_>], at
 }
 
 /// The first object at a place of the records.
-fn first_at<'p>(fetched: &Fetched<'_>, parts: &'p [PickedPart<'_>], at: usize) -> Result<Option<&'p str>, Failure> {
+fn first_at<'p>(
+    fetched: &Fetched<'_>,
+    parts: &'p [PickedPart<'_>],
+    at: usize,
+) -> Result<Option<JsonValue<'p>>, Failure> {
     for part in parts {
         for (_, picked) in part.records.as_ref().map_err(|failure| *failure)? {
             let bad = |NotSo| Failure::unavailable(ErrorCode::SourceBadAnswer, fetched.endpoint.source);

@@ -1,8 +1,9 @@
 //! Codes that a department withholds: what has one is left out as if it were not there.
 
-use super::pick::{pick, text_of};
-use super::read::{RowView, over_elements, pieces};
+use super::pick::{elements, pick_one, text_of};
+use super::read::{RowView, elements_in, pieces};
 use super::write::{Mode, Writer};
+use crate::base::json::JsonValue;
 use crate::engine::convert::{Converted, convert};
 use crate::model::access::hand::Clause;
 use crate::model::binding::conversion::Conversion;
@@ -26,7 +27,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Whether a record or element is left out of `slot`: each clause has a code of it.
-pub(super) fn is_held(raw: &str, mapping: &Mapping, slot: SlotId, clauses: &[Clause]) -> bool {
+pub(super) fn is_held(raw: JsonValue<'_>, mapping: &Mapping, slot: SlotId, clauses: &[Clause]) -> bool {
     let told_by = |codes: &Codes| {
         told(raw, mapping, codes.slot, codes).or_else(|| told(raw, mapping, slot, codes)).unwrap_or(false)
     };
@@ -45,30 +46,24 @@ pub(super) fn is_value_held(raw: &str, conversion: &Conversion, mapping: Option<
 
 /// Whether the values of a slot have one of the codes; `None`: this mapping does not read the slot. What cannot be read
 /// as a code is taken for one that is withheld.
-fn told(raw: &str, mapping: &Mapping, slot: SlotId, codes: &Codes) -> Option<bool> {
+fn told(raw: JsonValue<'_>, mapping: &Mapping, slot: SlotId, codes: &Codes) -> Option<bool> {
     if let Some(entry) = mapping.entry(slot) {
-        let Ok(picked) = pick(raw, mapping, &mapping.wanted_terms(|wanted| wanted == slot)) else { return Some(true) };
         let (found, conversion, split) = match &entry.read {
-            Read::Scalar { at, conversion } => (picked.get(*at).into_iter().collect(), conversion, None),
-            Read::Scalars { over, conversion, split } => match over_elements(raw, &picked, *over, false) {
-                Ok(found) => (found, conversion, split.as_deref()),
-                Err(_) => return Some(true),
-            },
+            Read::Scalar { at, conversion } => (pick_one(raw, mapping, *at).into_iter().collect(), conversion, None),
+            Read::Scalars { over, conversion, split } => {
+                (elements_in(raw, mapping, *over), conversion, split.as_deref())
+            }
             _ => return Some(false),
         };
-        let mut values = found.into_iter().flat_map(|value| pieces(value, split));
+        let mut values = found.into_iter().flat_map(|value| pieces(value.raw(), split));
         return Some(values.any(|value| covers(&value, conversion, codes)));
     }
     // Not in lists inside: what has a code in one of those is left out of that one.
     mapping.entries.iter().find_map(|entry| {
         let Read::Object { at, inside, .. } = &entry.read else { return None };
-        told("null", inside, slot, codes)?;
-        let Ok(picked) = pick(raw, mapping, &mapping.wanted_terms(|wanted| wanted == entry.slot)) else {
-            return Some(true);
-        };
-        let Some(raw) = picked.get(*at) else { return Some(false) };
-        let Ok(elements) = super::pick::elements(raw) else { return Some(true) };
-        Some(elements.into_iter().any(|element| told(element, inside, slot, codes) == Some(true)))
+        told(JsonValue::null(), inside, slot, codes)?;
+        let Some(raw) = pick_one(raw, mapping, *at) else { return Some(false) };
+        Some(elements(raw).into_iter().any(|element| told(element, inside, slot, codes) == Some(true)))
     })
 }
 
@@ -86,7 +81,7 @@ fn covers(raw: &str, conversion: &Conversion, codes: &Codes) -> bool {
     let made = convert(raw, conversion, &mut converted)
         .ok()
         .filter(|made| *made != Converted::Null)
-        .and_then(|_| std::str::from_utf8(&converted).ok().and_then(text_of))
+        .and_then(|_| std::str::from_utf8(&converted).ok().and_then(text_of).map(|text| text.into_owned()))
         .is_some_and(|made| codes.covers(&made));
     made || codes.covers(&text)
 }

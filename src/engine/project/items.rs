@@ -1,15 +1,18 @@
 //! `items`: the state and origin of every item, told from the same reading that fills its field.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use serde_json::{Map, Value};
 
 use super::agreed::{Said, asked_of, is_compared, lists_nothing, uncut};
 use super::list::first_of;
-use super::pick::{elements, text_of};
+use super::pick::text_of;
 use super::read::{Filling, RowView};
 use super::write::{Inside, LeftOut, Mode, Writer, Written};
 use crate::base::code::ItemState;
+use crate::base::json::{Json, JsonValue};
 use crate::engine::frame::RowAnswer;
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::items_of;
@@ -325,7 +328,7 @@ fn claim<'v>(
     aside.is_whole &= !list || !lists_nothing(view, &fetched);
     let value = match list {
         true => first_elements(slot, &aside.text, selection, variables),
-        false => text_of(&aside.text),
+        false => text_of(&aside.text).map(Cow::into_owned),
     };
     let value = value.filter(|_| aside.is_whole);
     let said = if list && writer.is_cut_by_codes(view, slot) { None } else { aside.said(asked) };
@@ -339,7 +342,8 @@ fn claim<'v>(
 
 /// A list as the caller gets it: as many elements as `first` asks for, the latest first already.
 fn first_elements(slot: &Slot, json: &str, selection: &Selection, variables: &Map<String, Value>) -> Option<String> {
-    let mut elements = elements(json).ok()?;
+    let list = Json::read(json.to_owned()).ok()?;
+    let mut elements: Vec<&str> = list.root().elements().map(JsonValue::raw).collect();
     if let Some(rule) = &slot.list {
         elements.truncate(first_of(rule, selection.argument("first", variables))?);
     }

@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use super::element::Told;
 use super::errors::{Cause, Segment};
-use super::fetched::{Fetched, PickedPart, remarks_inside, silent_at};
+use super::fetched::{Fetched, PickedPart, Wanted, remarks_inside, silent_at};
 use super::held::{is_held, is_value_held};
-use super::pick::{pick, text_of};
+use super::pick::{pick_one, text_of};
 use super::read::{Filling, RowView, over_elements, pieces};
 use super::typed;
 use super::write::{LeftOut, Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
+use crate::base::json::JsonValue;
 use crate::engine::convert::{Converted, convert};
 use crate::engine::frame::{Failure, RowSubjects};
 use crate::engine::operation::Selection;
@@ -46,23 +47,15 @@ pub(super) struct Values<'m> {
     pub masked: bool,
 }
 
-/// Whether an element is an object, as those of a list of objects are; null is none, and no error.
-pub fn is_object(element: &str) -> bool {
-    element.trim_start().starts_with('{')
-}
-
 /// Whether an element counts: it is an object, and the binding's `only` holds.
-pub fn counts(element: &str, mapping: &Mapping, only: Option<&Test>) -> bool {
-    if !is_object(element) {
+pub fn counts(element: JsonValue<'_>, mapping: &Mapping, only: Option<&Test>) -> bool {
+    if !element.is_object() {
         return false;
     }
     let Some(test) = only else { return true };
-    let wanted: Vec<bool> = (0..mapping.terms.len()).map(|term| term == test.at).collect();
-    let text = pick(element, mapping, &wanted)
-        .ok()
-        .and_then(|picked| picked.get(test.at).and_then(text_of))
-        .unwrap_or_else(|| "null".to_owned());
-    test.is.contains(&text) != test.negated
+    let text = pick_one(element, mapping, test.at).and_then(|value| text_of(value.raw()));
+    let text = text.unwrap_or(Cow::Borrowed("null"));
+    test.is.iter().any(|is| *is == text) != test.negated
 }
 
 /// The elements in the records of all parts, and how many records there were; a part that failed fails the list, for
@@ -71,13 +64,13 @@ fn over_parts<'p>(
     fetched: &Fetched<'_>,
     parts: &'p [PickedPart<'_>],
     over: Over,
-) -> Result<(Vec<&'p str>, usize), Failure> {
+) -> Result<(Vec<JsonValue<'p>>, usize), Failure> {
     let (mut found, mut count) = (Vec::new(), 0);
     for part in parts {
         for (record, picked) in part.records.as_ref().map_err(|failure| *failure)? {
             count += 1;
             let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, fetched.endpoint.source);
-            found.extend(over_elements(record, picked, over, fetched.entry.required).map_err(bad)?);
+            found.extend(over_elements(*record, picked, over, fetched.entry.required).map_err(bad)?);
         }
     }
     Ok((found, count))
@@ -107,7 +100,7 @@ pub(super) fn scalars(
 pub(super) fn values(
     writer: &mut Writer<'_>,
     told: Told<'_>,
-    found: &[&str],
+    found: &[JsonValue<'_>],
     Values { conversion, split, mapping, masked }: Values<'_>,
     held: &[Clause],
 ) -> Written {
@@ -115,7 +108,7 @@ pub(super) fn values(
     writer.out.push(b'[');
     let mut count = 0;
     let left = |element: &Cow<'_, str>| !is_value_held(element, conversion, Some(mapping), held);
-    for element in found.iter().flat_map(|element| pieces(element, split)).filter(left) {
+    for element in found.iter().flat_map(|element| pieces(element.raw(), split)).filter(left) {
         let before = writer.out.len();
         if count > 0 {
             writer.out.push(b',');
@@ -170,7 +163,7 @@ pub(super) fn objects(
     let held = writer.held(view, slot.id);
     if reading.over == Over::Records && !held.is_empty() {
         // A record that is withheld is none.
-        found.retain(|element| !is_object(element) || !is_held(element, reading.inside, slot.id, held));
+        found.retain(|element| !element.is_object() || !is_held(*element, reading.inside, slot.id, held));
         records = found.len();
     }
     if let Some(failure) = reading.over.term().and_then(|at| silent_at(fetched, parts, at)).filter(|_| found.is_empty())
@@ -209,13 +202,13 @@ fn one_by_one<'v>(
             let Some(view) = views.get(&**key) else { continue };
             // A record that is withheld is none.
             if reading.over == Over::Records
-                && is_object(record)
-                && is_held(record, reading.inside, slot.id, writer.held(view, slot.id))
+                && record.is_object()
+                && is_held(*record, reading.inside, slot.id, writer.held(view, slot.id))
             {
                 continue;
             }
             records += 1;
-            match over_elements(record, picked, reading.over, fetched.entry.required) {
+            match over_elements(*record, picked, reading.over, fetched.entry.required) {
                 Ok(elements) => found.extend(elements.into_iter().map(|raw| Element { raw, view, of: None })),
                 Err(_) => {
                     let failure = Failure::unavailable(ErrorCode::SourceBadAnswer, fetched.endpoint.source);
@@ -256,7 +249,7 @@ fn instances(
         }
         writer.journal.enter(Segment::Index(at));
         let told = Told { source: endpoint.source, part: Some((endpoint, part.part)), remarks: &[] };
-        writer.element(view, "{}", inside, told, &selection.children);
+        writer.element(view, JsonValue::no_members(), inside, told, &selection.children);
         writer.journal.leave();
     }
     writer.out.push(b']');
@@ -269,18 +262,18 @@ pub(super) fn elements(
     view: &RowView<'_>,
     slot: &Slot,
     told: Told<'_>,
-    found: &[&str],
+    found: &[JsonValue<'_>],
     reading: Reading<'_>,
     selection: &Selection,
 ) -> Written {
-    let found = found.iter().map(|raw| Element { raw, view, of: None }).collect();
+    let found = found.iter().map(|raw| Element { raw: *raw, view, of: None }).collect();
     elements_of(writer, view, slot, told, found, reading, selection)
 }
 
 /// One element of a list, as JSON, and whose rights it is shown under.
 #[derive(Clone, Copy)]
 struct Element<'e, 'v> {
-    raw: &'e str,
+    raw: JsonValue<'e>,
     view: &'e RowView<'v>,
     /// Which type it is of, where the list's type is an interface or a union.
     of: Option<SlotId>,
@@ -295,7 +288,7 @@ fn elements_of(
     Reading { inside, only, types, .. }: Reading<'_>,
     selection: &Selection,
 ) -> Written {
-    if found.iter().any(|element| !is_object(element.raw) && element.raw.trim() != "null") {
+    if found.iter().any(|element| !element.raw.is_object() && !element.raw.is_null()) {
         return writer.failed(told.bad(ErrorCode::SourceBadAnswer));
     }
     let mut counted = Vec::new();
@@ -423,17 +416,18 @@ fn until<'d>(date: &'d str, other: &str) -> &'d str {
 }
 
 /// The element's date in the contract's form; empty where there is none.
-fn date_of(element: &str, inside: &Mapping, date: SlotId) -> String {
-    let wanted = inside.wanted_terms(|slot| slot == date);
+fn date_of(element: JsonValue<'_>, inside: &Mapping, date: SlotId) -> String {
     let Some(Read::Scalar { at, conversion }) = inside.entry(date).map(|entry| &entry.read) else {
         return String::new();
     };
     let mut out = Vec::new();
-    let raw = pick(element, inside, &wanted).ok().and_then(|picked| picked.get(*at));
-    match raw.map(|raw| convert(raw, conversion, &mut out)) {
-        Some(Ok(_)) => {
-            std::str::from_utf8(&out).ok().and_then(text_of).filter(|text| text != "null").unwrap_or_default()
-        }
+    match pick_one(element, inside, *at).map(|raw| convert(raw.raw(), conversion, &mut out)) {
+        Some(Ok(_)) => std::str::from_utf8(&out)
+            .ok()
+            .and_then(text_of)
+            .filter(|text| text != "null")
+            .unwrap_or_default()
+            .into_owned(),
         _ => String::new(),
     }
 }
@@ -458,11 +452,12 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
     let answers: Vec<Option<&[_]>> = below.frame.answers.iter().map(|rows| Some(rows.as_slice())).collect();
     let range = below.ranges.get(view.at).cloned().unwrap_or_default();
     let node = view.plan.node(below.frame.node);
+    let wanted = Wanted::default();
     let row_view = |at: usize| {
         let row = below.frame.rows.get(at)?;
         let mut below_view =
             RowView::new(view.snapshot, view.plan, node, row, at, &answers, crate::engine::plan::Stage::Answer);
-        below_view.frame = Some(&below.frame);
+        (below_view.frame, below_view.wanted) = (Some(&below.frame), Some(&wanted));
         Some(below_view)
     };
     if !list {

@@ -1,19 +1,21 @@
 //! Reading the slots of one entity from what its sources answered.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde_json::Value;
 
-use super::fetched::{Fetched, Picks};
-use super::pick::{NotJson, Picked, elements, pick, text_of};
+use super::fetched::{Fetched, Picks, Wanted};
+use super::pick::{Picked, elements, pick_one, text_of};
 use super::write::{Mode, Writer};
 use crate::base::code::ErrorCode;
+use crate::base::json::{Held, JsonValue};
 use crate::engine::convert::{Converted, convert};
 use crate::engine::frame::{Failure, Frame, Part, Remark, Row, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::{Node, Plan, Stage};
 use crate::model::access::RowRights;
+use crate::model::binding::conversion::Conversion;
 use crate::model::binding::mapping::{Entry, Mapping, Over, Read};
 use crate::model::binding::{Endpoint, SourceId};
 use crate::model::contract::{Shape, SlotId};
@@ -32,6 +34,8 @@ pub struct RowView<'a> {
     pub stage: Stage,
     /// The frame it is a row of, once execution is done: entities below are read through it.
     pub frame: Option<&'a Frame>,
+    /// What is wanted of rows like it, where many are read.
+    pub wanted: Option<&'a Wanted<'a>>,
     pub(super) picks: Picks<'a>,
 }
 
@@ -54,7 +58,7 @@ pub enum Filling<'a> {
 /// An entity as a record names it.
 pub struct Named {
     pub key: Option<Arc<str>>,
-    pub record: Option<Bytes>,
+    pub record: Option<Held>,
 }
 
 impl<'a> RowView<'a> {
@@ -77,6 +81,7 @@ impl<'a> RowView<'a> {
             answers,
             stage,
             frame: None,
+            wanted: None,
             picks: Picks::new(node.fetches.len()),
         }
     }
@@ -124,9 +129,8 @@ impl<'a> RowView<'a> {
         match self.filling(slot) {
             Filling::Key => Ok(self.row.key.iter().cloned().collect()),
             Filling::Embedded(mapping, entry, _) => {
-                let record =
-                    self.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or("null");
-                Ok(entry_texts(record, mapping, entry).unwrap_or_default())
+                let record = self.row.embedded.as_ref().map_or_else(|| JsonValue::null(), |record| record.value());
+                Ok(entry_texts(record, mapping, entry))
             }
             Filling::Answer(fetched) => {
                 let Fetched { endpoint, entry, .. } = fetched;
@@ -135,9 +139,7 @@ impl<'a> RowView<'a> {
                 for part in fetched.parts()? {
                     in_full(part, &place, endpoint)?;
                     for record in part.outcome.as_deref().map_err(|failure| *failure)? {
-                        let record = std::str::from_utf8(record).unwrap_or("null");
-                        let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
-                        texts.extend(entry_texts(record, &endpoint.mapping, entry).map_err(bad)?);
+                        texts.extend(entry_texts(record.value(), &endpoint.mapping, entry));
                     }
                 }
                 Ok(texts)
@@ -158,9 +160,7 @@ impl<'a> RowView<'a> {
                     for part in self.fetched(endpoint, slot, entry).parts()? {
                         in_full(part, &place, endpoint)?;
                         for record in part.outcome.as_deref().map_err(|failure| *failure)? {
-                            let record = std::str::from_utf8(record).unwrap_or("null");
-                            let bad = |_| Failure::unavailable(ErrorCode::SourceBadAnswer, endpoint.source);
-                            let texts = texts_inside(record, &endpoint.mapping, entry, &path).map_err(bad)?;
+                            let texts = texts_inside(record.value(), &endpoint.mapping, entry, &path);
                             if !texts.is_empty() {
                                 return Ok(texts);
                             }
@@ -169,8 +169,8 @@ impl<'a> RowView<'a> {
                     return Ok(Vec::new());
                 }
                 Filling::Embedded(mapping, entry, _) => {
-                    let record = self.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok());
-                    return Ok(texts_inside(record.unwrap_or("null"), mapping, entry, &path).unwrap_or_default());
+                    let record = self.row.embedded.as_ref().map_or_else(|| JsonValue::null(), |record| record.value());
+                    return Ok(texts_inside(record, mapping, entry, &path));
                 }
                 _ => path.insert(0, above),
             }
@@ -270,102 +270,109 @@ fn in_full(part: &Part, place: &[Box<str>], endpoint: &Endpoint) -> Result<(), F
 }
 
 /// One entry's values in a record, as texts.
-fn entry_texts(record: &str, mapping: &Mapping, entry: &Entry) -> Result<Vec<Arc<str>>, NotJson> {
-    let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
-    let picked = pick(record, mapping, &wanted)?;
-    let (raws, conversion, split) = match &entry.read {
-        Read::Scalar { at, conversion } | Read::Reference { at, conversion } => {
-            (picked.get(*at).into_iter().collect(), conversion, None)
-        }
-        Read::Scalars { over, conversion, split } => {
-            (over_elements(record, &picked, *over, false)?, conversion, split.as_deref())
-        }
-        Read::References { over, conversion } => (over_elements(record, &picked, *over, false)?, conversion, None),
-        Read::Constant(value) => {
-            return Ok(text_of(value).filter(|text| text != "null").map(Into::into).into_iter().collect());
-        }
-        Read::Object { .. } | Read::Objects { .. } | Read::Instance(_) | Read::Outcome(_) => return Ok(Vec::new()),
-    };
-    let mut texts = Vec::with_capacity(raws.len());
-    for raw in raws {
-        for piece in pieces(raw, split) {
+fn entry_texts(record: JsonValue<'_>, mapping: &Mapping, entry: &Entry) -> Vec<Arc<str>> {
+    let mut texts = Vec::new();
+    let mut add = |value: JsonValue<'_>, conversion: &Conversion, split: Option<&str>| {
+        for piece in pieces(value.raw(), split) {
             let mut out = Vec::new();
             if matches!(convert(&piece, conversion, &mut out), Ok(Converted::Value | Converted::Unrecognized)) {
                 texts.extend(std::str::from_utf8(&out).ok().and_then(text_of).map(Arc::<str>::from));
             }
         }
+    };
+    match &entry.read {
+        Read::Scalar { at, conversion } | Read::Reference { at, conversion } => {
+            if let Some(value) = pick_one(record, mapping, *at) {
+                add(value, conversion, None);
+            }
+        }
+        Read::Scalars { over, conversion, split } => {
+            elements_in(record, mapping, *over).into_iter().for_each(|value| add(value, conversion, split.as_deref()));
+        }
+        Read::References { over, conversion } => {
+            elements_in(record, mapping, *over).into_iter().for_each(|value| add(value, conversion, None));
+        }
+        Read::Constant(value) => {
+            texts.extend(text_of(value).filter(|text| text != "null").map(Arc::<str>::from));
+        }
+        Read::Object { .. } | Read::Objects { .. } | Read::Instance(_) | Read::Outcome(_) => {}
     }
-    Ok(texts)
+    texts
 }
 
 /// The values of the last slot of `path`, down through the objects that the others are.
-fn texts_inside(record: &str, mapping: &Mapping, entry: &Entry, path: &[SlotId]) -> Result<Vec<Arc<str>>, NotJson> {
+fn texts_inside(record: JsonValue<'_>, mapping: &Mapping, entry: &Entry, path: &[SlotId]) -> Vec<Arc<str>> {
     let Some((next, rest)) = path.split_first() else { return entry_texts(record, mapping, entry) };
-    let Read::Object { at, inside, .. } = &entry.read else { return Ok(Vec::new()) };
-    let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
-    let picked = pick(record, mapping, &wanted)?;
-    match (picked.get(*at), inside.entry(*next)) {
-        (Some(raw), Some(entry)) => texts_inside(raw, inside, entry, rest),
-        _ => Ok(Vec::new()),
+    let Read::Object { at, inside, .. } = &entry.read else { return Vec::new() };
+    match (pick_one(record, mapping, *at), inside.entry(*next)) {
+        (Some(value), Some(entry)) => texts_inside(value, inside, entry, rest),
+        _ => Vec::new(),
     }
 }
 
 /// A text that is a list, cut; anything else as it is.
-pub fn pieces<'a>(raw: &'a str, split: Option<&str>) -> Vec<std::borrow::Cow<'a, str>> {
-    match (split, text_of(raw)) {
-        (Some(separator), Some(text)) if raw.starts_with('"') => text
-            .split(separator)
-            .map(str::trim)
-            .filter(|piece| !piece.is_empty())
-            .map(|piece| std::borrow::Cow::Owned(Value::String(piece.to_owned()).to_string()))
-            .collect(),
-        _ => vec![std::borrow::Cow::Borrowed(raw)],
-    }
+pub fn pieces<'a>(raw: &'a str, split: Option<&str>) -> impl Iterator<Item = Cow<'a, str>> {
+    let cut: Option<Vec<Cow<'a, str>>> = split.filter(|_| raw.starts_with('"')).and_then(|separator| {
+        let text = text_of(raw)?;
+        let pieces = text.split(separator).map(str::trim).filter(|piece| !piece.is_empty());
+        Some(pieces.map(|piece| Cow::Owned(Value::String(piece.to_owned()).to_string())).collect())
+    });
+    let whole = cut.is_none().then_some(Cow::Borrowed(raw));
+    whole.into_iter().chain(cut.unwrap_or_default())
 }
+
+/// There is no list where one has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoList;
 
 /// The elements a list reading goes over in one record. `required`: that there is no list is an error.
 pub fn over_elements<'r>(
-    record: &'r str,
+    record: JsonValue<'r>,
     picked: &Picked<'r>,
     over: Over,
     required: bool,
-) -> Result<Vec<&'r str>, NotJson> {
+) -> Result<Vec<JsonValue<'r>>, NoList> {
     match over {
         Over::Records => Ok(vec![record]),
         Over::Array(term) => match picked.get(term) {
-            Some(raw) => elements(raw),
-            None if required => Err(NotJson),
+            Some(list) => Ok(elements(list)),
+            None if required => Err(NoList),
             None => Ok(Vec::new()),
         },
         Over::Instances => Ok(Vec::new()),
     }
 }
 
+/// As [`over_elements`], of a record of which nothing is picked.
+pub fn elements_in<'r>(record: JsonValue<'r>, mapping: &Mapping, over: Over) -> Vec<JsonValue<'r>> {
+    match over {
+        Over::Records => vec![record],
+        Over::Array(term) => pick_one(record, mapping, term).map(elements).unwrap_or_default(),
+        Over::Instances => Vec::new(),
+    }
+}
+
 fn record_entities(
-    record: &Bytes,
+    record: &Held,
     mapping: &Mapping,
     entry: &Entry,
     key: SlotId,
     found: &mut Vec<Named>,
-) -> Result<(), NotJson> {
-    let text = std::str::from_utf8(record).map_err(|_| NotJson)?;
+) -> Result<(), NoList> {
     match &entry.read {
         Read::Objects { over, inside, only, .. } => {
-            let wanted = mapping.wanted_terms(|slot| slot == entry.slot);
-            let picked = pick(text, mapping, &wanted)?;
-            for element in over_elements(text, &picked, *over, false)? {
-                if !super::list::is_object(element) && element.trim() != "null" {
-                    return Err(NotJson);
+            for element in elements_in(record.value(), mapping, *over) {
+                if !element.is_object() && !element.is_null() {
+                    return Err(NoList);
                 }
                 if super::list::counts(element, inside, only.as_ref()) {
-                    found.push(named(inside, key, &record.slice_ref(element.as_bytes())));
+                    found.push(named(inside, key, &record.beside(element)));
                 }
             }
         }
         Read::Reference { .. } | Read::References { .. } => {
-            found.extend(
-                entry_texts(text, mapping, entry)?.into_iter().map(|key| Named { key: Some(key), record: None }),
-            );
+            let keys = entry_texts(record.value(), mapping, entry).into_iter();
+            found.extend(keys.map(|key| Named { key: Some(key), record: None }));
         }
         _ => {}
     }
@@ -373,11 +380,7 @@ fn record_entities(
 }
 
 /// The entity that a record describes.
-pub fn named(mapping: &Mapping, key: SlotId, record: &Bytes) -> Named {
-    let text = std::str::from_utf8(record).unwrap_or("null");
-    let key = mapping
-        .entry(key)
-        .and_then(|entry| entry_texts(text, mapping, entry).ok())
-        .and_then(|texts| texts.into_iter().next());
+pub fn named(mapping: &Mapping, key: SlotId, record: &Held) -> Named {
+    let key = mapping.entry(key).and_then(|entry| entry_texts(record.value(), mapping, entry).into_iter().next());
     Named { key, record: Some(record.clone()) }
 }

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::list::counts;
-use super::pick::{elements, pick, text_of};
+use super::pick::{elements, pick, pick_one, text_of};
 use super::read::pieces;
+use crate::base::json::JsonValue;
 use crate::base::pointer::Pointer;
 use crate::engine::convert::{Converted, convert};
 use crate::model::binding::conversion::Conversion;
@@ -49,7 +50,7 @@ struct Here {
 }
 
 /// Every field that a mapping reads of a record.
-pub fn fields(contract: &Contract, mapping: &Mapping, record: &str) -> Vec<Traced> {
+pub fn fields(contract: &Contract, mapping: &Mapping, record: JsonValue<'_>) -> Vec<Traced> {
     let mut tracer = Tracer { contract, found: Vec::new() };
     let top = Here { slot: String::new(), shown: String::new(), at: String::new() };
     tracer.mapping(mapping, record, &top, None);
@@ -63,12 +64,9 @@ struct Tracer<'a> {
 
 impl Tracer<'_> {
     /// `of`: only what belongs to this type, where the value is of several.
-    fn mapping(&mut self, mapping: &Mapping, record: &str, here: &Here, of: Option<SlotId>) {
+    fn mapping(&mut self, mapping: &Mapping, record: JsonValue<'_>, here: &Here, of: Option<SlotId>) {
         let wanted = vec![true; mapping.terms.len()];
-        let Ok(picked) = pick(record, mapping, &wanted) else {
-            self.add(here.shown.clone(), here.at.clone(), Some(record), Outcome::Unfit("not JSON".to_owned()));
-            return;
-        };
+        let picked = pick(record, mapping, &wanted);
         for entry in &mapping.entries {
             let slot = self.contract.slot(entry.slot);
             let inside = |of: SlotId| slot.parent == Some(of) || self.contract.above(slot.id).any(|above| above == of);
@@ -85,23 +83,25 @@ impl Tracer<'_> {
             };
             match &entry.read {
                 Read::Scalar { at: term, conversion } | Read::Reference { at: term, conversion } => {
-                    let raw = picked.get(*term);
+                    let raw = picked.get(*term).map(JsonValue::raw);
                     let outcome = raw.map_or(Outcome::Missing, |raw| converted(raw, conversion));
                     self.add(path, at(*term), raw, outcome);
                 }
                 Read::Scalars { over, conversion, split } => {
                     let list = of_list(*over, record, &picked);
-                    let told = list.map(|raws| raws.iter().flat_map(|raw| pieces(raw, split.as_deref())).collect());
+                    let told =
+                        list.map(|raws| raws.iter().flat_map(|raw| pieces(raw.raw(), split.as_deref())).collect());
                     self.scalars(path, over.term().map_or_else(|| here.at.clone(), at), told, conversion);
                 }
                 Read::References { over, conversion } => {
                     let list = of_list(*over, record, &picked);
-                    let told = list.map(|raws| raws.into_iter().map(std::borrow::Cow::Borrowed).collect());
+                    let told =
+                        list.map(|raws| raws.into_iter().map(|raw| std::borrow::Cow::Borrowed(raw.raw())).collect());
                     self.scalars(path, over.term().map_or_else(|| here.at.clone(), at), told, conversion);
                 }
                 Read::Object { at: term, inside, types } => match picked.get(*term) {
                     None => self.add(path, at(*term), None, Outcome::Missing),
-                    Some("null") => self.add(path, at(*term), Some("null"), Outcome::Null),
+                    Some(raw) if raw.is_null() => self.add(path, at(*term), Some("null"), Outcome::Null),
                     Some(raw) => self.element(inside, types.as_ref(), raw, &next(Some(*term), path)),
                 },
                 Read::Objects { over, inside, only, types } => {
@@ -109,7 +109,7 @@ impl Tracer<'_> {
                     match of_list(*over, record, &picked) {
                         None => self.add(path, term.map(at).unwrap_or_default(), None, Outcome::Missing),
                         Some(all) => {
-                            let all = all.into_iter().filter(|element| counts(element, inside, only.as_ref()));
+                            let all = all.into_iter().filter(|element| counts(*element, inside, only.as_ref()));
                             for (n, element) in all.take(ELEMENTS_MAX).enumerate() {
                                 let mut inner = next(term, format!("{path}[{n}]"));
                                 if term.is_some() {
@@ -128,18 +128,16 @@ impl Tracer<'_> {
         }
     }
 
-    fn element(&mut self, inside: &Mapping, types: Option<&Types>, element: &str, here: &Here) {
+    fn element(&mut self, inside: &Mapping, types: Option<&Types>, element: JsonValue<'_>, here: &Here) {
         let Some(types) = types else { return self.mapping(inside, element, here, None) };
-        let wanted: Vec<bool> = (0..inside.terms.len()).map(|term| term == types.at).collect();
-        let picked = pick(element, inside, &wanted).ok();
-        let told = picked.as_ref().and_then(|picked| picked.get(types.at)).map(str::to_owned);
-        let text = told.as_deref().and_then(text_of);
-        let of = text.and_then(|text| types.by_text.get(&text).copied()).or(types.otherwise);
+        let told = pick_one(element, inside, types.at).map(JsonValue::raw);
+        let text = told.and_then(text_of);
+        let of = text.and_then(|text| types.by_text.get(&*text).copied()).or(types.otherwise);
         match of {
             Some(of) => self.mapping(inside, element, here, Some(of)),
             None => {
                 let why = "nothing says of which type it is".to_owned();
-                self.add(here.shown.clone(), here.at.clone(), told.as_deref(), Outcome::Unfit(why));
+                self.add(here.shown.clone(), here.at.clone(), told, Outcome::Unfit(why));
             }
         }
     }
@@ -170,10 +168,10 @@ fn shown(here: &Here, path: &str) -> String {
     }
 }
 
-fn of_list<'r>(over: Over, record: &'r str, picked: &super::pick::Picked<'r>) -> Option<Vec<&'r str>> {
+fn of_list<'r>(over: Over, record: JsonValue<'r>, picked: &super::pick::Picked<'r>) -> Option<Vec<JsonValue<'r>>> {
     match over {
         Over::Records => Some(vec![record]),
-        Over::Array(term) => elements(picked.get(term)?).ok(),
+        Over::Array(term) => Some(elements(picked.get(term)?)),
         Over::Instances => Some(Vec::new()),
     }
 }
@@ -242,10 +240,8 @@ fn look(value: &Value, tries: &[(&Mapping, &Trie)], known: &[&Pointer], at: &str
         }
         Value::Object(members) if listed.is_empty() || members.is_empty() => {
             for (name, inside) in members {
-                let below: Vec<_> = here
-                    .iter()
-                    .filter_map(|(mapping, trie)| Some((*mapping, trie.children.get(name.as_str())?)))
-                    .collect();
+                let below: Vec<_> =
+                    here.iter().filter_map(|(mapping, trie)| Some((*mapping, trie.child(name)?))).collect();
                 let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
                 let leads = known.iter().any(|pointer| pointer.to_string().starts_with(&at));
                 if below.is_empty() && !leads {

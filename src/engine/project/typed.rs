@@ -2,20 +2,19 @@
 //! not have a type cannot tell its values from none.
 
 use super::element::{NotSo, Told};
-use super::pick::{pick, text_of};
+use super::pick::{pick_one, text_of};
 use super::read::RowView;
 use super::write::{Writer, Written};
 use crate::base::code::ErrorCode;
+use crate::base::json::JsonValue;
 use crate::engine::operation::{Selection, What};
 use crate::model::binding::mapping::{Mapping, Types};
 use crate::model::contract::{Slot, SlotId};
 
 /// The type that a value says it is of.
-pub(super) fn type_of(raw: &str, inside: &Mapping, types: &Types) -> Result<SlotId, NotSo> {
-    let wanted: Vec<bool> = (0..inside.terms.len()).map(|term| term == types.at).collect();
-    let picked = pick(raw, inside, &wanted).map_err(|_| NotSo)?;
-    let text = picked.get(types.at).and_then(text_of);
-    text.and_then(|text| types.by_text.get(&text).copied()).or(types.otherwise).ok_or(NotSo)
+pub(super) fn type_of(raw: JsonValue<'_>, inside: &Mapping, types: &Types) -> Result<SlotId, NotSo> {
+    let text = pick_one(raw, inside, types.at).and_then(|value| text_of(value.raw()));
+    text.and_then(|text| types.by_text.get(&*text).copied()).or(types.otherwise).ok_or(NotSo)
 }
 
 /// What is selected of a type.
@@ -50,7 +49,7 @@ impl Writer<'_> {
         &mut self,
         view: &RowView<'_>,
         slot: &Slot,
-        raw: Option<&str>,
+        raw: Option<JsonValue<'_>>,
         how: &Typed<'_>,
         selection: &Selection,
     ) -> Written {

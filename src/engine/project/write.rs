@@ -13,6 +13,7 @@ use super::pick::{Picked, pick};
 use super::read::{Filling, RowView};
 use super::{derived, items, list};
 use crate::base::code::{ErrorCode, ItemState};
+use crate::base::json::{Json, JsonValue};
 use crate::engine::authorize::Asking;
 use crate::engine::frame::Failure;
 use crate::engine::operation::{Selection, What};
@@ -104,7 +105,7 @@ pub(super) enum Inside<'i, 'a> {
     /// An entity, at its top or in one of its sections.
     Row(&'i RowView<'a>),
     /// One JSON value: an element of a list, an object of a record.
-    Element { view: &'i RowView<'a>, raw: &'i str, mapping: &'i Mapping, picked: &'i Picked<'i>, told: Told<'i> },
+    Element { view: &'i RowView<'a>, raw: JsonValue<'i>, mapping: &'i Mapping, picked: &'i Picked<'i>, told: Told<'i> },
 }
 
 impl<'a> Writer<'a> {
@@ -259,7 +260,7 @@ impl<'a> Writer<'a> {
                 self.agreed(view, slot, selection, start, written)
             }
             Inside::Element { view, raw, mapping, picked, told } => match mapping.entry(slot.id) {
-                Some(entry) => self.element_entry(view, slot, entry, (raw, mapping), picked, *told, selection),
+                Some(entry) => self.element_entry(view, slot, entry, (*raw, mapping), picked, *told, selection),
                 None if self.is_section(slot) => self.section(inside, slot, selection),
                 None => {
                     self.null();
@@ -288,11 +289,12 @@ impl<'a> Writer<'a> {
         match slot.shape {
             Shape::LeafList(_) => {
                 self.out.push(b'[');
-                for (at, element) in super::pick::elements(&text).unwrap_or_default().iter().enumerate() {
+                let list = Json::read(text).unwrap_or_default();
+                for (at, element) in list.root().elements().enumerate() {
                     if at > 0 {
                         self.out.push(b',');
                     }
-                    mask::apply(*mask, element, &mut self.out);
+                    mask::apply(*mask, element.raw(), &mut self.out);
                 }
                 self.out.push(b']');
             }
@@ -311,10 +313,9 @@ impl<'a> Writer<'a> {
                 if let Some(failure) = self.over_quota(view, source) {
                     return self.failed(failure);
                 }
-                let raw =
-                    view.row.embedded.as_ref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or("null");
+                let raw = view.row.embedded.as_ref().map_or_else(|| JsonValue::null(), |record| record.value());
                 let wanted = mapping.wanted_terms(|wanted| wanted == slot.id);
-                let picked = pick(raw, mapping, &wanted).unwrap_or_default();
+                let picked = pick(raw, mapping, &wanted);
                 self.element_entry(
                     view,
                     slot,

@@ -22,7 +22,8 @@ pub struct Mapping {
     pub encrypted: Vec<(Term, Arc<str>)>,
     /// It reads the entities of a list, whose fields are selected, permitted and read apart from the list itself.
     pub of_entities: bool,
-    by_slot: HashMap<SlotId, usize>,
+    /// Places of entries, in the order of their slots.
+    by_slot: Vec<(SlotId, usize)>,
 }
 
 /// One slot's reading.
@@ -130,22 +131,18 @@ pub struct Types {
 pub struct Trie {
     /// The term that ends here.
     pub term: Option<Term>,
-    pub children: HashMap<Box<str>, Trie>,
+    /// In the order of their names.
+    children: Vec<(Box<str>, Trie)>,
 }
 
 impl Mapping {
     /// The term of a pointer, made where it is new.
     pub fn term(&mut self, pointer: &Pointer) -> Term {
-        let mut node = &mut self.trie;
-        for segment in pointer.segments() {
-            node = node.children.entry(segment.clone()).or_default();
+        let new = self.terms.len();
+        let term = self.trie.insert(pointer.segments(), new);
+        if term == new {
+            self.terms.push(pointer.clone());
         }
-        if let Some(term) = node.term {
-            return term;
-        }
-        let term = self.terms.len();
-        node.term = Some(term);
-        self.terms.push(pointer.clone());
         term
     }
 
@@ -170,12 +167,18 @@ impl Mapping {
     }
 
     pub fn push(&mut self, entry: Entry) {
-        self.by_slot.insert(entry.slot, self.entries.len());
+        let at = self.by_slot.partition_point(|(slot, _)| *slot < entry.slot);
+        let place = (entry.slot, self.entries.len());
+        match self.by_slot.get_mut(at).filter(|(slot, _)| *slot == entry.slot) {
+            Some(known) => *known = place,
+            None => self.by_slot.insert(at, place),
+        }
         self.entries.push(entry);
     }
 
     pub fn entry(&self, slot: SlotId) -> Option<&Entry> {
-        self.by_slot.get(&slot).and_then(|at| self.entries.get(*at))
+        let at = self.by_slot.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+        self.by_slot.get(at).and_then(|(_, place)| self.entries.get(*place))
     }
 
     /// Whether a slot is read here, or inside an object or list that is.
@@ -184,7 +187,7 @@ impl Mapping {
             Read::Object { inside, .. } | Read::Objects { inside, .. } => inside.reads(slot),
             _ => false,
         };
-        self.by_slot.contains_key(&slot) || self.entries.iter().any(inside)
+        self.entry(slot).is_some() || self.entries.iter().any(inside)
     }
 
     /// Where a slot's text stands as it is, if it does.
@@ -213,7 +216,7 @@ impl Mapping {
 
     /// Whether any of the wanted terms is inside the record rather than the record itself.
     pub fn reads_inside(&self, wanted: &[bool]) -> bool {
-        self.trie.children.values().any(|child| child.leads_to(wanted))
+        self.trie.children.iter().any(|(_, child)| child.leads_to(wanted))
     }
 
     /// The pointers, from the record's top, that the wanted slots are read from: what a source that takes field
@@ -280,9 +283,34 @@ impl Read {
 }
 
 impl Trie {
+    /// Makes the way of these names and gives them the term, where they have none yet; the term they have.
+    fn insert(&mut self, segments: &[Box<str>], term: Term) -> Term {
+        let Some((name, rest)) = segments.split_first() else { return *self.term.get_or_insert(term) };
+        let at = self.children.partition_point(|(own, _)| own < name);
+        if self.children.get(at).is_none_or(|(own, _)| own != name) {
+            self.children.insert(at, (name.clone(), Self::default()));
+        }
+        self.children.get_mut(at).map_or(term, |(_, child)| child.insert(rest, term))
+    }
+
+    /// What a name leads to.
+    pub fn child(&self, name: &str) -> Option<&Self> {
+        let at = self.children.binary_search_by(|(own, _)| (**own).cmp(name)).ok()?;
+        self.children.get(at).map(|(_, child)| child)
+    }
+
+    /// What all names lead to.
+    pub fn children(&self) -> impl Iterator<Item = (&str, &Self)> {
+        self.children.iter().map(|(name, child)| (&**name, child))
+    }
+
+    pub fn has_children(&self) -> bool {
+        !self.children.is_empty()
+    }
+
     /// Whether any wanted term ends here or below.
     pub fn leads_to(&self, wanted: &[bool]) -> bool {
         self.term.is_some_and(|term| wanted.get(term).copied().unwrap_or(false))
-            || self.children.values().any(|child| child.leads_to(wanted))
+            || self.children.iter().any(|(_, child)| child.leads_to(wanted))
     }
 }

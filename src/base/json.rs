@@ -1,0 +1,556 @@
+//! A JSON text (RFC 8259), gone through once: where each of its values begins and ends. Values are borrowed slices of the
+//! text, so that numbers keep their digits and what is not wanted is never read.
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+/// Deepest nesting of a text.
+pub const NESTING_MAX: usize = 128;
+
+/// A text of one JSON value with its index: 12 bytes for each value and member name.
+#[derive(Debug, Default)]
+pub struct Json {
+    text: String,
+    nodes: Vec<Node>,
+}
+
+/// A value, or the name of a member, which stands before the member's value.
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    start: u32,
+    end: u32,
+    /// The first node that is not inside.
+    after: u32,
+}
+
+/// Why a text is not indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotIndexed {
+    /// It is not JSON from this line and column on; both from 1.
+    Broken { line: usize, column: usize },
+    /// Nested more than [`NESTING_MAX`] deep.
+    TooDeep,
+    /// 4 GiB and more.
+    TooLong,
+}
+
+/// A text's escape is no character: a lone surrogate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoText;
+
+impl Json {
+    /// Goes through the text. A member name may stand twice: the last one counts.
+    pub fn read(text: String) -> Result<Self, NotIndexed> {
+        if u32::try_from(text.len()).is_err() {
+            return Err(NotIndexed::TooLong);
+        }
+        let nodes = Vec::with_capacity(text.len() / 12 + 4);
+        let mut reader = Reader { bytes: text.as_bytes(), at: 0, nodes, open: Vec::new() };
+        match reader.document() {
+            Ok(()) => {
+                let nodes = reader.nodes;
+                Ok(Self { text, nodes })
+            }
+            Err(Stop::Deep) => Err(NotIndexed::TooDeep),
+            Err(Stop::Broken) => {
+                let before = reader.bytes.get(..reader.at).unwrap_or_default();
+                let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+                let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+                Err(NotIndexed::Broken { line, column })
+            }
+        }
+    }
+
+    pub fn root(&self) -> JsonValue<'_> {
+        JsonValue { json: self, at: 0 }
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// `null`, to be read where there is nothing.
+static NULL: LazyLock<Json> = LazyLock::new(|| Json::read("null".to_owned()).unwrap_or_default());
+static NO_MEMBERS: LazyLock<Json> = LazyLock::new(|| Json::read("{}".to_owned()).unwrap_or_default());
+
+/// A value that keeps the text it stands in.
+#[derive(Debug, Clone)]
+pub struct Held {
+    json: Arc<Json>,
+    at: u32,
+}
+
+impl Held {
+    /// A value of this text.
+    pub fn new(json: &Arc<Json>, value: JsonValue<'_>) -> Self {
+        debug_assert!(std::ptr::eq(&raw const **json, value.json), "a value of another text");
+        Self { json: Arc::clone(json), at: value.at }
+    }
+
+    pub fn value(&self) -> JsonValue<'_> {
+        JsonValue { json: &self.json, at: self.at }
+    }
+
+    /// Another value of the same text.
+    pub fn beside(&self, value: JsonValue<'_>) -> Self {
+        Self::new(&self.json, value)
+    }
+
+    pub fn raw(&self) -> &str {
+        self.value().raw()
+    }
+}
+
+/// A value of a text.
+#[derive(Debug, Clone, Copy)]
+pub struct JsonValue<'a> {
+    json: &'a Json,
+    at: u32,
+}
+
+impl<'a> JsonValue<'a> {
+    pub fn null() -> JsonValue<'static> {
+        NULL.root()
+    }
+
+    /// `{}`.
+    pub fn no_members() -> JsonValue<'static> {
+        NO_MEMBERS.root()
+    }
+
+    fn node(self) -> Node {
+        self.json.nodes.get(index(self.at)).copied().unwrap_or(Node { start: 0, end: 0, after: 0 })
+    }
+
+    /// Its JSON, as it stands in the text.
+    pub fn raw(self) -> &'a str {
+        let node = self.node();
+        self.json.text.get(index(node.start)..index(node.end)).unwrap_or_default()
+    }
+
+    fn first(self) -> u8 {
+        self.json.text.as_bytes().get(index(self.node().start)).copied().unwrap_or_default()
+    }
+
+    pub fn is_object(self) -> bool {
+        self.first() == b'{'
+    }
+
+    pub fn is_list(self) -> bool {
+        self.first() == b'['
+    }
+
+    pub fn is_text(self) -> bool {
+        self.first() == b'"'
+    }
+
+    pub fn is_null(self) -> bool {
+        self.first() == b'n'
+    }
+
+    /// A list's elements; none of anything else.
+    pub fn elements(self) -> Elements<'a> {
+        let (next, end) = if self.is_list() { (self.at + 1, self.node().after) } else { (0, 0) };
+        Elements { json: self.json, next, end }
+    }
+
+    /// An object's members, name and value; none of anything else.
+    pub fn members(self) -> impl Iterator<Item = (Name<'a>, JsonValue<'a>)> {
+        let (next, end) = if self.is_object() { (self.at + 1, self.node().after) } else { (0, 0) };
+        let mut inside = Elements { json: self.json, next, end };
+        std::iter::from_fn(move || Some((Name(inside.next()?), inside.next()?)))
+    }
+
+    /// The value of a member.
+    pub fn member(self, name: &str) -> Option<JsonValue<'a>> {
+        self.members().filter(|(own, _)| own.is(name)).last().map(|(_, value)| value)
+    }
+
+    /// The value that a JSON Pointer's segments lead to.
+    pub fn find(self, segments: &[Box<str>]) -> Option<JsonValue<'a>> {
+        let mut here = self;
+        for segment in segments {
+            here = match here.first() {
+                b'{' => here.member(segment)?,
+                b'[' => here.elements().nth(segment.parse().ok()?)?,
+                _ => return None,
+            };
+        }
+        Some(here)
+    }
+
+    /// A text's content, a number's digits, `true`, `false`, `null`; other JSON as it is.
+    pub fn content(self) -> Result<Cow<'a, str>, NoText> {
+        content(self.raw())
+    }
+}
+
+/// As [`JsonValue::content`], of a value's JSON.
+pub fn content(raw: &str) -> Result<Cow<'_, str>, NoText> {
+    let Some(inside) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return Ok(Cow::Borrowed(raw));
+    };
+    if !inside.as_bytes().contains(&b'\\') {
+        return Ok(Cow::Borrowed(inside));
+    }
+    serde_json::from_str(raw).map(Cow::Owned).map_err(|_| NoText)
+}
+
+/// A member's name.
+#[derive(Debug, Clone, Copy)]
+pub struct Name<'a>(JsonValue<'a>);
+
+impl<'a> Name<'a> {
+    pub fn is(self, name: &str) -> bool {
+        let raw = self.0.raw();
+        let inside = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+        inside == name || (inside.len() > name.len() && self.content().is_ok_and(|own| own == name))
+    }
+
+    pub fn content(self) -> Result<Cow<'a, str>, NoText> {
+        self.0.content()
+    }
+}
+
+/// Values that stand behind one another.
+#[derive(Debug, Clone)]
+pub struct Elements<'a> {
+    json: &'a Json,
+    next: u32,
+    end: u32,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = JsonValue<'a>;
+
+    fn next(&mut self) -> Option<JsonValue<'a>> {
+        if self.next >= self.end {
+            return None;
+        }
+        let value = JsonValue { json: self.json, at: self.next };
+        // Further on in any case.
+        self.next = value.node().after.max(self.next + 1);
+        Some(value)
+    }
+}
+
+fn index(at: u32) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
+}
+
+enum Stop {
+    Broken,
+    Deep,
+}
+
+struct Reader<'t> {
+    bytes: &'t [u8],
+    at: usize,
+    nodes: Vec<Node>,
+    /// Objects and lists that have not ended: their nodes, and whether each is an object.
+    open: Vec<(usize, bool)>,
+}
+
+impl Reader<'_> {
+    fn document(&mut self) -> Result<(), Stop> {
+        self.space();
+        loop {
+            if self.value()? {
+                continue;
+            }
+            loop {
+                self.space();
+                let Some((node, is_object)) = self.open.last().copied() else {
+                    return if self.at == self.bytes.len() { Ok(()) } else { Err(Stop::Broken) };
+                };
+                match self.peek() {
+                    Some(b',') => {
+                        self.at += 1;
+                        self.space();
+                        if is_object {
+                            self.name()?;
+                        }
+                        break;
+                    }
+                    Some(end) if end == if is_object { b'}' } else { b']' } => {
+                        self.at += 1;
+                        self.open.pop();
+                        self.close(node);
+                    }
+                    _ => return Err(Stop::Broken),
+                }
+            }
+        }
+    }
+
+    /// One value; of an object or list that is not empty, only its beginning: true, and a value comes next.
+    fn value(&mut self) -> Result<bool, Stop> {
+        let node = self.nodes.len();
+        let start = place(self.at);
+        self.nodes.push(Node { start, end: start, after: place(node + 1) });
+        let (is_object, end) = match self.peek() {
+            Some(b'"') => {
+                self.string()?;
+                self.close(node);
+                return Ok(false);
+            }
+            Some(b'-' | b'0'..=b'9') => {
+                self.number()?;
+                self.close(node);
+                return Ok(false);
+            }
+            Some(b'{') => (true, b'}'),
+            Some(b'[') => (false, b']'),
+            Some(b't') => return self.literal(b"true", node),
+            Some(b'f') => return self.literal(b"false", node),
+            Some(b'n') => return self.literal(b"null", node),
+            _ => return Err(Stop::Broken),
+        };
+        if self.open.len() >= NESTING_MAX {
+            return Err(Stop::Deep);
+        }
+        self.at += 1;
+        self.space();
+        if self.peek() == Some(end) {
+            self.at += 1;
+            self.close(node);
+            return Ok(false);
+        }
+        self.open.push((node, is_object));
+        if is_object {
+            self.name()?;
+        }
+        Ok(true)
+    }
+
+    /// A member's name and its colon.
+    fn name(&mut self) -> Result<(), Stop> {
+        let node = self.nodes.len();
+        let start = place(self.at);
+        self.nodes.push(Node { start, end: start, after: place(node + 1) });
+        if self.peek() != Some(b'"') {
+            return Err(Stop::Broken);
+        }
+        self.string()?;
+        self.close(node);
+        self.space();
+        if self.peek() != Some(b':') {
+            return Err(Stop::Broken);
+        }
+        self.at += 1;
+        self.space();
+        Ok(())
+    }
+
+    fn close(&mut self, node: usize) {
+        let (end, after) = (place(self.at), place(self.nodes.len()));
+        if let Some(node) = self.nodes.get_mut(node) {
+            (node.end, node.after) = (end, after);
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn literal(&mut self, literal: &[u8], node: usize) -> Result<bool, Stop> {
+        if !self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(literal)) {
+            return Err(Stop::Broken);
+        }
+        self.at += literal.len();
+        self.close(node);
+        Ok(false)
+    }
+
+    fn number(&mut self) -> Result<(), Stop> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    /// One and more.
+    fn digits(&mut self) -> Result<(), Stop> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start { Err(Stop::Broken) } else { Ok(()) }
+    }
+
+    /// From its opening quote to behind its closing one.
+    fn string(&mut self) -> Result<(), Stop> {
+        self.at += 1;
+        loop {
+            self.plain();
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return Err(Stop::Broken),
+            }
+        }
+    }
+
+    /// Up to the next quote, backslash or control character; eight bytes at a time.
+    fn plain(&mut self) {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const HIGH: u64 = 0x8080_8080_8080_8080;
+        let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+        while let Some(chunk) = self.bytes.get(self.at..self.at + 8).and_then(|chunk| <[u8; 8]>::try_from(chunk).ok()) {
+            let word = u64::from_le_bytes(chunk);
+            let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+            let found = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control;
+            if found != 0 {
+                // Only what stands behind the first one found may be found wrongly.
+                self.at += index(found.trailing_zeros() / 8);
+                return;
+            }
+            self.at += 8;
+        }
+        while let Some(byte) = self.peek() {
+            if byte == b'"' || byte == b'\\' || byte < 0x20 {
+                return;
+            }
+            self.at += 1;
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Stop> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                let digits = self.bytes.get(self.at + 1..self.at + 5).unwrap_or_default();
+                if digits.len() < 4 || !digits.iter().all(u8::is_ascii_hexdigit) {
+                    return Err(Stop::Broken);
+                }
+                self.at += 5;
+            }
+            _ => return Err(Stop::Broken),
+        }
+        Ok(())
+    }
+}
+
+/// Texts are shorter than 4 GiB, and have no more nodes than bytes.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    /// A value from its parts, as serde_json would have read it.
+    fn rebuilt(value: JsonValue<'_>) -> serde_json::Value {
+        if value.is_object() {
+            return value
+                .members()
+                .map(|(name, value)| (name.content().unwrap().into_owned(), rebuilt(value)))
+                .collect();
+        }
+        if value.is_list() {
+            return value.elements().map(rebuilt).collect();
+        }
+        serde_json::from_str(value.raw()).unwrap()
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<i32>().prop_map(|eighths| (f64::from(eighths) / 8.0).into()),
+            any::<String>().prop_map(Into::into),
+            "[\"\\\\ -~\u{0}-\u{20}户é]{0,20}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(5, 60, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
+                prop::collection::vec((any::<String>(), inner), 0..8)
+                    .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_of_a_text_is_found_where_it_stands(value in json(), pretty: bool) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let read = Json::read(format!(" {text}\n")).unwrap();
+            prop_assert_eq!(rebuilt(read.root()), value);
+            prop_assert_eq!(read.root().raw(), text);
+        }
+
+        #[test]
+        fn what_is_json_is_so_for_others_too(text in "[\\[\\]{}:,\"\\\\truefalsn0-9eE+.u \n\t-]{0,24}") {
+            prop_assert_eq!(Json::read(text.clone()).is_ok(), serde_json::from_str::<&RawValue>(&text).is_ok(), "{}", text);
+        }
+
+        #[test]
+        fn a_text_with_a_byte_changed_is_json_only_where_it_is_for_others(value in json(), at: usize, byte in 0_u8..128) {
+            let mut bytes = serde_json::to_vec(&value).unwrap();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            if let Ok(text) = String::from_utf8(bytes) {
+                prop_assert_eq!(Json::read(text.clone()).is_ok(), serde_json::from_str::<&RawValue>(&text).is_ok(), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_members_with_one_name_counts_however_it_is_written() {
+        let read = Json::read(r#"{"a":1,"\u0061":2,"b":[0,{"c/d":"x\ny"}]}"#.to_owned()).unwrap();
+        assert_eq!(read.root().member("a").unwrap().raw(), "2");
+        let found = read.root().find(&["b".into(), "1".into(), "c/d".into()]).unwrap();
+        assert_eq!(found.content().unwrap(), "x\ny");
+        assert!(read.root().find(&["b".into(), "2".into()]).is_none());
+        assert!(read.root().find(&["a".into(), "b".into()]).is_none());
+    }
+
+    #[test]
+    fn nesting_is_bounded_and_told_apart_from_broken_texts() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(Json::read(nested(NESTING_MAX)).is_ok());
+        assert_eq!(Json::read(nested(NESTING_MAX + 1)).unwrap_err(), NotIndexed::TooDeep);
+        assert_eq!(Json::read("[".repeat(1_000_000)).unwrap_err(), NotIndexed::TooDeep);
+        assert_eq!(Json::read("[1,\n 2,]".to_owned()).unwrap_err(), NotIndexed::Broken { line: 2, column: 4 });
+        assert_eq!(Json::read(String::new()).unwrap_err(), NotIndexed::Broken { line: 1, column: 1 });
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_no_text() {
+        let read = Json::read(r#"["\ud800", "\ud83d\ude00"]"#.to_owned()).unwrap();
+        let mut elements = read.root().elements();
+        assert_eq!(elements.next().unwrap().content(), Err(NoText));
+        assert_eq!(elements.next().unwrap().content().unwrap(), "😀");
+    }
+}
