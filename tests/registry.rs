@@ -429,6 +429,15 @@ async fn the_whole_way_goes_by_commands_too() {
     let (_, told, _) = command(&live, &cast.operator, &["versions", "--json"]);
     let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
     assert_eq!(told["registeredSources"][0]["publication"]["state"], "WITHDRAWN", "{told}");
+    let (exit, _, said) = run(&cast.head, &["approve", "people", "99"]);
+    assert_eq!(exit, 1, "{said}");
+    assert!(said.contains("no version 99; see `huxiang source versions SOURCE`"), "{said}");
+    let (exit, _, said) = command(&live, " ", &["versions"]);
+    assert!(exit == 2 && said.contains("HUXIANG_TOKEN is set, and empty\n  = hint: look at what fills it"), "{said}");
+    let empty = world.place.root.join("token");
+    std::fs::write(&empty, "\n").expect("a file");
+    let (exit, _, said) = command(&live, "other", &["versions", "--token-file", empty.to_str().expect("a path")]);
+    assert!(exit == 2 && said.contains("token holds no token"), "{said}");
     let (exit, _, said) = command(&live, "no token", &["versions"]);
     assert!(exit != 0 && said.starts_with("error: "), "{said}");
 }

@@ -152,3 +152,47 @@ async fn why_a_source_is_not_reached_is_told() {
         assert!(error.detail.ends_with(why), "{url} {tls}: {}", error.detail);
     }
 }
+
+/// What a command at the command line says of a gateway that it does not reach.
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_gateway_is_not_reached_is_told_with_the_way_out() {
+    let certificates = certificates();
+    let tls = serve(&certificates).await;
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = plain.local_addr().unwrap().port();
+    let missing = axum::Router::new().fallback(async || axum::http::StatusCode::NOT_FOUND);
+    tokio::spawn(async move { axum::serve(plain, missing).await });
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let place = "say where it is: --gateway URL, or HUXIANG_GATEWAY";
+    let cases = [
+        (
+            format!("http://localhost:{free}"),
+            "nothing listens at its address and port",
+            "start it (`huxiang serve`), or say",
+        ),
+        ("http://no-such-host.invalid".to_owned(), "its host name is not known here", place),
+        (tls.clone(), "an authority that is not known signed it; name that authority in --ca FILE", "--ca FILE names"),
+        (tls.replace("https", "http"), "does not speak HTTP there: is it `https://`?", place),
+        (format!("https://localhost:{port}"), "it does not speak TLS at that port: is it `http://`?", place),
+        (
+            format!("http://localhost:{port}"),
+            "(HTTP status 404) is no admin API",
+            "without `admin` in its config/gateway.yaml",
+        ),
+    ];
+    for (url, why, hint) in cases {
+        let asked = url.clone();
+        let output = tokio::task::spawn_blocking(move || {
+            std::process::Command::new(env!("CARGO_BIN_EXE_huxiang"))
+                .args(["source", "status", "--gateway", &asked])
+                .env("HUXIANG_TOKEN", "a-token")
+                .output()
+                .unwrap()
+        });
+        let output = output.await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&url) && said.contains(why) && said.contains(hint), "{url}: {said}");
+        assert!(!said.contains("a-token"), "{said}");
+    }
+}

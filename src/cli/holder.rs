@@ -78,6 +78,16 @@ fn parts(snapshot: &Snapshot, identity: &Identity) -> Vec<Part> {
     parts
 }
 
+/// The token in HUXIANG_TOKEN; none, where that is not set. What fills it may have failed unseen: an empty one is told.
+pub fn from_environment() -> Result<Option<String>, Stop> {
+    let Ok(token) = std::env::var("HUXIANG_TOKEN") else { return Ok(None) };
+    if token.trim().is_empty() {
+        let hint = "look at what fills it: `export HUXIANG_TOKEN=$(…)` says nothing where the command inside fails";
+        return Err(Stop::failed(format!("error: HUXIANG_TOKEN is set, and empty\n  = hint: {hint}")));
+    }
+    Ok(Some(token))
+}
+
 impl HolderArgs {
     /// The token, as it was given.
     pub fn token(&self) -> Result<String, Stop> {
@@ -98,10 +108,15 @@ fn token(args: &HolderArgs) -> Result<String, Stop> {
             file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
         }
         None => {
-            text = std::env::var("HUXIANG_TOKEN").map_err(|_| {
+            text = from_environment()?.ok_or_else(|| {
                 Stop::failed("error: no token is given\n  = hint: --token-file FILE, or set HUXIANG_TOKEN")
             })?;
         }
     }
-    Ok(text.trim().to_owned())
+    match (text.trim(), &args.token_file) {
+        ("", Some(path)) => {
+            Err(Stop::failed(format!("error: {} holds no token\n  = hint: it holds the token alone", path.display())))
+        }
+        (token, _) => Ok(token.to_owned()),
+    }
 }

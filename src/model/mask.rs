@@ -93,6 +93,11 @@ impl Mask {
     /// All names, for hints.
     pub const NAMES: [&'static str; 6] = ["name", "id-number", "phone", "address", "band", "year"];
 
+    /// The names of those that fit a field of this kind.
+    pub fn fitting(kind: &Kind) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().filter(move |name| Self::parse(name).is_some_and(|mask| mask.fits(kind)))
+    }
+
     /// Whether the mask says something sensible about fields of this kind.
     pub fn fits(self, kind: &Kind) -> bool {
         match self {

@@ -58,8 +58,8 @@ impl Failure {
         if is_timeout(&**failed) {
             return Self::timeout();
         }
-        let what = match reason(&**failed) {
-            Some(reason) => format!("the source cannot be reached: {reason}"),
+        let what = match reason(&**failed, &OF_SOURCES) {
+            Some((_, reason)) => format!("the source cannot be reached: {reason}"),
             None if error.is_connect() => "the source cannot be reached".to_owned(),
             None => "the source closed the connection unanswered".to_owned(),
         };
@@ -67,35 +67,55 @@ impl Failure {
     }
 }
 
+/// What keeps a request from being answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hindrance {
+    Name,
+    Refused,
+    Tls,
+}
+
+/// How the settings are called that a reason speaks of.
+pub(crate) struct Settings {
+    pub authority: &'static str,
+    pub address: &'static str,
+    pub client: &'static str,
+}
+
+const OF_SOURCES: Settings = Settings { authority: "`tls.ca`", address: "`base_url`", client: "`tls`" };
+
 /// What an operator can do something about.
-fn reason(error: &(dyn Error + 'static)) -> Option<String> {
+pub(crate) fn reason(error: &(dyn Error + 'static), settings: &Settings) -> Option<(Hindrance, String)> {
     if let Some(Unresolved(why)) = error.downcast_ref::<Unresolved>() {
-        return Some(why.clone());
+        return Some((Hindrance::Name, why.clone()));
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return tls_reason(error);
+        return tls_reason(error, settings).map(|why| (Hindrance::Tls, why));
     }
-    let Some(io) = error.downcast_ref::<io::Error>() else { return error.source().and_then(reason) };
+    let Some(io) = error.downcast_ref::<io::Error>() else {
+        return error.source().and_then(|source| reason(source, settings));
+    };
     // What an I/O error wraps is not its source, but what the wrapped one wraps is.
     match io.get_ref() {
-        Some(inner) => reason(inner),
+        Some(inner) => reason(inner, settings),
         None if io.kind() == io::ErrorKind::ConnectionRefused => {
-            Some("nothing listens at its address and port".to_owned())
+            Some((Hindrance::Refused, "nothing listens at its address and port".to_owned()))
         }
         None => None,
     }
 }
 
-fn tls_reason(error: &rustls::Error) -> Option<String> {
+fn tls_reason(error: &rustls::Error, settings: &Settings) -> Option<String> {
     use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
+    let Settings { authority, address, client } = settings;
     let why = match error {
         Error::InvalidCertificate(why) => match why {
             CertificateError::UnknownIssuer => {
-                "an authority that is not known signed it; name that authority in `tls.ca`"
+                &format!("an authority that is not known signed it; name that authority in {authority}")
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "it is of another name than the host of `base_url`"
+                &format!("it is of another name than the host of {address}")
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
@@ -107,7 +127,7 @@ fn tls_reason(error: &rustls::Error) -> Option<String> {
             _ => "it does not verify",
         },
         Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure) => {
-            return Some("it ended the TLS handshake; perhaps it asks for a client certificate (`tls`)".to_owned());
+            return Some(format!("it ended the TLS handshake; perhaps it asks for a client certificate ({client})"));
         }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             return Some("it does not speak TLS at that port: is it `http://`?".to_owned());

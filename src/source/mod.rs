@@ -39,6 +39,7 @@ use crate::trace::Trace;
 pub use audit::AccessLog;
 pub use connector::{Connector, Shared};
 pub use exchange::{BLANK, Exchange, Exchanges};
+pub(crate) use failure::{Hindrance, Settings, reason};
 pub use guard::breaker::{BreakerPhase, BreakerState};
 pub(crate) use sql::encrypted;
 pub use tally::{BOUNDS_US, Counted, LastFailure, Latency};

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::holder::from_environment;
 use super::load::{self, Environment, PLACEHOLDER};
 use super::{Done, RootArgs, Stop, text};
 use crate::audit::{self, AuditRecord, AuditStore, Kind, Signer, SubjectKey};
@@ -69,7 +70,10 @@ impl Auditor {
     /// network to count from.
     async fn check(args: &AuditorArgs) -> Result<Self, Stop> {
         let config = config(&args.root)?;
-        let token = args.token.clone().or_else(|| std::env::var("HUXIANG_TOKEN").ok());
+        let token = match &args.token {
+            Some(token) => Some(token.clone()),
+            None => from_environment()?,
+        };
         let token = token.ok_or_else(|| {
             Stop::refused("error: give the auditor's token: `--token TOKEN`, or the variable HUXIANG_TOKEN")
         })?;

@@ -271,12 +271,6 @@ impl Compiler<'_> {
                 ("band", yaml::span(mask), bands.map(Mask::Band))
             }
         };
-        let Some(parsed) = parsed else {
-            let hint =
-                fault::did_you_mean(name, Mask::NAMES.iter().copied(), &format!("one of {}", Mask::NAMES.join(", ")));
-            self.fault(place, format!("there is no mask `{name}`"), hint);
-            return Vec::new();
-        };
         let by_class: Vec<SlotId> = self
             .contract
             .slots
@@ -291,6 +285,11 @@ impl Compiler<'_> {
             let named = Spanned::new(what.to_owned(), mask.referenced, mask.defined);
             self.slots(&named)
         };
+        let Some(parsed) = parsed else {
+            let hint = self.fitting(name, &targets);
+            self.fault(place, format!("there is no mask `{name}`"), hint);
+            return Vec::new();
+        };
         for slot in targets.iter().copied() {
             match &self.contract.slot(slot).shape {
                 Shape::Leaf(kind) | Shape::LeafList(kind) if parsed.fits(kind) => {
@@ -303,7 +302,8 @@ impl Compiler<'_> {
                         "the mask `{name}` does not fit `{what}`, which is {}",
                         self.contract.slot(slot).type_name
                     );
-                    self.fault(place, message, "see docs/access.md for which mask fits which type");
+                    let hint = self.fitting(name, &[slot]);
+                    self.fault(place, message, hint);
                 }
             }
         }
@@ -315,6 +315,27 @@ impl Compiler<'_> {
             }
         }
         targets
+    }
+
+    /// Which masks could be meant, of those that fit these fields.
+    fn fitting(&self, name: &str, slots: &[SlotId]) -> String {
+        let mut types: Vec<(&str, Vec<&str>)> = Vec::new();
+        for slot in slots.iter().map(|slot| self.contract.slot(*slot)) {
+            if let Shape::Leaf(kind) | Shape::LeafList(kind) = &slot.shape
+                && !types.iter().any(|(known, _)| *known == slot.type_name.as_ref())
+            {
+                types.push((&slot.type_name, Mask::fitting(kind).collect()));
+            }
+        }
+        if types.is_empty() {
+            return fault::did_you_mean(name, Mask::NAMES, &format!("one of {}", Mask::NAMES.join(", ")));
+        }
+        let all = types.iter().flat_map(|(_, masks)| masks.iter().copied());
+        let told = types.iter().map(|(of, masks)| match masks.as_slice() {
+            [] => format!("no mask fits {of}: give it whole, or not at all"),
+            some => format!("what fits {of}: {}", some.join(", ")),
+        });
+        fault::did_you_mean(name, all, &told.collect::<Vec<_>>().join("; "))
     }
 
     /// A slot that its class gives counts only if all above it that have a class count too: the names in a list of
