@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
 use super::exchange::Exchanges;
@@ -230,18 +231,19 @@ impl Connector {
         }
         let made = self.made.now(&self.connection, &self.kept.secrets)?;
         let keys = KeyIndex::new(fetch.keys);
-        let today = today();
+        let written = today();
+        let today = written.1.as_str();
         let mut at = fetch.page.clone().unwrap_or(PageAt::First);
         if let (Some(ticket), Ask::Http(ask)) = (template.ticket(), &template.ask) {
             let deadline = fetch.deadline.min(Instant::now() + self.timeout(template.timeout()));
-            let call = Call { connector: self, made: &made, fetch, keys: &keys, today: &today, deadline, calls };
+            let call = Call { connector: self, made: &made, fetch, keys: &keys, today, deadline, calls };
             ticket::read(&call, ask, ticket, &mut fetched).await?;
             return Ok(fetched);
         }
         let mut walk = Walk::default();
         loop {
             let deadline = fetch.deadline.min(Instant::now() + self.timeout(template.timeout()));
-            let call = Call { connector: self, made: &made, fetch, keys: &keys, today: &today, deadline, calls };
+            let call = Call { connector: self, made: &made, fetch, keys: &keys, today, deadline, calls };
             let end = call.page(&at, &mut fetched).await?;
             let Some(page) = template.page() else { return Ok(fetched) };
             let Some(next) = walk.next(page, &at, end)? else { return Ok(fetched) };
@@ -351,8 +353,15 @@ impl<'a> Call<'a> {
     }
 }
 
-/// `yyyy-MM-dd` at +08:00.
-fn today() -> String {
-    let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(8));
-    jiff::Timestamp::now().to_zoned(zone).date().to_string()
+/// `yyyy-MM-dd` at +08:00, with the number of its day: written once a day, not once a call.
+fn today() -> Arc<(i64, String)> {
+    static WRITTEN: ArcSwapOption<(i64, String)> = ArcSwapOption::const_empty();
+    let (now, zone) = (jiff::Timestamp::now(), jiff::tz::offset(8));
+    let day = now.as_second().saturating_add(zone.seconds().into()).div_euclid(86_400);
+    if let Some(written) = WRITTEN.load_full().filter(|written| written.0 == day) {
+        return written;
+    }
+    let written = Arc::new((day, zone.to_datetime(now).date().to_string()));
+    WRITTEN.store(Some(Arc::clone(&written)));
+    written
 }

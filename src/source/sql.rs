@@ -99,15 +99,16 @@ pub(crate) async fn page(
     }
     let permit = call.enter().await?;
     call.count();
-    let began = Instant::now();
     let found = timeout_at(call.deadline, run(call, pool, ask, at, keys.as_deref()))
         .await
         .unwrap_or_else(|_| Err(Failure::timeout()));
-    permit.end(match found.as_ref().map_err(|failure| failure.code) {
-        Err(ErrorCode::SourceTimeout) => Health::unanswered(began.elapsed(), call.patience()),
+    let ended = Instant::now();
+    let health = match found.as_ref().map_err(|failure| failure.code) {
+        Err(ErrorCode::SourceTimeout) => Health::unanswered(ended - permit.sent, call.patience()),
         Err(ErrorCode::SourceUnreachable) => Health::Ill,
         _ => Health::Well,
-    });
+    };
+    permit.end(health, ended);
     let rows = found?;
     let (mut json, mut found) = rows.written.read()?;
     let places = call.fetch.template.encrypted();

@@ -134,13 +134,14 @@ impl Wire<'_> {
         let entered = Instant::now();
         let permit = self.guards.enter(self.tally, &self.context.principal, self.deadline).await?;
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let began = Instant::now();
+        let began = permit.sent;
         span.tell("huxiang.waited_ms", || i64::try_from((began - entered).as_millis()).unwrap_or(i64::MAX));
         let mut seen = self.exchanges.map(|_| Exchange::default());
         let tried = timeout_at(self.deadline, self.once(out, token, tries, &mut seen)).await;
-        permit.end(self.health(tried.as_ref().ok(), began.elapsed()));
+        let ended = Instant::now();
+        permit.end(self.health(tried.as_ref().ok(), ended - began), ended);
         if let (Some(exchanges), Some(seen)) = (self.exchanges, seen) {
-            exchanges.add(Exchange { total: began.elapsed(), ..seen });
+            exchanges.add(Exchange { total: ended - began, ..seen });
         }
         let tried = tried.unwrap_or_else(|_| Err(Failure::timeout()));
         match &tried {

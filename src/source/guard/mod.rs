@@ -56,22 +56,25 @@ impl Guards {
     /// Waits for its turn, no longer than the deadline, and not at all where the breaker is open. The call is under way as
     /// long as the permit is held. What goes out is counted in the source's tally.
     pub async fn enter(&self, tally: &Tally, lane: &Lane, deadline: Instant) -> Result<Permit<'_>, Failure> {
-        if let Some(wait) = self.breaker.as_ref().and_then(|breaker| breaker.open_for(Instant::now())) {
+        // Looked at once, and again after each wait.
+        let mut now = Instant::now();
+        if let Some(wait) = self.breaker.as_ref().and_then(|breaker| breaker.open_for(now)) {
             return Err(suspended(wait));
         }
         let entered = self.places.enter(lane, deadline).await;
         let (place, mut waited) = entered.ok_or_else(|| busy("limits.in_flight_max"))?;
-        let admitted = self.breaker.as_ref().map(|breaker| breaker.admit(Instant::now()));
-        let pass = admitted.transpose().map_err(suspended)?;
+        if waited {
+            now = Instant::now();
+        }
+        let pass = self.breaker.as_ref().map(|breaker| breaker.admit(now)).transpose().map_err(suspended)?;
         loop {
-            let now = Instant::now();
             let turn = self.rate.reserve(now, deadline).map_err(late)?;
             if turn <= now {
                 break;
             }
             waited = true;
             sleep_until(turn).await;
-            let now = Instant::now();
+            now = Instant::now();
             if let Some(wait) = pass.as_ref().and_then(|pass| pass.open_for(now)) {
                 return Err(suspended(wait));
             }
@@ -80,7 +83,7 @@ impl Guards {
             }
         }
         tally.sent(waited);
-        Ok(Permit { guards: self, pass, place, sent: Instant::now() })
+        Ok(Permit { guards: self, pass, place, sent: now })
     }
 
     /// The source asks to be left alone for a while.
@@ -101,13 +104,13 @@ pub(crate) struct Permit<'g> {
     guards: &'g Guards,
     pass: Option<Pass<'g>>,
     place: Place,
-    sent: Instant,
+    pub sent: Instant,
 }
 
 impl Permit<'_> {
     /// The call has ended; how tells something of the system. (Dropped without, it tells nothing.)
-    pub fn end(self, health: Health) {
-        let (source, now) = (&self.guards.name, Instant::now());
+    pub fn end(self, health: Health, now: Instant) {
+        let source = &self.guards.name;
         if health != Health::Unknown {
             self.place.ended(self.sent, now);
         }
