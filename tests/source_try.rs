@@ -9,6 +9,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
+use huxiang::answer::{Gateway, GraphqlRequest};
+use huxiang::base::fault::Faults;
+use huxiang::identify::{Declared, Identity, Principal};
+use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Value, json};
 
 const CONTRACT: &str = r#"
@@ -260,6 +264,125 @@ fn a_signature_in_a_form_is_blanked_and_the_form_is_recorded_with_made_up_keys()
     assert!(MARKS.iter().all(|mark| !recorded.contains(mark)) && !recorded.contains("-of-farms"), "{recorded}");
     let (code, said) = root.test("out.md");
     assert_eq!(code, 0, "{said}");
+}
+
+/// What a gateway answers a caller with the role, of one farm.
+fn answered(root: &Root, department: &Department, networks: &[&str]) -> Value {
+    let variable = |name: &str| {
+        Some(match name {
+            "FARMS_URL" => department.url.clone(),
+            _ => "the-secret-of-all-that-are-needed".to_owned(),
+        })
+    };
+    let mut faults = Faults::default();
+    let snapshot = Snapshot::load(&Folders::under(&root.0), &variable, &mut faults);
+    let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
+    let principal = Principal {
+        id: "somebody".to_owned(),
+        issuer: String::new(),
+        roles: vec!["clerk".to_owned()],
+        actors: Vec::new(),
+        claims: serde_json::Map::new(),
+    };
+    let networks = networks.iter().map(|name| (*name).to_owned()).collect();
+    let local = std::net::IpAddr::from([127, 0, 0, 1]);
+    let identity = Identity::new(Some(principal), local, networks, Declared::default());
+    let query = "{ farm(id: \"331122197501011234\") { name place since area grade herds { kind } phone } }";
+    let request = GraphqlRequest { query: Some(query.to_owned()), ..GraphqlRequest::default() };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let body = runtime.block_on(async {
+        let gateway = Gateway::start(snapshot).await.unwrap();
+        gateway.answer(identity, request, "request-1".to_owned(), None).await.body
+    });
+    serde_json::from_slice::<Value>(&body).unwrap()["data"]["farm"].clone()
+}
+
+/// Held against the gateway itself, which is asked in the same role.
+#[test]
+fn what_a_role_would_see_is_shown_beside_the_fields_and_is_what_the_gateway_answers() {
+    let (root, department) = (Root::new("role"), Department::new(false));
+    let roles = |grants: &str| {
+        format!(
+            "roles:\n  clerk:\n    title: Clerk\n    networks: [local]\n    grants:\n{grants}  guest: {{title: Guest, networks: [local], grants: []}}\n"
+        )
+    };
+    let any = "      - {relation: any, classes: [open], except: [phone], mask: {name: name, area: band}}\n";
+    let near = "      - {relation: near, fields: [name, phone], purposes: [visit]}\n";
+    root.write("config/roles.yaml", &roles(&format!("{any}{near}")));
+    root.edit("config/gateway.yaml", "audit:", "purposes: {visit: {zh: 走访, en: A visit}}\naudit:");
+    root.write(
+        "config/rules/relations.yaml",
+        "relations:\n  any: {on: Farm, when: \"true\"}\n  near: {on: Farm, when: \"farm.place == 'nowhere'\"}\n",
+    );
+    let hand = "withhold:\n  - {roles: [clerk], fields: [since]}\n  - {roles: [clerk], codes: {grade: [\"1\"], herds.kind: [goats]}}\nendpoints:";
+    root.edit("resolvers/farms.yaml", "endpoints:", hand);
+
+    let seen = |more: &[&str]| -> Vec<(String, Value)> {
+        let output = root.try_it(&department, &[&KEYS[..2], &["--json", "--role", "clerk"], more].concat());
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+        let fields = told["tried"][0]["records"][0]["fields"].as_array().unwrap().clone();
+        fields.into_iter().map(|field| (field["path"].as_str().unwrap().to_owned(), field)).collect()
+    };
+    let of = |seen: &[(String, Value)], path: &str| {
+        seen.iter().find(|(known, _)| known == path).unwrap_or_else(|| panic!("{path}: {seen:?}")).1.clone()
+    };
+    let plain = seen(&[]);
+    let full = json!({"given": [{"relations": ["any"], "given": "full"}]});
+    let held = json!({"given": [{"relations": ["any"], "given": "withheld"}]});
+    for path in ["place", "herds[0].kind", "herds[0].size"] {
+        assert_eq!(of(&plain, path)["seen"], full, "{path}");
+    }
+    for path in ["grade", "herds[1].kind", "herds[1].size"] {
+        assert_eq!(of(&plain, path)["seen"], held, "{path}");
+    }
+    assert_eq!(of(&plain, "name")["seen"]["given"][0]["mask"], "name");
+    for path in ["since", "phone"] {
+        assert!(of(&plain, path)["seen"]["refused"].as_str().is_some_and(|why| !why.is_empty()), "{path}");
+    }
+    assert!(
+        of(&plain, "phone")["seen"]["refused"].as_str().unwrap().contains("visit"),
+        "the purpose is what is missing"
+    );
+
+    let answer = answered(&root, &department, &["local"]);
+    for path in ["name", "place", "since", "area", "grade", "phone"] {
+        let field = of(&plain, path);
+        let expected = match &field["seen"]["given"][0] {
+            Value::Null => Value::Null,
+            way if way["given"] == "full" => field["value"].clone(),
+            way if way["given"] == "masked" => way["value"].clone(),
+            _ => Value::Null,
+        };
+        assert_eq!(answer[path], expected, "{path}: {field} {answer}");
+    }
+    assert_eq!(answer["herds"], json!([{"kind": "sheep"}]), "{answer}");
+    assert!(answer["name"].as_str().unwrap().contains('*') && answer["place"] == "Canary Street", "{answer}");
+
+    // For a purpose, a relation gives more; it is told by its name, for nobody looks whether it holds.
+    let visiting = seen(&["--purpose", "visit"]);
+    let ways = of(&visiting, "name")["seen"]["given"].clone();
+    assert_eq!(
+        (ways.as_array().unwrap().len(), &ways[1]),
+        (2, &json!({"relations": ["near"], "given": "full"})),
+        "{ways}"
+    );
+    assert_eq!(of(&visiting, "phone")["seen"], json!({"given": [{"relations": ["near"], "given": "full"}]}));
+
+    let shown = text(&root.try_it(&department, &[&KEYS[..2], &["--role", "clerk"]].concat()).stdout);
+    for line in
+        ["as clerk", "● in full (any)", "masked name (any)", "— left out: a code that the department withholds (any)"]
+    {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
+    let guest = text(&root.try_it(&department, &[&KEYS[..2], &["--role", "guest"]].concat()).stdout);
+    assert!(guest.contains("as guest") && !guest.contains("● ") && !guest.contains("○ "), "{guest}");
+    let unknown = root.try_it(&department, &[&KEYS[..2], &["--role", "clrek"]].concat());
+    assert!(text(&unknown.stderr).contains("did you mean `clerk`?"), "{}", text(&unknown.stderr));
+    // What a role sees is not told of files that are not whole.
+    root.edit("config/roles.yaml", "except: [phone]", "except: [phnoe]");
+    let faulty = root.try_it(&department, &[&KEYS[..2], &["--role", "clerk"]].concat());
+    assert_eq!((faulty.status.code(), faulty.stdout.as_slice()), (Some(2), &[][..]));
+    assert!(text(&faulty.stderr).contains("`huxiang check` tells them"), "{}", text(&faulty.stderr));
 }
 
 /// How the binding signs, where nobody else does.

@@ -158,7 +158,7 @@ impl Inner {
             look.asking.approved = Some(self.kept.approvals.check(look.identity, id).await?);
         }
         let counting = access.active(look.asking.presented());
-        let possible: BTreeSet<usize> = active_grants(&self.snapshot, &look.asking).into_iter().collect();
+        let possible: BTreeSet<usize> = active_grants(&self.snapshot.access, &look.asking).into_iter().collect();
         let handed_down = self.snapshot.contract.entity(look.entity).via.is_some();
         let relations: BTreeSet<RelationId> =
             counting.iter().filter_map(|at| access.grants.get(*at)).map(|grant| grant.relation).collect();

@@ -512,7 +512,7 @@ fn plan_of(
     let document = caches.document(text, || Document::parse(text, &snapshot.contract, limits))?;
     let operation = document.operation(name)?;
     let variables = document.variables(&snapshot.contract, operation, &asked.request.variables)?;
-    let active = active_grants(snapshot, &asking);
+    let active = active_grants(&snapshot.access, &asking);
     let rights = caches.rights(active, |active| Rights::new(&snapshot.access, active));
     let key = cache::PlanKey::new(text, name, &document, &variables, &rights);
     let plan = caches.plan(key, || {

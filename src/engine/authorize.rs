@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::operation::Operation;
 use crate::base::clock;
 use crate::identify::Identity;
-use crate::model::access::{Approved, ClientCertificate, Denied, Presented, Rights};
+use crate::model::access::{Access, Approved, ClientCertificate, Denied, Presented, Rights};
 use crate::model::contract::SlotId;
 use crate::model::rule::Truth;
 use crate::model::snapshot::Snapshot;
@@ -106,6 +106,11 @@ impl Asking {
     pub fn denied(&self, snapshot: &Snapshot, slot: SlotId) -> Denied {
         snapshot.access.denied(&snapshot.contract, slot, self.presented())
     }
+
+    /// What the caller may have, before it is known how the caller stands to each entity.
+    pub fn rights(&self, access: &Access) -> Rights {
+        Rights::new(access, active_grants(access, self))
+    }
 }
 
 /// An operation with the rights it runs under.
@@ -127,8 +132,7 @@ impl Permitted {
 
 /// The grants that count: of the caller's roles, from this network, for this purpose and case, and under relations
 /// that the token alone does not rule out.
-pub fn active_grants(snapshot: &Snapshot, asking: &Asking) -> Vec<usize> {
-    let access = &snapshot.access;
+pub fn active_grants(access: &Access, asking: &Asking) -> Vec<usize> {
     let nothing = Value::Object(Map::new());
     let possible = |grant: &usize| {
         let relation = access.grants.get(*grant).and_then(|grant| access.relation(grant.relation));

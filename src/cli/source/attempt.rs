@@ -188,7 +188,7 @@ pub async fn ask(
     known.extend(reading.only.as_ref().map(|only| &only.at));
     for record in answer.iter().flat_map(|fetched| &fetched.records) {
         let key = usize::try_from(record.key).ok().and_then(|at| attempt.keys.get(at)).cloned();
-        records.push((key, trace::fields(&parts.contract, attempt.mapping, record.json.value())));
+        records.push((key, trace::fields(&parts.contract, attempt.mapping, record.json.value(), None)));
         let value = serde_json::from_str(record.json.raw()).unwrap_or_default();
         for (at, example) in trace::unread(attempt.mapping, &value, &known) {
             if !unread.iter().any(|(there, _)| *there == at) {

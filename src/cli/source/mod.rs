@@ -1,5 +1,6 @@
 //! `huxiang source`: what an integrator does with one source.
 
+mod as_role;
 mod attempt;
 mod check;
 mod describe;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::text;
+use super::as_role::Seen;
 use super::attempt::{Attempt, Tried};
 use crate::base::fault::nearest;
 use crate::engine::project::trace::{Outcome, Traced};
@@ -21,7 +22,8 @@ pub fn unfit(tried: &Tried) -> bool {
     tried.answer.is_err() || fields().any(|field| matches!(field.outcome, Outcome::Unfit(_)))
 }
 
-pub fn as_text(attempt: &Attempt<'_>, tried: &Tried) -> String {
+/// `seen`: what a role would see, beside the fields.
+pub fn as_text(attempt: &Attempt<'_>, tried: &Tried, seen: Option<&Seen>) -> String {
     let mut out = format!("== {} ({})\n\n", attempt.name, attempt.entity);
     for exchange in &tried.exchanges {
         of_exchange(exchange, &mut out);
@@ -37,10 +39,20 @@ pub fn as_text(attempt: &Attempt<'_>, tried: &Tried) -> String {
             out.push_str(&format!("{}{keys}{more}\n", counted(fetched.records.len(), "record")));
         }
     }
-    for (key, fields) in tried.records.iter().take(RECORDS_MAX) {
+    for (n, (key, fields)) in tried.records.iter().take(RECORDS_MAX).enumerate() {
         out.push_str(&format!("\n{}", key.as_ref().map(|key| format!("record of {key}\n")).unwrap_or_default()));
-        let rows: Vec<Vec<String>> = fields.iter().map(row).collect();
-        out.push_str(&text::table(&["field", "where", "department", "contract"], &rows));
+        let mut rows: Vec<Vec<String>> = fields.iter().map(row).collect();
+        let title = seen.map(|seen| format!("as {}", seen.role));
+        let of_role = seen.and_then(|seen| seen.records.get(n));
+        for (row, views) in rows.iter_mut().zip(of_role.into_iter().flatten()) {
+            row.push(text::shorten(&views.to_string(), 3 * COLUMNS_MAX));
+        }
+        let header: Vec<&str> =
+            ["field", "where", "department", "contract"].into_iter().chain(title.as_deref()).collect();
+        out.push_str(&text::table(&header, &rows));
+    }
+    if let Some(seen) = seen {
+        out.push_str(&format!("\n{}\n", seen.note));
     }
     if let Some(more) = tried.records.len().checked_sub(RECORDS_MAX).filter(|more| *more > 0) {
         out.push_str(&format!("\n… and {}\n", counted(more, "further record")));
@@ -187,7 +199,7 @@ pub fn counted(count: usize, name: &str) -> String {
 }
 
 /// For machines.
-pub fn as_json(attempt: &Attempt<'_>, tried: &Tried) -> Value {
+pub fn as_json(attempt: &Attempt<'_>, tried: &Tried, seen: Option<&Seen>) -> Value {
     let headers =
         |all: &[(String, String)]| -> Vec<Value> { all.iter().map(|(name, value)| json!([name, value])).collect() };
     let exchanges: Vec<Value> = tried
@@ -201,11 +213,18 @@ pub fn as_json(attempt: &Attempt<'_>, tried: &Tried) -> Value {
             })
         })
         .collect();
-    let records: Vec<Value> = tried
-        .records
-        .iter()
-        .map(|(key, fields)| json!({"key": key.as_deref(), "fields": fields.iter().map(field).collect::<Vec<_>>()}))
-        .collect();
+    let of_record = |(n, (key, fields)): (usize, &(Option<_>, Vec<Traced>))| {
+        let mut fields: Vec<Value> = fields.iter().map(field).collect();
+        let of_role = seen.and_then(|seen| seen.records.get(n)).into_iter().flatten();
+        for (field, views) in fields.iter_mut().zip(of_role) {
+            if let Value::Object(field) = field {
+                field.insert("seen".to_owned(), views.as_json());
+            }
+        }
+        let key: &Option<std::sync::Arc<str>> = key;
+        json!({"key": key.as_deref(), "fields": fields})
+    };
+    let records: Vec<Value> = tried.records.iter().enumerate().map(of_record).collect();
     let failure = tried.answer.as_ref().err().map(|error| json!({"code": error.code.as_str(), "detail": error.detail}));
     let unread: Vec<Value> = tried.unread.iter().map(|(at, value)| json!({"at": at, "example": value})).collect();
     json!({

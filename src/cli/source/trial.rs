@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::super::load::{self, Environment};
 use super::super::{Done, Stop, runtime, text};
+use super::as_role::Viewer;
 use super::attempt::{self, Given};
 use super::{check, names, record, show};
 use crate::base::fault::{self, Faults};
@@ -39,12 +40,21 @@ pub struct TryArgs {
     /// In whose name sources with `authority: caller` are asked
     #[arg(long, value_name = "ID", default_value = "source-try")]
     principal: String,
-    /// The purpose that such sources are told
+    /// The purpose that such sources are told, and that a caller with --role declares
     #[arg(long)]
-    purpose: Option<String>,
-    /// The case that such sources are told
+    pub(super) purpose: Option<String>,
+    /// The case that such sources are told, and that a caller with --role declares
     #[arg(long)]
-    case: Option<String>,
+    pub(super) case: Option<String>,
+    /// Show beside each field what a caller with this role of config/roles.yaml would see of it
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+    /// With --role: a claim of the caller's token; lists are separated by commas
+    #[arg(long, value_name = "NAME=VALUE", requires = "role")]
+    pub(super) claim: Vec<String>,
+    /// With --role: the network the caller comes from; the first that the role counts in, where it is not given
+    #[arg(long, requires = "role")]
+    pub(super) network: Option<String>,
     /// Print the exchange and what was read of it as JSON
     #[arg(long)]
     json: bool,
@@ -59,6 +69,7 @@ pub fn run(args: &TryArgs) -> Done {
     let mut faults = Faults::default();
     let text = fault::read(&args.file, &mut faults).ok_or_else(|| load::refused(&faults))?;
     let parts = Parts::load(&folders, &|name| environment.get(name), &mut faults);
+    let all = faults.len();
     check::own_only(&mut faults, &text, &folders, parts.is_none());
     attempt::refused(&faults)?;
     let file = yaml::read::<SourceFile>(&text, &mut faults);
@@ -66,6 +77,15 @@ pub fn run(args: &TryArgs) -> Done {
     let (id, source) = attempt::source_of(&parts, &file.source.value)
         .ok_or_else(|| Stop::failed("error: the binding could not be compiled"))?;
     let connection = attempt::connection(source, args.instance.as_deref())?;
+    let viewer = match &args.role {
+        Some(_) if all > faults.len() => {
+            let message = "error: what a role sees hangs on all files, and others than this one have faults\n  \
+                           = hint: `huxiang check` tells them; without --role the source is asked all the same";
+            return Err(Stop::failed(message));
+        }
+        Some(role) => Some(Viewer::new(&parts, args, role)?),
+        None => None,
+    };
     let names = names::named(&file, &args.file, &text.text, &folders, connection);
     let missing: Vec<String> = environment.missing().into_iter().filter(|name| names.contains(name)).collect();
     if !missing.is_empty() {
@@ -98,10 +118,11 @@ pub fn run(args: &TryArgs) -> Done {
     for attempt in &attempts {
         let tried = runtime.block_on(attempt::ask(attempt, &parts, connection, &caller, egress))?;
         unfit |= show::unfit(&tried);
+        let seen = viewer.as_ref().map(|viewer| viewer.seen(attempt, &tried));
         if args.json {
-            reports.push(show::as_json(attempt, &tried));
+            reports.push(show::as_json(attempt, &tried, seen.as_ref()));
         } else {
-            text::out(&blanked(&show::as_text(attempt, &tried), &secrets));
+            text::out(&blanked(&show::as_text(attempt, &tried, seen.as_ref()), &secrets));
             text::out("\n");
         }
         if args.record.is_some() {

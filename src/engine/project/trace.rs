@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
+use super::held::{is_held, is_value_held};
 use super::list::counts;
 use super::pick::{elements, pick, pick_one, text_of};
 use super::read::pieces;
 use crate::base::json::JsonValue;
 use crate::base::pointer::Pointer;
 use crate::engine::convert::{Converted, convert};
+use crate::model::access::RowRights;
 use crate::model::binding::conversion::Conversion;
 use crate::model::binding::mapping::{Mapping, Over, Read, Trie, Types};
 use crate::model::contract::{Contract, SlotId};
@@ -25,6 +27,10 @@ pub struct Traced {
     /// The department's JSON; none where the record has no such place.
     pub raw: Option<String>,
     pub outcome: Outcome,
+    /// The slots that it stands in, itself the last; none, where it is not known which.
+    pub slots: Vec<SlotId>,
+    /// The reader gets nothing of it, for a code that the department withholds.
+    pub is_held: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,24 +47,32 @@ pub enum Outcome {
 }
 
 /// Where in record and contract the tracing is.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Here {
     /// The slot's path, and how it is shown.
     slot: String,
     shown: String,
     at: String,
+    slots: Vec<SlotId>,
+    is_held: bool,
 }
 
-/// Every field that a mapping reads of a record.
-pub fn fields(contract: &Contract, mapping: &Mapping, record: JsonValue<'_>) -> Vec<Traced> {
-    let mut tracer = Tracer { contract, found: Vec::new() };
-    let top = Here { slot: String::new(), shown: String::new(), at: String::new() };
-    tracer.mapping(mapping, record, &top, None);
+/// Every field that a mapping reads of a record, always in the same order. `reader`: whoever has these rights, of whom it is
+/// told what departments withhold by code.
+pub fn fields(
+    contract: &Contract,
+    mapping: &Mapping,
+    record: JsonValue<'_>,
+    reader: Option<&RowRights>,
+) -> Vec<Traced> {
+    let mut tracer = Tracer { contract, reader, found: Vec::new() };
+    tracer.mapping(mapping, record, &Here::default(), None);
     tracer.found
 }
 
 struct Tracer<'a> {
     contract: &'a Contract,
+    reader: Option<&'a RowRights>,
     found: Vec<Traced>,
 }
 
@@ -76,38 +90,44 @@ impl Tracer<'_> {
             let path = shown(here, &slot.path);
             let pointer = |term: usize| mapping.terms.get(term).map(Pointer::to_string).unwrap_or_default();
             let at = |term: usize| format!("{}{}", here.at, pointer(term));
+            let held = self.reader.and_then(|reader| reader.held.codes.get(&slot.id)).map_or(&[][..], Vec::as_slice);
+            let whole = matches!(entry.read, Read::Scalar { .. }) && is_held(record, mapping, slot.id, held);
+            let slots: Vec<SlotId> = here.slots.iter().copied().chain([slot.id]).collect();
             let next = |term: Option<usize>, shown: String| Here {
                 slot: slot.path.to_string(),
                 shown,
                 at: term.map_or_else(|| here.at.clone(), at),
+                slots: slots.clone(),
+                is_held: here.is_held || whole,
             };
             match &entry.read {
                 Read::Scalar { at: term, conversion } | Read::Reference { at: term, conversion } => {
                     let raw = picked.get(*term).map(JsonValue::raw);
                     let outcome = raw.map_or(Outcome::Missing, |raw| converted(raw, conversion));
-                    self.add(path, at(*term), raw, outcome);
+                    self.add(&next(None, path), at(*term), raw, outcome);
                 }
                 Read::Scalars { over, conversion, split } => {
                     let list = of_list(*over, record, &picked);
                     let told =
                         list.map(|raws| raws.iter().flat_map(|raw| pieces(raw.raw(), split.as_deref())).collect());
-                    self.scalars(path, over.term().map_or_else(|| here.at.clone(), at), told, conversion);
+                    let left = |raw: &str| is_value_held(raw, conversion, Some(mapping), held);
+                    self.scalars(&next(over.term(), path), told, conversion, &left);
                 }
                 Read::References { over, conversion } => {
                     let list = of_list(*over, record, &picked);
                     let told =
                         list.map(|raws| raws.into_iter().map(|raw| std::borrow::Cow::Borrowed(raw.raw())).collect());
-                    self.scalars(path, over.term().map_or_else(|| here.at.clone(), at), told, conversion);
+                    self.scalars(&next(over.term(), path), told, conversion, &|_| false);
                 }
                 Read::Object { at: term, inside, types } => match picked.get(*term) {
-                    None => self.add(path, at(*term), None, Outcome::Missing),
-                    Some(raw) if raw.is_null() => self.add(path, at(*term), Some("null"), Outcome::Null),
+                    None => self.add(&next(None, path), at(*term), None, Outcome::Missing),
+                    Some(raw) if raw.is_null() => self.add(&next(None, path), at(*term), Some("null"), Outcome::Null),
                     Some(raw) => self.element(inside, types.as_ref(), raw, &next(Some(*term), path)),
                 },
                 Read::Objects { over, inside, only, types } => {
                     let term = over.term();
                     match of_list(*over, record, &picked) {
-                        None => self.add(path, term.map(at).unwrap_or_default(), None, Outcome::Missing),
+                        None => self.add(&next(None, path), term.map(at).unwrap_or_default(), None, Outcome::Missing),
                         Some(all) => {
                             let all = all.into_iter().filter(|element| counts(*element, inside, only.as_ref()));
                             for (n, element) in all.take(ELEMENTS_MAX).enumerate() {
@@ -115,13 +135,14 @@ impl Tracer<'_> {
                                 if term.is_some() {
                                     inner.at.push_str(&format!("/{n}"));
                                 }
+                                inner.is_held |= is_held(element, inside, slot.id, held);
                                 self.element(inside, types.as_ref(), element, &inner);
                             }
                         }
                     }
                 }
                 Read::Constant(value) => {
-                    self.add(path, "const".to_owned(), None, Outcome::Value(value.to_string()));
+                    self.add(&next(None, path), "const".to_owned(), None, Outcome::Value(value.to_string()));
                 }
                 Read::Instance(_) | Read::Outcome(_) => {}
             }
@@ -137,26 +158,29 @@ impl Tracer<'_> {
             Some(of) => self.mapping(inside, element, here, Some(of)),
             None => {
                 let why = "nothing says of which type it is".to_owned();
-                self.add(here.shown.clone(), here.at.clone(), told, Outcome::Unfit(why));
+                self.add(here, here.at.clone(), told, Outcome::Unfit(why));
             }
         }
     }
 
     fn scalars(
         &mut self,
-        path: String,
-        at: String,
+        here: &Here,
         raws: Option<Vec<std::borrow::Cow<'_, str>>>,
         conversion: &Conversion,
+        is_held: &dyn Fn(&str) -> bool,
     ) {
-        let Some(raws) = raws else { return self.add(path, at, None, Outcome::Missing) };
+        let Some(raws) = raws else { return self.add(here, here.at.clone(), None, Outcome::Missing) };
         for (n, raw) in raws.iter().take(ELEMENTS_MAX).enumerate() {
-            self.add(format!("{path}[{n}]"), at.clone(), Some(raw), converted(raw, conversion));
+            let shown = format!("{}[{n}]", here.shown);
+            let one = Here { shown, is_held: here.is_held || is_held(raw), ..here.clone() };
+            self.add(&one, here.at.clone(), Some(raw), converted(raw, conversion));
         }
     }
 
-    fn add(&mut self, path: String, at: String, raw: Option<&str>, outcome: Outcome) {
-        self.found.push(Traced { path, at, raw: raw.map(str::to_owned), outcome });
+    fn add(&mut self, here: &Here, at: String, raw: Option<&str>, outcome: Outcome) {
+        let (path, slots, is_held) = (here.shown.clone(), here.slots.clone(), here.is_held);
+        self.found.push(Traced { path, at, raw: raw.map(str::to_owned), outcome, slots, is_held });
     }
 }
 
