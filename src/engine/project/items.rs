@@ -325,7 +325,11 @@ fn claim<'v>(
     }
     let asked = Selection { arguments: uncut(slot, selection, variables), ..asked };
     let mut aside = writer.aside(|writer| writer.fetched(view, slot, &fetched, &asked));
-    aside.is_whole &= !list || !lists_nothing(view, &fetched);
+    // A single value says itself whether it is there, also where the journal of the answer is full.
+    aside.is_whole = match list {
+        true => aside.is_whole && !lists_nothing(view, &fetched),
+        false => aside.written.state == ItemState::Answered,
+    };
     let value = match list {
         true => first_elements(slot, &aside.text, selection, variables),
         false => text_of(&aside.text).map(Cow::into_owned),
