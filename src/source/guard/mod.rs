@@ -19,7 +19,7 @@ use crate::base::code::ErrorCode;
 use crate::model::binding::format::Limits;
 use breaker::{Breaker, BreakerState, Change, Health, Pass};
 use places::{Lane, Place, Places};
-use rate::{Late, Rate};
+use rate::{Late, Rate, Turn};
 use retry::Budget;
 
 /// The guards of one address of a source (or instance), or of a platform that several stand on; they outlive reloads.
@@ -67,23 +67,23 @@ impl Guards {
             now = Instant::now();
         }
         let pass = self.breaker.as_ref().map(|breaker| breaker.admit(now)).transpose().map_err(suspended)?;
-        loop {
-            let turn = self.rate.reserve(now, deadline).map_err(late)?;
-            if turn <= now {
-                break;
+        let mut turn = self.rate.reserve(now, deadline).map_err(late)?;
+        while let Err(until) = self.rate.go(turn, now) {
+            if until >= deadline {
+                return Err(late(Late::Rate));
             }
             waited = true;
-            sleep_until(turn).await;
+            sleep_until(until).await;
             now = Instant::now();
             if let Some(wait) = pass.as_ref().and_then(|pass| pass.open_for(now)) {
                 return Err(suspended(wait));
             }
-            if !self.rate.is_paused(now) {
-                break;
+            if self.rate.is_paused(now) {
+                turn = self.rate.reserve(now, deadline).map_err(late)?;
             }
         }
         tally.sent(waited);
-        Ok(Permit { guards: self, pass, place, sent: now })
+        Ok(Permit { guards: self, pass, place, turn, sent: now })
     }
 
     /// The source asks to be left alone for a while.
@@ -104,6 +104,7 @@ pub(crate) struct Permit<'g> {
     guards: &'g Guards,
     pass: Option<Pass<'g>>,
     place: Place,
+    turn: Turn,
     pub sent: Instant,
 }
 
@@ -111,6 +112,7 @@ impl Permit<'_> {
     /// The call has ended; how tells something of the system. (Dropped without, it tells nothing.)
     pub fn end(self, health: Health, now: Instant) {
         let source = &self.guards.name;
+        self.guards.rate.answered(self.turn, now);
         if health != Health::Unknown {
             self.place.ended(self.sent, now);
         }
