@@ -254,20 +254,22 @@ impl Gateway {
         let (mut span, traceparent) = self.inner.kept.traces.request(parent);
         let trace = span.trace();
         let inner = Arc::clone(&self.inner);
-        let mut failed = AuditRecord::new(&request_id, &identity);
-        failed.document = request.query.as_deref().map(|text| inner.kept.subjects.document(text));
-        let id = request_id.clone();
+        let (came, asked) = (Timestamp::now(), Arc::new((identity, request, request_id)));
+        let failed = || {
+            let (identity, request, request_id) = &*asked;
+            let mut failed = AuditRecord::new(request_id, identity);
+            failed.time = audit::timestamp(came);
+            failed.document = request.query.as_deref().map(|text| self.inner.kept.subjects.document(text));
+            failed
+        };
+        let of_asked = Arc::clone(&asked);
+        let id = &asked.2;
         let (ending, told) = Ending::new();
         let ending = Arc::new(ending);
         let of_flow = Arc::clone(&ending);
         let mut flow = tokio::spawn(async move {
-            let asked = Asked {
-                identity: &identity,
-                request: &request,
-                request_id: &request_id,
-                traceparent: traceparent.as_deref(),
-                trace: &trace,
-            };
+            let (identity, request, request_id) = &*of_asked;
+            let asked = Asked { identity, request, request_id, traceparent: traceparent.as_deref(), trace: &trace };
             inner.answer(&asked, &of_flow, &mut span).await
         });
         let limit = Duration::from_millis(self.inner.snapshot.config.limits.request_timeout_ms).saturating_add(GRACE);
@@ -276,7 +278,7 @@ impl Gateway {
             Err(_) if ending.decide() => {
                 let message = "the request took too long; ask for less".to_owned();
                 let late = RequestError::new(ErrorCode::DeadlineExceeded, message);
-                return self.inner.failed(failed, &late, &id, Some(told)).await;
+                return self.inner.failed(failed(), &late, id, Some(told)).await;
             }
             // Its record is being written, which does not take for ever.
             Err(_) => flow.await,
@@ -286,7 +288,7 @@ impl Gateway {
             Err(error) => {
                 tracing::error!(request = %id, %error, "the flow of a request failed");
                 let message = "the gateway failed; tell the operator the request id".to_owned();
-                self.inner.failed(failed, &RequestError::new(ErrorCode::Internal, message), &id, None).await
+                self.inner.failed(failed(), &RequestError::new(ErrorCode::Internal, message), id, None).await
             }
         }
     }

@@ -281,11 +281,18 @@ impl Inner {
     /// Item numbers where a slot is of an item, paths elsewhere; sections, which hold nothing of their own, left out.
     pub(super) fn names(&self, slots: impl Iterator<Item = SlotId>) -> BTreeSet<String> {
         let contract = &self.snapshot.contract;
-        slots
-            .map(|slot| contract.slot(slot))
-            .filter(|slot| slot.class.is_some())
-            .map(|slot| slot.item.map_or_else(|| slot.path.to_string(), |item| contract.item(item).no.to_string()))
-            .collect()
+        let (mut items, mut names) = (Vec::new(), Vec::new());
+        for slot in slots.map(|slot| contract.slot(slot)).filter(|slot| slot.class.is_some()) {
+            match slot.item {
+                Some(item) => items.push(item),
+                None => names.push(slot.path.to_string()),
+            }
+        }
+        // Many slots are of one item.
+        items.sort_unstable();
+        items.dedup();
+        names.extend(items.into_iter().map(|item| contract.item(item).no.to_string()));
+        names.into_iter().collect()
     }
 }
 

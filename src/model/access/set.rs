@@ -67,9 +67,13 @@ impl SlotSet {
 
     pub fn iter(&self) -> impl Iterator<Item = SlotId> + '_ {
         self.words.iter().enumerate().flat_map(|(at, word)| {
-            (0..64)
-                .filter(move |bit| word & (1 << bit) != 0)
-                .filter_map(move |bit| u32::try_from(at * 64 + bit).ok().map(SlotId))
+            let first = u32::try_from(at * 64).unwrap_or(u32::MAX);
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(SlotId(first.saturating_add(bit)))
+            })
         })
     }
 }
