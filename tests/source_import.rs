@@ -243,7 +243,7 @@ fn clinic(path: &str, _: &str, body: &Value) -> Option<Value> {
 #[tokio::test]
 async fn forms_are_drafted_and_answers_that_only_an_example_describes() {
     let root = Folder::root("clinic", "pets", &["Doctor", "Wards", "Visit", "Visit3"]);
-    let output = import(&data("clinic.yaml"), &["--out", root.path()]);
+    let output = import(&data("odd/clinic.yaml"), &["--out", root.path()]);
     assert!(output.status.success(), "{}", stderr(&output));
     let binding = root.read("resolvers/pets.yaml");
     let elsewhere =
@@ -295,7 +295,7 @@ async fn forms_are_drafted_and_answers_that_only_an_example_describes() {
     );
 
     let root = Folder::root("counter", "pets", &["QueryHousehold"]);
-    let output = import(&data("counter.json"), &["--out", root.path()]);
+    let output = import(&data("odd/counter.json"), &["--out", root.path()]);
     assert!(stderr(&output).contains("1 operation bound, 1 left out"), "{}", stderr(&output));
     let binding = root.read("resolvers/pets.yaml");
     assert!(binding.contains("POST /query/photo: it needs `photo` in a form that a binding cannot send"), "{binding}");

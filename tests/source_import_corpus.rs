@@ -180,6 +180,7 @@ fn documents(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// But for those in `odd/`, made of what cannot be bound: `source_import.rs` has them.
 #[tokio::test]
 async fn documents_of_this_repository_are_bound_and_answer_rightly() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import");
