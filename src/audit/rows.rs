@@ -57,9 +57,9 @@ pub(super) struct Linked<'w> {
 }
 
 /// The texts of the statements; each is prepared once by a connection.
+#[derive(Default)]
 pub(super) struct Statements {
-    algorithm: ChainHash,
-    texts: BTreeMap<Room, Arc<str>>,
+    texts: BTreeMap<(&'static str, Room), Arc<str>>,
 }
 
 /// How many rows a statement has room for, in powers of two: what is not filled stays NULL, and is left out.
@@ -71,14 +71,12 @@ struct Room {
 }
 
 impl Statements {
-    pub fn new(algorithm: ChainHash) -> Self {
-        Self { algorithm, texts: BTreeMap::new() }
-    }
-
-    /// Writes the records, and by which subjects they are found, and ends the transaction.
+    /// Writes the records, hashed by the segment's algorithm, and by which subjects they are found, and ends the
+    /// transaction.
     pub async fn commit(
         &mut self,
         connection: &mut SqliteConnection,
+        algorithm: ChainHash,
         records: &[Linked<'_>],
     ) -> Result<(), AuditError> {
         let found_by = |record: &Linked<'_>| {
@@ -92,16 +90,16 @@ impl Statements {
             let ends = records.len() == 0 && subjects.len() == 0;
             let room = Room { records: room_for(some.len()), subjects: room_for(of_some.len()), ends };
             let values = values(room, some, of_some).map_err(|error| AuditError(error.to_string()))?;
-            sqlx::query_with(AssertSqlSafe(self.text(room)), values).execute(&mut *connection).await?;
+            sqlx::query_with(AssertSqlSafe(self.text(algorithm, room)), values).execute(&mut *connection).await?;
             if ends {
                 return Ok(());
             }
         }
     }
 
-    fn text(&mut self, room: Room) -> Arc<str> {
-        let algorithm = self.algorithm;
-        Arc::clone(self.texts.entry(room).or_insert_with(|| text(room, algorithm).into()))
+    fn text(&mut self, algorithm: ChainHash, room: Room) -> Arc<str> {
+        let known = self.texts.entry((algorithm.as_str(), room));
+        Arc::clone(known.or_insert_with(|| text(room, algorithm).into()))
     }
 }
 

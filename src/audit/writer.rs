@@ -61,7 +61,7 @@ impl Writer {
             rotate_bytes: config.rotate_bytes(),
             rotate_monthly: config.rotate_monthly,
             open: Some(opened),
-            statements: Statements::new(config.hash),
+            statements: Statements::default(),
             head,
             healthy,
             commits,
@@ -245,7 +245,7 @@ async fn commit(
         records.push(Linked { waiting, seq, prev, hash: hash.clone() });
         prev = hash;
     }
-    statements.commit(&mut opened.connection, &records).await?;
+    statements.commit(&mut opened.connection, opened.about.algorithm, &records).await?;
     let receipts = records.iter().map(|record| Receipt::new(record.seq, &record.hash)).collect();
     Ok(Committed::Done(receipts, head(opened, seq, prev)))
 }

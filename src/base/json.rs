@@ -205,7 +205,10 @@ impl<'a> Name<'a> {
     pub fn is(self, name: &str) -> bool {
         let raw = self.0.raw();
         let inside = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
-        inside == name || (inside.len() > name.len() && self.content().is_ok_and(|own| own == name))
+        match inside.as_bytes().contains(&b'\\') {
+            false => inside == name,
+            true => self.content().is_ok_and(|own| own == name),
+        }
     }
 
     pub fn content(self) -> Result<Cow<'a, str>, NoText> {

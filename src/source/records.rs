@@ -155,7 +155,7 @@ impl Reader<'_> {
             let names = json::find(data, columns)
                 .filter(|names| names.is_list())
                 .ok_or_else(|| Failure::bad(format!("the answer has no list of column names at `{columns}`")))?;
-            let (rewritten, found) = rows(names, &found)?;
+            let (rewritten, found) = rows(names, &found, self.connection.limits.answer_bytes_max)?;
             let found: Items<'_> = found.iter().map(|(key, record)| (*key, record.value())).collect();
             self.take_decrypted(&rewritten, &found, out)?;
         } else {
@@ -279,8 +279,11 @@ pub(crate) fn holds(condition: &Condition, json: JsonValue<'_>) -> Result<bool, 
     }
 }
 
+/// Rows with the names of their columns are at most this many times `answer_bytes_max`.
+const ROWS_FACTOR: usize = 8;
+
 /// Rows (lists) as objects with the columns' names.
-fn rows(names: JsonValue<'_>, found: &Items<'_>) -> Result<json::Reread<Option<u32>>, Failure> {
+fn rows(names: JsonValue<'_>, found: &Items<'_>, bytes_max: usize) -> Result<json::Reread<Option<u32>>, Failure> {
     let names = names
         .elements()
         .map(|name| {
@@ -289,7 +292,9 @@ fn rows(names: JsonValue<'_>, found: &Items<'_>) -> Result<json::Reread<Option<u
             Ok(member)
         })
         .collect::<Result<Vec<_>, Failure>>()?;
-    let mut out = json::Rewritten::with_capacity(0);
+    let mut written = json::Rewritten::with_capacity(0);
+    // Names stand in every row: a long one would be multiplied by those there are.
+    let bytes_max = bytes_max.saturating_mul(ROWS_FACTOR);
     for (key, row) in found {
         if row.is_null() {
             continue;
@@ -300,7 +305,7 @@ fn rows(names: JsonValue<'_>, found: &Items<'_>) -> Result<json::Reread<Option<u
         if row.elements().count() > names.len() {
             return Err(Failure::bad("a row of the answer has more cells than there are columns"));
         }
-        let out = out.next(*key);
+        let out = written.next(*key);
         out.push('{');
         for (n, (name, cell)) in names.iter().zip(row.elements()).enumerate() {
             if n > 0 {
@@ -311,6 +316,9 @@ fn rows(names: JsonValue<'_>, found: &Items<'_>) -> Result<json::Reread<Option<u
             out.push_str(cell.raw());
         }
         out.push('}');
+        if written.len() > bytes_max {
+            return Err(Failure::bad("the rows of the answer, with their columns' names, are too large (columns)"));
+        }
     }
-    out.read()
+    written.read()
 }

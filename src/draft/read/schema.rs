@@ -97,6 +97,11 @@ impl<'a> Schemas<'a> {
         Self { root, types, laid, broken, told, made, steps: 0, fields: 0, depth: 0, depth_max }
     }
 
+    /// The document.
+    pub fn root(&self) -> &'a Value {
+        self.root
+    }
+
     /// The schema of an answer that is described by an example alone.
     pub fn made(&self, holder: &'a Value) -> Option<&'a Value> {
         self.made.get(&std::ptr::from_ref(holder))

@@ -115,14 +115,16 @@ impl<'a> Writer<'a> {
 
     /// Writes for comparison alone: neither the answer nor its journal keeps any of it.
     pub(super) fn aside(&mut self, write: impl FnOnce(&mut Self) -> Written) -> Aside {
-        let (start, mark) = (self.out.len(), self.journal.mark());
+        let start = self.out.len();
+        // Its own: that of the answer may be full.
+        let journal = std::mem::take(&mut self.journal);
         let (masked, undated) = (self.masked.replace(BTreeSet::new()), std::mem::take(&mut self.undated));
         let written = write(self);
         let text = String::from_utf8(self.out.get(start..).unwrap_or_default().to_vec()).unwrap_or_default();
         let shown = std::mem::replace(&mut self.masked, masked).is_none_or(|masked| masked.is_empty());
         let dated = !std::mem::replace(&mut self.undated, undated);
-        let is_whole = shown && dated && !self.journal.noted_since(mark) && written.state == ItemState::Answered;
-        self.journal.forget(mark);
+        let noted = !std::mem::replace(&mut self.journal, journal).notes().is_empty();
+        let is_whole = shown && dated && !noted && written.state == ItemState::Answered;
         self.discard(start);
         Aside { written, text, is_whole }
     }
@@ -170,7 +172,9 @@ impl Said {
     /// Whether two say otherwise, as far as both say anything.
     pub(super) fn differs(&self, other: &Self, contract: &Contract, slot: &Slot) -> bool {
         let fields = common(&self.fields, &other.fields);
-        if slot.shape == Shape::ObjectList && fields.is_empty() {
+        // Where no field was asked for, how many there are was.
+        let counted = self.fields.is_empty() && other.fields.is_empty();
+        if slot.shape == Shape::ObjectList && fields.is_empty() && !counted {
             return false;
         }
         canonical(contract, slot, &fields, &self.value) != canonical(contract, slot, &fields, &other.value)
@@ -280,7 +284,10 @@ fn canonical_object(contract: &Contract, fields: &[Selection], value: &Value) ->
         let value = members.get(&*field.key).unwrap_or(&Value::Null);
         Some((field.key.to_string(), canonical(contract, contract.slot(id), &field.children, value)))
     };
-    Value::Object(fields.iter().filter_map(member).collect::<Map<_, _>>())
+    let members = fields.iter().filter_map(member).collect::<Map<_, _>>();
+    // An object of nothing, and nothing in place of an object, say the same.
+    let nothing = !members.is_empty() && members.values().all(Value::is_null);
+    if nothing { Value::Null } else { Value::Object(members) }
 }
 
 fn canonical_leaf(kind: &Kind, value: &Value) -> Value {
@@ -291,6 +298,18 @@ fn canonical_leaf(kind: &Kind, value: &Value) -> Value {
         }
         _ => value.clone(),
     }
+}
+
+/// The dates that a list, and those inside it, are cut by.
+pub(super) fn cuts<'c>(contract: &'c Contract, slot: &Slot) -> impl Iterator<Item = SlotId> + 'c {
+    let dates = move |list: SlotId| {
+        let name = contract.slot(list).list.as_ref().and_then(|rule| rule.date.as_deref());
+        // Of an interface or a union, each type has its own.
+        let holders = std::iter::once(list).chain(contract.slot(list).children.iter().copied());
+        let dates = holders.filter_map(move |holder| contract.child(contract.slot(list).entity, Some(holder), name?));
+        dates.collect::<Vec<_>>()
+    };
+    contract.below(slot.id).into_iter().flat_map(dates)
 }
 
 /// The arguments of a long list but `first`: as many elements as the contract allows.

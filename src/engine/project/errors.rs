@@ -65,11 +65,6 @@ impl Journal {
         self.notes.len()
     }
 
-    /// Whether anything was noted since; also where there is no room left to note it.
-    pub fn noted_since(&self, mark: usize) -> bool {
-        self.notes.len() > mark || self.notes.len() >= NOTES_MAX
-    }
-
     /// Takes back what was noted since.
     pub fn forget(&mut self, mark: usize) {
         self.notes.truncate(mark);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use serde_json::{Map, Value};
 
-use super::agreed::{Said, asked_of, is_compared, lists_nothing, uncut};
+use super::agreed::{Said, asked_of, cuts, is_compared, lists_nothing, uncut};
 use super::list::first_of;
 use super::pick::text_of;
 use super::read::{Filling, RowView};
@@ -316,6 +316,10 @@ fn claim<'v>(
         let section = contract.slot(id).class.is_none();
         (section || rights.slots.contains(id)) && !rights.masks.contains_key(&id) && !kept(id)
     };
+    // To cut a list by a date, or to put it in the order of one, would tell the date that this source withholds.
+    if cuts(contract, slot).any(kept) {
+        return None;
+    }
     let asked = asked_of(contract, slot, selection, entry, &may);
     if list && !writer.tells_codes(view, slot, &endpoint.mapping) {
         return None;

@@ -41,6 +41,10 @@ fn walk<'a>(record: JsonValue<'a>, trie: &Trie, wanted: &[bool], values: &mut [O
     }
     for (name, value) in record.members() {
         if let Some(child) = name.content().ok().and_then(|name| trie.child(&name)) {
+            // Where a name stands twice, nothing of the first counts.
+            if child.has_children() {
+                forget(child, values);
+            }
             walk(value, child, wanted, values);
         }
     }
@@ -52,6 +56,13 @@ fn walk<'a>(record: JsonValue<'a>, trie: &Trie, wanted: &[bool], values: &mut [O
             }
         }
     }
+}
+
+fn forget(trie: &Trie, values: &mut [Option<JsonValue<'_>>]) {
+    if let Some(value) = trie.term.and_then(|term| values.get_mut(term)) {
+        *value = None;
+    }
+    trie.children().for_each(|(_, child)| forget(child, values));
 }
 
 /// The elements of a list; a single value is a list of one, null and `""` a list of none (an XML list of one, or of
@@ -67,4 +78,45 @@ pub fn elements(value: JsonValue<'_>) -> Vec<JsonValue<'_>> {
 /// A scalar's text: a string without its quotes and escapes, anything else as it stands.
 pub fn text_of(raw: &str) -> Option<Cow<'_, str>> {
     json::content(raw).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::json::Json;
+    use crate::base::pointer::Pointer;
+
+    fn text(depth: u32) -> BoxedStrategy<String> {
+        let name = prop::sample::select(vec!["a", "b", "\\u0061", "c"]);
+        let leaf = prop::sample::select(vec!["1", "null", "\"x\"", "{}", "[]"]).prop_map(str::to_owned);
+        if depth == 0 {
+            return leaf.boxed();
+        }
+        let members = prop::collection::vec((name, text(depth - 1)), 0..5);
+        let object = members.prop_map(|members| {
+            let members: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            format!("{{{}}}", members.join(","))
+        });
+        let list = prop::collection::vec(text(depth - 1), 0..3).prop_map(|all| format!("[{}]", all.join(",")));
+        prop_oneof![leaf, object, list].boxed()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_picked_together_is_what_is_picked_alone(text in text(3)) {
+            let mut mapping = Mapping::default();
+            for pointer in ["", "/a", "/b", "/a/a", "/a/b", "/b/c", "/a/a/b", "/c/0", "/c/1/a", "/a/0/b"] {
+                mapping.term(&Pointer::parse(pointer).unwrap());
+            }
+            let json = Json::read(text.clone()).unwrap();
+            let picked = pick(json.root(), &mapping, &vec![true; mapping.terms.len()]);
+            for term in 0..mapping.terms.len() {
+                let raw = |value: Option<JsonValue<'_>>| value.map(|value| value.raw().to_owned());
+                let alone = pick_one(json.root(), &mapping, term);
+                prop_assert_eq!(raw(picked.get(term)), raw(alone), "{} in {}", mapping.terms[term], text);
+            }
+        }
+    }
 }

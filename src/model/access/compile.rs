@@ -129,7 +129,8 @@ impl Compiler<'_> {
         }
         for field in &written.except {
             let named = self.slots(field);
-            self.idle(relation, "except", &field.value, yaml::place_of(field), named.iter().copied());
+            let below = named.iter().flat_map(|slot| self.contract.below(*slot));
+            self.idle(relation, "except", &field.value, yaml::place_of(field), below.collect::<Vec<_>>().into_iter());
             for slot in named {
                 for below in self.contract.below(slot) {
                     slots.remove(below);

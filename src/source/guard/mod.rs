@@ -19,7 +19,7 @@ use crate::base::code::ErrorCode;
 use crate::model::binding::format::Limits;
 use breaker::{Breaker, BreakerState, Change, Health, Pass};
 use places::{Lane, Place, Places};
-use rate::{Late, Rate, Turn};
+use rate::{Gone, Late, Rate};
 use retry::Budget;
 
 /// The guards of one address of a source (or instance), or of a platform that several stand on; they outlive reloads.
@@ -68,22 +68,27 @@ impl Guards {
         }
         let pass = self.breaker.as_ref().map(|breaker| breaker.admit(now)).transpose().map_err(suspended)?;
         let mut turn = self.rate.reserve(now, deadline).map_err(late)?;
-        while let Err(until) = self.rate.go(turn, now) {
-            if until >= deadline {
+        let gone = loop {
+            let until = match turn.go(now) {
+                Ok(gone) => break gone,
+                Err(until) => until,
+            };
+            if now >= deadline {
                 return Err(late(Late::Rate));
             }
             waited = true;
-            sleep_until(until).await;
+            sleep_until(until.min(deadline)).await;
             now = Instant::now();
             if let Some(wait) = pass.as_ref().and_then(|pass| pass.open_for(now)) {
                 return Err(suspended(wait));
             }
             if self.rate.is_paused(now) {
+                drop(turn);
                 turn = self.rate.reserve(now, deadline).map_err(late)?;
             }
-        }
+        };
         tally.sent(waited);
-        Ok(Permit { guards: self, pass, place, turn, sent: now })
+        Ok(Permit { guards: self, pass, place, gone, sent: now })
     }
 
     /// The source asks to be left alone for a while.
@@ -104,7 +109,7 @@ pub(crate) struct Permit<'g> {
     guards: &'g Guards,
     pass: Option<Pass<'g>>,
     place: Place,
-    turn: Turn,
+    gone: Gone,
     pub sent: Instant,
 }
 
@@ -112,7 +117,7 @@ impl Permit<'_> {
     /// The call has ended; how tells something of the system. (Dropped without, it tells nothing.)
     pub fn end(self, health: Health, now: Instant) {
         let source = &self.guards.name;
-        self.guards.rate.answered(self.turn, now);
+        self.guards.rate.answered(self.gone, now);
         if health != Health::Unknown {
             self.place.ended(self.sent, now);
         }

@@ -1,6 +1,7 @@
 //! When the next call may go out: an exact sliding window (in no second more calls than the source allows, by its own
 //! count), and the pause that the source asked for. A call has reached the source when it is answered, and no later than
-//! [`ARRIVED`] after it was sent; a second after that, the place it took is free again.
+//! [`ARRIVED`] after it was sent; a second after that, the place it took is free again. Who waits goes in order, and holds
+//! nothing but its place in the queue.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,46 +15,57 @@ const WINDOW: Duration = Duration::from_millis(1_005);
 const ARRIVED: Duration = Duration::from_millis(150);
 /// No source is left alone for longer because it asked for it.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Who is not first asks again no sooner.
+const AGAIN: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(crate) struct Rate {
     /// None: as many as come.
-    max: Option<u64>,
+    max: Option<usize>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Calls in the order of their turns; those that no later call has to keep away from any more are gone.
-    calls: VecDeque<Sent>,
-    /// The number of the first of them.
-    first: u64,
+    /// Calls that went out and that the source may still count: at most `max`.
+    sent: Vec<Sent>,
+    /// The numbers of those that wait, in order.
+    waiting: VecDeque<u64>,
+    /// Of the next call.
+    next: u64,
+    /// How long the last call that was answered took to arrive, as far as that counts.
+    lag: Duration,
     /// Nothing goes out before.
     paused: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Sent {
-    /// When it goes out, or went.
+    number: u64,
     at: Instant,
     /// When the source was known to have it.
     arrived: Option<Instant>,
 }
 
 impl Sent {
-    /// From then on, the source has counted it for a second.
+    /// From then on, the source counts it no more.
     fn over(self) -> Instant {
         self.arrived.unwrap_or(self.at + ARRIVED).min(self.at + ARRIVED) + WINDOW
     }
 }
 
-/// A call's turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Turn {
+/// A place in the queue, left when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'r> {
+    rate: &'r Rate,
     number: u64,
     /// Not before.
-    pub at: Instant,
+    at: Instant,
 }
+
+/// A call that went out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gone(u64);
 
 /// Why no call goes out before the deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,56 +76,40 @@ pub(crate) enum Late {
 
 impl Rate {
     pub fn new(per_second_max: Option<u32>) -> Self {
-        Self { max: per_second_max.map(|max| u64::from(max.max(1))), state: Mutex::default() }
+        let max = per_second_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX).max(1));
+        Self { max, state: Mutex::default() }
     }
 
-    /// The turn of the next call; where that is not before the deadline, none is given.
-    pub fn reserve(&self, now: Instant, deadline: Instant) -> Result<Turn, Late> {
+    /// The next place in the queue; none where its turn would not come before the deadline.
+    pub fn reserve(&self, now: Instant, deadline: Instant) -> Result<Turn<'_>, Late> {
         let mut state = self.lock();
         let start = state.paused.map_or(now, |until| now.max(until));
         if start >= deadline {
             return Err(Late::Pause);
         }
-        let Some(max) = self.max else { return Ok(Turn { number: 0, at: start }) };
-        while state.calls.front().is_some_and(|call| call.over() <= now) {
-            state.calls.pop_front();
-            state.first += 1;
+        let number = state.next;
+        if let Some(max) = self.max {
+            state.forget(now);
+            let at = state.free_at(state.waiting.len(), max, start);
+            if at >= deadline {
+                return Err(Late::Rate);
+            }
+            state.waiting.push_back(number);
         }
-        let number = state.first + u64::try_from(state.calls.len()).unwrap_or(u64::MAX);
-        let mut at = state.calls.back().map_or(start, |last| start.max(last.at));
-        // By then it will be known that the source had it at once: else its turn comes a little later.
-        if let Some(before) = number.checked_sub(max).and_then(|before| state.call(before)) {
-            at = at.max(before.arrived.map_or(before.at, |arrived| arrived.min(before.at + ARRIVED)) + WINDOW);
-        }
-        if at >= deadline {
-            return Err(Late::Rate);
-        }
-        state.calls.push_back(Sent { at, arrived: None });
-        Ok(Turn { number, at })
-    }
-
-    /// Whether the call goes out now, from when on it counts as sent; else when to ask again. Turns that were kept waiting,
-    /// for whatever reason, move those behind them.
-    pub fn go(&self, turn: Turn, now: Instant) -> Result<(), Instant> {
-        let Some(max) = self.max else { return if turn.at <= now { Ok(()) } else { Err(turn.at) } };
-        let mut state = self.lock();
-        let before = turn.number.checked_sub(max).and_then(|before| state.call(before)).map(|before| before.over());
-        let until = before.map_or(turn.at, |over| over.max(turn.at));
-        if until > now {
-            return Err(until);
-        }
-        if let Some(call) = state.call_mut(turn.number) {
-            call.at = now;
-        }
-        Ok(())
+        state.next += 1;
+        Ok(Turn { rate: self, number, at: start })
     }
 
     /// The call was answered: the source has counted it by now.
-    pub fn answered(&self, turn: Turn, now: Instant) {
-        if self.max.is_some()
-            && let Some(call) = self.lock().call_mut(turn.number)
-        {
-            call.arrived = Some(now);
+    pub fn answered(&self, gone: Gone, now: Instant) {
+        if self.max.is_none() {
+            return;
+        }
+        let state = &mut *self.lock();
+        if let Some(sent) = state.sent.iter_mut().find(|sent| sent.number == gone.0) {
+            sent.arrived = Some(now);
+            let lag = now.saturating_duration_since(sent.at).min(ARRIVED);
+            state.lag = lag;
         }
     }
 
@@ -135,80 +131,187 @@ impl Rate {
     }
 }
 
+impl Turn<'_> {
+    /// Whether the call goes out now, from when on it counts as sent; else when to ask again.
+    pub fn go(&self, now: Instant) -> Result<Gone, Instant> {
+        if self.at > now {
+            return Err(self.at);
+        }
+        if let Some(max) = self.rate.max {
+            let mut state = self.rate.lock();
+            state.forget(now);
+            let rank = state.waiting.binary_search(&self.number).unwrap_or_else(|rank| rank);
+            let until = state.free_at(rank, max, now);
+            if until > now {
+                // Those before it may leave: who is not next looks again halfway.
+                let free = max.saturating_sub(state.sent.len());
+                let again = if rank > free { now + (until - now) / 2 } else { until };
+                return Err(again.max(now + AGAIN));
+            }
+            state.waiting.remove(rank);
+            state.sent.push(Sent { number: self.number, at: now, arrived: None });
+        }
+        Ok(Gone(self.number))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.rate.lock();
+        if let Ok(rank) = state.waiting.binary_search(&self.number) {
+            state.waiting.remove(rank);
+        }
+    }
+}
+
 impl State {
-    fn call(&self, number: u64) -> Option<Sent> {
-        self.calls.get(usize::try_from(number.checked_sub(self.first)?).ok()?).copied()
+    fn forget(&mut self, now: Instant) {
+        self.sent.retain(|sent| sent.over() > now);
     }
 
-    fn call_mut(&mut self, number: u64) -> Option<&mut Sent> {
-        self.calls.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    /// When the call with so many before it in the queue may go out: now, where there are places for all of them; else when
+    /// enough of those that were sent are over. Further behind, as it will be if all goes out at once.
+    fn free_at(&self, before: usize, max: usize, now: Instant) -> Instant {
+        let free = max.saturating_sub(self.sent.len());
+        let Some(behind) = before.checked_sub(free) else { return now };
+        let mut over: Vec<Instant> = self.sent.iter().map(|sent| sent.over()).collect();
+        over.sort_unstable();
+        let round = WINDOW + self.lag;
+        over.extend(std::iter::repeat_n(now + round, free));
+        over.sort_unstable();
+        let rounds = u32::try_from(behind / max).unwrap_or(u32::MAX);
+        let last = over.get(behind % max).copied().unwrap_or(now + round);
+        round.checked_mul(rounds).and_then(|more| last.checked_add(more)).unwrap_or(last)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeSet, HashMap};
+
     use super::*;
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 
+    /// What comes next in a simulation: by time, then in the order of the calls.
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+    enum What {
+        Answered(usize),
+        Wakes(usize),
+        Comes(usize),
+    }
+
+    /// Calls that come at these times, each answered after `answer`, each given up after `patience`; `late`: how much later
+    /// than asked a call wakes up. When each went out, of those that did, in order.
+    fn run(
+        rate: &Rate,
+        comes: impl Iterator<Item = Duration>,
+        patience: Duration,
+        answer: Duration,
+        late: impl Fn(usize) -> Duration,
+    ) -> Vec<Instant> {
+        let start = Instant::now();
+        let mut events: BTreeSet<(Instant, What)> =
+            comes.enumerate().map(|(n, at)| (start + at, What::Comes(n))).collect();
+        let mut calls: HashMap<usize, (Turn<'_>, Instant)> = HashMap::new();
+        let mut gone: HashMap<usize, Gone> = HashMap::new();
+        let mut went = Vec::new();
+        while let Some((now, what)) = events.pop_first() {
+            let n = match what {
+                What::Answered(n) => {
+                    rate.answered(gone[&n], now);
+                    continue;
+                }
+                What::Comes(n) => {
+                    let deadline = now + patience;
+                    let Ok(turn) = rate.reserve(now, deadline) else { continue };
+                    calls.insert(n, (turn, deadline));
+                    n
+                }
+                What::Wakes(n) => n,
+            };
+            let (turn, deadline) = &calls[&n];
+            match turn.go(now) {
+                Ok(of) => {
+                    went.push(now);
+                    gone.insert(n, of);
+                    calls.remove(&n);
+                    events.insert((now + answer, What::Answered(n)));
+                }
+                Err(_) if now >= *deadline => {
+                    calls.remove(&n);
+                }
+                Err(until) => {
+                    assert!(until > now, "it would ask again and again");
+                    events.insert((until.min(*deadline) + late(n), What::Wakes(n)));
+                }
+            }
+        }
+        went
+    }
+
+    fn most_in_a_second(went: &[Instant]) -> usize {
+        went.iter()
+            .map(|from| went.iter().filter(|at| *at >= from && **at - *from <= ms(1_000)).count())
+            .max()
+            .unwrap_or(0)
+    }
+
     #[tokio::test]
     async fn no_window_of_a_second_holds_more_calls_than_allowed_however_late_they_go_out() {
-        let rate = Rate::new(Some(3));
-        let start = Instant::now();
-        let late = start + Duration::from_secs(60);
-        let mut arrivals: Vec<Instant> = Vec::new();
-        let mut waiting: Vec<(Turn, Instant)> = Vec::new();
-        for n in 0..40_u64 {
-            let now = start + ms(n * 37);
-            waiting.push((rate.reserve(now, late).unwrap(), now));
-        }
-        // They are woken up to 300 ms after their turns, arrive up to 100 ms after that, and not all are answered.
-        for (n, (turn, reserved)) in waiting.into_iter().enumerate() {
-            let n = u64::try_from(n).unwrap();
-            let mut now = reserved.max(turn.at) + ms(n * 71 % 300);
-            while let Err(until) = rate.go(turn, now) {
-                now = until + ms(n * 13 % 7);
-            }
-            let arrived = now + ms(n * 29 % 100);
-            arrivals.push(arrived);
-            if n % 3 != 0 {
-                rate.answered(turn, arrived + ms(1));
-            }
-        }
-        arrivals.sort();
-        assert_eq!(arrivals.len(), 40);
-        for window in arrivals.windows(4) {
-            assert!(window[3] - window[0] > Duration::from_secs(1), "{:?}", window[3] - window[0]);
+        for (max, answer) in [(1, 500), (3, 0), (3, 40), (5, 300), (5, 5_000)] {
+            let rate = Rate::new(Some(max));
+            let late = |n: usize| ms(u64::try_from(n * 71 % 300).unwrap());
+            let went = run(&rate, (0..60).map(|n| ms(n * 37)), ms(30_000), ms(answer), late);
+            let most = most_in_a_second(&went);
+            assert!(most <= usize::try_from(max).unwrap(), "{max} {answer}: {most}");
+            assert!(went.len() >= 20.min(usize::try_from(max).unwrap() * 15), "{max} {answer}: {}", went.len());
         }
     }
 
     #[tokio::test]
-    async fn a_source_that_answers_at_once_is_asked_as_often_as_it_allows() {
-        let rate = Rate::new(Some(10));
-        let start = Instant::now();
-        let mut now = start;
-        for _ in 0..101 {
-            let turn = rate.reserve(now, now + Duration::from_secs(10)).unwrap();
-            now = now.max(turn.at);
-            while let Err(until) = rate.go(turn, now) {
-                now = until;
-            }
-            rate.answered(turn, now + ms(2));
+    async fn in_sustained_overload_a_source_is_asked_nearly_as_often_as_it_allows() {
+        // What is answered later than a call takes to arrive keeps its place that much longer.
+        for (answer, least) in [(2, 95), (100, 85), (300, 80)] {
+            let rate = Rate::new(Some(5));
+            let went = run(&rate, (0..3_000).map(|n| ms(n * 10)), ms(2_000), ms(answer), |_| ms(1));
+            assert!(went.len() >= 150 * least / 100, "answered after {answer} ms: {} of 150", went.len());
+            assert!(most_in_a_second(&went) <= 5);
         }
-        let took = now - start;
-        assert!(took < ms(10_150), "{took:?}");
     }
 
     #[tokio::test]
-    async fn a_turn_after_the_deadline_is_not_reserved() {
+    async fn those_that_wait_and_leave_hold_no_place() {
         let rate = Rate::new(Some(1));
         let now = Instant::now();
-        let at = |turn: Result<Turn, Late>| turn.map(|turn| turn.at);
-        assert_eq!(at(rate.reserve(now, now + ms(100))), Ok(now));
-        assert_eq!(at(rate.reserve(now, now + ms(100))), Err(Late::Rate));
-        assert_eq!(at(rate.reserve(now, now + ms(2_000))), Ok(now + WINDOW));
+        let first = rate.reserve(now, now + ms(100)).unwrap();
+        assert!(first.go(now).is_ok());
+        for _ in 0..100 {
+            drop(rate.reserve(now, now + ms(5_000)).unwrap());
+        }
+        let turn = rate.reserve(now, now + ms(5_000)).unwrap();
+        assert_eq!(turn.go(now).unwrap_err(), now + ARRIVED + WINDOW);
+        assert!(turn.go(now + ARRIVED + WINDOW).is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_through_a_standstill_still_goes_at_the_rate() {
+        let rate = Rate::new(Some(5));
+        let went = run(&rate, (0..20).map(|_| ms(0)), ms(60_000), ms(10), |n| if n < 12 { ms(6_000) } else { ms(0) });
+        assert_eq!(went.len(), 20);
+        assert!(most_in_a_second(&went) <= 5);
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_would_come_after_the_deadline_is_not_given() {
+        let rate = Rate::new(Some(1));
+        let now = Instant::now();
+        let first = rate.reserve(now, now + ms(100)).unwrap();
+        assert!(matches!(rate.reserve(now, now + ms(100)), Err(Late::Rate)));
+        assert!(rate.reserve(now, now + ms(2_000)).is_ok());
+        assert!(first.go(now).is_ok());
     }
 
     #[tokio::test]
@@ -218,7 +321,7 @@ mod tests {
         let second = Duration::from_secs(1);
         rate.pause(now + 2 * second, now);
         rate.pause(now + second, now);
-        let at = |turn: Result<Turn, Late>| turn.map(|turn| turn.at);
+        let at = |turn: Result<Turn<'_>, Late>| turn.map(|turn| turn.at);
         assert_eq!(at(rate.reserve(now, now + second)), Err(Late::Pause));
         assert_eq!(at(rate.reserve(now, now + 5 * second)), Ok(now + 2 * second));
         rate.pause(now + 86_400 * second, now);

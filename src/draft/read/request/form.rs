@@ -31,7 +31,12 @@ fn content<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> Option<&'a Value> {
 
 fn form(content: &Value) -> Option<&Value> {
     let kinds = content.as_object()?;
-    kinds.iter().find(|(kind, _)| kind.split(';').next().unwrap_or_default().trim() == URLENCODED).map(|(_, form)| form)
+    kinds.iter().find(|(kind, _)| is_urlencoded(kind)).map(|(_, form)| form)
+}
+
+/// With parameters (`; charset=UTF-8`) or without.
+fn is_urlencoded(kind: &str) -> bool {
+    kind.split(';').next().unwrap_or_default().trim() == URLENCODED
 }
 
 /// The parameters of a POST's form; none where its body is no form.
@@ -41,8 +46,9 @@ pub(super) fn parameters<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> Result
 
 fn old<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> Result<Vec<Parameter<'a>>, String> {
     let declared: Vec<&Value> = declared(one, schemas).collect();
-    let takes = one.operation.get("consumes").and_then(Value::as_array);
-    let multipart = takes.is_some_and(|kinds| !kinds.is_empty() && kinds.iter().all(|kind| kind != URLENCODED));
+    let takes = one.operation.get("consumes").or(schemas.root().get("consumes")).and_then(Value::as_array);
+    let is_form = |kind: &Value| kind.as_str().is_some_and(is_urlencoded);
+    let multipart = takes.is_some_and(|kinds| !kinds.is_empty() && !kinds.iter().any(is_form));
     let mut found: Vec<Parameter> = Vec::new();
     for given in declared {
         let text = |key: &str| given.get(key).and_then(Value::as_str);
