@@ -92,26 +92,37 @@ impl Document {
         Some((found["name"].as_str()?.to_owned(), value).filter_scalar())
     }
 
-    /// The schema of the answer where all is well, and a whole answer that the document gives as an example.
-    fn described<'a>(&'a self, get: &Get<'a>) -> Option<(&'a Value, Option<&'a Value>)> {
+    /// The schema of the answer where all is well, and a whole answer that the document gives as an example: one of them at
+    /// least.
+    fn described<'a>(&'a self, get: &Get<'a>) -> Option<(Option<&'a Value>, Option<&'a Value>)> {
         let responses = get.operation["responses"].as_object()?;
         let fine = ["200", "2XX", "2xx", "201", "203", "default"].iter().find_map(|status| responses.get(*status));
         let response = self.followed(fine?)?;
         if self.old {
-            let example =
-                response["examples"].as_object().and_then(|examples| examples.values().find(|e| !e.is_string()));
-            return Some((response.get("schema")?, example));
+            let examples = response["examples"].as_object();
+            let example = examples.and_then(|all| all.values().find(|e| !e.is_string()).or(all.values().next()));
+            return Some((response.get("schema"), example));
         }
         let content = response["content"].as_object()?;
         let (_, media) = content.iter().find(|(kind, _)| kind.contains("json") || kind.starts_with("*/*"))?;
         let named = media["examples"].as_object().and_then(|examples| self.followed(examples.values().next()?));
         let example = media.get("example").or_else(|| named?.get("value"));
-        Some((media.get("schema")?, example))
+        Some((media.get("schema"), example))
     }
 
     /// What the operation answers: an example that is as its schema says, else values by their types.
     pub fn answer(&self, get: &Get<'_>) -> Option<Value> {
         let (schema, example) = self.described(get)?;
+        // A schema that says nothing is none; an example may be JSON as a text.
+        let tells = |schema: &&Value| match self.followed(schema).and_then(Value::as_object) {
+            Some(schema) => !schema.keys().all(|key| ["description", "title"].contains(&key.as_str())),
+            None => true,
+        };
+        let Some(schema) = schema.filter(tells) else {
+            let example = example?;
+            let read = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| example.clone());
+            return Some(example.as_str().map_or_else(|| example.clone(), read));
+        };
         if let Some(example) = example.filter(|example| self.fits(example, schema, 0)) {
             return Some(example.clone());
         }
