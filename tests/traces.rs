@@ -79,7 +79,8 @@ async fn traced(name: &str, standin: &Standin, further: &str) -> (Place, Live) {
         "{CONFIG}metrics: {{listen: \"{metrics}\"}}\n\
          traces: {{url: \"{url}/v1/traces\", headers: {{x-collector-key: \"${{KEY}}\"}}{further}}}\n"
     );
-    let files = [("config/gateway.yaml", config.as_str()), ("resolvers/people.yaml", &binding("v1"))];
+    let people = format!("{}quota: [{{role: public, calls_per_minute: 1000}}]\n", binding("v1"));
+    let files = [("config/gateway.yaml", config.as_str()), ("resolvers/people.yaml", &people)];
     let place = Place::new(name, &files).await;
     let live = place.start("gateway", &[("PEOPLE_URL", &url), ("KEY", "marksecret")]).await;
     std::fs::write(place.root.join("metrics"), metrics.to_string()).expect("a file");
@@ -150,6 +151,12 @@ async fn a_request_is_one_trace_with_its_steps_and_calls_and_none_of_its_values(
     for endpoint in ["name", "city"] {
         let call = call(endpoint);
         assert_eq!((told(call, "huxiang.source"), told(call, "huxiang.keys")), ("people".to_owned(), "1".to_owned()));
+        // As `huxiang source status` tells it.
+        assert_eq!(
+            (told(call, "huxiang.breaker"), told(call, "huxiang.drifts")),
+            ("CLOSED".to_owned(), "0".to_owned())
+        );
+        assert!(["998", "999"].contains(&told(call, "huxiang.quota_left").as_str()), "{call:?}");
         assert_eq!(call.parent_span_id, request.span_id);
         // What the department traces is below the call.
         let passed_on = standin.told.lock().unwrap()[endpoint].clone();

@@ -14,6 +14,7 @@ use crate::model::binding::format::Authority;
 use crate::model::binding::request::CallTemplate;
 use crate::model::binding::{Endpoint, Source, SourceId};
 use crate::source::{CallContext, Connector, Fetch, Fetched, PageAt, SourceError};
+use crate::trace::Span;
 
 /// A call to make.
 pub(super) struct Call<'c> {
@@ -95,6 +96,9 @@ impl Execution<'_> {
             span.tell("huxiang.system", || call.connector.connection().name());
         }
         span.count("huxiang.keys", call.keys.len());
+        if self.trace.is_on() {
+            self.tell_health(&mut span, call);
+        }
         match &answered {
             Ok(fetched) => {
                 span.tell("huxiang.requests", || i64::from(fetched.calls));
@@ -121,6 +125,19 @@ impl Execution<'_> {
             }
         }
         Ok(answered)
+    }
+
+    /// How the source stands: what `huxiang source status` tells of it, as far as this call knows.
+    fn tell_health(&self, span: &mut Span, call: &Call<'_>) {
+        let source = &self.snapshot.bindings.source(call.source).id;
+        if let Some((_, breaker)) = call.connector.breakers().first() {
+            span.tell("huxiang.breaker", || breaker.phase.as_str());
+        }
+        if let Some(left) = self.quotas.calls_left(call.charges, std::time::Instant::now()) {
+            span.count("huxiang.quota_left", left);
+        }
+        let drifts = self.drifts.of(source).iter().filter(|drift| *drift.endpoint == *call.name).count();
+        span.count("huxiang.drifts", drifts);
     }
 
     pub(super) fn source_of(&self, endpoint: &Endpoint) -> (&Source, &[Arc<Connector>]) {

@@ -130,6 +130,20 @@ impl Quotas {
         has_room
     }
 
+    /// How many more calls there are within the minute, of that which has the least; none: calls are not counted.
+    pub(super) fn calls_left(&self, charges: &[Charge], now: Instant) -> Option<usize> {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = charges.iter().filter_map(|charge| {
+            let most = usize::try_from(charge.calls_per_minute?).unwrap_or(usize::MAX);
+            let used = windows.get_mut(&charge.key).map_or(0, |window| {
+                window.forget(now);
+                window.calls.len()
+            });
+            Some(most.saturating_sub(used))
+        });
+        left.min()
+    }
+
     /// Counts an entity, unless it is counted already; false where there is no room.
     fn take_entity(&self, key: &Key, most: u32, entity: &(u32, Arc<str>), now: Instant) -> bool {
         let hash = self.hash.hash_one(entity);

@@ -73,12 +73,12 @@ impl Guards {
                 Ok(gone) => break gone,
                 Err(until) => until,
             };
-            if now >= deadline {
-                return Err(late(Late::Rate));
-            }
             waited = true;
             sleep_until(until.min(deadline)).await;
             now = Instant::now();
+            if Rate::is_too_late(now, deadline) {
+                return Err(late(Late::Rate));
+            }
             if let Some(wait) = pass.as_ref().and_then(|pass| pass.open_for(now)) {
                 return Err(suspended(wait));
             }

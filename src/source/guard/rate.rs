@@ -15,6 +15,8 @@ const WINDOW: Duration = Duration::from_millis(1_005);
 const ARRIVED: Duration = Duration::from_millis(150);
 /// No source is left alone for longer because it asked for it.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Who waited goes out no later than this before the deadline: less would bring no answer.
+const ENOUGH: Duration = Duration::from_millis(100);
 /// Who is not first asks again no sooner.
 const AGAIN: Duration = Duration::from_millis(1);
 
@@ -91,13 +93,18 @@ impl Rate {
         if let Some(max) = self.max {
             state.forget(now);
             let at = state.free_at(state.waiting.len(), max, start);
-            if at >= deadline {
+            if at > start && at + ENOUGH >= deadline {
                 return Err(Late::Rate);
             }
             state.waiting.push_back(number);
         }
         state.next += 1;
         Ok(Turn { rate: self, number, at: start })
+    }
+
+    /// Whether it is too late for a call that waited.
+    pub fn is_too_late(now: Instant, deadline: Instant) -> bool {
+        now + ENOUGH >= deadline
     }
 
     /// The call was answered: the source has counted it by now.
@@ -240,7 +247,7 @@ mod tests {
                     calls.remove(&n);
                     events.insert((now + answer, What::Answered(n)));
                 }
-                Err(_) if now >= *deadline => {
+                Err(_) if Rate::is_too_late(now, *deadline) => {
                     calls.remove(&n);
                 }
                 Err(until) => {
