@@ -243,13 +243,14 @@ impl Gateway {
         self.inner.audited(record, answer, request_id, None).await
     }
 
-    /// Answers a request. What was begun is finished and audited even if the caller goes away.
-    pub async fn answer(
+    /// Answers a request. What was begun is finished and audited even if the caller goes away; then `held` is dropped.
+    pub async fn answer_holding(
         &self,
         identity: Identity,
         request: GraphqlRequest,
         request_id: String,
         parent: Option<Parent>,
+        held: impl Send + 'static,
     ) -> Answer {
         let (mut span, traceparent) = self.inner.kept.traces.request(parent);
         let trace = span.trace();
@@ -268,6 +269,7 @@ impl Gateway {
         let ending = Arc::new(ending);
         let of_flow = Arc::clone(&ending);
         let mut flow = tokio::spawn(async move {
+            let _held = held;
             let (identity, request, request_id) = &*of_asked;
             let asked = Asked { identity, request, request_id, traceparent: traceparent.as_deref(), trace: &trace };
             inner.answer(&asked, &of_flow, &mut span).await

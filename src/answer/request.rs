@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::Gateway;
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
+use crate::identify::Identity;
+use crate::trace::Parent;
 
 /// A GraphQL request, as any transport hands it over.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,6 +38,19 @@ pub struct Answer {
     pub status: Outcome,
     /// The complete JSON of the response.
     pub body: Bytes,
+}
+
+impl Gateway {
+    /// As [`Gateway::answer_holding`], with nothing to hold.
+    pub async fn answer(
+        &self,
+        identity: Identity,
+        request: GraphqlRequest,
+        request_id: String,
+        parent: Option<Parent>,
+    ) -> Answer {
+        self.answer_holding(identity, request, request_id, parent, ()).await
+    }
 }
 
 impl Answer {

@@ -16,6 +16,8 @@ pub enum ErrorCode {
     LimitExceeded,
     /// The caller, its address or its network asks more than a minute allows.
     RateLimited,
+    /// The gateway has more to do than it takes on; nothing of the request was looked at.
+    Overloaded,
     /// No token, or one that is not accepted.
     Unauthenticated,
     /// No grant of the caller's gives this field here; the grant that would is named.
@@ -101,7 +103,7 @@ macro_rules! screaming {
 
 screaming!(ErrorCode,
     BadRequest => "BAD_REQUEST", ParseFailed => "PARSE_FAILED", ValidationFailed => "VALIDATION_FAILED",
-    LimitExceeded => "LIMIT_EXCEEDED", RateLimited => "RATE_LIMITED", Unauthenticated => "UNAUTHENTICATED", Forbidden => "FORBIDDEN",
+    LimitExceeded => "LIMIT_EXCEEDED", RateLimited => "RATE_LIMITED", Overloaded => "OVERLOADED", Unauthenticated => "UNAUTHENTICATED", Forbidden => "FORBIDDEN",
     SourceTimeout => "SOURCE_TIMEOUT", SourceUnreachable => "SOURCE_UNREACHABLE", SourceError => "SOURCE_ERROR",
     SourceBadAnswer => "SOURCE_BAD_ANSWER", SourceWithdrawn => "SOURCE_WITHDRAWN", NoSource => "NO_SOURCE",
     SourceBusy => "SOURCE_BUSY", SourceSuspended => "SOURCE_SUSPENDED",

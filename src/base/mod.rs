@@ -1,4 +1,4 @@
-//! Names every room shares: faults of files, error codes, JSON pointers, limits. Imports from no other room.
+//! Names every room shares: faults of files, error codes, JSON pointers, limits, places in turn. Imports from no other room.
 
 pub mod clock;
 pub mod code;
@@ -8,5 +8,6 @@ pub mod json;
 pub mod nesting;
 pub mod open_files;
 pub mod percent;
+pub mod places;
 pub mod pointer;
 pub mod private_file;

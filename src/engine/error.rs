@@ -12,7 +12,7 @@ pub struct RequestError {
     pub message: String,
     /// Several faults of one document, each with line and column in it.
     pub details: Vec<(String, Option<(usize, usize)>)>,
-    /// Of [`ErrorCode::RateLimited`]: when it would pass.
+    /// Of [`ErrorCode::RateLimited`] and [`ErrorCode::Overloaded`]: when it would pass.
     pub retry_after_s: Option<u64>,
 }
 
@@ -25,6 +25,17 @@ impl RequestError {
     pub fn rate_limited(of_what: &str, retry_after_s: u64) -> Self {
         let message = format!("too many {of_what} within a minute; try again in {retry_after_s} s");
         Self { retry_after_s: Some(retry_after_s), ..Self::new(ErrorCode::RateLimited, message) }
+    }
+
+    /// There is more to do than is taken on: of this caller, or of all.
+    pub fn overloaded(of_caller: bool, retry_after_s: u64) -> Self {
+        let message = match of_caller {
+            true => format!(
+                "as many of your requests wait as may; wait for their answers, or try again in {retry_after_s} s"
+            ),
+            false => format!("there is more to do here than can be taken on; try again in {retry_after_s} s"),
+        };
+        Self { retry_after_s: Some(retry_after_s), ..Self::new(ErrorCode::Overloaded, message) }
     }
 
     /// One fault more of the document.

@@ -35,6 +35,24 @@ pub struct Meter {
     networks: BTreeMap<String, Arc<Bucket>>,
 }
 
+/// Who pays for a request, and whose turn it is where requests wait: the principal, or the address of whoever shows none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Payer {
+    /// A digest of issuer and id.
+    Principal([u8; 32]),
+    /// As [`site`] gives it.
+    Address(IpAddr),
+}
+
+impl Payer {
+    pub fn of(identity: &Identity) -> Self {
+        match &identity.principal {
+            Some(principal) => Self::Principal(digest(&principal.issuer, &principal.id)),
+            None => Self::Address(site(identity.address)),
+        }
+    }
+}
+
 /// What a request has paid, to be settled once it is known what it took.
 #[derive(Debug, Default)]
 pub struct Paid {

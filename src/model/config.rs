@@ -1,6 +1,7 @@
 //! `config/gateway.yaml`: listener, TLS, token issuers, networks, limits and the audit store, checked at load.
 
 pub mod admin;
+pub mod admission;
 mod audit;
 pub mod cors;
 pub mod egress;
@@ -48,6 +49,8 @@ pub struct GatewayConfig {
     pub networks: Networks,
     pub egress: EgressConfig,
     pub limits: Limits,
+    /// How many requests are worked on at once, and how many wait.
+    pub admission: admission::Admission,
     pub rates: rates::Rates,
     pub cors: cors::Cors,
     pub graphql: GraphqlConfig,

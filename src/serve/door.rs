@@ -1,4 +1,5 @@
-//! The one door: who asks is known, and has asked no more than allowed, before anything is read of the request itself.
+//! The one door: who asks is known, has asked no more than allowed, and has its turn, before anything of the request itself
+//! is looked at.
 //!
 //! Every handler that answers goes through [`admit`]; `tests/tidy.rs` holds them to it.
 
@@ -14,7 +15,7 @@ use futures::StreamExt;
 
 use super::framing::Doubtful;
 use super::negotiate::is_json;
-use super::{App, Peer, certificate};
+use super::{App, Peer, Turn, certificate};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::identify::rate::Busy;
@@ -79,8 +80,30 @@ pub(super) fn shape(request: &Request, limits: &Limits) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks headers, address, certificate and token, and counts the request: whose it is, what it declares apart.
-pub(super) async fn admit<G>(app: &App<G>, parts: &Parts, is_get: bool) -> Result<Identity, Refusal> {
+/// A request that may be worked on.
+pub(super) struct Admitted {
+    /// Whose it is; what it declares is not in it.
+    pub identity: Identity,
+    /// Empty, where none was to be read.
+    pub body: Bytes,
+    pub turn: Turn,
+}
+
+/// Checks headers, address, certificate and token, counts the request, reads its body (`None`: it is a GET), and waits for
+/// its turn. Who sends slowly holds nothing but its own connection meanwhile; and whom there is no room for is told before
+/// that.
+pub(super) async fn admit<G>(app: &App<G>, parts: &Parts, body: Option<Body>) -> Result<Admitted, Refusal> {
+    let identity = identified(app, parts, body.is_none()).await?;
+    app.turns.look(&identity)?;
+    let body = match body {
+        Some(body) => read(app, body).await?,
+        None => Bytes::new(),
+    };
+    let turn = app.turns.take(&identity).await?;
+    Ok(Admitted { identity, body, turn })
+}
+
+async fn identified<G>(app: &App<G>, parts: &Parts, is_get: bool) -> Result<Identity, Refusal> {
     check_headers(parts, is_get, app.limits.body_bytes_max)?;
     let address = address(app, &parts.headers, parts.extensions.get::<Peer>());
     let address = address.ok_or_else(|| bad(ForwardedError.to_string()))?;
@@ -181,7 +204,7 @@ fn plain(message: &str) -> String {
     message.chars().filter(|c| (' '..='~').contains(c) && *c != '"' && *c != '\\').collect()
 }
 
-pub(super) async fn read<G>(app: &App<G>, body: Body) -> Result<Bytes, Refusal> {
+async fn read<G>(app: &App<G>, body: Body) -> Result<Bytes, Refusal> {
     let max = app.limits.body_bytes_max;
     let reading = async {
         let mut out = BytesMut::new();

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::refusals::Counts;
-use super::{Gateway, LoggedIn};
+use super::{Gateway, LoggedIn, Turn};
 use crate::admin::{self, MetricsText};
 use crate::answer::{self, Answer, GraphqlRequest};
 use crate::audit::{AuditRecord, Kind, Outcome};
@@ -20,8 +20,9 @@ impl Gateway for answer::Gateway {
         request: GraphqlRequest,
         request_id: String,
         trace: Option<Parent>,
+        turn: Turn,
     ) -> Answer {
-        Self::answer(self, identity, request, request_id, trace).await
+        self.answer_holding(identity, request, request_id, trace, turn).await
     }
 
     async fn admin(&self, identity: Identity, request: GraphqlRequest, request_id: String) -> Answer {

@@ -13,13 +13,13 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::join_all;
 
-use super::door::{Refusal, admit, bad, read};
+use super::door::{Admitted, Refusal, admit, bad};
 use super::kind::{Kind, selected};
 use super::negotiate::{Media, accepted, status};
 use super::origin::{self, Site};
 use super::refusals::Refused;
 use super::request::{self, Sent};
-use super::{Answer, App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, Peer, RequestId};
+use super::{Answer, App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, Peer, RequestId, Turn};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::identify::{Declared, Identity};
@@ -124,11 +124,11 @@ async fn answer<G: Gateway>(
         let types = "accept application/graphql-response+json or application/json";
         Refusal::new(StatusCode::NOT_ACCEPTABLE, types)
     })?;
-    let identity = admit(app, parts, is_get).await?;
+    let Admitted { identity, body, turn } = admit(app, parts, (!is_get).then_some(body)).await?;
     let batch_max = if api == Api::Contract { app.batch_max } else { 0 };
     let sent = match is_get {
         true => request::from_uri(&parts.uri).map(Sent::One),
-        false => request::from_body(&read(app, body).await?, batch_max),
+        false => request::from_body(&body, batch_max),
     };
     let from_proxy = parts.extensions.get::<Peer>().is_some_and(|peer| app.networks.is_proxy(peer.address));
     let trace = Parent::read(parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()), from_proxy);
@@ -136,13 +136,13 @@ async fn answer<G: Gateway>(
     match sent.map_err(bad)? {
         Sent::One(request) => {
             let (identity, request) = asking.prepared(parts, &identity, request, is_get)?;
-            Ok(asking.one(identity, request, trace).await)
+            Ok(asking.one(identity, request, trace, turn).await)
         }
         Sent::Batch(requests) => {
             // The first is paid for.
             app.requests.take(&identity, u64::try_from(requests.len()).unwrap_or(u64::MAX).saturating_sub(1))?;
             let prepared = requests.into_iter().map(|request| asking.prepared(parts, &identity, request, is_get));
-            Ok(asking.batch(prepared.collect::<Result<_, _>>()?, trace).await)
+            Ok(asking.batch(prepared.collect::<Result<_, _>>()?, trace, turn).await)
         }
     }
 }
@@ -206,8 +206,8 @@ impl<G: Gateway> Asking<'_, G> {
         Ok((identity.clone().declaring(declared), sent))
     }
 
-    async fn one(&self, identity: Identity, sent: GraphqlRequest, trace: Parent) -> Response<Body> {
-        let Answer { status: outcome, body } = self.ask(identity, sent, self.id.to_owned(), trace).await;
+    async fn one(&self, identity: Identity, sent: GraphqlRequest, trace: Parent, turn: Turn) -> Response<Body> {
+        let Answer { status: outcome, body } = self.ask(identity, sent, self.id.to_owned(), trace, turn).await;
         let mut out = response(status(outcome, self.media), self.media, body);
         if let Outcome::TryLater { retry_after_s } = outcome {
             out.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
@@ -220,10 +220,10 @@ impl<G: Gateway> Asking<'_, G> {
 
     /// Each operation is asked as if it came alone, with an id and a record of its own; they share the limits of one
     /// request. The answers stand in their order.
-    async fn batch(&self, prepared: Vec<(Identity, GraphqlRequest)>, trace: Parent) -> Response<Body> {
+    async fn batch(&self, prepared: Vec<(Identity, GraphqlRequest)>, trace: Parent, turn: Turn) -> Response<Body> {
         let others = prepared.len().saturating_sub(1);
         let asked = prepared.into_iter().enumerate().map(|(at, (identity, sent))| {
-            self.ask(identity, GraphqlRequest { others, ..sent }, format!("{}-{at}", self.id), trace)
+            self.ask(identity, GraphqlRequest { others, ..sent }, format!("{}-{at}", self.id), trace, turn.clone())
         });
         let mut body = BytesMut::from("[");
         for (at, answer) in join_all(asked).await.into_iter().enumerate() {
@@ -235,12 +235,15 @@ impl<G: Gateway> Asking<'_, G> {
     }
 
     /// Asks the engine; an operation that panics or never ends costs itself and no other.
-    async fn ask(&self, identity: Identity, sent: GraphqlRequest, id: String, trace: Parent) -> Answer {
+    async fn ask(&self, identity: Identity, sent: GraphqlRequest, id: String, trace: Parent, turn: Turn) -> Answer {
         let limit = Duration::from_millis(self.app.limits.request_timeout_ms).saturating_add(ENGINE_GRACE);
         let asked = async {
             match self.api {
-                Api::Contract => self.gateway.answer(identity, sent, id.clone(), Some(trace)).await,
-                Api::Admin => self.gateway.admin(identity, sent, id.clone()).await,
+                Api::Contract => self.gateway.answer(identity, sent, id.clone(), Some(trace), turn).await,
+                Api::Admin => {
+                    let _turn = turn;
+                    self.gateway.admin(identity, sent, id.clone()).await
+                }
             }
         };
         match tokio::time::timeout(limit, AssertUnwindSafe(asked).catch_unwind()).await {

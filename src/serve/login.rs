@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::door::{Refusal, admit, bad, read};
+use super::door::{Admitted, Refusal, admit, bad};
 use super::origin::{self, Site};
 use super::refusals::Refused;
 use super::{Answer, App, Gateway, LoggedIn, RequestId};
@@ -51,8 +51,7 @@ async fn answer<G: Gateway>(
         let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "use POST");
         return Err(refusal.with(header::ALLOW, METHODS));
     }
-    let identity = admit(app, parts, false).await?;
-    let body = read(app, body).await?;
+    let Admitted { identity, body, turn: _turn } = admit(app, parts, Some(body)).await?;
     let answered = match step {
         "start" => app.verifier.begin_login(name, &parsed(&body)?).map(|begun| json(&begun)),
         "token" => {

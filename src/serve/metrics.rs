@@ -16,5 +16,6 @@ pub(super) async fn handle<G: Gateway>(State(app): State<Arc<App<G>>>) -> ([(Hea
     for (status, count) in app.refusals.totals() {
         text.sample(&[("status", &status.to_string())], count);
     }
+    app.turns.count(&mut text);
     ([(header::CONTENT_TYPE, TEXT)], text.finish())
 }

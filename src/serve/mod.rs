@@ -18,6 +18,7 @@ mod origin;
 pub mod refusals;
 pub mod reload;
 mod request;
+mod turns;
 mod write_limit;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 
 pub use crate::answer::{Answer, GraphqlRequest, Outcome};
 pub use listen::{acceptor, run, stop_signal};
+pub use turns::Turn;
 
 use crate::admin::MetricsText;
 use crate::base::code::ErrorCode;
@@ -46,6 +48,7 @@ use crate::model::config::hosts::Hosts;
 use crate::model::config::{GatewayConfig, Limits, Networks};
 use crate::trace::Parent;
 use refusals::{Refusals, Refused, Summing};
+use turns::Turns;
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// What is no page loads nothing and stands in no frame.
@@ -56,13 +59,14 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What answers GraphQL requests.
 pub trait Gateway: Send + Sync + 'static {
     /// The answer, audited. `trace` is what it belongs to (W3C Trace Context). The future is
-    /// dropped when the client goes away.
+    /// dropped when the client goes away; `turn` is held until nothing is worked on for it any more.
     fn answer(
         &self,
         identity: Identity,
         request: GraphqlRequest,
         request_id: String,
         trace: Option<Parent>,
+        turn: Turn,
     ) -> impl Future<Output = Answer> + Send;
 
     /// The answer of the gateway's own API, audited.
@@ -146,6 +150,7 @@ struct App<G> {
     forwarded: Option<(HeaderName, ForwardedCertificates)>,
     limits: Limits,
     requests: Meter,
+    turns: Turns,
     refusals: Arc<Refusals>,
     /// Closed with the application.
     _open: watch::Sender<()>,
@@ -170,7 +175,7 @@ pub fn app<G: Gateway>(
 /// What is served.
 pub struct Application {
     pub router: Router,
-    /// The routes of `metrics.listen`: `/metrics`.
+    /// The routes of `metrics.listen`: `/metrics`, `/health/live`, `/health/ready`.
     pub metrics: Router,
     /// To be waited for when the application is gone.
     pub summing: Summing,
@@ -192,6 +197,7 @@ pub fn application<G: Gateway>(
         forwarded: config.forwarded_certificate.as_ref().map(certificate::forwarded).transpose()?,
         limits: config.limits.clone(),
         requests: Meter::of_requests(&config.rates),
+        turns: Turns::new(&config.admission),
         refusals: Arc::clone(&refusals),
         _open: open,
         cors: config.cors.clone(),
@@ -225,7 +231,11 @@ fn routes<G: Gateway>(config: &GatewayConfig, app: Arc<App<G>>) -> Router {
 }
 
 fn metrics_routes<G: Gateway>(app: Arc<App<G>>) -> Router {
-    let router = Router::new().route("/metrics", get(metrics::handle::<G>));
+    // Health stands here too: this listener can be reached when the other has all the connections it may.
+    let router = Router::new()
+        .route("/metrics", get(metrics::handle::<G>))
+        .route("/health/live", get(|| async { "live\n" }))
+        .route("/health/ready", get(ready::<G>));
     let around = middleware::from_fn_with_state(Arc::clone(&app), around::<G>);
     router.fallback(|| async { StatusCode::NOT_FOUND }).with_state(app).layer(around)
 }

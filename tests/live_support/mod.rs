@@ -145,6 +145,10 @@ impl Live {
         }
     }
 
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).expect("the log")
     }

@@ -14,7 +14,7 @@ use huxiang::model::config::cors::Cors;
 use huxiang::model::config::rates::Rates;
 use huxiang::model::config::{ClientCertificates, ForwardedCertificate, GatewayConfig, Pem, TlsConfig};
 use huxiang::serve::refusals::Counts;
-use huxiang::serve::{self, Answer, Gateway, GraphqlRequest, LoggedIn, Outcome};
+use huxiang::serve::{self, Answer, Gateway, GraphqlRequest, LoggedIn, Outcome, Turn};
 use huxiang::trace::{Parent, Traces};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
@@ -39,11 +39,9 @@ impl Recorder {
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::SeqCst);
     }
-}
 
-impl Gateway for Recorder {
     /// Answers `SLEEP ms` after a while, `BIG n` with n bytes, `PANIC` not at all, an error code with that error, anything else with data.
-    async fn answer(&self, who: Identity, request: GraphqlRequest, id: String, trace: Option<Parent>) -> Answer {
+    async fn recorded(&self, who: Identity, request: GraphqlRequest, id: String, trace: Option<Parent>) -> Answer {
         let query = request.query.clone().unwrap_or_default();
         // As it would be passed on.
         let (_, trace) = Traces::default().request(trace);
@@ -71,10 +69,23 @@ impl Gateway for Recorder {
         assert_ne!(query, "PANIC");
         Answer { status, body: json!({"data": {"a": 1}}).to_string().into() }
     }
+}
+
+impl Gateway for Recorder {
+    async fn answer(
+        &self,
+        who: Identity,
+        request: GraphqlRequest,
+        id: String,
+        trace: Option<Parent>,
+        _turn: Turn,
+    ) -> Answer {
+        self.recorded(who, request, id, trace).await
+    }
 
     /// As for the contract.
     async fn admin(&self, who: Identity, request: GraphqlRequest, id: String) -> Answer {
-        self.answer(who, request, id, None).await
+        self.recorded(who, request, id, None).await
     }
 
     async fn refused(&self, address: Option<IpAddr>, networks: Vec<String>, counts: Counts) {

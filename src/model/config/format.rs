@@ -38,6 +38,9 @@ pub struct ConfigFile {
     /// What one request, and the listener, may take.
     #[serde(default)]
     pub limits: super::Limits,
+    /// How many requests are worked on at once, and how many wait for that; what is more is refused.
+    #[serde(default)]
+    pub admission: super::admission::AdmissionEntry,
     /// What a minute may have.
     #[serde(default)]
     pub rates: super::rates::RatesEntry,

@@ -10,6 +10,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use super::admin::AdminConfig;
+use super::admission::Admission;
 use super::cors::Cors;
 use super::egress::{EgressConfig, Host};
 use super::hosts::Hosts;
@@ -125,6 +126,7 @@ impl Reader<'_> {
             networks: Networks { named, proxies },
             egress,
             limits: file.limits,
+            admission: Admission::read(&file.admission, self),
             rates,
             cors: Cors::read(&file.cors, self.text, self.faults),
             graphql,

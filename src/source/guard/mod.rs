@@ -1,7 +1,6 @@
 //! What keeps a weak source alive, and the gateway from waiting for it.
 
 pub(crate) mod breaker;
-pub(crate) mod places;
 pub(crate) mod rate;
 pub(crate) mod retry;
 
@@ -16,11 +15,17 @@ use super::session::Sessions;
 use super::tally::Tally;
 use super::ticket::Tickets;
 use crate::base::code::ErrorCode;
+use crate::base::places::{Place, Places, Room};
 use crate::model::binding::format::Limits;
 use breaker::{Breaker, BreakerState, Change, Health, Pass};
-use places::{Lane, Place, Places};
 use rate::{Gone, Late, Rate};
 use retry::Budget;
+
+/// Calls that wait at once for places of one system; further ones are turned away.
+const ROOM: Room = Room { waiting_max: 10_000, waiting_per_lane_max: 10_000 };
+
+/// Who waits; none: a visitor, or the gateway itself.
+pub(crate) type Lane = Option<Arc<str>>;
 
 /// The guards of one address of a source (or instance), or of a platform that several stand on; they outlive reloads.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ pub(crate) struct Guards {
     /// As operators read it.
     name: String,
     breaker: Option<Breaker>,
-    places: Places,
+    places: Places<Lane>,
     rate: Rate,
     pub retries: Budget,
 }
@@ -47,7 +52,7 @@ impl Guards {
         Arc::new(Self {
             name,
             breaker: limits.breaker.enabled.then(|| Breaker::new(&limits.breaker, Instant::now())),
-            places: Places::new(limits.in_flight_max, limits.slow_ms.map(Duration::from_millis)),
+            places: Places::new(limits.in_flight_max, limits.slow_ms.map(Duration::from_millis), ROOM),
             rate: Rate::new(limits.per_second_max),
             retries: Budget::default(),
         })
@@ -62,7 +67,7 @@ impl Guards {
             return Err(suspended(wait));
         }
         let entered = self.places.enter(lane, deadline).await;
-        let (place, mut waited) = entered.ok_or_else(|| busy("limits.in_flight_max"))?;
+        let (place, mut waited) = entered.map_err(|_| busy("limits.in_flight_max"))?;
         if waited {
             now = Instant::now();
         }
@@ -108,7 +113,7 @@ impl Guards {
 pub(crate) struct Permit<'g> {
     guards: &'g Guards,
     pass: Option<Pass<'g>>,
-    place: Place,
+    place: Place<Lane>,
     gone: Gone,
     pub sent: Instant,
 }

@@ -1,0 +1,405 @@
+//! Places for what is under way: so many at once, handed out in turn among those who wait.
+//!
+//! Whoever waits does so in a lane of its own, and lanes are served one after the other: who asks for much waits behind
+//! itself, and others do not wait behind it. The waiting room is bounded. Where it is full, the last of the longest lane
+//! makes room for who has fewer waiting, so nobody keeps others out by being many. Where it is said what is slow, slow
+//! answers take places away, and quick ones give them back one by one.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+/// How many may wait for a place.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    pub waiting_max: usize,
+    /// Of one lane.
+    pub waiting_per_lane_max: usize,
+}
+
+/// Why there was no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPlace {
+    /// As many wait as may.
+    Full,
+    /// As many of the lane wait as may.
+    LaneFull,
+    /// None came free before the deadline.
+    TooLate,
+    /// The room was full, and one of a shorter lane came in instead.
+    MadeRoom,
+}
+
+/// `L` tells lanes apart.
+#[derive(Debug)]
+pub struct Places<L: Lane>(Arc<Hall<L>>);
+
+/// What tells lanes apart.
+pub trait Lane: Eq + Hash + Clone {}
+
+impl<L: Eq + Hash + Clone> Lane for L {}
+
+#[derive(Debug)]
+struct Hall<L: Lane> {
+    max: usize,
+    room: Room,
+    /// A longer answer takes places away; none: there are always `max`.
+    slow: Option<Duration>,
+    state: Mutex<State<L>>,
+}
+
+#[derive(Debug)]
+struct State<L: Lane> {
+    under_way: usize,
+    /// Places there are now: 1 to `max`.
+    most: usize,
+    /// Quick answers since that last changed.
+    quick: usize,
+    /// When slow answers last took places away: what was sent before says nothing of the places there are since.
+    shrunk: Option<Instant>,
+    waiting: usize,
+    /// How many have waited: their numbers.
+    number: u64,
+    /// None of them is empty.
+    lanes: HashMap<L, VecDeque<Waiter<L>>>,
+    /// Whose turn is next: each lane once.
+    ring: VecDeque<L>,
+}
+
+#[derive(Debug)]
+struct Waiter<L: Lane> {
+    number: u64,
+    place: oneshot::Sender<Place<L>>,
+}
+
+/// A place, given back when it is dropped.
+#[derive(Debug)]
+pub struct Place<L: Lane>(Option<Arc<Hall<L>>>);
+
+/// One that waits; it leaves its lane when it is dropped.
+struct Waiting<'h, L: Lane> {
+    hall: &'h Hall<L>,
+    lane: &'h L,
+    number: u64,
+    place: oneshot::Receiver<Place<L>>,
+}
+
+impl<L: Lane> Places<L> {
+    pub fn new(max: usize, slow: Option<Duration>, room: Room) -> Self {
+        let state = State {
+            under_way: 0,
+            most: max,
+            quick: 0,
+            shrunk: None,
+            waiting: 0,
+            number: 0,
+            lanes: HashMap::new(),
+            ring: VecDeque::new(),
+        };
+        Self(Arc::new(Hall { max, room, slow, state: Mutex::new(state) }))
+    }
+
+    /// A place, where there is one and nobody waits for it.
+    pub fn enter_now(&self) -> Option<Place<L>> {
+        let mut state = self.0.lock();
+        if state.waiting > 0 || state.under_way >= state.most {
+            return None;
+        }
+        state.under_way += 1;
+        Some(Place(Some(Arc::clone(&self.0))))
+    }
+
+    /// A place, and whether it was waited for, no longer than the deadline.
+    pub async fn enter(&self, lane: &L, deadline: Instant) -> Result<(Place<L>, bool), NoPlace> {
+        if let Some(place) = self.enter_now() {
+            return Ok((place, false));
+        }
+        let mut waiting = {
+            let mut state = self.0.lock();
+            // It may have come free in between.
+            if state.waiting == 0 && state.under_way < state.most {
+                state.under_way += 1;
+                return Ok((Place(Some(Arc::clone(&self.0))), false));
+            }
+            let (number, place) = state.queue(lane, self.0.room)?;
+            Waiting { hall: &self.0, lane, number, place }
+        };
+        match timeout_at(deadline, &mut waiting.place).await {
+            // A place that comes free at the deadline is too late: nothing is begun for nobody.
+            Ok(Ok(place)) if Instant::now() < deadline => Ok((place, true)),
+            Ok(Err(_)) => Err(NoPlace::MadeRoom),
+            _ => Err(NoPlace::TooLate),
+        }
+    }
+
+    /// Why one that comes now would not even wait; none: there is a place, or room to wait for one.
+    pub fn turns_away(&self, lane: impl FnOnce() -> L) -> Option<NoPlace> {
+        let state = self.0.lock();
+        // Most of the time nobody waits, or few.
+        let room = self.0.room;
+        let is_free = state.waiting == 0 && state.under_way < state.most;
+        if is_free || state.waiting < room.waiting_max.min(room.waiting_per_lane_max) {
+            return None;
+        }
+        state.room_for(&lane(), room).err()
+    }
+
+    /// How many are under way, and how many wait.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.0.lock();
+        (state.under_way, state.waiting)
+    }
+
+    /// How many there are now.
+    #[cfg(test)]
+    fn most(&self) -> usize {
+        self.0.lock().most
+    }
+}
+
+impl<L: Lane> Hall<L> {
+    fn lock(&self) -> MutexGuard<'_, State<L>> {
+        // Only ever changed whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands out what is free.
+    fn hand_out(self: &Arc<Self>) {
+        loop {
+            let Some(next) = self.lock().next() else { return };
+            if let Err(mut place) = next.place.send(Place(Some(Arc::clone(self)))) {
+                // Nobody waits for it any more. (Dropped as it is, it would hand out once more, within this.)
+                place.0 = None;
+                self.lock().under_way -= 1;
+            }
+        }
+    }
+}
+
+impl<L: Lane> State<L> {
+    /// Whether one more of the lane may wait, and which lane's last one makes room for it.
+    fn room_for(&self, lane: &L, room: Room) -> Result<Option<&L>, NoPlace> {
+        let own = self.lanes.get(lane).map_or(0, VecDeque::len);
+        if own >= room.waiting_per_lane_max {
+            return Err(NoPlace::LaneFull);
+        }
+        if self.waiting < room.waiting_max {
+            return Ok(None);
+        }
+        // As many lanes as who wait: all are of one.
+        if self.lanes.len() == self.waiting {
+            return Err(NoPlace::Full);
+        }
+        let longest = self.lanes.iter().max_by_key(|(_, waiting)| waiting.len());
+        match longest {
+            Some((longest, waiting)) if waiting.len() > own.saturating_add(1) => Ok(Some(longest)),
+            _ => Err(NoPlace::Full),
+        }
+    }
+
+    /// The number of who waits from now on, and where its place comes.
+    fn queue(&mut self, lane: &L, room: Room) -> Result<(u64, oneshot::Receiver<Place<L>>), NoPlace> {
+        if let Some(longest) = self.room_for(lane, room)?.cloned() {
+            // More than one wait there, so the lane stays.
+            let last = self.lanes.get_mut(&longest).and_then(VecDeque::pop_back);
+            self.waiting -= usize::from(last.is_some());
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.waiting += 1;
+        self.number += 1;
+        let waiter = Waiter { number: self.number, place: sender };
+        match self.lanes.get_mut(lane) {
+            Some(waiting) => waiting.push_back(waiter),
+            None => {
+                self.lanes.insert(lane.clone(), VecDeque::from([waiter]));
+                self.ring.push_back(lane.clone());
+            }
+        }
+        Ok((self.number, receiver))
+    }
+
+    /// Who gets the next free place, which is taken from now on.
+    fn next(&mut self) -> Option<Waiter<L>> {
+        if self.under_way >= self.most {
+            return None;
+        }
+        let lane = self.ring.pop_front()?;
+        let waiting = self.lanes.get_mut(&lane)?;
+        let waiter = waiting.pop_front();
+        if waiting.is_empty() {
+            self.lanes.remove(&lane);
+        } else {
+            self.ring.push_back(lane);
+        }
+        self.waiting -= 1;
+        self.under_way += 1;
+        waiter
+    }
+
+    /// Takes who waits no more out of its lane, where it still is there.
+    fn leave(&mut self, lane: &L, number: u64) {
+        let Some(waiting) = self.lanes.get_mut(lane) else { return };
+        // Numbers ascend within a lane.
+        let Ok(at) = waiting.binary_search_by_key(&number, |waiter| waiter.number) else { return };
+        waiting.remove(at);
+        self.waiting -= 1;
+        if waiting.is_empty() {
+            self.lanes.remove(lane);
+            self.ring.retain(|other| other != lane);
+        }
+    }
+}
+
+impl<L: Lane> Drop for Waiting<'_, L> {
+    fn drop(&mut self) {
+        // A place that is on its way is given back when the receiver is dropped, after this.
+        self.hall.lock().leave(self.lane, self.number);
+    }
+}
+
+impl<L: Lane> Place<L> {
+    /// What was sent then has ended, with an answer or without.
+    pub fn ended(&self, sent: Instant, now: Instant) {
+        let Some((hall, slow)) = self.0.as_ref().and_then(|hall| Some((hall, hall.slow?))) else { return };
+        let mut state = hall.lock();
+        if now.saturating_duration_since(sent) > slow {
+            if state.shrunk.is_none_or(|at| sent >= at) {
+                state.most = state.most.saturating_sub((state.most / 5).max(1)).max(1);
+                (state.shrunk, state.quick) = (Some(now), 0);
+            }
+            return;
+        }
+        state.quick += 1;
+        if state.quick >= state.most && state.most < hall.max {
+            state.most += 1;
+            state.quick = 0;
+        }
+    }
+}
+
+impl<L: Lane> Drop for Place<L> {
+    fn drop(&mut self) {
+        if let Some(hall) = self.0.take() {
+            hall.lock().under_way -= 1;
+            hall.hand_out();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Lane = Option<&'static str>;
+
+    const ROOM: Room = Room { waiting_max: 100, waiting_per_lane_max: 100 };
+
+    fn later(ms: u64) -> Instant {
+        Instant::now() + Duration::from_millis(ms)
+    }
+
+    fn queued(places: &Places<Lane>, lane: Lane) -> Result<(u64, oneshot::Receiver<Place<Lane>>), NoPlace> {
+        places.0.lock().queue(&lane, places.0.room)
+    }
+
+    #[tokio::test]
+    async fn places_that_nobody_waits_for_any_more_are_not_lost() {
+        let places = Places::new(1, None, ROOM);
+        let (held, _) = places.enter(&None, later(1_000)).await.expect("a place");
+        for _ in 0..5 {
+            assert_eq!(places.enter(&None, later(2)).await.err(), Some(NoPlace::TooLate));
+        }
+        assert_eq!(places.counts(), (1, 0), "who gives up waits no more");
+        let gone = queued(&places, None).expect("it waits");
+        drop(gone);
+        drop(held);
+        for _ in 0..3 {
+            assert!(places.enter(&None::<&str>, later(1_000)).await.is_ok());
+        }
+        assert_eq!(places.counts(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn no_more_wait_than_may_in_all_and_of_one_lane() {
+        let places = Places::new(1, None, Room { waiting_max: 5, waiting_per_lane_max: 3 });
+        let _held = places.enter(&None, later(1_000)).await.expect("a place");
+        let lanes = ["a", "a", "a", "b", "b"];
+        let waiting: Vec<_> = lanes.iter().map(|lane| queued(&places, Some(lane)).expect("it waits")).collect();
+        assert_eq!(queued(&places, Some("a")).err(), Some(NoPlace::LaneFull));
+        assert_eq!(places.turns_away(|| Some("a")), Some(NoPlace::LaneFull));
+        assert_eq!(queued(&places, Some("b")).err(), Some(NoPlace::Full), "a has no more than it would have");
+        assert_eq!(places.turns_away(|| Some("b")), Some(NoPlace::Full));
+        assert_eq!(places.turns_away(|| Some("c")), None);
+        drop(waiting);
+    }
+
+    #[tokio::test]
+    async fn who_has_fewer_waiting_takes_the_room_of_the_last_of_who_has_most() {
+        let places = Places::new(1, None, Room { waiting_max: 4, waiting_per_lane_max: 4 });
+        let held = places.enter(&None, later(1_000)).await.expect("a place");
+        let mut flood: Vec<_> = (0..4).map(|_| queued(&places, Some("many")).expect("it waits").1).collect();
+        let (_, mut few) = queued(&places, Some("few")).expect("room is made");
+        assert_eq!(places.counts(), (1, 4));
+        assert!(matches!(flood[3].try_recv(), Err(oneshot::error::TryRecvError::Closed)), "the last one is sent away");
+        drop(held);
+        let first = flood[0].try_recv().expect("the longest lane's first was there first");
+        drop(first);
+        drop(few.try_recv().expect("then the other lane's turn"));
+        drop(flood[1].try_recv().expect("and the rest in turn"));
+        drop(flood);
+        assert_eq!(places.counts(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn lanes_are_served_in_turn_also_where_some_leave() {
+        let places = Arc::new(Places::new(1, None, ROOM));
+        let held = places.enter(&None, later(1_000)).await.expect("a place");
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for lane in ["a", "a", "gone", "b"] {
+            let (places, order) = (Arc::clone(&places), Arc::clone(&order));
+            let task = tokio::spawn(async move {
+                let _place = places.enter(&Some(lane), later(5_000)).await.expect("a place");
+                order.lock().expect("it").push(lane);
+            });
+            tokio::task::yield_now().await;
+            if lane == "gone" {
+                task.abort();
+                tokio::task::yield_now().await;
+            } else {
+                tasks.push(task);
+            }
+        }
+        assert_eq!(places.counts(), (1, 3));
+        drop(held);
+        for task in tasks {
+            task.await.expect("it ends");
+        }
+        assert_eq!(*order.lock().expect("it"), ["a", "b", "a"]);
+        assert_eq!(places.counts(), (0, 0));
+        assert!(places.0.lock().lanes.is_empty() && places.0.lock().ring.is_empty());
+    }
+
+    #[tokio::test]
+    async fn slow_answers_take_places_away_down_to_one_and_quick_ones_give_them_back() {
+        let ms = Duration::from_millis;
+        let places = Places::new(20, Some(ms(100)), ROOM);
+        let (place, _) = places.enter(&None::<&str>, later(1_000)).await.expect("a place");
+        let start = Instant::now();
+        place.ended(start, start + ms(150));
+        place.ended(start, start + ms(160));
+        assert_eq!(places.most(), 16, "once for what was sent together");
+        let mut now = start + ms(200);
+        for _ in 0..40 {
+            place.ended(now, now + ms(150));
+            now += ms(200);
+        }
+        assert_eq!(places.most(), 1);
+        (0..400).for_each(|_| place.ended(now, now + ms(50)));
+        assert_eq!(places.most(), 20);
+    }
+}
