@@ -9,6 +9,7 @@ mod answer;
 mod resolve;
 mod tls;
 
+use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,9 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that nothing is heard of is asked whether it is there: so often, this many times.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_TRIES: u32 = 3;
+/// One over which something was sent that the other side does not acknowledge for so long is given up.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 
 type Inner = Pooled<HttpsConnector<HttpConnector<Bounded>>, Full<Bytes>>;
 
@@ -53,6 +57,8 @@ impl Http {
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE));
         tcp.set_keepalive_retries(Some(KEEPALIVE_TRIES));
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
         let inner = Pooled::builder(TokioExecutor::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
@@ -102,6 +108,19 @@ pub enum Unanswered {
 }
 
 impl Unanswered {
+    /// Whether what came is no answer of HTTP, or one whose headers do not end.
+    pub fn is_not_http(&self) -> bool {
+        let Self::Failed(error) = self else { return false };
+        let mut source = error.source();
+        while let Some(inner) = source {
+            if inner.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+                return true;
+            }
+            source = inner.source();
+        }
+        false
+    }
+
     /// Whether no connection came about.
     pub fn is_connect(&self) -> bool {
         matches!(self, Self::Failed(error) if error.is_connect())

@@ -103,7 +103,8 @@ async fn errors_without_a_key_and_short_lists_fail_as_a_whole() {
     let (one, _) = asked(request, json!({"errors": [{"message": "bad household 33112210134"}]})).await;
     let error = one.many(&["p"], &["/n"]).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::SourceError);
-    assert_eq!(error.detail, "the source answered with errors: bad household …");
+    assert_eq!(error.detail, "the source answered with errors");
+    assert_eq!(error.said.as_deref(), Some("bad household …"));
     let (short, _) = asked(request, json!({"data": {"_entities": []}})).await;
     assert_eq!(short.many(&["p"], &["/n"]).await.unwrap_err().code, ErrorCode::SourceBadAnswer);
     let (none, _) = asked(request, json!({"hello": 1})).await;

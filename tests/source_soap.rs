@@ -85,7 +85,8 @@ async fn several_keys_go_in_one_envelope_and_nobody_is_no_record() {
 async fn a_fault_is_the_sources_error_without_the_persons_number() {
     let error = asked().await.one("fault", &[]).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::SourceError);
-    assert_eq!(error.detail, "SOAP fault s:Client: 该人 … 不存在");
+    assert_eq!(error.detail, "the source answered with a SOAP fault (Client)");
+    assert_eq!(error.said.as_deref(), Some("s:Client: 该人 … 不存在"));
     assert_eq!(error.calls, 1);
 }
 

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod code;
 pub mod current;
+pub mod decimal;
 pub mod fault;
 pub mod json;
 pub mod nesting;

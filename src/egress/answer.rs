@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{ErrorKind, Write};
 
 use bytes::{Bytes, BytesMut};
-use flate2::write::MultiGzDecoder;
+use flate2::write::GzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Response, StatusCode, response};
 use http_body_util::BodyExt as _;
@@ -13,6 +13,12 @@ use hyper::body::{Body as _, Incoming};
 
 /// No more room is made for a body because its head announces it.
 const ROOM_MAX: usize = 1 << 20;
+/// What cannot be compressed grows by less than this part of it, and by a header.
+const PACKED_SHARE: usize = 64;
+const PACKED_MORE: usize = 1 << 10;
+/// Compressed in several members, each but a few holds so much.
+const MEMBER_BYTES: usize = 1 << 10;
+const MEMBERS_MIN: usize = 16;
 
 /// An answer whose head is there.
 #[derive(Debug)]
@@ -100,21 +106,58 @@ async fn whole(mut body: Incoming, max: usize) -> Result<Bytes, Unread> {
 }
 
 async fn unpacked(mut body: Incoming, max: usize) -> Result<Bytes, Unread> {
-    let mut decoder = MultiGzDecoder::new(Capped { bytes: Vec::new(), max, full: false });
-    let mut empty = true;
+    let mut unpacking = Unpacking::new(max);
     while let Some(packed) = piece(&mut body).await? {
-        empty &= packed.is_empty();
-        if decoder.write_all(&packed).is_err() {
-            return Err(if decoder.get_ref().full { Unread::TooLarge } else { Unread::Broken });
+        unpacking.add(&packed)?;
+    }
+    unpacking.end()
+}
+
+/// What is compressed in several members, as RFC 1952 permits, is one text.
+struct Unpacking {
+    decoder: GzDecoder<Capped>,
+    /// Bytes and members that may yet come: compressed, nothing can be as long as one likes.
+    bytes_left: usize,
+    members_left: usize,
+    empty: bool,
+}
+
+impl Unpacking {
+    fn new(max: usize) -> Self {
+        Self {
+            decoder: GzDecoder::new(Capped { bytes: Vec::new(), max, full: false }),
+            bytes_left: max.saturating_add(max / PACKED_SHARE).saturating_add(PACKED_MORE),
+            members_left: MEMBERS_MIN.saturating_add(max / MEMBER_BYTES),
+            empty: true,
         }
     }
-    if empty {
-        return Ok(Bytes::new());
+
+    fn add(&mut self, packed: &[u8]) -> Result<(), Unread> {
+        self.bytes_left = self.bytes_left.checked_sub(packed.len()).ok_or(Unread::TooLarge)?;
+        let mut rest = packed;
+        while !rest.is_empty() {
+            self.empty = false;
+            let taken = self.decoder.write(rest).map_err(|_| self.failed())?;
+            rest = rest.get(taken..).unwrap_or_default();
+            if taken == 0 {
+                self.decoder.try_finish().map_err(|_| self.failed())?;
+                self.members_left = self.members_left.checked_sub(1).ok_or(Unread::TooLarge)?;
+                self.decoder = GzDecoder::new(std::mem::take(self.decoder.get_mut()));
+            }
+        }
+        Ok(())
     }
-    match decoder.try_finish() {
-        Ok(()) => Ok(std::mem::take(&mut decoder.get_mut().bytes).into()),
-        Err(_) if decoder.get_ref().full => Err(Unread::TooLarge),
-        Err(_) => Err(Unread::Broken),
+
+    fn end(mut self) -> Result<Bytes, Unread> {
+        if self.empty {
+            return Ok(Bytes::new());
+        }
+        self.decoder.try_finish().map_err(|_| self.failed())?;
+        Ok(std::mem::take(&mut self.decoder.get_mut().bytes).into())
+    }
+
+    fn failed(&self) -> Unread {
+        if self.decoder.get_ref().full { Unread::TooLarge } else { Unread::Broken }
     }
 }
 
@@ -138,7 +181,7 @@ fn was_cut(error: &hyper::Error) -> bool {
     let mut source = error.source();
     while let Some(inner) = source {
         let kind = inner.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        if matches!(kind, Some(ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe)) {
+        if kind.is_some_and(ends_connections) {
             return true;
         }
         source = inner.source();
@@ -146,8 +189,15 @@ fn was_cut(error: &hyper::Error) -> bool {
     false
 }
 
+fn ends_connections(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe | ErrorKind::TimedOut
+    )
+}
+
 /// Takes so many bytes, and no more.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Capped {
     bytes: Vec<u8>,
     max: usize,

@@ -3,6 +3,8 @@
 use jiff::civil::Date;
 use serde_json::Value;
 
+use crate::base::decimal::is_decimal;
+
 /// Departments are asked with these, in addresses and headers too.
 const ID_BYTES_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 4_096;
@@ -61,10 +63,6 @@ fn is_id_number(text: &str) -> bool {
         sum = (sum * 2 + value) % 11;
     }
     text.len() == 18 && sum == 1
-}
-
-fn is_decimal(text: &str) -> bool {
-    text.parse::<rust_decimal::Decimal>().is_ok()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use rust_decimal::Decimal;
 
+use crate::base::decimal;
 use crate::model::binding::conversion::Kind;
 
 /// How a value is shown in part.
@@ -64,7 +65,7 @@ impl Bands {
     }
 
     fn band(&self, text: &str) -> Option<String> {
-        let value = Decimal::from_str_exact(text).ok()?;
+        let value = decimal::exact(text)?;
         let below = self.edges().take_while(|edge| Decimal::from(*edge) <= value).last();
         let above = self.edges().find(|edge| value < Decimal::from(*edge));
         Some(match (below, above) {

@@ -216,7 +216,9 @@ impl Connector {
         counting.end(read.as_ref().err().map(|failure| failure.code), calls.load(Ordering::Relaxed));
         match read {
             Ok(fetched) => Ok(Fetched { calls: calls.into_inner(), ..fetched }),
-            Err(Failure { code, detail, down }) => Err(SourceError { code, detail, calls: calls.into_inner(), down }),
+            Err(Failure { code, detail, down, said }) => {
+                Err(SourceError { code, detail, calls: calls.into_inner(), down, said })
+            }
         }
     }
 

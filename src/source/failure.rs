@@ -18,16 +18,23 @@ pub(crate) struct Failure {
     pub detail: String,
     /// The endpoint is not there for now: another may be asked in its place.
     pub down: bool,
+    /// What the source itself says of it. It may name anybody: for who tries a binding by hand, and not for a log.
+    pub said: Option<String>,
 }
 
 impl Failure {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), down: false }
+        Self { code, detail: detail.into(), down: false, said: None }
     }
 
     /// The endpoint did not answer, or says that it cannot for now.
     pub fn down(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self { down: true, ..Self::new(code, detail) }
+    }
+
+    /// With what the source says of it, where it says anything.
+    pub fn saying(self, said: Option<String>) -> Self {
+        Self { said: said.filter(|said| !said.is_empty()), ..self }
     }
 
     pub fn bad(detail: impl Into<String>) -> Self {
@@ -57,6 +64,11 @@ impl Failure {
         };
         if is_timeout(&**failed) {
             return Self::timeout();
+        }
+        if error.is_not_http() {
+            let detail =
+                "what is at its address and port does not answer in HTTP, or its headers do not end; see `base_url`";
+            return Self::down(ErrorCode::SourceBadAnswer, detail);
         }
         let what = match reason(&**failed, &OF_SOURCES) {
             Some((_, reason)) => format!("the source cannot be reached: {reason}"),

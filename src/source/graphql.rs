@@ -234,7 +234,7 @@ impl<'t> Errors<'t> {
     fn failure(&self, call: &Call<'_>) -> Failure {
         let message = self.0.first().and_then(|error| json::text(error.message?).ok()).unwrap_or_default();
         let message = redacted(&message, call.fetch.keys, call.fetch.inputs);
-        Failure::new(ErrorCode::SourceError, format!("the source answered with errors: {message}"))
+        Failure::new(ErrorCode::SourceError, "the source answered with errors").saying(Some(message))
     }
 
     /// The keys that errors belong to; where one belongs to none, or no key is left, the whole answer failed. `key` gives

@@ -167,4 +167,6 @@ pub struct SourceError {
     pub calls: u32,
     /// The endpoint is not there for now: its fallback may be asked.
     pub down: bool,
+    /// What the source itself says of it. It may name anybody: it is shown to who tries a binding by hand, and to nobody else.
+    pub said: Option<String>,
 }

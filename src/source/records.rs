@@ -98,11 +98,8 @@ impl Reader<'_> {
     pub fn refused(&self, answer: JsonValue<'_>, what: &str) -> Failure {
         let message = self.reading().message.as_ref().and_then(|at| json::find(answer, at));
         let message = message.and_then(|found| json::text(found).ok()).filter(|message| message != "null");
-        let detail = match message {
-            Some(message) => format!("{what}: {}", redacted(&message, self.fetch.keys, self.fetch.inputs)),
-            None => what.to_owned(),
-        };
-        Failure::new(ErrorCode::SourceError, detail)
+        let said = message.map(|message| redacted(&message, self.fetch.keys, self.fetch.inputs));
+        Failure::new(ErrorCode::SourceError, what).saying(said)
     }
 
     pub fn cursor(&self, data: JsonValue<'_>) -> Result<Option<String>, Failure> {

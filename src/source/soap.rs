@@ -49,7 +49,18 @@ fn told(answer: JsonValue<'_>, call: &Call<'_>) -> Option<Failure> {
     };
     let code = part("/faultcode").unwrap_or_default();
     let message = part("/faultstring").unwrap_or_default();
-    Some(Failure::new(ErrorCode::SourceError, format!("SOAP fault {code}: {message}")))
+    let detail = match standard(&code) {
+        Some(code) => format!("the source answered with a SOAP fault ({code})"),
+        None => "the source answered with a SOAP fault".to_owned(),
+    };
+    Some(Failure::new(ErrorCode::SourceError, detail).saying(Some(format!("{code}: {message}"))))
+}
+
+/// A code of the standard, by its name without a prefix; `Client.Authentication` is one of `Client`'s. Others may hold
+/// anything.
+fn standard(code: &str) -> Option<&'static str> {
+    let code = code.rsplit(':').next()?.split('.').next()?;
+    ["VersionMismatch", "MustUnderstand", "Client", "Server"].into_iter().find(|known| *known == code)
 }
 
 /// Pointers written in this file are good ones.

@@ -2,14 +2,15 @@
 //!
 //! Every column is cast to text, so that no digit is lost on the way. Rows become one JSON array of objects.
 
+mod pool;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::{Stream, TryStreamExt};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Row, Type};
-use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 
 use super::connector::Call;
@@ -33,8 +34,8 @@ const CONNECTIONS_MAX: usize = 16;
 /// A database, connected to at the first call.
 #[derive(Debug)]
 pub(crate) enum Pool {
-    Sqlite(Box<SqliteConnectOptions>, u32, OnceCell<SqlitePool>),
-    Postgres(Box<PgConnectOptions>, u32, OnceCell<PgPool>),
+    Sqlite(Box<pool::Sqlite>),
+    Postgres(Box<pool::Postgres>),
 }
 
 impl Pool {
@@ -42,7 +43,7 @@ impl Pool {
     pub fn new(connection: &Connection, url: &Secret, egress: &EgressConfig) -> Result<Self, String> {
         let url = url.reveal();
         let limits = &connection.limits;
-        let max = u32::try_from(limits.in_flight_max.clamp(1, CONNECTIONS_MAX)).unwrap_or(1);
+        let max = limits.in_flight_max.clamp(1, CONNECTIONS_MAX);
         if url.starts_with("sqlite:") {
             let options: SqliteConnectOptions =
                 url.parse().map_err(|_| "`base_url` is not the address of a SQLite file".to_owned())?;
@@ -51,7 +52,7 @@ impl Pool {
                 .create_if_missing(false)
                 .pragma("query_only", "ON")
                 .busy_timeout(Duration::from_millis(limits.timeout_ms));
-            return Ok(Self::Sqlite(Box::new(options), max, OnceCell::new()));
+            return Ok(Self::Sqlite(Box::new(pool::Sqlite::new(options, max))));
         }
         let options: PgConnectOptions =
             url.parse().map_err(|_| "`base_url` is not the address of a PostgreSQL database".to_owned())?;
@@ -63,7 +64,7 @@ impl Pool {
         let options = encrypted(options, &connection.tls)
             .application_name("huxiang")
             .options([("default_transaction_read_only", "on"), ("statement_timeout", &timeout)]);
-        Ok(Self::Postgres(Box::new(options), max, OnceCell::new()))
+        Ok(Self::Postgres(Box::new(pool::Postgres::new(options, max))))
     }
 }
 
@@ -126,18 +127,12 @@ async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt, keys: Opti
     let key_given = keys.is_some();
     let keys = keys.unwrap_or_default();
     match pool {
-        Pool::Sqlite(options, max, pool) => {
-            let pool = pool.get_or_init(async || {
-                // Opened anew for each call: an open file is read on when it has been replaced or taken away.
-                SqlitePoolOptions::new()
-                    .max_connections(*max)
-                    .after_release(|_, _| Box::pin(async { Ok(false) }))
-                    .connect_lazy_with(options.as_ref().clone())
-            });
+        Pool::Sqlite(pool) => {
             let mark = if ask.key_type == KeyType::Integer { "CAST(? AS INTEGER)" } else { "?" };
             let marks = vec![mark; keys.len()].join(",");
             let statement = statement(call, ask, &columns, at, key_given.then(|| format!("IN ({marks})")));
-            let mut connection = pool.await.acquire().await.map_err(unreachable)?;
+            let mut opened = pool.open().await?;
+            let connection = opened.connection()?;
             let deadline = call.deadline;
             // The statement itself stops at the deadline, not only the wait for it.
             let mut handle = connection.lock_handle().await.map_err(failed)?;
@@ -147,24 +142,23 @@ async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt, keys: Opti
             for key in keys {
                 query = query.bind(*key);
             }
-            collect(call, &columns, key_given, query.fetch(&mut *connection)).await
+            collect(call, &columns, key_given, query.fetch(connection)).await
         }
-        Pool::Postgres(options, max, pool) => {
-            let pool = pool.get_or_init(async || {
-                PgPoolOptions::new().max_connections(*max).connect_lazy_with(options.as_ref().clone())
-            });
+        Pool::Postgres(pool) => {
             let all = match ask.key_type {
                 KeyType::Text => "= ANY($1)",
                 KeyType::Integer => "= ANY($1::text[]::bigint[])",
                 KeyType::Uuid => "= ANY($1::text[]::uuid[])",
             };
             let statement = statement(call, ask, &columns, at, key_given.then(|| all.to_owned()));
-            let mut connection = pool.await.acquire().await.map_err(unreachable)?;
+            let mut lent = pool.lend().await?;
             let mut query = sqlx::query(AssertSqlSafe(statement));
             if key_given {
                 query = query.bind(keys.iter().map(|key| (*key).to_owned()).collect::<Vec<String>>());
             }
-            collect(call, &columns, key_given, query.fetch(&mut *connection)).await
+            let rows = collect(call, &columns, key_given, query.fetch(&mut lent.connection)).await?;
+            lent.give_back();
+            Ok(rows)
         }
     }
 }
@@ -273,17 +267,6 @@ where
         }
     }
     Ok(rows)
-}
-
-fn unreachable(error: sqlx::Error) -> Failure {
-    match error {
-        sqlx::Error::PoolTimedOut => Failure::timeout(),
-        sqlx::Error::Database(error) => {
-            let code = error.code().unwrap_or_default().into_owned();
-            Failure::down(ErrorCode::SourceUnreachable, format!("the database cannot be opened (code {code})"))
-        }
-        _ => Failure::down(ErrorCode::SourceUnreachable, "the database cannot be reached"),
-    }
 }
 
 /// A database's message may quote values; its code does not.

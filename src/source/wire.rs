@@ -183,7 +183,7 @@ impl Wire<'_> {
             Ok(response) => response,
             Err(error) => {
                 let failure = Failure::unanswered(&error);
-                if matches!(error, Unanswered::Undeclared) || failure.code == ErrorCode::SourceTimeout {
+                if matches!(error, Unanswered::Undeclared) || failure.code != ErrorCode::SourceUnreachable {
                     return Err(failure);
                 }
                 return Ok(Tried::NotNow(Instant::now() + retry::wait(None, tries), failure));

@@ -7,7 +7,7 @@ use super::as_role::Seen;
 use super::attempt::{Attempt, Tried};
 use crate::base::fault::nearest;
 use crate::engine::project::trace::{Outcome, Traced};
-use crate::source::Exchange;
+use crate::source::{Exchange, SourceError};
 
 /// Lines of an answer that are shown.
 const LINES_MAX: usize = 40;
@@ -29,7 +29,12 @@ pub fn as_text(attempt: &Attempt<'_>, tried: &Tried, seen: Option<&Seen>) -> Str
         of_exchange(exchange, &mut out);
     }
     match &tried.answer {
-        Err(error) => out.push_str(&format!("The call failed: {}: {}\n", error.code, error.detail)),
+        Err(error) => {
+            out.push_str(&format!("The call failed: {}: {}\n", error.code, error.detail));
+            if let Some(said) = &error.said {
+                out.push_str(&format!("The department says: {said}\n"));
+            }
+        }
         Ok(fetched) => {
             let keys = match attempt.keys.len() {
                 0 => String::new(),
@@ -225,7 +230,8 @@ pub fn as_json(attempt: &Attempt<'_>, tried: &Tried, seen: Option<&Seen>) -> Val
         json!({"key": key.as_deref(), "fields": fields})
     };
     let records: Vec<Value> = tried.records.iter().enumerate().map(of_record).collect();
-    let failure = tried.answer.as_ref().err().map(|error| json!({"code": error.code.as_str(), "detail": error.detail}));
+    let failed = |error: &SourceError| json!({"code": error.code.as_str(), "detail": error.detail, "said": error.said});
+    let failure = tried.answer.as_ref().err().map(failed);
     let unread: Vec<Value> = tried.unread.iter().map(|(at, value)| json!({"at": at, "example": value})).collect();
     json!({
         "endpoint": &*attempt.name, "entity": &*attempt.entity, "exchanges": exchanges, "failure": failure,

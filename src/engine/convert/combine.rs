@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use rust_decimal::Decimal;
 
 use super::{ConvertError, decimal};
+use crate::base::decimal::exact;
 use crate::model::binding::conversion::{Combine, Kind};
 
 /// Appends the combined value to `out`. `values` are the contract's JSON of each record; nulls do not count, and
@@ -71,7 +72,7 @@ fn sum<'a>(values: impl Iterator<Item = &'a str>, kind: &Kind, out: &mut Vec<u8>
 }
 
 fn number(json: &str) -> Result<Decimal, ConvertError> {
-    Decimal::from_str_exact(json.trim_matches('"')).map_err(|_| ConvertError::new("this is not a number"))
+    exact(json.trim_matches('"')).ok_or(ConvertError::new("this is not a number"))
 }
 
 fn is_better(value: &str, current: &str, wanted: Ordering, kind: &Kind) -> Result<bool, ConvertError> {

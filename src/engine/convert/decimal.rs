@@ -6,6 +6,7 @@ use std::io::Write as _;
 use rust_decimal::Decimal;
 
 use super::{ConvertError, Converted};
+use crate::base::decimal::exact;
 use crate::model::binding::conversion::Conversion;
 
 const NOT_A_NUMBER: ConvertError = ConvertError { reason: "the text is not a decimal number" };
@@ -66,7 +67,7 @@ fn parse(text: &str, thousands: bool) -> Result<Decimal, ConvertError> {
     if !digits(whole) || !digits(fraction) {
         return Err(NOT_A_NUMBER);
     }
-    let value = Decimal::from_str_exact(&grouped).map_err(|_| TOO_LARGE)?;
+    let value = exact(&grouped).ok_or(TOO_LARGE)?;
     let value = if mantissa.starts_with('-') && !value.is_zero() { -value } else { value };
     shifted(value, exponent)
 }

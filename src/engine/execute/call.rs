@@ -119,9 +119,10 @@ impl Execution<'_> {
             Err(error) if error.code == ErrorCode::SourcePending => {
                 tracing::debug!(%source, %request, "a source works on what it was asked");
             }
-            // The detail holds no household's value; it is for the operator alone.
+            // The detail is in words of ours and holds no value; it is for the operator alone.
             Err(error) => {
-                tracing::warn!(%source, code = %error.code, detail = %error.detail, %request, "a source failed");
+                let hint = error.said.as_ref().map(|_| "`huxiang source try` shows what the source says of it");
+                tracing::warn!(%source, code = %error.code, detail = %error.detail, hint, %request, "a source failed");
             }
         }
         Ok(answered)

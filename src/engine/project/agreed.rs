@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
 use super::fetched::Fetched;
 use super::read::{Filling, RowView};
 use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
+use crate::base::decimal;
 use crate::engine::frame::Failure;
 use crate::engine::operation::{Argument, ArgumentValue, Selection, What};
 use crate::model::access::hand::HeldCodes;
@@ -293,8 +293,8 @@ fn canonical_object(contract: &Contract, fields: &[Selection], value: &Value) ->
 fn canonical_leaf(kind: &Kind, value: &Value) -> Value {
     match (kind, value) {
         (Kind::Decimal, Value::String(text)) => {
-            let number = Decimal::from_str_exact(text).map(|number| number.normalize().to_string());
-            number.map_or_else(|_| value.clone(), Value::String)
+            let number = decimal::exact(text).map(|number| number.normalize().to_string());
+            number.map_or_else(|| value.clone(), Value::String)
         }
         _ => value.clone(),
     }

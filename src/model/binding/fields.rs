@@ -450,7 +450,7 @@ impl FieldCompiler<'_> {
         let fits = match kind {
             Kind::Boolean => matches!(text, "true" | "false"),
             Kind::Int => text.parse::<i32>().is_ok(),
-            Kind::Decimal => text.parse::<rust_decimal::Decimal>().is_ok(),
+            Kind::Decimal => crate::base::decimal::is_decimal(text),
             Kind::Enum(values) => values.iter().any(|value| value == text),
             _ => true,
         };

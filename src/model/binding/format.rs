@@ -173,7 +173,7 @@ pub struct Envelope {
     pub absent: Option<Test>,
     /// Where the data is; absent: the whole answer.
     pub data: Option<Spanned<String>>,
-    /// Where the source says what went wrong; for operators, never shown to callers.
+    /// Where the source says what went wrong; `huxiang source try` shows it, nothing logs it, and callers never see it.
     pub message: Option<Spanned<String>>,
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Truth;
 use super::date::{Span, days_between, years_between};
 use super::ir::{Arithmetic, Between, Compare, Const, Expr, Leaf, Quantifier, TextTest};
+use crate::base::decimal;
 
 /// Parts evaluated for one condition at most; beyond that the answer is unknown.
 const STEPS_MAX: usize = 200_000;
@@ -253,7 +254,7 @@ fn read(value: &Value, leaf: Leaf) -> Evaluated<'_> {
         (Leaf::Json, value) => Some(Val::Json(value)),
         (Leaf::Bool, Value::Bool(value)) => Some(Val::Bool(*value)),
         (Leaf::Int, value) => value.as_i64().map(Val::Int),
-        (Leaf::Decimal, Value::String(text)) => Decimal::from_str_exact(text).ok().map(Val::Decimal),
+        (Leaf::Decimal, Value::String(text)) => decimal::exact(text).map(Val::Decimal),
         (Leaf::Decimal, Value::Number(number)) => number.as_i64().map(|value| Val::Decimal(Decimal::from(value))),
         (Leaf::Text, Value::String(text)) => Some(Val::Text(Cow::Borrowed(text))),
         (Leaf::Text, Value::Number(number)) => Some(Val::Text(Cow::Owned(number.to_string()))),

@@ -1,12 +1,11 @@
 //! The functions that rules have, and how their arguments are checked.
 
-use rust_decimal::Decimal;
-
 use super::RuleFault;
 use super::check::{Checker, Local, Type, Typed};
 use super::date::Span;
 use super::ir::{Between, Const, Expr, Quantifier, TextTest};
 use super::parse::{At, Kind, Node};
+use crate::base::decimal;
 use crate::base::fault::did_you_mean;
 
 const KNOWN: [&str; 12] = [
@@ -73,9 +72,9 @@ impl Checker<'_> {
 
     fn decimal(&mut self, of: &Node) -> Result<Typed, RuleFault> {
         if let Kind::Text(text) = &of.kind {
-            return match Decimal::from_str_exact(text) {
-                Ok(value) => Ok(Typed::new(Expr::Const(Const::Decimal(value)), Type::Decimal)),
-                Err(_) => Err(of.at.fault("this is not a decimal number", "write it as `decimal('1234.50')`")),
+            return match decimal::exact(text) {
+                Some(value) => Ok(Typed::new(Expr::Const(Const::Decimal(value)), Type::Decimal)),
+                None => Err(of.at.fault("this is not a decimal number", "write it as `decimal('1234.50')`")),
             };
         }
         let typed = self.of(of, &Type::Int)?;
