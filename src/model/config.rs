@@ -278,6 +278,9 @@ pub struct Limits {
     pub upstream_calls_max: usize,
     /// Bytes of one answer; each field counts as some bytes more, so that this bounds the work too.
     pub answer_bytes_max: usize,
+    /// Bytes of large answers that clients have not taken yet, all together; above that, those that have waited longest are
+    /// dropped with their connections.
+    pub unsent_bytes_max: usize,
     /// A request's own deadline.
     pub request_timeout_ms: u64,
     /// Connections open at once; further ones wait in the kernel's queue.
@@ -306,6 +309,7 @@ impl Default for Limits {
             nesting_max: 64,
             upstream_calls_max: 2_000,
             answer_bytes_max: 32 << 20,
+            unsent_bytes_max: 512 << 20,
             request_timeout_ms: 10_000,
             connections_max: 4_096,
             connections_per_address_max: 256,

@@ -19,6 +19,7 @@ use super::negotiate::{Media, accepted, status};
 use super::origin::{self, Site};
 use super::refusals::Refused;
 use super::request::{self, Sent};
+use super::unsent::Cut;
 use super::{Answer, App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, Peer, RequestId, Turn};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
@@ -61,6 +62,7 @@ struct Asking<'a, G> {
     id: &'a str,
     api: Api,
     media: Media,
+    cut: Cut,
 }
 
 async fn respond<G: Gateway>(app: &App<G>, id: &str, api: Api, request: Request) -> Response<Body> {
@@ -132,7 +134,8 @@ async fn answer<G: Gateway>(
     };
     let from_proxy = parts.extensions.get::<Peer>().is_some_and(|peer| app.networks.is_proxy(peer.address));
     let trace = Parent::read(parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()), from_proxy);
-    let asking = Asking { app, gateway, id, api, media };
+    let cut = parts.extensions.get::<Cut>().cloned().unwrap_or_default();
+    let asking = Asking { app, gateway, id, api, media, cut };
     match sent.map_err(bad)? {
         Sent::One(request) => {
             let (identity, request) = asking.prepared(parts, &identity, request, is_get)?;
@@ -208,7 +211,7 @@ impl<G: Gateway> Asking<'_, G> {
 
     async fn one(&self, identity: Identity, sent: GraphqlRequest, trace: Parent, turn: Turn) -> Response<Body> {
         let Answer { status: outcome, body } = self.ask(identity, sent, self.id.to_owned(), trace, turn).await;
-        let mut out = response(status(outcome, self.media), self.media, body);
+        let mut out = response(status(outcome, self.media), self.media, self.app.unsent.hold(body, &self.cut));
         if let Outcome::TryLater { retry_after_s } = outcome {
             out.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
         }
@@ -231,7 +234,7 @@ impl<G: Gateway> Asking<'_, G> {
             body.extend_from_slice(&answer.body);
         }
         body.extend_from_slice(b"]");
-        response(StatusCode::OK, self.media, body.freeze())
+        response(StatusCode::OK, self.media, self.app.unsent.hold(body.freeze(), &self.cut))
     }
 
     /// Asks the engine; an operation that panics or never ends costs itself and no other.

@@ -170,10 +170,12 @@ async fn http(
     mut stopped: watch::Receiver<bool>,
 ) {
     let inner = TowerToHyperService::new(app);
-    let (stream, doubtful) = Framing::new(WriteLimit::new(stream, bounds.io_timeout));
+    let (stream, cut) = WriteLimit::new(stream, bounds.io_timeout);
+    let (stream, doubtful) = Framing::new(stream);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(doubtful.clone());
+        request.extensions_mut().insert(cut.clone());
         inner.call(request)
     });
     let connection = http1::Builder::new()

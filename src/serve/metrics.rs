@@ -17,5 +17,9 @@ pub(super) async fn handle<G: Gateway>(State(app): State<Arc<App<G>>>) -> ([(Hea
         text.sample(&[("status", &status.to_string())], count);
     }
     app.turns.count(&mut text);
+    let help = "Bytes of large answers that clients have not taken yet.";
+    text.single("huxiang_unsent_bytes", "gauge", help, app.unsent.bytes());
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    text.single("huxiang_tasks", "gauge", "Tasks of the runtime: connections, requests, calls and watches.", tasks);
     ([(header::CONTENT_TYPE, TEXT)], text.finish())
 }

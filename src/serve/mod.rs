@@ -19,6 +19,7 @@ pub mod refusals;
 pub mod reload;
 mod request;
 mod turns;
+mod unsent;
 mod write_limit;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -49,6 +50,7 @@ use crate::model::config::{GatewayConfig, Limits, Networks};
 use crate::trace::Parent;
 use refusals::{Refusals, Refused, Summing};
 use turns::Turns;
+use unsent::Unsent;
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// What is no page loads nothing and stands in no frame.
@@ -151,6 +153,7 @@ struct App<G> {
     limits: Limits,
     requests: Meter,
     turns: Turns,
+    unsent: Arc<Unsent>,
     refusals: Arc<Refusals>,
     /// Closed with the application.
     _open: watch::Sender<()>,
@@ -198,6 +201,7 @@ pub fn application<G: Gateway>(
         limits: config.limits.clone(),
         requests: Meter::of_requests(&config.rates),
         turns: Turns::new(&config.admission),
+        unsent: Unsent::new(config.limits.unsent_bytes_max),
         refusals: Arc::clone(&refusals),
         _open: open,
         cors: config.cors.clone(),

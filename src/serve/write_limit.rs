@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::unsent::Cut;
+
 pub struct WriteLimit<S> {
     stream: S,
     limit: Duration,
@@ -15,19 +17,27 @@ pub struct WriteLimit<S> {
     waiting: Option<Pin<Box<Sleep>>>,
     /// Bytes written since it began.
     written: usize,
+    /// That others need the room of what waits.
+    cut: Cut,
 }
 
 /// What must be taken within the limit, while more is waiting: a byte now and then does not keep a connection.
 const BYTES_MIN: usize = 16 << 10;
 
 impl<S> WriteLimit<S> {
-    pub fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None, written: 0 }
+    /// With what ends it where it waits to write.
+    pub fn new(stream: S, limit: Duration) -> (Self, Cut) {
+        let cut = Cut::default();
+        (Self { stream, limit, waiting: None, written: 0, cut: cut.clone() }, cut)
     }
 
     fn limited<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             return polled;
+        }
+        if self.cut.poll(context) {
+            let message = "the client takes its answer slowly, and others' answers need the room";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)));
         }
         let limit = self.limit;
         loop {

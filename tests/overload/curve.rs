@@ -272,11 +272,11 @@ async fn the_curve() {
     let stage = Stage::start("curve").await;
     let peak = peak(&stage.live, Duration::from_secs(5)).await;
     println!("Peak: {peak:.1} a second\n");
-    println!("| offered, of the capacity | a second | answered a second | p50 | p99 | refused a second | p99 | MiB |");
+    println!("| offered, of the peak | a second | answered a second | p50 | p99 | refused a second | p99 | MiB |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let mut points = Vec::new();
     for load in LOADS {
-        let per_second = (f64::from(CAPACITY) * load).round() as u32;
+        let per_second = (peak * load).round() as u32;
         let figures = offer(&stage.live, per_second, Duration::from_secs(12)).await;
         assert!(figures.otherwise.is_empty(), "{}", figures.otherwise[0]);
         let refused = figures.refused.len() as f64 / figures.seconds;
@@ -291,7 +291,7 @@ async fn the_curve() {
         );
         points.push(plot::Point {
             load,
-            useful: figures.useful() / f64::from(CAPACITY),
+            useful: figures.useful() / peak,
             p50_ms: ms(&figures.answered, 50) as f64,
             p99_ms: ms(&figures.answered, 99) as f64,
         });

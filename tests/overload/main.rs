@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use serve_support::{Options, Running, token_of};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 const SHORT: Duration = Duration::from_secs(20);
@@ -178,11 +178,13 @@ async fn one_callers_flood_neither_starves_others_nor_keeps_them_out() {
 
 const HEAD: &str = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
 
-/// Connections that sent this and do nothing more.
+/// Connections that sent this and do nothing more; little is buffered for them.
 async fn connections(running: &Running, count: usize, text: &str) -> Vec<TcpStream> {
     let mut all = Vec::new();
     for _ in 0..count {
-        let mut stream = TcpStream::connect(running.address).await.expect("a connection");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4_096).expect("a size");
+        let mut stream = socket.connect(running.address).await.expect("a connection");
         stream.write_all(text.as_bytes()).await.expect("it is sent");
         all.push(stream);
     }
@@ -223,19 +225,43 @@ async fn two_hundred_slow_senders_take_no_turn_before_their_body_is_there() {
 async fn two_hundred_slow_readers_hold_no_turn_once_their_answer_is_there() {
     let running = running("admission: {in_flight_max: 2, waiting_max: 250, waiting_per_caller_max: 250}\n").await;
     let alone = slowest(&running).await;
-    // More than the system's buffers take.
     let body = r#"{"query":"BIG 1000000"}"#;
     let asked = format!("{HEAD}content-length: {}\r\n\r\n{body}", body.len());
     let mut readers = connections(&running, 200, &asked).await;
     worked_on(&running, 220).await;
     let beside = slowest(&running).await;
     assert!(beside < alone * 5 + Duration::from_millis(200), "{alone:?} alone, {beside:?} beside them");
-    let mut taken = 0;
-    let mut buffer = vec![0; 1 << 16];
-    let reader = &mut readers[0];
-    while taken < 1_000_000 {
-        let read = tokio::time::timeout(SHORT, reader.read(&mut buffer)).await.expect("in time").expect("bytes");
-        assert!(read > 0, "it ended after {taken} bytes");
-        taken += read;
+    assert!(taken(&mut readers[0], 1_000_000).await, "it is there, whenever they read it");
+}
+
+/// Whether so many bytes come.
+async fn taken(reader: &mut TcpStream, bytes: usize) -> bool {
+    let (mut taken, mut buffer) = (0, vec![0; 1 << 16]);
+    while taken < bytes {
+        match tokio::time::timeout(SHORT, reader.read(&mut buffer)).await.expect("in time") {
+            Ok(read) if read > 0 => taken += read,
+            _ => return false,
+        }
     }
+    true
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_are_dropped_when_they_are_too_much_and_who_reads_gets_all() {
+    const BYTES: usize = 4_000_000;
+    let running = running("limits: {unsent_bytes_max: 40000000}\n").await;
+    let body = format!(r#"{{"query":"BIG {BYTES}"}}"#);
+    let asked = format!("{HEAD}content-length: {}\r\n\r\n{body}", body.len());
+    let mut readers = connections(&running, 40, &asked).await;
+    worked_on(&running, 40).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let answer = ask(&running, &bearer("li"), &body).await;
+    assert_eq!(answer.bytes().await.expect("all of it").len(), BYTES);
+    let mut whole = Vec::new();
+    for reader in &mut readers {
+        whole.push(taken(reader, BYTES).await);
+    }
+    let left = whole.iter().filter(|whole| **whole).count();
+    assert!((5..=10).contains(&left), "ten are as much as is held: {left}");
+    assert!(!whole[..20].contains(&true), "those whose answers waited longest are cut: {whole:?}");
 }

@@ -415,6 +415,7 @@ impl Reader<'_> {
             limits.nesting_max,
             limits.upstream_calls_max,
             limits.answer_bytes_max,
+            limits.unsent_bytes_max,
             limits.connections_max,
             limits.connections_per_address_max,
             limits.headers_max,

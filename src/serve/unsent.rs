@@ -1,0 +1,154 @@
+//! Answers that their clients have not taken yet: so many bytes of them at most. A client that takes its answer slowly holds
+//! no turn, but its answer is held for it. Where all together are too much, the connections that have had theirs waiting
+//! longest are cut.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+
+/// Smaller answers are not counted: the system's own buffers take them, or the number of connections bounds them.
+const COUNTED_BYTES_MIN: usize = 64 << 10;
+/// Nobody is cut sooner: a client that reads has had most of a large answer by then.
+const SOONEST: Duration = Duration::from_secs(1);
+
+/// By which a connection is told to end.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cut(Arc<Signal>);
+
+#[derive(Debug, Default)]
+struct Signal {
+    is_given: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Cut {
+    fn give(&self) {
+        self.0.is_given.store(true, Ordering::Release);
+        self.0.waker.wake();
+    }
+
+    /// Whether it was given; if it is later, the task is woken.
+    pub fn poll(&self, context: &Context<'_>) -> bool {
+        self.0.waker.register(context.waker());
+        self.0.is_given.load(Ordering::Acquire)
+    }
+}
+
+/// All answers that are held for clients.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    bytes_max: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    bytes: usize,
+    number: u64,
+    /// By number, so in the order in which they came.
+    answers: BTreeMap<u64, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    bytes: usize,
+    since: Instant,
+    cut: Cut,
+}
+
+/// An answer that is counted as long as any of it is there.
+struct Counted {
+    answer: Bytes,
+    number: u64,
+    unsent: Arc<Unsent>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.answer
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.unsent.lock().leave(self.number);
+    }
+}
+
+impl Unsent {
+    pub fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self { bytes_max, held: Mutex::default() })
+    }
+
+    /// The answer, counted until it is sent or its connection ends.
+    pub fn hold(self: &Arc<Self>, answer: Bytes, cut: &Cut) -> Bytes {
+        if answer.len() < COUNTED_BYTES_MIN {
+            return answer;
+        }
+        let number = self.lock().enter(answer.len(), cut, self.bytes_max, Instant::now());
+        Bytes::from_owner(Counted { answer, number, unsent: Arc::clone(self) })
+    }
+
+    /// Bytes that are held now.
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // Only ever changed whole.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn enter(&mut self, bytes: usize, cut: &Cut, bytes_max: usize, now: Instant) -> u64 {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.number += 1;
+        self.answers.insert(self.number, Waiting { bytes, since: now, cut: cut.clone() });
+        // What is cut is taken off when its connection lets go of it, which is soon.
+        let mut left = self.bytes;
+        for waiting in self.answers.values() {
+            if left <= bytes_max || now.saturating_duration_since(waiting.since) < SOONEST {
+                break;
+            }
+            waiting.cut.give();
+            left = left.saturating_sub(waiting.bytes);
+        }
+        self.number
+    }
+
+    fn leave(&mut self, number: u64) {
+        if let Some(waiting) = self.answers.remove(&number) {
+            self.bytes = self.bytes.saturating_sub(waiting.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_had_an_answer_waiting_longest_is_cut_and_nobody_at_once() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut held = Held::default();
+        let cuts: Vec<Cut> = (0..4).map(|_| Cut::default()).collect();
+        let given = || cuts.iter().map(|cut| cut.0.is_given.load(Ordering::Acquire)).collect::<Vec<_>>();
+        let first = held.enter(60, &cuts[0], 100, at(0));
+        held.enter(60, &cuts[1], 100, at(500));
+        assert_eq!(given(), [false; 4], "too much, but none has waited for long");
+        held.enter(10, &cuts[2], 100, at(1_200));
+        assert_eq!(given(), [true, false, false, false]);
+        held.leave(first);
+        held.leave(first);
+        assert_eq!(held.bytes, 70);
+        held.enter(20, &cuts[3], 100, at(9_000));
+        assert_eq!(given(), [true, false, false, false], "there is room");
+    }
+}
