@@ -36,6 +36,8 @@ struct Standin {
     told: Arc<Mutex<BTreeMap<String, String>>>,
     /// The collector takes as long as it likes.
     hangs: bool,
+    /// The department takes a while.
+    slow: bool,
 }
 
 impl Standin {
@@ -51,6 +53,9 @@ impl Standin {
         let tell = move |UrlPath((_, what, id)): UrlPath<(String, String, String)>, headers: HeaderMap| async move {
             let trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default();
             of_department.told.lock().unwrap().insert(what.clone(), trace.to_owned());
+            if of_department.slow {
+                tokio::time::sleep(Duration::from_millis(700)).await;
+            }
             match what.as_str() {
                 "city" => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
                 _ => (StatusCode::OK, json!({ "id": id, "told": "markvalue" }).to_string()),
@@ -73,13 +78,18 @@ impl Standin {
 
 /// A gateway that exports to the stand-in.
 async fn traced(name: &str, standin: &Standin, further: &str) -> (Place, Live) {
+    traced_of(name, standin, further, "").await
+}
+
+/// `source`: more keys of the department.
+async fn traced_of(name: &str, standin: &Standin, further: &str, source: &str) -> (Place, Live) {
     let url = standin.serve().await;
     let metrics = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
     let config = format!(
         "{CONFIG}metrics: {{listen: \"{metrics}\"}}\n\
          traces: {{url: \"{url}/v1/traces\", headers: {{x-collector-key: \"${{KEY}}\"}}{further}}}\n"
     );
-    let people = format!("{}quota: [{{role: public, calls_per_minute: 1000}}]\n", binding("v1"));
+    let people = format!("{}quota: [{{role: public, calls_per_minute: 1000}}]\n{source}", binding("v1"));
     let files = [("config/gateway.yaml", config.as_str()), ("resolvers/people.yaml", &people)];
     let place = Place::new(name, &files).await;
     let live = place.start("gateway", &[("PEOPLE_URL", &url), ("KEY", "marksecret")]).await;
@@ -215,4 +225,30 @@ async fn a_collector_that_hangs_holds_up_no_request_and_what_there_is_no_room_fo
     }
     assert!(began.elapsed() < Duration::from_secs(10), "nobody waits for the collector");
     assert!(metric(&place, &live, "huxiang_spans_dropped_total").await > 20);
+}
+
+#[tokio::test]
+async fn a_call_that_two_share_is_told_by_both_and_sent_below_the_first() {
+    let standin = Standin { slow: true, ..Standin::default() };
+    let (_place, live) = traced_of("traces-shared", &standin, "", "shares_calls: true\n").await;
+    let second = "1bf92f3577b34da6a3ce929d0e0e4736";
+    let parents = [format!("00-{TRACE}-{CALLER}-01"), format!("00-{second}-{CALLER}-01")];
+    let (one, two) = futures::join!(ask_for(&live, Some(&parents[0]), false), ask_for(&live, Some(&parents[1]), false));
+    assert_eq!(
+        (&one["data"]["person"]["name"], &two["data"]["person"]["name"]),
+        (&json!("markvalue"), &json!("markvalue"))
+    );
+    live.until("both", || async { standin.spans().iter().filter(|span| span.name == "request").count() == 2 }).await;
+    let spans = standin.spans();
+    let of = |name: &str| spans.iter().filter(|span| span.name == name).collect::<Vec<_>>();
+    let mut calls: Vec<(String, String)> =
+        of("call").iter().map(|call| (told(call, "huxiang.shared"), told(call, "huxiang.requests"))).collect();
+    calls.sort();
+    let joined = |requests: &str| ("joined".to_owned(), requests.to_owned());
+    assert_eq!(calls, [joined("0"), joined("1")]);
+    let [http] = of("http")[..] else { panic!("{spans:?}") };
+    let first = of("call").into_iter().find(|call| told(call, "huxiang.requests") == "1").expect("the first");
+    assert_eq!((&http.trace_id, &http.parent_span_id), (&first.trace_id, &first.span_id));
+    let told = standin.told.lock().unwrap()["name"].clone();
+    assert!(told.contains(&hex(&first.trace_id)), "{told}");
 }

@@ -15,6 +15,7 @@ use super::guard::{Guards, Kept, Permit};
 use super::made::{Made, Ready};
 use super::reach::{Reach, Target};
 use super::records::{KeyIndex, PageEnd, Reader};
+use super::share::Sharing;
 use super::sql::Pool;
 use super::tally::{Counted, Tally};
 use super::walk::Walk;
@@ -140,6 +141,8 @@ pub struct Connector {
     tally: Arc<Tally>,
     made: Made,
     exchanges: Option<Arc<Exchanges>>,
+    /// What callers share of its calls.
+    pub(super) sharing: Option<Sharing>,
 }
 
 #[derive(Debug)]
@@ -160,7 +163,8 @@ impl Connector {
         // All of a platform is one system.
         let standbys = 0..if connection.platform.is_some() { 0 } else { connection.standbys.len() };
         let standby_guards = standbys.map(|at| shared.guards(&connection, Some(at))).collect();
-        Ok(Self { connection, guards, kept, standby_guards, tally, made, exchanges: None })
+        let sharing = Sharing::of(&connection);
+        Ok(Self { connection, guards, kept, standby_guards, tally, made, exchanges: None, sharing })
     }
 
     /// With the gateway's own records, where these are what the source answers from.
@@ -220,6 +224,24 @@ impl Connector {
                 Err(SourceError { code, detail, calls: calls.into_inner(), down, said })
             }
         }
+    }
+
+    /// A read for several, until `given_up` says that nobody waits any more and whether that was for a deadline's sake; none
+    /// where it was not.
+    pub(super) async fn fetch_until(
+        &self,
+        fetch: &Fetch<'_>,
+        calls: &AtomicU32,
+        given_up: impl Future<Output = bool>,
+    ) -> Option<Result<Fetched, Failure>> {
+        let counting = self.tally.begin();
+        let read = tokio::select! {
+            biased;
+            late = given_up => if late { Err(Failure::timeout()) } else { return None },
+            read = self.read(fetch, calls) => read,
+        };
+        counting.end(read.as_ref().err().map(|failure| failure.code), calls.load(Ordering::Relaxed));
+        Some(read)
     }
 
     async fn read(&self, fetch: &Fetch<'_>, calls: &AtomicU32) -> Result<Fetched, Failure> {
@@ -314,7 +336,8 @@ impl<'a> Call<'a> {
 
     /// Waits for the call's turn.
     pub async fn enter(&self) -> Result<Permit<'a>, Failure> {
-        self.guards().enter(&self.connector.tally, &self.fetch.context.principal, self.deadline).await
+        let permit = self.guards().enter(&self.connector.tally, &self.fetch.context.principal, self.deadline).await?;
+        Ok(permit.given_up_after(self.patience(), self.fetch.context.late.as_deref()))
     }
 
     pub fn kept(&self) -> &'a Kept {
@@ -356,7 +379,7 @@ impl<'a> Call<'a> {
 }
 
 /// `yyyy-MM-dd` at +08:00, with the number of its day: written once a day, not once a call.
-fn today() -> Arc<(i64, String)> {
+pub(super) fn today() -> Arc<(i64, String)> {
     static WRITTEN: ArcSwapOption<(i64, String)> = ArcSwapOption::const_empty();
     let (now, zone) = (jiff::Timestamp::now(), jiff::tz::offset(8));
     let day = now.as_second().saturating_add(zone.seconds().into()).div_euclid(86_400);

@@ -17,6 +17,7 @@ mod records;
 mod rest;
 mod secret;
 mod session;
+mod share;
 mod sign;
 mod soap;
 mod sql;
@@ -27,6 +28,7 @@ mod wire;
 mod xml;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -41,6 +43,7 @@ pub use connector::{Connector, Shared};
 pub use exchange::{BLANK, Exchange, Exchanges};
 pub(crate) use failure::{Hindrance, Settings, reason};
 pub use guard::breaker::{BreakerPhase, BreakerState};
+pub use share::{Offer, Together};
 pub(crate) use sql::encrypted;
 pub use tally::{BOUNDS_US, Counted, LastFailure, Latency};
 
@@ -60,6 +63,9 @@ pub struct CallContext {
     pub asker: Option<Arc<str>>,
     /// What the request cuts its lists of audit records to; none: all of them.
     pub periods: Arc<[Period]>,
+    /// Of a call that several wait for: set where one of them waited until its deadline, so that the call, given up, counts
+    /// as one without an answer.
+    pub late: Option<Arc<AtomicBool>>,
 }
 
 /// A time, from its beginning and before its end.

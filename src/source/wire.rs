@@ -133,6 +133,7 @@ impl Wire<'_> {
         span.tell("huxiang.try", || i64::from(tries) + 1);
         let entered = Instant::now();
         let permit = self.guards.enter(self.tally, &self.context.principal, self.deadline).await?;
+        let permit = permit.given_up_after(self.patience, self.context.late.as_deref());
         self.calls.fetch_add(1, Ordering::Relaxed);
         let began = permit.sent;
         span.tell("huxiang.waited_ms", || i64::try_from((began - entered).as_millis()).unwrap_or(i64::MAX));

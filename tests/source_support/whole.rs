@@ -57,8 +57,13 @@ impl Whole {
 
     /// As the clerk.
     pub async fn ask(&self, query: &str) -> Value {
+        self.ask_as("p", query).await
+    }
+
+    /// As one of several clerks.
+    pub async fn ask_as(&self, id: &str, query: &str) -> Value {
         let principal = Principal {
-            id: "p".to_owned(),
+            id: id.to_owned(),
             issuer: "test".to_owned(),
             roles: vec!["clerk".to_owned()],
             actors: Vec::new(),

@@ -13,7 +13,7 @@ use crate::engine::frame::Failure;
 use crate::model::binding::format::Authority;
 use crate::model::binding::request::CallTemplate;
 use crate::model::binding::{Endpoint, Source, SourceId};
-use crate::source::{CallContext, Connector, Fetch, Fetched, PageAt, SourceError};
+use crate::source::{CallContext, Connector, Fetch, Fetched, Offer, PageAt, SourceError};
 use crate::trace::Span;
 
 /// A call to make.
@@ -21,11 +21,13 @@ pub(super) struct Call<'c> {
     pub source: SourceId,
     /// The endpoint, or the query.
     pub name: &'c str,
-    pub connector: &'c Connector,
-    pub template: &'c CallTemplate,
+    pub connector: &'c Arc<Connector>,
+    pub template: &'c Arc<CallTemplate>,
+    /// What several keys of its endpoint are asked with: lookups of others may go out together with it.
+    pub batch: Option<&'c Arc<CallTemplate>>,
     pub keys: &'c [Arc<str>],
-    pub inputs: &'c [(Arc<str>, String)],
-    pub wanted: &'c [Pointer],
+    pub inputs: &'c Arc<[(Arc<str>, String)]>,
+    pub wanted: &'c Arc<[Pointer]>,
     pub page: Option<PageAt>,
     /// What the call is counted against.
     pub charges: &'c [Charge],
@@ -45,11 +47,11 @@ impl Execution<'_> {
         if !call.connector.speaks_for(self.caller_context.caller.as_ref()) {
             return Err(Failure::refused(call.source));
         }
-        let mut tried = self.once(&call, call.template).await?;
+        let mut tried = self.once(&call, call.template, call.batch).await?;
         let mut fallback = false;
         let elsewhere = call.template.fallback().filter(|_| tried.as_ref().is_err_and(|error| error.down));
         if let Some(template) = elsewhere.filter(|_| Instant::now() < self.deadline)
-            && let Ok(Ok(answered)) = self.once(&call, template).await
+            && let Ok(Ok(answered)) = self.once(&call, template, call.batch.and_then(|batch| batch.fallback())).await
         {
             (tried, fallback) = (Ok(answered), true);
         }
@@ -64,7 +66,12 @@ impl Execution<'_> {
     }
 
     /// One request for what is asked. The outer error: it was not made.
-    async fn once(&self, call: &Call<'_>, template: &CallTemplate) -> Result<Result<Fetched, SourceError>, Failure> {
+    async fn once(
+        &self,
+        call: &Call<'_>,
+        template: &Arc<CallTemplate>,
+        batch: Option<&Arc<CallTemplate>>,
+    ) -> Result<Result<Fetched, SourceError>, Failure> {
         let source = self.snapshot.bindings.source(call.source);
         if !self.calls.take() {
             return Err(Failure::unavailable(ErrorCode::LimitExceeded, call.source));
@@ -89,7 +96,12 @@ impl Execution<'_> {
             context,
             page: call.page.clone(),
         };
-        let answered = call.connector.fetch(fetch).await;
+        let asker = std::ptr::from_ref(&self.calls).addr();
+        let offer = Offer { template, batch, inputs: call.inputs, wanted: call.wanted, asker };
+        let (answered, together) = call.connector.fetch_together(fetch, offer).await;
+        if let Some(together) = together {
+            span.tell("huxiang.shared", || together.as_str());
+        }
         span.tell("huxiang.source", || source.id.to_string());
         span.tell("huxiang.endpoint", || call.name.to_owned());
         if source.instanced {

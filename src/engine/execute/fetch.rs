@@ -279,11 +279,10 @@ impl Execution<'_> {
     async fn group(&self, endpoint: &Endpoint, group: &Group, charges: &Charges) -> Vec<InstanceAnswer> {
         let charges = charges.get(&endpoint.source).map_or(&[][..], Vec::as_slice);
         let GroupKey { instance, inputs, wanted } = &group.of;
-        let inputs: &[(Arc<str>, String)] = inputs;
-        let wanted: Vec<Pointer> = if endpoint.selects_fields {
-            endpoint.mapping.wanted_pointers(&|slot| wanted.contains(&slot))
+        let wanted: Arc<[Pointer]> = if endpoint.selects_fields {
+            endpoint.mapping.wanted_pointers(&|slot| wanted.contains(&slot)).into()
         } else {
-            Vec::new()
+            Arc::default()
         };
         let Some((template, size)) = endpoint.template(group.keys.len()) else { return Vec::new() };
         let (_, connectors) = self.source_of(endpoint);
@@ -299,6 +298,7 @@ impl Execution<'_> {
                         name: &endpoint.name,
                         connector,
                         template,
+                        batch: endpoint.many.as_ref(),
                         keys,
                         inputs,
                         wanted,

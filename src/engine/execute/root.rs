@@ -253,7 +253,7 @@ impl Execution<'_> {
         connector: &Arc<Connector>,
         page: Option<PageAt>,
     ) -> Result<(Vec<Named>, Option<PageAt>), Failure> {
-        let inputs: Vec<(Arc<str>, String)> = selection
+        let inputs: Arc<[(Arc<str>, String)]> = selection
             .arguments
             .iter()
             .filter_map(|argument| {
@@ -264,12 +264,13 @@ impl Execution<'_> {
             })
             .collect();
         let charges = self.charges_of_listing(selection, binding.source)?;
-        let wanted = binding.mapping.wanted_pointers(&|_| true);
+        let wanted = binding.mapping.wanted_pointers(&|_| true).into();
         let call = Call {
             source: binding.source,
             name: &binding.name,
             connector,
             template: &binding.ask,
+            batch: None,
             keys: &[],
             inputs: &inputs,
             wanted: &wanted,

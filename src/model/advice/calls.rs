@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::Adviser;
-use crate::model::binding::request::CallTemplate;
 use crate::model::binding::{Endpoint, EndpointId};
 use crate::model::contract::{EntityId, RootField, RootKind, Shape, Slot, SlotId};
 
@@ -22,7 +21,7 @@ impl Adviser<'_> {
     pub(super) fn one_by_one(&mut self, endpoint: &Endpoint) {
         let contract = &self.parts.contract;
         let Some(list) = self.list_of(endpoint.entity) else { return };
-        let batch = endpoint.many.as_ref().map_or(1, CallTemplate::batch_max).max(1);
+        let batch = endpoint.many.as_ref().map_or(1, |many| many.batch_max()).max(1);
         let source = self.parts.bindings.source(self.source);
         // Where instances divide the territory, each entity is asked of one.
         let instances = if source.divided.is_some() { 1 } else { source.connections.len().max(1) };
@@ -153,7 +152,7 @@ impl Adviser<'_> {
     }
 
     fn timeout_ms(&self, endpoint: &Endpoint) -> u64 {
-        let own = endpoint.one.iter().chain(&endpoint.many).find_map(CallTemplate::timeout);
+        let own = endpoint.one.iter().chain(&endpoint.many).find_map(|template| template.timeout());
         let of_source = || {
             let source = self.parts.bindings.source(endpoint.source);
             source.connections.first().map(|connection| connection.limits.timeout_ms)

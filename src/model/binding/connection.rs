@@ -50,6 +50,8 @@ pub struct Connection {
     pub ciphers: Box<[Cipher]>,
     pub limits: Limits,
     pub authority: Authority,
+    /// Equal calls join the one under way.
+    pub shares_calls: bool,
     pub errors: Option<ErrorReading>,
     /// Where an answer lists the paths of what is masked in it.
     pub masked: Option<Pointer>,
@@ -196,6 +198,7 @@ impl Compiler<'_> {
             ErrorReading::compile(&errors.value, self.text, self.faults)
         });
         let masked = file.masked.as_ref().and_then(|masked| self.masked(masked));
+        let shares_calls = self.shares_calls();
         if self.faults.len() > before {
             return None;
         }
@@ -216,6 +219,7 @@ impl Compiler<'_> {
             ciphers,
             limits: file.limits.clone(),
             authority: file.authority,
+            shares_calls,
             errors,
             masked,
             mounted: mounted.into(),
@@ -224,6 +228,18 @@ impl Compiler<'_> {
             platform::put_on(platform, &mut connection);
         }
         Some(connection)
+    }
+
+    /// Only where what goes out is the same whoever asks.
+    fn shares_calls(&mut self) -> bool {
+        let Some(shares) = self.file.shares_calls.as_ref().filter(|shares| shares.value) else { return false };
+        let why = match (self.file.authority, self.file.protocol) {
+            (Authority::Caller, _) => "calls in a caller's name are never shared",
+            (_, Protocol::Audit) => "what is read of the gateway's own records depends on who asks",
+            _ => return true,
+        };
+        self.faults.add(self.text, yaml::span(shares), why, "take `shares_calls` out");
+        false
     }
 
     /// A text in which no file may stand.

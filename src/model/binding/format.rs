@@ -46,6 +46,9 @@ pub struct SourceFile {
     /// Under whose name the source is called.
     #[serde(default)]
     pub authority: Authority,
+    /// Requests that are the same to the last byte share the one call that is under way. Nothing is kept when it has ended, but
+    /// an answer may have been asked for a moment before the request came.
+    pub shares_calls: Option<Spanned<bool>>,
     /// Sent with every request; `${NAME}` stands for a variable.
     #[serde(default)]
     pub headers: BTreeMap<String, Spanned<String>>,

@@ -83,8 +83,8 @@ pub struct Endpoint {
     pub entity: EntityId,
     /// The slot whose value, or each of whose values, the source knows records by.
     pub key: SlotId,
-    pub one: Option<CallTemplate>,
-    pub many: Option<CallTemplate>,
+    pub one: Option<Arc<CallTemplate>>,
+    pub many: Option<Arc<CallTemplate>>,
     /// Further inputs of the templates.
     pub with: Vec<(Arc<str>, SlotId)>,
     pub requires: Option<Requirement>,
@@ -118,7 +118,7 @@ pub struct RootBinding {
     pub source: SourceId,
     pub name: Arc<str>,
     pub entity: EntityId,
-    pub ask: CallTemplate,
+    pub ask: Arc<CallTemplate>,
     /// The argument whose value says which instances are asked, where they divide the territory.
     pub division: Option<Arc<str>>,
     /// The key of what holds none; else the mapping reads it.
@@ -149,7 +149,7 @@ impl Source {
 
 impl Endpoint {
     /// The template for a number of keys, and how many of them go into one call.
-    pub fn template(&self, keys: usize) -> Option<(&CallTemplate, usize)> {
+    pub fn template(&self, keys: usize) -> Option<(&Arc<CallTemplate>, usize)> {
         match (&self.one, &self.many) {
             (Some(one), _) if keys <= 1 => Some((one, 1)),
             (_, Some(many)) => Some((many, many.batch_max().max(1))),

@@ -61,6 +61,7 @@ impl PlatformEntry {
             base_url: Some(self.base_url),
             territory: Vec::new(),
             authority: Authority::default(),
+            shares_calls: None,
             headers: BTreeMap::new(),
             encoding: Encoding::default(),
             format: Format::default(),

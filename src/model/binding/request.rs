@@ -199,8 +199,8 @@ impl CallTemplate {
         self.standby
     }
 
-    pub fn fallback(&self) -> Option<&Self> {
-        self.fallback.as_deref()
+    pub fn fallback(&self) -> Option<&Arc<Self>> {
+        self.fallback.as_ref()
     }
 
     /// Its answer is a ticket.

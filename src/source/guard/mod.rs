@@ -5,6 +5,7 @@ pub(crate) mod rate;
 pub(crate) mod retry;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -93,7 +94,7 @@ impl Guards {
             }
         };
         tally.sent(waited);
-        Ok(Permit { guards: self, pass, place, gone, sent: now })
+        Ok(Permit { guards: self, pass, place, gone, sent: now, given_up: None })
     }
 
     /// The source asks to be left alone for a while.
@@ -116,22 +117,44 @@ pub(crate) struct Permit<'g> {
     place: Place<Lane>,
     gone: Gone,
     pub sent: Instant,
+    /// How long it may take, and whether somebody waited until the deadline.
+    given_up: Option<(Duration, &'g AtomicBool)>,
 }
 
-impl Permit<'_> {
+impl<'g> Permit<'g> {
+    /// Dropped once `late` is set, the call counts as one without an answer until its deadline.
+    pub fn given_up_after(mut self, patience: Duration, late: Option<&'g AtomicBool>) -> Self {
+        self.given_up = late.map(|late| (patience, late));
+        self
+    }
+
     /// The call has ended; how tells something of the system. (Dropped without, it tells nothing.)
-    pub fn end(self, health: Health, now: Instant) {
+    pub fn end(mut self, health: Health, now: Instant) {
+        self.ended(health, now);
+    }
+
+    fn ended(&mut self, health: Health, now: Instant) {
+        self.given_up = None;
         let source = &self.guards.name;
         self.guards.rate.answered(self.gone, now);
         if health != Health::Unknown {
             self.place.ended(self.sent, now);
         }
-        match self.pass.and_then(|pass| pass.end(health, now)) {
+        match self.pass.take().and_then(|pass| pass.end(health, now)) {
             Some(Change::Opened) => {
                 tracing::warn!(%source, "the circuit breaker opened: the source is not asked for now")
             }
             Some(Change::Closed) => tracing::info!(%source, "the circuit breaker closed: the source answers again"),
             None => {}
+        }
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if let Some((patience, _)) = self.given_up.take().filter(|(_, late)| late.load(Ordering::Relaxed)) {
+            let now = Instant::now();
+            self.ended(Health::unanswered(now - self.sent, patience), now);
         }
     }
 }

@@ -21,7 +21,10 @@ impl Compiler<'_> {
         place: Place,
         text: &Arc<SourceText>,
     ) {
-        let all = templates.into_iter().flatten().flat_map(|template| [Some(template), template.fallback()]);
+        let all = templates
+            .into_iter()
+            .flatten()
+            .flat_map(|template| [Some(template), template.fallback().map(AsRef::as_ref)]);
         let needed: BTreeSet<&Arc<str>> = all.flatten().flat_map(CallTemplate::needs_inputs).collect();
         for input in needed.into_iter().filter(|input| !with.iter().any(|(name, _)| *name == **input)) {
             let message = format!("the endpoint `{name}` uses `{{{input}}}`, which nothing gives");

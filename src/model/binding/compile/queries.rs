@@ -87,7 +87,7 @@ impl Compiler<'_> {
         self.ciphers_there(&ask, file, yaml::span(&query.value.ask), text);
         if let Some(binding) = self.bindings.queries.get_mut(at) {
             let division = query.value.division.as_ref().map(|division| division.value.as_str().into());
-            let (name, entity) = (Arc::from(name), field.entity);
+            let (name, entity, ask) = (Arc::from(name), field.entity, Arc::new(ask));
             let bound = binding.replace(RootBinding { source, name, entity, ask, division, key, mapping });
             if bound.is_some() {
                 self.faults.add(

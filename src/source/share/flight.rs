@@ -1,0 +1,238 @@
+//! A call that several wait for: made by a task of its own, for as long as anybody waits.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Call, Table, Together};
+use crate::base::code::ErrorCode;
+use crate::source::connector::Connector;
+use crate::source::failure::Failure;
+use crate::source::{CallContext, Fetch, Fetched, Record, Remark, SourceError};
+
+/// How long lookups gather. Timers tick by the millisecond: it is over within two.
+const GATHERING: Duration = Duration::from_millis(1);
+/// Longer than any request: who waits has a deadline, and a call that nobody waits for ends.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+
+type Ended = Arc<Result<Fetched, Failure>>;
+
+/// A call that several may wait for.
+#[derive(Debug)]
+pub struct Flight {
+    ended: watch::Sender<Option<Ended>>,
+    /// What it asks; from when it goes out.
+    pub call: OnceLock<Call>,
+    pub goes_out: Notify,
+    callers: AtomicU32,
+    requests: AtomicU32,
+    /// One waited until its deadline.
+    pub late: Arc<AtomicBool>,
+}
+
+/// A place among those who wait for a call.
+pub struct Seat {
+    flight: Arc<Flight>,
+    told: watch::Receiver<Option<Ended>>,
+    /// Where each of its keys is among the call's; none: the call is its own, or equal.
+    pub places: Option<Box<[u32]>>,
+    first: bool,
+}
+
+/// A flight's place in the table, as long as its task runs.
+pub struct Boarded {
+    connector: Arc<Connector>,
+    flight: Arc<Flight>,
+    /// With who has asked.
+    lane: Option<(Call, usize)>,
+    ended: Option<Result<Fetched, Failure>>,
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self {
+            ended: watch::Sender::new(None),
+            call: OnceLock::new(),
+            goes_out: Notify::new(),
+            callers: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            late: Arc::default(),
+        }
+    }
+}
+
+impl Flight {
+    /// A call that goes out at once, and that others may join from now on.
+    pub fn of(call: Call, table: &mut Table) -> Arc<Self> {
+        let flight = Arc::new(Self { call: call.clone().into(), ..Self::default() });
+        table.flights.insert(call, Arc::clone(&flight));
+        flight
+    }
+
+    fn is_shared(&self) -> bool {
+        self.callers.load(Ordering::Relaxed) > 1
+    }
+}
+
+impl Boarded {
+    pub fn new(connector: Arc<Connector>, flight: Arc<Flight>, lane: Option<(Call, usize)>) -> Self {
+        Self { connector, flight, lane, ended: None }
+    }
+
+    pub async fn fly(mut self, context: CallContext) {
+        if self.flight.call.get().is_none() {
+            tokio::select! {
+                () = self.flight.goes_out.notified() => {}
+                () = sleep(GATHERING) => self.goes_out(),
+            }
+        }
+        let flight = Arc::clone(&self.flight);
+        let Some(call) = flight.call.get() else { return };
+        let fetch = Fetch {
+            template: &call.template,
+            keys: &call.keys,
+            inputs: &call.inputs,
+            wanted: &call.wanted,
+            deadline: Instant::now() + FAR,
+            context: &context,
+            page: call.page.clone(),
+        };
+        let connector = Arc::clone(&self.connector);
+        let mut ended = connector.fetch_until(&fetch, &flight.requests, self.given_up()).await;
+        if let Some(Ok(fetched)) = &mut ended {
+            // Each finds its own by their key.
+            fetched.records.sort_by_key(|record| record.key);
+        }
+        self.ended = ended;
+    }
+
+    /// What has gathered until now.
+    fn goes_out(&self) {
+        let Some((sharing, (key, _))) = self.connector.sharing.as_ref().zip(self.lane.as_ref()) else { return };
+        let mut table = sharing.table();
+        let gathering = table.lanes.get(key).and_then(|lane| lane.gathering.as_ref());
+        if gathering.is_some_and(|gathering| Arc::ptr_eq(&gathering.flight, &self.flight)) {
+            sharing.goes_out(&mut table, key);
+        }
+    }
+
+    /// Returns when nobody waits any more, and nobody can begin to; tells whether one waited until its deadline.
+    async fn given_up(&self) -> bool {
+        loop {
+            self.flight.ended.closed().await;
+            let Some(sharing) = &self.connector.sharing else { return false };
+            let mut table = sharing.table();
+            // Others take their seats under the same lock.
+            if self.flight.ended.receiver_count() == 0 {
+                self.forget(&mut table);
+                return self.flight.late.load(Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn forget(&self, table: &mut Table) {
+        let Some(call) = self.flight.call.get() else { return };
+        if table.flights.get(call).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+            table.flights.remove(call);
+        }
+    }
+}
+
+/// However the task ends: nobody waits for it in vain.
+impl Drop for Boarded {
+    fn drop(&mut self) {
+        if let Some(sharing) = &self.connector.sharing {
+            self.goes_out();
+            let mut table = sharing.table();
+            self.forget(&mut table);
+            if let Some((key, asker)) = &self.lane {
+                sharing.ended(&mut table, key, *asker);
+            }
+        }
+        let broken = || Err(Failure::new(ErrorCode::Internal, "the call that was waited for was not made to its end"));
+        self.flight.ended.send_replace(Some(Arc::new(self.ended.take().unwrap_or_else(broken))));
+    }
+}
+
+impl Seat {
+    pub fn on(flight: &Arc<Flight>, places: Option<Box<[u32]>>, first: bool) -> Self {
+        flight.callers.fetch_add(1, Ordering::Relaxed);
+        Self { told: flight.ended.subscribe(), flight: Arc::clone(flight), places, first }
+    }
+
+    pub fn together(&self) -> Option<Together> {
+        let how = if self.places.is_some() { Together::Gathered } else { Together::Joined };
+        self.flight.is_shared().then_some(how)
+    }
+
+    /// What it gets of the call's answer; none: that must be asked without the others.
+    pub async fn wait(&mut self, deadline: Instant) -> Option<Result<Fetched, SourceError>> {
+        let told = timeout_at(deadline, self.told.wait_for(Option::is_some)).await;
+        let Ok(ended) = told.map(|told| told.ok().and_then(|ended| ended.clone())) else {
+            self.flight.late.store(true, Ordering::Relaxed);
+            return Some(Err(self.error(self.too_late())));
+        };
+        let ended = ended?;
+        let beside_others = self.places.is_some() && self.flight.is_shared();
+        match (&*ended, &self.places) {
+            (Err(failure), _) if beside_others && is_of_a_key(failure.code) => None,
+            (Err(failure), _) => Some(Err(self.error(failure.clone()))),
+            (Ok(fetched), Some(places)) if beside_others && is_in_doubt(fetched, places) => None,
+            (Ok(fetched), Some(places)) => Some(Ok(self.counted(own(fetched, places)))),
+            (Ok(fetched), None) => Some(Ok(self.counted(fetched.clone()))),
+        }
+    }
+
+    fn too_late(&self) -> Failure {
+        if self.flight.requests.load(Ordering::Relaxed) > 0 {
+            return Failure::timeout();
+        }
+        Failure::new(ErrorCode::SourceBusy, "the wait for its turn passed the deadline")
+    }
+
+    /// The requests sent are the first one's.
+    fn requests(&self) -> u32 {
+        if self.first { self.flight.requests.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    fn counted(&self, fetched: Fetched) -> Fetched {
+        Fetched { calls: self.requests(), ..fetched }
+    }
+
+    fn error(&self, Failure { code, detail, down, said }: Failure) -> SourceError {
+        SourceError { code, detail, calls: self.requests(), down, said }
+    }
+}
+
+/// Whether it may be for the sake of one key that a call failed: then the others' may be answered without it.
+fn is_of_a_key(code: ErrorCode) -> bool {
+    use ErrorCode::{SourceBusy, SourceSuspended, SourceTimeout, SourceUnreachable};
+    !matches!(code, SourceUnreachable | SourceTimeout | SourceBusy | SourceSuspended)
+}
+
+/// Whether an answer says something against one of the keys at these places, or of all keys at once: that might be for the
+/// sake of others.
+fn is_in_doubt(fetched: &Fetched, places: &[u32]) -> bool {
+    let against = |key: &u32| fetched.failed.contains(key) || fetched.refused.contains(key);
+    fetched.next.is_some() || fetched.remarks.iter().any(|remark| remark.key.is_none()) || places.iter().any(against)
+}
+
+/// The part of an answer that is of the keys at these places. Its records stand in the order of their keys.
+fn own(fetched: &Fetched, places: &[u32]) -> Fetched {
+    let mut own = Fetched { next: fetched.next.clone(), ..Fetched::default() };
+    for (place, key) in places.iter().zip(0_u32..) {
+        let from = fetched.records.partition_point(|record| record.key < *place);
+        let records = fetched.records.iter().skip(from).take_while(|record| record.key == *place);
+        own.records.extend(records.map(|record| Record { key, json: record.json.clone() }));
+        own.failed.extend(fetched.failed.contains(place).then_some(key));
+        own.refused.extend(fetched.refused.contains(place).then_some(key));
+        let remarks = fetched.remarks.iter().filter(|remark| remark.key == Some(*place)).cloned();
+        own.remarks.extend(remarks.map(|remark| Remark { key: Some(key), ..remark }));
+    }
+    own.remarks.extend(fetched.remarks.iter().filter(|remark| remark.key.is_none()).cloned());
+    own.bytes = own.records.iter().map(|record| record.json.raw().len()).sum();
+    own
+}
