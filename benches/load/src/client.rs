@@ -64,12 +64,48 @@ pub async fn ask(port: u16, token: &str, body: &str) -> Result<String, Error> {
     if status.is_success() { Ok(text) } else { Err(format!("{status}: {text}").into()) }
 }
 
+/// Each caller asks once, for next to nothing.
+pub async fn seen(port: u16, tokens: &[String]) -> Result<(), Error> {
+    let mut send = connect(port).await?;
+    for token in tokens {
+        let body = Bytes::from_static(br#"{"query":"{ __typename }"}"#);
+        let answer = send.send_request(request(port, token, body)?).await?;
+        let status = answer.status();
+        answer.into_body().collect().await?;
+        if !status.is_success() {
+            return Err(format!("a caller's token is answered with {status}").into());
+        }
+        send.ready().await?;
+    }
+    Ok(())
+}
+
+/// So many requests over one connection, each after the answer to the one before it, from a few callers in turn.
+pub async fn one_by_one(port: u16, tokens: &[String], body: &str, times: usize) -> Result<(), Error> {
+    let mut send = connect(port).await?;
+    for (number, token) in tokens.iter().take(10).cycle().take(times).enumerate() {
+        let body = body.replace("\"@ID@\"", &(number * 7_919 % 999_983 + 1).to_string());
+        let answer = send.send_request(request(port, token, Bytes::from(body))?).await?;
+        let status = answer.status();
+        if !is_data(&answer.into_body().collect().await?.to_bytes()) {
+            return Err(format!("an answer without data: {status}").into());
+        }
+        send.ready().await?;
+    }
+    Ok(())
+}
+
 /// A plain GET of the departments.
 pub async fn get(port: u16, path: &str) -> Result<String, Error> {
     let mut send = connect(port).await?;
     let request = Request::get(path).header("host", "127.0.0.1").body(Full::default())?;
     let answer = send.send_request(request).await?;
     Ok(String::from_utf8_lossy(&answer.into_body().collect().await?.to_bytes()).into_owned())
+}
+
+fn is_data(body: &[u8]) -> bool {
+    let end = body.get(body.len().saturating_sub(200)..).unwrap_or_default();
+    body.starts_with(b"{\"data\":{") && !end.windows(10).any(|text| text == b"\"errors\":[")
 }
 
 /// Asks for so long.
@@ -94,7 +130,11 @@ pub async fn load(port: u16, question: &Question, lasts: Duration) -> Result<Loa
                 let Ok(request) = request(port, token, body) else { return };
                 let sent = Instant::now();
                 let answer = match send.send_request(request).await {
-                    Ok(answer) if answer.status().is_success() => answer.into_body().collect().await.is_ok(),
+                    // What is not data, or has errors before or after it, is no answer; only both ends are looked at.
+                    Ok(answer) if answer.status().is_success() => match answer.into_body().collect().await {
+                        Ok(body) => is_data(&body.to_bytes()),
+                        Err(_) => false,
+                    },
                     Ok(answer) => {
                         let _ = answer.into_body().collect().await;
                         false

@@ -9,9 +9,10 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use crate::serve;
+use crate::upstream::{BANKS, ITEMS, RECORD_DEPARTMENTS};
 use bytes::Bytes;
 use futures::future::join_all;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, Response};
@@ -25,7 +26,7 @@ type Err = Box<dyn std::error::Error>;
 // ------------------------------------------------------------------- clients
 
 enum Client {
-    Hyper(RefCell<Vec<SendRequest<Empty<Bytes>>>>),
+    Hyper(RefCell<Vec<SendRequest<Full<Bytes>>>>),
     Reqwest(reqwest::Client),
 }
 
@@ -36,6 +37,11 @@ struct Up {
 
 impl Up {
     async fn get(&self, path: &str) -> Result<Bytes, Err> {
+        self.ask(path, None).await
+    }
+
+    /// With a body (JSON), it is posted.
+    async fn ask(&self, path: &str, body: Option<Bytes>) -> Result<Bytes, Err> {
         match &self.client {
             Client::Hyper(pool) => {
                 let mut ready = None;
@@ -58,7 +64,13 @@ impl Up {
                         send
                     }
                 };
-                let req = Request::get(path).header("host", self.host.as_str()).body(Empty::new())?;
+                let req = match body {
+                    None => Request::get(path).header("host", self.host.as_str()).body(Full::default())?,
+                    Some(body) => Request::post(path)
+                        .header("host", self.host.as_str())
+                        .header("content-type", "application/json")
+                        .body(Full::new(body))?,
+                };
                 let res = c.send_request(req).await?;
                 let b = res.into_body().collect().await?.to_bytes();
                 // back into the pool once the connection can take the next one
@@ -67,15 +79,18 @@ impl Up {
                 Ok(b)
             }
             Client::Reqwest(c) => {
-                let b =
-                    c.get(format!("http://{}{}", self.host, path)).send().await?.error_for_status()?.bytes().await?;
-                Ok(b)
+                let address = format!("http://{}{}", self.host, path);
+                let request = match body {
+                    None => c.get(address),
+                    Some(body) => c.post(address).header("content-type", "application/json").body(body),
+                };
+                Ok(request.send().await?.error_for_status()?.bytes().await?)
             }
         }
     }
 }
 
-// ----------------------------------------------------------------- scenarios
+// ----------------------------------------------------------------- workloads
 
 #[derive(Deserialize)]
 struct Post<'a> {
@@ -83,12 +98,6 @@ struct Post<'a> {
     id: LazyValue<'a>,
     #[serde(rename = "userId")]
     user_id: u32,
-    #[serde(borrow)]
-    title: LazyValue<'a>,
-}
-
-#[derive(Deserialize)]
-struct Title<'a> {
     #[serde(borrow)]
     title: LazyValue<'a>,
 }
@@ -150,7 +159,7 @@ fn put_int(out: &mut Vec<u8>, n: u32) {
     out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
 }
 
-async fn a1(up: &Up) -> Result<Vec<u8>, Err> {
+async fn posts(up: &Up) -> Result<Vec<u8>, Err> {
     let posts_body = up.get("/posts").await?;
     let posts: Vec<Post> = sonic_rs::from_slice(&posts_body)?;
     let mut ids: Vec<u32> = posts.iter().map(|p| p.user_id).collect();
@@ -187,33 +196,21 @@ async fn a1(up: &Up) -> Result<Vec<u8>, Err> {
     Ok(out)
 }
 
-async fn a2(up: &Up) -> Result<Vec<u8>, Err> {
-    let b = up.get("/posts").await?;
-    let posts: Vec<Title> = sonic_rs::from_slice(&b)?;
-    let mut out = Vec::with_capacity(8 * 1024);
-    out.extend_from_slice(br#"{"data":{"posts":["#);
-    for (i, p) in posts.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        put(&mut out, r#"{"title":"#, &p.title);
-        out.push(b'}');
-    }
-    out.extend_from_slice(b"]}}");
-    Ok(out)
-}
-
-async fn b(up: &Up, body: &[u8]) -> Result<Vec<u8>, Err> {
+/// The household that a request is about.
+fn asked(body: &[u8]) -> Result<u32, Err> {
     #[derive(Deserialize)]
-    struct Vars {
+    struct Variables {
         id: u32,
     }
     #[derive(Deserialize)]
-    struct Req {
-        variables: Vars,
+    struct Asked {
+        variables: Variables,
     }
-    let req: Req = sonic_rs::from_slice(body)?;
-    let id = req.variables.id;
+    Ok(sonic_rs::from_slice::<Asked>(body)?.variables.id)
+}
+
+async fn portrait(up: &Up, body: &[u8]) -> Result<Vec<u8>, Err> {
+    let id = asked(body)?;
     let got = join_all((1..=12).map(|d| async move { up.get(&format!("/dept{d}/household/{id}")).await })).await;
     let mut out = Vec::with_capacity(4 * 1024);
     out.extend_from_slice(br#"{"data":{"household":{"id":"#);
@@ -233,7 +230,7 @@ async fn b(up: &Up, body: &[u8]) -> Result<Vec<u8>, Err> {
     Ok(out)
 }
 
-async fn c(up: &Up) -> Result<Vec<u8>, Err> {
+async fn list(up: &Up) -> Result<Vec<u8>, Err> {
     let list = up.get("/households").await?;
     let list: One<Vec<Household>> = sonic_rs::from_slice(&list)?;
     let mut q = String::with_capacity(1024);
@@ -278,20 +275,174 @@ async fn c(up: &Up) -> Result<Vec<u8>, Err> {
     Ok(out)
 }
 
+/// What a department has of one household of a thousand.
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(rename = "recordId")]
+    household: u32,
+    #[serde(borrow)]
+    status: LazyValue<'a>,
+    #[serde(borrow)]
+    level: LazyValue<'a>,
+    #[serde(borrow)]
+    amount: LazyValue<'a>,
+    #[serde(borrow)]
+    valid: LazyValue<'a>,
+    #[serde(borrow)]
+    officer: LazyValue<'a>,
+    #[serde(borrow, rename = "updatedAt")]
+    updated_at: LazyValue<'a>,
+    #[serde(borrow)]
+    persons: LazyValue<'a>,
+    #[serde(borrow, rename = "caseNumber")]
+    case_number: LazyValue<'a>,
+    #[serde(borrow)]
+    share: LazyValue<'a>,
+    #[serde(borrow)]
+    phone: LazyValue<'a>,
+    #[serde(borrow)]
+    remark: LazyValue<'a>,
+}
+
+impl<'a> Record<'a> {
+    /// The values that items are made of, in the order of [`item`].
+    fn value(&self, at: usize) -> &LazyValue<'a> {
+        match at {
+            0 => &self.status,
+            1 => &self.level,
+            2 => &self.amount,
+            3 => &self.valid,
+            4 => &self.officer,
+            5 => &self.updated_at,
+            6 => &self.persons,
+            7 => &self.case_number,
+            8 => &self.share,
+            9 => &self.phone,
+            _ => &self.remark,
+        }
+    }
+}
+
+async fn wide(up: &Up) -> Result<Vec<u8>, Err> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: u32,
+    }
+    let list = up.get("/records").await?;
+    let list: One<Vec<Id>> = sonic_rs::from_slice(&list)?;
+    let mut ids = String::with_capacity(8 * 1024);
+    ids.push_str(r#"{"ids":["#);
+    for (at, record) in list.data.iter().enumerate() {
+        if at > 0 {
+            ids.push(',');
+        }
+        ids.push_str(itoa::Buffer::new().format(record.id));
+    }
+    ids.push_str("]}");
+    let ids = Bytes::from(ids);
+    let each = (1..=RECORD_DEPARTMENTS).map(|d| {
+        let ids = ids.clone();
+        async move { up.ask(&format!("/dept{d}/records"), Some(ids)).await }
+    });
+    let mut bodies = Vec::with_capacity(RECORD_DEPARTMENTS);
+    for body in join_all(each).await {
+        bodies.push(body?);
+    }
+    let mut departments: Vec<Vec<Record>> = Vec::with_capacity(RECORD_DEPARTMENTS);
+    for body in &bodies {
+        let mut records: Vec<Record> = sonic_rs::from_slice::<One<Vec<Record>>>(body)?.data;
+        records.sort_by_key(|record| record.household);
+        departments.push(records);
+    }
+    let names: Vec<String> = (1..=ITEMS).map(|n| format!(r#","item{n}":"#)).collect();
+    let mut out = Vec::with_capacity(2 * 1024 * 1024);
+    out.extend_from_slice(br#"{"data":{"households":["#);
+    for (at, household) in list.data.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(br#"{"id":"#);
+        put_int(&mut out, household.id);
+        let own: Vec<Option<&Record>> = departments
+            .iter()
+            .map(|all| all.binary_search_by_key(&household.id, |record| record.household).ok().map(|at| &all[at]))
+            .collect();
+        for (n, name) in names.iter().enumerate() {
+            match own[n % RECORD_DEPARTMENTS] {
+                Some(record) => put(&mut out, name, record.value(n / RECORD_DEPARTMENTS)),
+                None => {
+                    out.extend_from_slice(name.as_bytes());
+                    out.extend_from_slice(b"null");
+                }
+            }
+        }
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}}");
+    Ok(out)
+}
+
+async fn recognition(up: &Up, body: &[u8]) -> Result<Vec<u8>, Err> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Bank {
+        has_account: bool,
+        over_threshold: bool,
+    }
+    let id = asked(body)?;
+    let departments = (1..=11).map(|d| format!("/dept{d}/household/{id}"));
+    let banks = (1..=BANKS).map(|n| format!("/bank{n}/household/{id}"));
+    let got = join_all(departments.chain(banks).map(|path| async move { up.get(&path).await })).await;
+    let mut out = Vec::with_capacity(8 * 1024);
+    out.extend_from_slice(br#"{"data":{"household":{"id":"#);
+    put_int(&mut out, id);
+    let mut banks = Vec::with_capacity(6 * 1024);
+    let (mut has, mut over) = (false, false);
+    for (at, body) in got.into_iter().enumerate() {
+        let body = body?;
+        if at < 11 {
+            let answer: One<Dept> = sonic_rs::from_slice(&body)?;
+            out.extend_from_slice(br#","dept"#);
+            put_int(&mut out, at as u32 + 1);
+            put(&mut out, r#"":{"status":"#, &answer.data.status);
+            put(&mut out, r#","amount":"#, &answer.data.amount);
+            out.push(b'}');
+        } else {
+            let bank = sonic_rs::from_slice::<One<Bank>>(&body)?.data;
+            has |= bank.has_account;
+            over |= bank.over_threshold;
+            if at > 11 {
+                banks.push(b',');
+            }
+            banks.extend_from_slice(br#"{"bank":"bank"#);
+            put_int(&mut banks, at as u32 - 10);
+            banks.extend_from_slice(br#"","hasAccount":"#);
+            banks.extend_from_slice(if bank.has_account { b"true" } else { b"false" });
+            banks.extend_from_slice(br#","overThreshold":"#);
+            banks.extend_from_slice(if bank.over_threshold { b"true" } else { b"false" });
+            banks.push(b'}');
+        }
+    }
+    out.extend_from_slice(format!(r#","deposits":{{"hasAccount":{has},"overThreshold":{over},"banks":["#).as_bytes());
+    out.extend_from_slice(&banks);
+    out.extend_from_slice(b"]}}}}");
+    Ok(out)
+}
+
 // -------------------------------------------------------------------- server
 
-async fn answer(up: Rc<Up>, scenario: Rc<str>, req: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(up: Rc<Up>, workload: Rc<str>, req: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let body = match req.into_body().collect().await {
         Ok(b) => b.to_bytes(),
         Err(_) => Bytes::new(),
     };
-    let out = match &*scenario {
-        "a1" => a1(&up).await,
-        "a2" => a2(&up).await,
-        "a3" => Ok(br#"{"data":{"greet":"Hello World!"}}"#.to_vec()),
-        "b" => b(&up, &body).await,
-        "c" => c(&up).await,
-        _ => Err("unknown scenario".into()),
+    let out = match &*workload {
+        "portrait" => portrait(&up, &body).await,
+        "list" => list(&up).await,
+        "posts" => posts(&up).await,
+        "wide" => wide(&up).await,
+        "recognition" => recognition(&up, &body).await,
+        _ => Err("unknown workload".into()),
     };
     let out = out.unwrap_or_else(|e| {
         format!(r#"{{"errors":[{{"message":"{}"}}],"data":null}}"#, e.to_string().replace('"', "'")).into_bytes()
@@ -300,7 +451,7 @@ async fn answer(up: Rc<Up>, scenario: Rc<str>, req: Request<Incoming>) -> Result
 }
 
 pub fn run(client: &str, workload: &str, port: u16, host: String) {
-    let scenario: Rc<str> = workload.into();
+    let workload: Rc<str> = workload.into();
     let client = match client {
         "hyper" => Client::Hyper(RefCell::new(Vec::new())),
         "reqwest" => {
@@ -309,5 +460,5 @@ pub fn run(client: &str, workload: &str, port: u16, host: String) {
         other => panic!("unknown client {other}"),
     };
     let up = Rc::new(Up { host, client });
-    serve::serve(port, move |request| answer(up.clone(), scenario.clone(), request));
+    serve::serve(port, move |request| answer(up.clone(), workload.clone(), request));
 }

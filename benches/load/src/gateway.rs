@@ -1,13 +1,30 @@
 //! The gateway as it is measured: a general contract and bindings, 1 000 callers with tokens of their own, fields
 //! authorized, each answer audited before it is sent.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::client::Error;
+use crate::upstream::{BANKS, ITEMS, RECORD_DEPARTMENTS, item};
 
-pub const DEPARTMENTS: usize = 12;
 const CALLERS: usize = 1_000;
+
+/// The contract and bindings that a workload needs; nobody measures with more than that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// 12 departments, posts and their writers.
+    Departments,
+    /// The same; identical calls that are under way are shared.
+    Sharing,
+    /// 61 items of 6 departments.
+    Wide,
+    /// 11 departments and 73 banks.
+    Recognition,
+}
+
+/// What the binding of posts says where identical calls may be shared.
+const SHARED: &str = "shares_calls: true\n";
 
 /// A folder of files as `huxiang serve` takes them, and what it needs in its environment.
 pub struct Gateway {
@@ -26,25 +43,71 @@ struct Claims {
     exp: u64,
 }
 
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name() else { continue };
+        if path.is_dir() {
+            copy(&path, &to.join(name))?;
+        } else {
+            std::fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn edit(path: &Path, change: impl FnOnce(String) -> String) -> Result<(), Error> {
+    Ok(std::fs::write(path, change(std::fs::read_to_string(path)?))?)
+}
+
+/// The bindings of so many departments, from the one that stands for all.
+fn departments(root: &Path, number: usize, more: impl Fn(usize) -> String) -> Result<(), Error> {
+    let one = std::fs::read_to_string(root.join("department.yaml"))?;
+    for n in 1..=number {
+        let text = one.replace("@N@", &n.to_string()) + &more(n);
+        std::fs::write(root.join(format!("resolvers/dept{n}.yaml")), text)?;
+    }
+    Ok(())
+}
+
 impl Gateway {
-    /// Writes the files to `root`.
-    pub fn new(root: PathBuf) -> Result<Self, Error> {
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway");
-        for folder in ["schema", "resolvers", "config", "config/rules"] {
-            std::fs::create_dir_all(root.join(folder))?;
-            for entry in std::fs::read_dir(from.join(folder))? {
-                let path = entry?.path();
-                if let (true, Some(name)) = (path.is_file(), path.file_name()) {
-                    std::fs::copy(&path, root.join(folder).join(name))?;
+    /// Writes the files to `root`; `from` is the folder `gateway` beside these sources.
+    pub fn new(from: &Path, root: PathBuf, files: Files) -> Result<Self, Error> {
+        copy(&from.join("every"), &root)?;
+        let own = match files {
+            Files::Departments | Files::Sharing => "departments",
+            Files::Wide => "wide",
+            Files::Recognition => "recognition",
+        };
+        copy(&from.join(own), &root)?;
+        let contract = root.join("schema/bench.graphql");
+        let sections = |to: usize| (1..=to).map(|n| format!("  dept{n}: Department!\n")).collect::<String>();
+        match files {
+            Files::Departments | Files::Sharing => {
+                edit(&contract, |text| text.replace("@DEPARTMENTS@\n", &sections(12)))?;
+                departments(&root, 12, |_| String::new())?;
+                if files == Files::Sharing {
+                    edit(&root.join("resolvers/posts.yaml"), |text| text + SHARED)?;
                 }
             }
-        }
-        let contract = std::fs::read_to_string(from.join("schema/bench.graphql"))?;
-        let departments: String = (1..=DEPARTMENTS).map(|n| format!("  dept{n}: Department!\n")).collect();
-        std::fs::write(root.join("schema/bench.graphql"), contract.replace("@DEPARTMENTS@\n", &departments))?;
-        let binding = std::fs::read_to_string(from.join("department.yaml"))?;
-        for n in 1..=DEPARTMENTS {
-            std::fs::write(root.join(format!("resolvers/dept{n}.yaml")), binding.replace("@N@", &n.to_string()))?;
+            Files::Wide => {
+                let items: String = (0..ITEMS).map(|n| format!("  item{}: {}\n", n + 1, item(n).2)).collect();
+                edit(&contract, |text| text.replace("@ITEMS@\n", &items))?;
+                departments(&root, RECORD_DEPARTMENTS, |department| {
+                    let own = (0..ITEMS).filter(|n| item(*n).0 == department);
+                    own.map(|n| format!("      item{}: /{}\n", n + 1, item(n).1)).collect()
+                })?;
+            }
+            Files::Recognition => {
+                edit(&contract, |text| text.replace("@DEPARTMENTS@\n", &sections(11)))?;
+                departments(&root, 11, |_| String::new())?;
+                let mut banks = "id,title,url\n".to_owned();
+                for n in 1..=BANKS {
+                    let _ = writeln!(banks, "bank{n},Bank {n},${{UPSTREAM}}/bank{n}");
+                }
+                std::fs::write(root.join("resolvers/banks.csv"), banks)?;
+            }
         }
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
         let signing = jsonwebtoken::EncodingKey::from_ed_pem(key.serialize_pem().as_bytes())?;
@@ -65,22 +128,35 @@ impl Gateway {
         Ok(Self { root, public_key: key.public_key_pem(), tokens })
     }
 
-    pub fn start(&self, core: &str, program: &Path, port: u16, upstream: u16) -> Result<Child, Error> {
-        let store = self.root.join(format!("audit-{port}.sqlite"));
-        let log = std::fs::File::create(self.root.join("gateway.log"))?;
-        Ok(Command::new("taskset")
-            .args(["-c", core])
+    /// What `wrapper` begins (a core to run on, a program to run under) is `program serve`.
+    pub fn start(&self, wrapper: &[&str], program: &Path, port: u16, upstream: u16) -> Result<Child, Error> {
+        let log = std::fs::File::create(self.log(port))?;
+        let (first, rest) = wrapper.split_first().ok_or("nothing to start the gateway with")?;
+        Ok(Command::new(first)
+            .args(rest)
             .arg(program)
             .args(["serve", "--root"])
             .arg(&self.root)
-            .env("LISTEN", format!("127.0.0.1:{port}"))
-            .env("UPSTREAM", format!("http://127.0.0.1:{upstream}"))
-            .env("PUBLIC_KEY", &self.public_key)
-            .env("AUDIT_STORE", store)
-            .env("AUDIT_KEY", "bench-bench-bench-bench-bench-bench")
+            .envs(self.variables(port, upstream))
             .env("HUXIANG_LOG", "warn")
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()?)
+    }
+
+    /// What the files name.
+    pub fn variables(&self, port: u16, upstream: u16) -> [(&'static str, String); 5] {
+        [
+            ("LISTEN", format!("127.0.0.1:{port}")),
+            ("UPSTREAM", format!("http://127.0.0.1:{upstream}")),
+            ("PUBLIC_KEY", self.public_key.clone()),
+            ("AUDIT_STORE", self.root.join(format!("audit-{port}.sqlite")).to_string_lossy().into_owned()),
+            ("AUDIT_KEY", "bench-bench-bench-bench-bench-bench".to_owned()),
+        ]
+    }
+
+    /// Where the gateway at this port writes what it has to say.
+    pub fn log(&self, port: u16) -> PathBuf {
+        self.root.join(format!("gateway-{port}.log"))
     }
 }

@@ -4,11 +4,15 @@
 //! floors and gateway on this machine, and prints ratios taken in one run.
 
 mod client;
+mod contender;
 mod floor;
 mod gateway;
 mod measure;
+mod plain;
+mod report;
 mod serve;
 mod upstream;
+mod workload;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +33,8 @@ enum Part {
     Upstream { port: u16, delay: u64 },
     /// A program written by hand for one workload.
     Floor { client: String, workload: String, port: u16, upstream: String },
+    /// An async-graphql server as most would write it.
+    Plain { port: u16, upstream: String },
 }
 
 fn main() {
@@ -36,6 +42,7 @@ fn main() {
     match arguments.part {
         Some(Part::Upstream { port, delay }) => upstream::run(port, delay),
         Some(Part::Floor { client, workload, port, upstream }) => floor::run(&client, &workload, port, upstream),
+        Some(Part::Plain { port, upstream }) => plain::run(port, &upstream),
         None => {
             if let Err(why) = measure::run(&arguments.run) {
                 eprintln!("{why}");

@@ -1,25 +1,34 @@
-//! Pairs of runs, and what they say.
+//! Pairs of runs.
 //!
 //! Load and departments share one core, what is measured has the other. CPU time is user and system time of its process
 //! over a run, divided by the answers it gave. All contenders run at once and take turns, so that a ratio compares runs
 //! that were next to each other.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::client::{Error, Question, ask, get, load};
+use serde_json::Value;
+
+use crate::client::{Error, Question, ask, get, load, seen};
+use crate::contender::{Contender, Instructions, Sample, Tailcall, cpu_seconds, own, peak_megabytes, tailcall};
 use crate::gateway::Gateway;
+use crate::report;
+use crate::workload::{NAMES, Workload};
 
 #[derive(clap::Args)]
 pub struct Run {
-    /// Workloads, separated by commas: portrait, list, posts.
-    #[arg(long, value_delimiter = ',', default_value = "portrait,list,posts")]
+    /// Workloads, separated by commas.
+    #[arg(long, value_delimiter = ',', default_values_t = NAMES.map(str::to_owned))]
     workloads: Vec<String>,
-    /// Contenders beside the gateway: hyper, reqwest.
+    /// Contenders beside the gateway: hyper and reqwest (written by hand for the one query), plain (an async-graphql server
+    /// as most would write it).
     #[arg(long, value_delimiter = ',', default_value = "hyper,reqwest")]
-    floors: Vec<String>,
+    beside: Vec<String>,
+    /// Tailcall's program, measured too, with shared calls and without.
+    #[arg(long)]
+    tailcall: Option<PathBuf>,
     #[arg(long, default_value_t = 30)]
     rounds: usize,
     /// Length of a run.
@@ -31,113 +40,14 @@ pub struct Run {
     /// A second gateway, measured beside the first: the same with another build.
     #[arg(long)]
     other: Option<PathBuf>,
-    /// Milliseconds that each answer of the departments takes.
-    #[arg(long, default_value_t = 0)]
-    delay: u64,
+    /// Milliseconds that each answer of the departments takes; without it, as the workload says.
+    #[arg(long)]
+    delay: Option<u64>,
     /// Cores: that of load and departments, that of the contenders.
     #[arg(long, default_value = "0")]
     load_core: String,
     #[arg(long, default_value = "1")]
     core: String,
-}
-
-/// Of the workload: its name for the floors, connections, the calls an answer takes, what is asked.
-fn workload(name: &str) -> Option<(&'static str, usize, u64, String)> {
-    let fields = "{ status amount level officer updatedAt }";
-    let departments = |to: usize| (1..=to).map(|n| format!("dept{n} {fields} ")).collect::<String>();
-    let body = |query: String| serde_json::json!({ "query": query }).to_string();
-    Some(match name {
-        "portrait" => {
-            let query = format!("query Portrait($id: Int!) {{ household(id: $id) {{ id {}}} }}", departments(12));
-            ("b", 32, 12, serde_json::json!({"query": query, "variables": {"id": "@ID@"}}).to_string())
-        }
-        "list" => ("c", 16, 4, body(format!("{{ households {{ id name {}}} }}", departments(3)))),
-        "posts" => ("a1", 32, 11, body("{ posts { id userId title user { id name email } } }".to_owned())),
-        _ => return None,
-    })
-}
-
-struct Contender {
-    name: String,
-    port: u16,
-    process: Child,
-    runs: Vec<Sample>,
-    peak: Option<f64>,
-}
-
-impl Drop for Contender {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-struct Sample {
-    cpu: f64,
-    instructions: Option<f64>,
-    per_second: f64,
-    p50: f64,
-    p99: f64,
-    calls: f64,
-}
-
-fn spawn(core: &str, arguments: &[&str]) -> Result<Child, Error> {
-    let this = std::env::current_exe()?;
-    Ok(Command::new("taskset").args(["-c", core]).arg(this).args(arguments).stdout(Stdio::null()).spawn()?)
-}
-
-/// User and system time of a process so far, in seconds.
-fn cpu_seconds(pid: u32) -> Result<f64, Error> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
-    // Linux counts these in hundredths of a second on every architecture it runs on here (USER_HZ).
-    Ok((ticks(11) + ticks(12)) / 100.0)
-}
-
-fn peak_megabytes(pid: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
-}
-
-/// `perf stat` over a process, where there is one that may.
-struct Instructions(Option<Child>);
-
-impl Instructions {
-    fn begin(pid: u32) -> Self {
-        let perf = Command::new("perf")
-            .args(["stat", "-x,", "-e", "instructions", "-p", &pid.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
-        if perf.is_ok() {
-            std::thread::sleep(Duration::from_millis(60));
-        }
-        Self(perf.ok())
-    }
-
-    fn end(self) -> Option<f64> {
-        let child = self.0?;
-        // It prints what it counted when it is interrupted.
-        Command::new("kill").args(["-INT", &child.id().to_string()]).status().ok()?;
-        let text = String::from_utf8(child.wait_with_output().ok()?.stderr).ok()?;
-        text.lines().find(|line| line.contains("instructions"))?.split(',').next()?.parse().ok()
-    }
-}
-
-async fn wait_for(port: u16, process: &mut Child) -> Result<(), Error> {
-    let until = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < until {
-        if let Some(status) = process.try_wait()? {
-            return Err(format!("ended while starting: {status}").into());
-        }
-        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(30)).await;
-    }
-    Err(format!("nothing listens at {port} after 20 s").into())
 }
 
 fn build() -> Result<PathBuf, Error> {
@@ -152,6 +62,11 @@ fn build() -> Result<PathBuf, Error> {
 }
 
 pub fn run(run: &Run) -> Result<(), Error> {
+    let workloads = run.workloads.iter().map(|name| {
+        Workload::of(name)
+            .ok_or_else(|| format!("there is no workload `{name}`; there are {}", NAMES.join(", ")).into())
+    });
+    let workloads = workloads.collect::<Result<Vec<_>, Error>>()?;
     let gateway = run.gateway.clone().map_or_else(build, Ok)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // This thread is the load.
@@ -161,51 +76,89 @@ pub fn run(run: &Run) -> Result<(), Error> {
         "{} rounds of {} s each; load and departments on core {}, contenders on core {}",
         run.rounds, run.seconds, run.load_core, run.core
     );
-    for name in &run.workloads {
-        tokio::task::LocalSet::new().block_on(&runtime, one(run, name, &gateway))?;
+    for workload in &workloads {
+        tokio::task::LocalSet::new().block_on(&runtime, one(run, workload, &gateway))?;
     }
     Ok(())
 }
 
-async fn one(run: &Run, name: &str, program: &Path) -> Result<(), Error> {
-    let (floor, connections, calls, body) = workload(name).ok_or_else(|| format!("there is no workload `{name}`"))?;
-    let folder = std::env::temp_dir().join(format!("huxiang-load-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    let files = Gateway::new(folder.clone())?;
-    let question = Question { body, tokens: Rc::new(files.tokens.clone()), connections };
-    let first_port = 20_000 + u16::try_from(std::process::id() % 20_000)?;
-    let mut departments = Contender {
-        name: "departments".to_owned(),
-        port: first_port,
-        process: spawn(&run.load_core, &["upstream", &first_port.to_string(), &run.delay.to_string()])?,
-        runs: Vec::new(),
-        peak: None,
-    };
-    wait_for(first_port, &mut departments.process).await?;
+/// All that take part, started: the departments first, then who is beside the gateway, then the gateway.
+fn start(
+    run: &Run,
+    workload: &Workload,
+    files: &Gateway,
+    folder: &Path,
+    program: &Path,
+) -> Result<(Contender, Vec<Contender>), Error> {
+    let mut port = 20_000 + u16::try_from(std::process::id() % 20_000)?;
+    let upstream = port;
+    let address = format!("127.0.0.1:{upstream}");
+    let delay = run.delay.unwrap_or(workload.delay).to_string();
+    let process = own(&run.load_core, &["upstream", &upstream.to_string(), &delay])?;
+    let departments = Contender::new("departments", upstream, process);
     let mut contenders = Vec::new();
-    let upstream = format!("127.0.0.1:{first_port}");
-    for client in &run.floors {
-        let port = first_port + 1 + u16::try_from(contenders.len())?;
-        let process = spawn(&run.core, &["floor", client, floor, &port.to_string(), &upstream])?;
-        contenders.push(Contender { name: format!("floor, {client}"), port, process, runs: Vec::new(), peak: None });
+    for name in &run.beside {
+        port += 1;
+        if name == "plain" {
+            if workload.beside {
+                let process = own(&run.core, &["plain", &port.to_string(), &address])?;
+                contenders.push(Contender::new("async-graphql", port, process));
+            }
+        } else {
+            let process = own(&run.core, &["floor", name, workload.floor, &port.to_string(), &address])?;
+            contenders.push(Contender::new(format!("floor, {name}"), port, process));
+        }
+    }
+    if let (Some(program), true) = (&run.tailcall, workload.beside) {
+        for (name, sharing) in [("Tailcall", false), ("Tailcall, sharing", true)] {
+            port += 1;
+            let of = Tailcall { sharing, batch: workload.name == "list" };
+            let process = tailcall(&run.core, program, folder, port, upstream, of)?;
+            contenders.push(Contender::new(name, port, process));
+        }
     }
     for (name, program) in [("gateway", Some(program)), ("other", run.other.as_deref())] {
         let Some(program) = program else { continue };
-        let port = first_port + 1 + u16::try_from(contenders.len())?;
-        let process = files.start(&run.core, program, port, first_port)?;
-        contenders.push(Contender { name: name.to_owned(), port, process, runs: Vec::new(), peak: None });
+        port += 1;
+        let process = files.start(&["taskset", "-c", &run.core], program, port, upstream)?;
+        contenders.push(Contender::new(name, port, process));
     }
-    let mut expected: Option<serde_json::Value> = None;
+    Ok((departments, contenders))
+}
+
+/// Data alone, with numbers by their value: a gateway tells more of itself, and 2.0 is 2.
+fn compared(answer: &str) -> Result<Value, Error> {
+    fn plain(value: Value) -> Value {
+        match value {
+            Value::Number(number) => number.as_f64().map_or(Value::Null, Value::from),
+            Value::Array(all) => all.into_iter().map(plain).collect(),
+            Value::Object(all) => Value::Object(all.into_iter().map(|(name, value)| (name, plain(value))).collect()),
+            other => other,
+        }
+    }
+    let mut answer: Value = serde_json::from_str(answer)?;
+    answer.as_object_mut().and_then(|answer| answer.remove("extensions"));
+    Ok(plain(answer))
+}
+
+async fn one(run: &Run, workload: &Workload, program: &Path) -> Result<(), Error> {
+    let folder = std::env::temp_dir().join(format!("huxiang-load-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway");
+    let files = Gateway::new(&from, folder.clone(), workload.files)?;
+    let tokens = Rc::new(files.tokens.clone());
+    let question = Question { body: workload.body.clone(), tokens, connections: workload.connections };
+    let (mut departments, mut contenders) = start(run, workload, &files, &folder, program)?;
+    departments.ready().await?;
+    let mut expected: Option<Value> = None;
     for contender in &mut contenders {
-        wait_for(contender.port, &mut contender.process).await.map_err(|why| {
-            let log = std::fs::read_to_string(folder.join("gateway.log")).unwrap_or_default();
+        contender.ready().await.map_err(|why| {
+            let log = std::fs::read_to_string(files.log(contender.port)).unwrap_or_default();
             format!("{}: {why}\n{log}", contender.name)
         })?;
         let token = files.tokens.first().map_or("", String::as_str);
-        let mut answer: serde_json::Value =
-            serde_json::from_str(&ask(contender.port, token, &question.body.replace("\"@ID@\"", "7")).await?)?;
-        // What the gateway says besides, of itself.
-        answer.as_object_mut().and_then(|answer| answer.remove("extensions"));
+        let answer = ask(contender.port, token, &question.body.replace("\"@ID@\"", "7")).await?;
+        let answer = compared(&answer)?;
         match &expected {
             None => expected = Some(answer),
             Some(first) if *first == answer => {}
@@ -218,108 +171,49 @@ async fn one(run: &Run, name: &str, program: &Path) -> Result<(), Error> {
             }
         }
         // Connections, caches and every caller's token are there before anything is measured.
+        if matches!(contender.name.as_str(), "gateway" | "other") {
+            seen(contender.port, &question.tokens).await?;
+        }
         load(contender.port, &question, Duration::from_secs_f64(1.5)).await?;
     }
-    let lasts = Duration::from_secs_f64(run.seconds);
     for round in 0..run.rounds {
-        eprint!("\r{name}: round {} of {}", round + 1, run.rounds);
+        eprint!("\r{}: round {} of {}", workload.name, round + 1, run.rounds);
         // Not always the same one first.
         let length = contenders.len();
         for at in 0..length {
             let Some(contender) = contenders.get_mut((at + round) % length) else { continue };
-            let pid = contender.process.id();
-            get(first_port, "/__count").await?;
-            let counter = Instructions::begin(pid);
-            let before = cpu_seconds(pid)?;
-            let load = load(contender.port, &question, lasts).await?;
-            let cpu = cpu_seconds(pid)? - before;
-            let instructions = counter.end();
-            let calls: f64 = get(first_port, "/__count").await?.parse()?;
-            if load.failed > 0 || load.answered == 0 {
-                return Err(format!("{}: {} answers, {} failed", contender.name, load.answered, load.failed).into());
-            }
-            let answers = load.answered as f64;
-            contender.runs.push(Sample {
-                cpu: cpu * 1e6 / answers,
-                instructions: instructions.map(|all| all / answers),
-                per_second: answers / load.took.as_secs_f64(),
-                p50: load.percentile(0.5),
-                p99: load.percentile(0.99),
-                calls: calls / answers,
-            });
-            contender.peak = peak_megabytes(pid);
+            turn(contender, departments.port, &question, Duration::from_secs_f64(run.seconds)).await?;
         }
     }
     eprintln!();
-    print(name, calls, &contenders);
+    report::print(workload, run.delay.unwrap_or(workload.delay), &contenders);
     drop(contenders);
     drop(departments);
     let _ = std::fs::remove_dir_all(&folder);
     Ok(())
 }
 
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let values = sorted(values);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// The median of the pairs' ratios and the 95 % interval of that median, from its order statistics (no distribution is
-/// assumed).
-fn ratio(of: &[f64], to: &[f64]) -> (f64, f64, f64) {
-    let ratios = sorted(of.iter().zip(to).map(|(of, to)| of / to));
-    let n = ratios.len() as f64;
-    let away = 1.96 * n.sqrt() / 2.0;
-    let at = |place: f64| {
-        ratios.get((place.max(0.0) as usize).min(ratios.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
-    };
-    (at(n / 2.0), at((n / 2.0 - away).floor()), at((n / 2.0 + away).ceil()))
-}
-
-fn print(name: &str, calls: u64, contenders: &[Contender]) {
-    println!("\n{name} ({calls} calls a request)\n");
-    println!("| | CPU µs/request | instructions/request | requests/s | p50 ms | p99 ms | calls/request | peak MB |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
-    for contender in contenders {
-        let of = |pick: fn(&Sample) -> f64| median(contender.runs.iter().map(pick));
-        let instructions = contender.runs.iter().filter_map(|run| run.instructions).collect::<Vec<_>>();
-        println!(
-            "| {} | {:.0} | {} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} |",
-            contender.name,
-            of(|run| run.cpu),
-            if instructions.is_empty() {
-                "–".to_owned()
-            } else {
-                format!("{:.0}k", median(instructions.into_iter()) / 1000.0)
-            },
-            of(|run| run.per_second),
-            of(|run| run.p50),
-            of(|run| run.p99),
-            of(|run| run.calls),
-            contender.peak.unwrap_or(f64::NAN),
-        );
+async fn turn(contender: &mut Contender, upstream: u16, question: &Question, lasts: Duration) -> Result<(), Error> {
+    let pid = contender.process.id();
+    get(upstream, "/__count").await?;
+    let counter = Instructions::begin(pid);
+    let before = cpu_seconds(pid)?;
+    let load = load(contender.port, question, lasts).await?;
+    let cpu = cpu_seconds(pid)? - before;
+    let instructions = counter.end();
+    let calls: f64 = get(upstream, "/__count").await?.parse()?;
+    if load.failed > 0 || load.answered == 0 {
+        return Err(format!("{}: {} answers, {} failed", contender.name, load.answered, load.failed).into());
     }
-    println!();
-    let figures = |name: &str| {
-        let runs = &contenders.iter().find(|contender| contender.name == name)?.runs;
-        Some(runs.iter().map(|run| (run.cpu, run.instructions)).collect::<Vec<_>>())
-    };
-    let Some(gateway) = figures("gateway") else { return };
-    for other in contenders.iter().filter(|contender| contender.name != "gateway") {
-        let Some(to) = figures(&other.name) else { continue };
-        let cpu = |of: &[(f64, Option<f64>)]| of.iter().map(|pair| pair.0).collect::<Vec<_>>();
-        let (middle, low, high) = ratio(&cpu(&gateway), &cpu(&to));
-        print!("gateway / {}: CPU {middle:.2} ({low:.2} to {high:.2})", other.name);
-        let counted = |of: &[(f64, Option<f64>)]| of.iter().filter_map(|pair| pair.1).collect::<Vec<_>>();
-        if counted(&gateway).len() == gateway.len() && counted(&to).len() == to.len() {
-            let (middle, low, high) = ratio(&counted(&gateway), &counted(&to));
-            print!(", instructions {middle:.2} ({low:.2} to {high:.2})");
-        }
-        println!();
-    }
+    let answers = load.answered as f64;
+    contender.runs.push(Sample {
+        cpu: cpu * 1e6 / answers,
+        instructions: instructions.map(|all| all / answers),
+        per_second: answers / load.took.as_secs_f64(),
+        p50: load.percentile(0.5),
+        p99: load.percentile(0.99),
+        calls: calls / answers,
+    });
+    contender.peak = peak_megabytes(pid);
+    Ok(())
 }

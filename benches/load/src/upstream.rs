@@ -11,12 +11,37 @@ use std::time::Duration;
 
 use crate::serve::serve;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 
 const DEPARTMENTS: usize = 12;
 const HOUSEHOLDS: usize = 100;
+
+/// Households of the workload `wide`, its items, and the departments that have them in turn.
+const RECORDS: usize = 1_000;
+pub const ITEMS: usize = 61;
+pub const RECORD_DEPARTMENTS: usize = 6;
+pub const BANKS: usize = 73;
+
+/// Of an item of the workload `wide`, counted from 0: its department, the member of its record, the type.
+pub fn item(n: usize) -> (usize, &'static str, &'static str) {
+    const MEMBERS: [(&str, &str); 11] = [
+        ("status", "String"),
+        ("level", "Int"),
+        ("amount", "Float"),
+        ("valid", "Boolean"),
+        ("officer", "String"),
+        ("updatedAt", "String"),
+        ("persons", "Int"),
+        ("caseNumber", "String"),
+        ("share", "Float"),
+        ("phone", "String"),
+        ("remark", "String"),
+    ];
+    let (member, type_name) = MEMBERS[n / RECORD_DEPARTMENTS];
+    (n % RECORD_DEPARTMENTS + 1, member, type_name)
+}
 
 // ---------------------------------------------------------------- REST data
 
@@ -113,6 +138,43 @@ fn households() -> String {
     s
 }
 
+/// One department's record of one household of the workload `wide`: 17 members, some 450 bytes.
+fn record(dept: usize, id: usize) -> String {
+    format!(
+        r#"{{"recordId":{id},"department":"dept{dept}","status":"{}","level":{},"amount":{}.{:02},"valid":{},"officer":"Officer {dept}-{}","updatedAt":"2026-0{}-1{}","persons":{},"caseNumber":"R{dept}-{id:06}","share":0.{:03},"phone":"8-800-555-{:04}","remark":"{}","flags":["registered","live"],"note":"{}","revision":{},"archived":false}}"#,
+        ["ACTIVE", "PENDING", "CLOSED"][(dept + id) % 3],
+        (dept + id) % 7,
+        (dept * 131 + id * 17) % 90_000,
+        // No trailing zero, so that every program writes the number as it stands.
+        (dept + id) % 10 * 10 + 1 + id % 9,
+        (dept + id).is_multiple_of(2),
+        id % 40,
+        1 + (dept + id) % 9,
+        (dept + id) % 10,
+        1 + id % 6,
+        (dept * id) % 99 * 10 + 1,
+        id % 10_000,
+        prose(dept + id, 24),
+        prose(dept * 3 + id, 70),
+        1 + (dept * id) % 50
+    )
+}
+
+fn records() -> String {
+    let all: Vec<String> =
+        (1..=RECORDS).map(|id| format!(r#"{{"id":{id},"district":"District {}"}}"#, id % 12)).collect();
+    format!(r#"{{"code":0,"data":[{}]}}"#, all.join(","))
+}
+
+/// What a bank says of a household, by its id modulo 3.
+fn bank(id: usize) -> String {
+    format!(
+        r#"{{"code":0,"data":{{"hasAccount":{},"overThreshold":{},"checkedAt":"2026-01-17"}}}}"#,
+        !id.is_multiple_of(3),
+        id % 3 > 1
+    )
+}
+
 // -------------------------------------------------------------------- server
 
 struct State {
@@ -122,6 +184,10 @@ struct State {
     users: Vec<Bytes>,
     users_all: Bytes,
     households: Bytes,
+    records: Bytes,
+    /// `record[d-1][id-1]`, the record's text
+    record: Vec<Vec<String>>,
+    banks: [Bytes; 3],
     /// `dept[d-1][id % HOUSEHOLDS]`: the record's text, id 1..=100
     dept: Vec<Vec<String>>,
     /// the same, wrapped, ready to send
@@ -167,6 +233,15 @@ impl State {
             let id: usize = id.parse().ok()?;
             return self.users.get(id.checked_sub(1)?).cloned();
         }
+        if path == "/records" {
+            return Some(self.records.clone());
+        }
+        // /bank{n}/household/{id}
+        if let Some(rest) = path.strip_prefix("/bank") {
+            let (bank, id) = rest.split_once("/household/")?;
+            let (bank, id): (usize, usize) = (bank.parse().ok()?, id.parse().ok()?);
+            return self.banks.get((bank + id) % 3).cloned();
+        }
         // /dept{d}/household/{id}   one record
         // /dept{d}/households?id=1&id=2   a batch
         let rest = path.strip_prefix("/dept")?;
@@ -191,6 +266,24 @@ impl State {
             ));
         }
         None
+    }
+
+    /// `POST /dept{d}/records` with `{"ids": [1, 2]}`: a batch.
+    fn posted(&self, path: &str, body: &[u8]) -> Option<Bytes> {
+        let key = format!("{path} {}", std::str::from_utf8(body).ok()?);
+        if let Some(known) = self.batch.borrow().get(&key) {
+            return Some(known.clone());
+        }
+        let dept: usize = path.strip_prefix("/dept")?.strip_suffix("/records")?.parse().ok()?;
+        let records = self.record.get(dept.checked_sub(1)?)?;
+        let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let number = |id: &serde_json::Value| id.as_u64().or_else(|| id.as_str()?.parse().ok());
+        let ids = body.get("ids")?.as_array()?.iter().filter_map(number);
+        let found: Vec<&str> =
+            ids.filter_map(|id| Some(records.get(usize::try_from(id).ok()?.checked_sub(1)?)?.as_str())).collect();
+        let answer = Bytes::from(format!(r#"{{"code":0,"data":[{}]}}"#, found.join(",")));
+        self.batch.borrow_mut().insert(key, answer.clone());
+        Some(answer)
     }
 
     fn batched(&self, path: &str, query: &str, one: impl Fn(usize, &mut Vec<u8>) -> bool, wrap: bool) -> Bytes {
@@ -237,7 +330,15 @@ async fn handle(st: Rc<State>, req: Request<Incoming>) -> Result<Response<Full<B
     if !st.delay.is_zero() {
         tokio::time::sleep(st.delay).await;
     }
-    let found = st.rest(req.uri().path(), req.uri().query());
+    let found = if req.method() == hyper::Method::POST {
+        let path = req.uri().path().to_owned();
+        match req.into_body().collect().await {
+            Ok(body) => st.posted(&path, &body.to_bytes()),
+            Err(_) => None,
+        }
+    } else {
+        st.rest(req.uri().path(), req.uri().query())
+    };
     Ok(match found {
         Some(b) => json(b),
         None => Response::builder()
@@ -268,6 +369,9 @@ pub fn run(port: u16, delay: u64) {
         users,
         users_all: Bytes::from(users_all),
         households: Bytes::from(households()),
+        records: Bytes::from(records()),
+        record: (1..=RECORD_DEPARTMENTS).map(|d| (1..=RECORDS).map(|id| record(d, id)).collect()).collect(),
+        banks: [0, 1, 2].map(|id| Bytes::from(bank(id))),
         dept,
         dept_one,
         batch: RefCell::new(HashMap::new()),
