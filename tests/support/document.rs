@@ -13,6 +13,16 @@ pub fn portrait(contract: &Contract) -> String {
     format!("query Portrait($id: ID!) {{ household(id: $id) {{ {} }} }}", everything(contract))
 }
 
+/// A query for all of these sections of one household, by `$id`.
+pub fn sections(contract: &Contract, names: &[&str]) -> String {
+    let household = contract.entity_named("Household").expect("the contract has households");
+    let all = contract.entity(household).children.iter();
+    let wanted: Vec<SlotId> = all.copied().filter(|slot| names.contains(&&*contract.slot(*slot).name)).collect();
+    assert_eq!(wanted.len(), names.len(), "the contract has other sections than {names:?}");
+    let fields = selection(contract, &wanted, &mut vec![household]);
+    format!("query Sections($id: ID!) {{ household(id: $id) {{ id {fields} }} }}")
+}
+
 fn fields_of(contract: &Contract, entity: EntityId, within: &mut Vec<EntityId>) -> String {
     selection(contract, &contract.entity(entity).children, within)
 }
