@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::client::{Error, Question, ask, get, load, seen};
+use crate::client::{Error, Question, ask, get, load, one_by_one};
 use crate::contender::{Contender, Instructions, Sample, Tailcall, cpu_seconds, own, peak_megabytes, tailcall};
 use crate::gateway::Gateway;
 use crate::report;
@@ -172,7 +172,8 @@ async fn one(run: &Run, workload: &Workload, program: &Path) -> Result<(), Error
         }
         // Connections, caches and every caller's token are there before anything is measured.
         if matches!(contender.name.as_str(), "gateway" | "other") {
-            seen(contender.port, &question.tokens).await?;
+            let tokens = &question.tokens;
+            one_by_one(contender.port, tokens, r#"{"query":"{ __typename }"}"#, tokens.len()).await?;
         }
         load(contender.port, &question, Duration::from_secs_f64(1.5)).await?;
     }
