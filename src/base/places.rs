@@ -1,7 +1,8 @@
 //! Places for what is under way: so many at once, handed out in turn among those who wait.
 //!
 //! Whoever waits does so in a lane of its own, and lanes are served one after the other: who asks for much waits behind
-//! itself, and others do not wait behind it. The waiting room is bounded. Where it is full, the last of the longest lane
+//! itself, and others do not wait behind it; nor does it hold all places, where a lane may hold only so many: others need not
+//! wait until one of its comes free. The waiting room is bounded. Where it is full, the last of the longest lane
 //! makes room for who has fewer waiting, so nobody keeps others out by being many. Where it is said what is slow, slow
 //! answers take places away, and quick ones give them back one by one.
 
@@ -13,9 +14,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-/// How many may wait for a place.
+/// How many may wait for a place, and how many places one lane may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
+    /// Places of one lane; none: as many as there are.
+    pub per_lane_max: Option<usize>,
     pub waiting_max: usize,
     /// Of one lane.
     pub waiting_per_lane_max: usize,
@@ -61,12 +64,14 @@ struct State<L: Lane> {
     quick: usize,
     /// When slow answers last took places away: what was sent before says nothing of the places there are since.
     shrunk: Option<Instant>,
+    /// Places by lane, where a lane may only hold so many. None is 0.
+    held: HashMap<L, usize>,
     waiting: usize,
     /// How many have waited: their numbers.
     number: u64,
     /// None of them is empty.
     lanes: HashMap<L, VecDeque<Waiter<L>>>,
-    /// Whose turn is next: each lane once.
+    /// Whose turn is next: each lane once. Where places are free, all of these hold as many as they may.
     ring: VecDeque<L>,
 }
 
@@ -78,7 +83,12 @@ struct Waiter<L: Lane> {
 
 /// A place, given back when it is dropped.
 #[derive(Debug)]
-pub struct Place<L: Lane>(Option<Arc<Hall<L>>>);
+pub struct Place<L: Lane> {
+    /// None: it was given back.
+    hall: Option<Arc<Hall<L>>>,
+    /// Where it counts.
+    lane: Option<L>,
+}
 
 /// One that waits; it leaves its lane when it is dropped.
 struct Waiting<'h, L: Lane> {
@@ -95,6 +105,7 @@ impl<L: Lane> Places<L> {
             most: max,
             quick: 0,
             shrunk: None,
+            held: HashMap::new(),
             waiting: 0,
             number: 0,
             lanes: HashMap::new(),
@@ -103,27 +114,13 @@ impl<L: Lane> Places<L> {
         Self(Arc::new(Hall { max, room, slow, state: Mutex::new(state) }))
     }
 
-    /// A place, where there is one and nobody waits for it.
-    pub fn enter_now(&self) -> Option<Place<L>> {
-        let mut state = self.0.lock();
-        if state.waiting > 0 || state.under_way >= state.most {
-            return None;
-        }
-        state.under_way += 1;
-        Some(Place(Some(Arc::clone(&self.0))))
-    }
-
     /// A place, and whether it was waited for, no longer than the deadline.
     pub async fn enter(&self, lane: &L, deadline: Instant) -> Result<(Place<L>, bool), NoPlace> {
-        if let Some(place) = self.enter_now() {
-            return Ok((place, false));
-        }
         let mut waiting = {
             let mut state = self.0.lock();
-            // It may have come free in between.
-            if state.waiting == 0 && state.under_way < state.most {
-                state.under_way += 1;
-                return Ok((Place(Some(Arc::clone(&self.0))), false));
+            if state.may_begin(lane, self.0.room) {
+                let lane = state.begin(lane, self.0.room);
+                return Ok((Place { hall: Some(Arc::clone(&self.0)), lane }, false));
             }
             let (number, place) = state.queue(lane, self.0.room)?;
             Waiting { hall: &self.0, lane, number, place }
@@ -137,15 +134,12 @@ impl<L: Lane> Places<L> {
     }
 
     /// Why one that comes now would not even wait; none: there is a place, or room to wait for one.
-    pub fn turns_away(&self, lane: impl FnOnce() -> L) -> Option<NoPlace> {
+    pub fn turns_away(&self, lane: &L) -> Option<NoPlace> {
         let state = self.0.lock();
-        // Most of the time nobody waits, or few.
-        let room = self.0.room;
-        let is_free = state.waiting == 0 && state.under_way < state.most;
-        if is_free || state.waiting < room.waiting_max.min(room.waiting_per_lane_max) {
+        if state.may_begin(lane, self.0.room) {
             return None;
         }
-        state.room_for(&lane(), room).err()
+        state.room_for(lane, self.0.room).err()
     }
 
     /// How many are under way, and how many wait.
@@ -167,20 +161,59 @@ impl<L: Lane> Hall<L> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands out what is free.
-    fn hand_out(self: &Arc<Self>) {
+    /// Gives a place back and hands on what is free, to whoever's turn it is: nobody comes in between.
+    fn hand_on(self: &Arc<Self>, lane: Option<L>) {
+        let mut back = Some(lane);
         loop {
-            let Some(next) = self.lock().next() else { return };
-            if let Err(mut place) = next.place.send(Place(Some(Arc::clone(self)))) {
-                // Nobody waits for it any more. (Dropped as it is, it would hand out once more, within this.)
-                place.0 = None;
-                self.lock().under_way -= 1;
+            let (waiter, lane) = {
+                let mut state = self.lock();
+                if let Some(lane) = back.take() {
+                    state.end(lane);
+                }
+                let Some(next) = state.next(self.room) else { return };
+                next
+            };
+            if let Err(mut place) = waiter.place.send(Place { hall: Some(Arc::clone(self)), lane }) {
+                // Nobody waits for it any more. (Dropped as it is, it would hand on once more, within this.)
+                place.hall = None;
+                back = Some(place.lane.take());
             }
         }
     }
 }
 
 impl<L: Lane> State<L> {
+    /// Whether the lane holds as many as it may.
+    fn is_sated(&self, lane: &L, room: Room) -> bool {
+        room.per_lane_max.is_some_and(|most| self.held.get(lane).is_some_and(|held| *held >= most))
+    }
+
+    /// Whether one of the lane may begin: a place is free, and whoever waits holds as many as they may.
+    fn may_begin(&self, lane: &L, room: Room) -> bool {
+        self.under_way < self.most && (self.waiting == 0 || room.per_lane_max.is_some()) && !self.is_sated(lane, room)
+    }
+
+    /// Takes a place; where it counts.
+    fn begin(&mut self, lane: &L, room: Room) -> Option<L> {
+        self.under_way += 1;
+        room.per_lane_max?;
+        *self.held.entry(lane.clone()).or_default() += 1;
+        Some(lane.clone())
+    }
+
+    /// A place came free that counted there.
+    fn end(&mut self, lane: Option<L>) {
+        self.under_way -= 1;
+        if let Some(lane) = lane
+            && let Some(held) = self.held.get_mut(&lane)
+        {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(&lane);
+            }
+        }
+    }
+
     /// Whether one more of the lane may wait, and which lane's last one makes room for it.
     fn room_for(&self, lane: &L, room: Room) -> Result<Option<&L>, NoPlace> {
         let own = self.lanes.get(lane).map_or(0, VecDeque::len);
@@ -222,22 +255,24 @@ impl<L: Lane> State<L> {
         Ok((self.number, receiver))
     }
 
-    /// Who gets the next free place, which is taken from now on.
-    fn next(&mut self) -> Option<Waiter<L>> {
+    /// Who gets the next free place, which is taken from now on, and where it counts.
+    fn next(&mut self, room: Room) -> Option<(Waiter<L>, Option<L>)> {
         if self.under_way >= self.most {
             return None;
         }
-        let lane = self.ring.pop_front()?;
+        let at = self.ring.iter().position(|lane| !self.is_sated(lane, room))?;
+        let lane = self.ring.remove(at)?;
         let waiting = self.lanes.get_mut(&lane)?;
-        let waiter = waiting.pop_front();
-        if waiting.is_empty() {
+        let waiter = waiting.pop_front()?;
+        let is_last = waiting.is_empty();
+        self.waiting -= 1;
+        let counts = self.begin(&lane, room);
+        if is_last {
             self.lanes.remove(&lane);
         } else {
             self.ring.push_back(lane);
         }
-        self.waiting -= 1;
-        self.under_way += 1;
-        waiter
+        Some((waiter, counts))
     }
 
     /// Takes who waits no more out of its lane, where it still is there.
@@ -264,7 +299,7 @@ impl<L: Lane> Drop for Waiting<'_, L> {
 impl<L: Lane> Place<L> {
     /// What was sent then has ended, with an answer or without.
     pub fn ended(&self, sent: Instant, now: Instant) {
-        let Some((hall, slow)) = self.0.as_ref().and_then(|hall| Some((hall, hall.slow?))) else { return };
+        let Some((hall, slow)) = self.hall.as_ref().and_then(|hall| Some((hall, hall.slow?))) else { return };
         let mut state = hall.lock();
         if now.saturating_duration_since(sent) > slow {
             if state.shrunk.is_none_or(|at| sent >= at) {
@@ -283,9 +318,8 @@ impl<L: Lane> Place<L> {
 
 impl<L: Lane> Drop for Place<L> {
     fn drop(&mut self) {
-        if let Some(hall) = self.0.take() {
-            hall.lock().under_way -= 1;
-            hall.hand_out();
+        if let Some(hall) = self.hall.take() {
+            hall.hand_on(self.lane.take());
         }
     }
 }
@@ -296,7 +330,7 @@ mod tests {
 
     type Lane = Option<&'static str>;
 
-    const ROOM: Room = Room { waiting_max: 100, waiting_per_lane_max: 100 };
+    const ROOM: Room = Room { per_lane_max: None, waiting_max: 100, waiting_per_lane_max: 100 };
 
     fn later(ms: u64) -> Instant {
         Instant::now() + Duration::from_millis(ms)
@@ -325,21 +359,21 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_wait_than_may_in_all_and_of_one_lane() {
-        let places = Places::new(1, None, Room { waiting_max: 5, waiting_per_lane_max: 3 });
+        let places = Places::new(1, None, Room { per_lane_max: None, waiting_max: 5, waiting_per_lane_max: 3 });
         let _held = places.enter(&None, later(1_000)).await.expect("a place");
         let lanes = ["a", "a", "a", "b", "b"];
         let waiting: Vec<_> = lanes.iter().map(|lane| queued(&places, Some(lane)).expect("it waits")).collect();
         assert_eq!(queued(&places, Some("a")).err(), Some(NoPlace::LaneFull));
-        assert_eq!(places.turns_away(|| Some("a")), Some(NoPlace::LaneFull));
+        assert_eq!(places.turns_away(&Some("a")), Some(NoPlace::LaneFull));
         assert_eq!(queued(&places, Some("b")).err(), Some(NoPlace::Full), "a has no more than it would have");
-        assert_eq!(places.turns_away(|| Some("b")), Some(NoPlace::Full));
-        assert_eq!(places.turns_away(|| Some("c")), None);
+        assert_eq!(places.turns_away(&Some("b")), Some(NoPlace::Full));
+        assert_eq!(places.turns_away(&Some("c")), None);
         drop(waiting);
     }
 
     #[tokio::test]
     async fn who_has_fewer_waiting_takes_the_room_of_the_last_of_who_has_most() {
-        let places = Places::new(1, None, Room { waiting_max: 4, waiting_per_lane_max: 4 });
+        let places = Places::new(1, None, Room { per_lane_max: None, waiting_max: 4, waiting_per_lane_max: 4 });
         let held = places.enter(&None, later(1_000)).await.expect("a place");
         let mut flood: Vec<_> = (0..4).map(|_| queued(&places, Some("many")).expect("it waits").1).collect();
         let (_, mut few) = queued(&places, Some("few")).expect("room is made");
@@ -382,6 +416,30 @@ mod tests {
         assert_eq!(*order.lock().expect("it"), ["a", "b", "a"]);
         assert_eq!(places.counts(), (0, 0));
         assert!(places.0.lock().lanes.is_empty() && places.0.lock().ring.is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_lane_never_holds_all_places_and_others_need_not_wait_for_its() {
+        let room = Room { per_lane_max: Some(2), ..ROOM };
+        let places = Places::new(3, None, room);
+        let enter = |lane, ms| {
+            let places = &places;
+            async move { places.enter(&lane, later(ms)).await.map(|(place, _)| place) }
+        };
+        let mut held = [enter(Some("many"), 1).await.expect("a place"), enter(Some("many"), 1).await.expect("a place")];
+        assert_eq!(enter(Some("many"), 5).await.err(), Some(NoPlace::TooLate), "one is free, and not for it");
+        let (_, mut waits) = queued(&places, Some("many")).expect("it waits");
+        let other = enter(Some("other"), 1).await.expect("it need not wait, though others do");
+        assert_eq!(enter(Some("third"), 5).await.err(), Some(NoPlace::TooLate), "all are taken");
+        drop(other);
+        assert!(waits.try_recv().is_err(), "it holds as many as it may");
+        let third = enter(Some("third"), 1).await.expect("so others go first");
+        drop(std::mem::replace(&mut held[0], third));
+        drop(waits.try_recv().expect("one of its own came free"));
+        drop(held);
+        assert_eq!(places.counts(), (0, 0));
+        let state = places.0.lock();
+        assert!(state.held.is_empty() && state.lanes.is_empty() && state.ring.is_empty());
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use super::negotiate::is_json;
 use super::{App, Peer, Turn, certificate};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
-use crate::identify::rate::Busy;
+use crate::identify::rate::{Busy, Payer};
 use crate::identify::{AuthError, ClientCertificate, ForwardedError, Identity, Principal, caller_address};
 use crate::model::config::Limits;
 
@@ -94,12 +94,13 @@ pub(super) struct Admitted {
 /// that.
 pub(super) async fn admit<G>(app: &App<G>, parts: &Parts, body: Option<Body>) -> Result<Admitted, Refusal> {
     let identity = identified(app, parts, body.is_none()).await?;
-    app.turns.look(&identity)?;
+    let payer = Payer::of(&identity);
+    app.turns.look(&payer)?;
     let body = match body {
         Some(body) => read(app, body).await?,
         None => Bytes::new(),
     };
-    let turn = app.turns.take(&identity).await?;
+    let turn = app.turns.take(&payer).await?;
     Ok(Admitted { identity, body, turn })
 }
 

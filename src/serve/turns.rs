@@ -12,7 +12,6 @@ use super::door::Refusal;
 use crate::admin::MetricsText;
 use crate::base::places::{NoPlace, Place, Places, Room};
 use crate::engine::error::RequestError;
-use crate::identify::Identity;
 use crate::identify::rate::Payer;
 use crate::model::config::admission::Admission;
 
@@ -44,7 +43,11 @@ fn reasons() -> [(NoPlace, &'static str); 4] {
 
 impl Turns {
     pub fn new(admission: &Admission) -> Self {
-        let room = Room { waiting_max: admission.waiting_max, waiting_per_lane_max: admission.waiting_per_caller_max };
+        let room = Room {
+            per_lane_max: Some(admission.in_flight_per_caller_max),
+            waiting_max: admission.waiting_max,
+            waiting_per_lane_max: admission.waiting_per_caller_max,
+        };
         Self {
             places: Places::new(admission.in_flight_max, None, room),
             waiting: admission.waiting,
@@ -53,22 +56,17 @@ impl Turns {
     }
 
     /// Refuses who would not even wait, before any of the body is read.
-    pub fn look(&self, identity: &Identity) -> Result<(), Refusal> {
-        match self.places.turns_away(|| Payer::of(identity)) {
+    pub fn look(&self, payer: &Payer) -> Result<(), Refusal> {
+        match self.places.turns_away(payer) {
             Some(why) => Err(self.refusal(why)),
             None => Ok(()),
         }
     }
 
     /// A turn, now or as soon as it comes.
-    pub async fn take(&self, identity: &Identity) -> Result<Turn, Refusal> {
-        let place = match self.places.enter_now() {
-            Some(place) => place,
-            None => {
-                let entered = self.places.enter(&Payer::of(identity), Instant::now() + self.waiting).await;
-                entered.map_err(|why| self.refusal(why))?.0
-            }
-        };
+    pub async fn take(&self, payer: &Payer) -> Result<Turn, Refusal> {
+        let entered = self.places.enter(payer, Instant::now() + self.waiting).await;
+        let (place, _) = entered.map_err(|why| self.refusal(why))?;
         Ok(Turn { _place: Arc::new(place) })
     }
 

@@ -211,6 +211,22 @@ async fn peak(live: &Arc<Live>, lasting: Duration) -> f64 {
     f64::from(answered) / began.elapsed().as_secs_f64()
 }
 
+/// What monitoring sees for five seconds: how often it looked, and how long it waited at most.
+async fn watched(live: Arc<Live>, metrics: String) -> (usize, Duration) {
+    let (began, mut looks, mut slowest) = (Instant::now(), 0, Duration::ZERO);
+    while began.elapsed() < Duration::from_secs(5) {
+        let health = [format!("{}/health/live", live.url), format!("{}/health/ready", live.url)];
+        for url in health.into_iter().chain(["health/ready", "metrics"].map(|path| format!("{metrics}/{path}"))) {
+            let looked = Instant::now();
+            assert_eq!(live.client.get(&url).send().await.expect("an answer").status(), 200, "{url}");
+            looks += 1;
+            slowest = slowest.max(looked.elapsed());
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    (looks, slowest)
+}
+
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -222,7 +238,13 @@ async fn under_ten_times_the_load_that_can_be_borne_as_much_is_answered_and_the_
     let stage = Stage::start("overload").await;
     let before = stage.metric("huxiang_requests_turned_away_total").await;
     let peak = peak(&stage.live, Duration::from_secs(3)).await;
+    let watching = tokio::spawn(watched(Arc::clone(&stage.live), stage.metrics.clone()));
     let figures = offer(&stage.live, CAPACITY * 10, Duration::from_secs(6)).await;
+    let (looks, slowest) = watching.await.expect("monitoring is answered");
+    assert!(
+        looks >= 40 && slowest < Duration::from_secs(1),
+        "{looks} looks at health and metrics, the slowest {slowest:?}"
+    );
     let all = figures.answered.len() + figures.refused.len();
     assert!(figures.otherwise.is_empty(), "{} of {all}: {}", figures.otherwise.len(), figures.otherwise[0]);
     assert_eq!(all, 2_400, "each has an answer");

@@ -176,6 +176,29 @@ async fn one_callers_flood_neither_starves_others_nor_keeps_them_out() {
     assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
 }
 
+#[tokio::test]
+async fn one_callers_slow_requests_leave_places_for_others() {
+    let running =
+        running("admission: {in_flight_max: 4, waiting_max: 8, waiting_per_caller_max: 8, waiting_ms_max: 500}\n")
+            .await;
+    let (slow, other) = (bearer("slow"), bearer("other"));
+    let asked: Vec<_> = (0..8).map(|_| sleeping(&running, &slow, 2_000)).collect();
+    worked_on(&running, 3).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(running.seen().len(), 3, "three quarters are one caller's at most");
+    for _ in 0..3 {
+        let began = Instant::now();
+        assert_eq!(ask(&running, &other, r#"{"query":"{a}"}"#).await.status(), 200);
+        assert!(began.elapsed() < Duration::from_millis(400), "at once: {:?}", began.elapsed());
+    }
+    let mut statuses = Vec::new();
+    for asked in asked {
+        statuses.push(asked.await.expect("it ends"));
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 503, 503, 503, 503, 503], "who waited too long was told");
+}
+
 const HEAD: &str = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
 
 /// Connections that sent this and do nothing more; little is buffered for them.

@@ -14,7 +14,7 @@ use crate::model::yaml::Spanned;
 /// Requests at once for each core: they mostly wait for departments, and each costs memory rather than time.
 const IN_FLIGHT_PER_CORE: usize = 512;
 const WAITING_MS: u64 = 2_000;
-/// The part of the waiting room that one caller may fill.
+/// One caller may fill this part of the waiting room, and hold all but this part of the places.
 const CALLERS_PART: usize = 4;
 
 /// As it is written.
@@ -23,9 +23,11 @@ const CALLERS_PART: usize = 4;
 pub struct AdmissionEntry {
     /// Requests worked on at once; absent: 512 for each core.
     pub in_flight_max: Option<Spanned<u64>>,
+    /// Of one principal, or (without a token) of one address, so that others find a place; absent: three quarters.
+    pub in_flight_per_caller_max: Option<Spanned<u64>>,
     /// Requests that wait for one of these to end; absent: as many as are worked on at once.
     pub waiting_max: Option<Spanned<u64>>,
-    /// Of one principal, or (without a token) of one address; absent: a quarter of `waiting_max`.
+    /// Of one caller; absent: a quarter of `waiting_max`.
     pub waiting_per_caller_max: Option<Spanned<u64>>,
     /// A request that waited this long is refused; absent: 2 000.
     pub waiting_ms_max: Option<Spanned<u64>>,
@@ -35,6 +37,7 @@ pub struct AdmissionEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
     pub in_flight_max: usize,
+    pub in_flight_per_caller_max: usize,
     pub waiting_max: usize,
     pub waiting_per_caller_max: usize,
     pub waiting: Duration,
@@ -46,13 +49,18 @@ impl Admission {
         let cores = available_parallelism().map_or(1, NonZero::get);
         let most = u64::try_from(cores.saturating_mul(IN_FLIGHT_PER_CORE)).unwrap_or(u64::MAX);
         let in_flight_max = count(reader.within("in_flight_max", &entry.in_flight_max, 1..=100_000, most));
-        let as_many = u64::try_from(in_flight_max).unwrap_or(u64::MAX);
+        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let part = number((in_flight_max - in_flight_max / CALLERS_PART).max(1));
+        let name = "in_flight_per_caller_max";
+        let in_flight_per_caller_max = count(reader.within(name, &entry.in_flight_per_caller_max, 1..=100_000, part));
+        let as_many = number(in_flight_max);
         let waiting_max = count(reader.within("waiting_max", &entry.waiting_max, 0..=100_000, as_many));
-        let part = u64::try_from((waiting_max / CALLERS_PART).max(1)).unwrap_or(u64::MAX);
+        let part = number((waiting_max / CALLERS_PART).max(1));
         let of_caller = reader.within("waiting_per_caller_max", &entry.waiting_per_caller_max, 1..=100_000, part);
         let ms = reader.within("waiting_ms_max", &entry.waiting_ms_max, 1..=60_000, WAITING_MS);
         Self {
             in_flight_max,
+            in_flight_per_caller_max,
             waiting_max,
             waiting_per_caller_max: count(of_caller),
             waiting: Duration::from_millis(ms),

@@ -23,7 +23,7 @@ use rate::{Gone, Late, Rate};
 use retry::Budget;
 
 /// Calls that wait at once for places of one system; further ones are turned away.
-const ROOM: Room = Room { waiting_max: 10_000, waiting_per_lane_max: 10_000 };
+const ROOM: Room = Room { per_lane_max: None, waiting_max: 10_000, waiting_per_lane_max: 10_000 };
 
 /// Who waits; none: a visitor, or the gateway itself.
 pub(crate) type Lane = Option<Arc<str>>;
