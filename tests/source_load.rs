@@ -2,6 +2,7 @@
 
 mod source_support;
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,8 +12,9 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use futures::future::join_all;
 use huxiang::base::code::ErrorCode;
+use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{CallContext, Fetch};
-use source_support::{Asked, at_most_in_a_second, noting, serve};
+use source_support::{Asked, at_most_in_a_second, compile_within, noting, serve};
 
 fn binding(head: &str) -> String {
     format!(
@@ -109,6 +111,23 @@ async fn a_source_that_is_slow_under_load_is_asked_less_at_once_and_more_when_it
     load(1_200).await;
     each_ms.store(4, Ordering::SeqCst);
     assert!(load(120).await >= 28, "they grew back");
+}
+
+#[tokio::test]
+async fn several_gateways_together_stay_within_the_rate() {
+    let (url, times) = noting().await;
+    let egress = EgressConfig { replicas: NonZeroU32::new(3), ..EgressConfig::default() };
+    let head = binding("limits: {timeout_ms: 2500, per_second_max: 10}");
+    let variables = |name: &str| (name == "URL").then(|| url.clone());
+    let gateways: Vec<Asked> = (0..3).map(|_| compile_within(&head, &variables, &egress).unwrap()).collect();
+    let all = join_all(gateways.iter().flat_map(|gateway| (0..20).map(|_| gateway.one("k", &[])))).await;
+    assert!(at_most_in_a_second(&times, 10));
+    // Two seconds and more at three calls each.
+    let answered = all.iter().filter(|answer| answer.is_ok()).count();
+    assert!((18..=36).contains(&answered), "{answered}");
+    assert!(compile_within(&binding("limits: {per_second_max: 3}"), &variables, &egress).is_ok());
+    let too_little = compile_within(&binding("limits: {per_second_max: 2}"), &variables, &egress).err().unwrap();
+    assert!(too_little.contains("cannot be split among 3 gateways"), "{too_little}");
 }
 
 #[tokio::test]

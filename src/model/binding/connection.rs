@@ -88,7 +88,7 @@ impl Connection {
         platforms: &Platforms,
         faults: &mut Faults,
     ) -> Vec<Self> {
-        limits::check(&file.limits, yaml::span(&file.source), text, faults);
+        limits::check(&file.limits, egress.replicas, yaml::span(&file.source), text, faults);
         let before = faults.len();
         let platform = platforms.of(file, text, faults);
         if file.platform.is_some() && (platform.is_none() || faults.len() > before) {
@@ -119,7 +119,7 @@ impl Connection {
         faults: &mut Faults,
     ) -> Vec<Self> {
         let file = entry.into_source(name);
-        limits::check(&file.limits, yaml::span(&file.source), text, faults);
+        limits::check(&file.limits, egress.replicas, yaml::span(&file.source), text, faults);
         let mut compiler = Compiler { file: &file, text, variables, egress, platform: None, faults };
         compiler.connection(None).into_iter().collect()
     }
@@ -217,7 +217,7 @@ impl Compiler<'_> {
             sign,
             tls,
             ciphers,
-            limits: file.limits.clone(),
+            limits: file.limits.part_of(self.egress.replicas),
             authority: file.authority,
             shares_calls,
             errors,

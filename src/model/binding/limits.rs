@@ -1,5 +1,6 @@
 //! `limits` of a binding: what the source bears, as it is written and checked.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -18,7 +19,8 @@ pub struct Limits {
     /// An answer that takes longer than this takes places of `in_flight_max` away, down to one; quicker ones give them back.
     /// Absent: there are always `in_flight_max`.
     pub slow_ms: Option<u64>,
-    /// Calls in any sliding second; further calls wait inside their deadline. Absent: as many as come.
+    /// Calls in any sliding second, of all gateways together (`egress.replicas`); further calls wait inside their deadline.
+    /// Absent: as many as come.
     pub per_second_max: Option<u32>,
     /// Bytes of one answer, after decompression.
     pub answer_bytes_max: usize,
@@ -42,6 +44,14 @@ impl Default for Limits {
             retries_percent: 20,
             breaker: BreakerLimits::default(),
         }
+    }
+}
+
+impl Limits {
+    /// What one of several gateways may take: whole calls, so that in no second all of them together take more.
+    pub fn part_of(&self, replicas: Option<NonZeroU32>) -> Self {
+        let replicas = replicas.unwrap_or(NonZeroU32::MIN);
+        Self { per_second_max: self.per_second_max.map(|max| (max / replicas).max(1)), ..self.clone() }
     }
 }
 
@@ -69,8 +79,9 @@ impl Default for BreakerLimits {
     }
 }
 
-/// Adds a fault, at a place of the file, for each limit that is out of range.
-pub fn check(limits: &Limits, at: Place, text: &Arc<SourceText>, faults: &mut Faults) {
+/// Adds a fault, at a place of the file, for each limit that is out of range, and for a rate of which not every gateway could
+/// have a part.
+pub fn check(limits: &Limits, replicas: Option<NonZeroU32>, at: Place, text: &Arc<SourceText>, faults: &mut Faults) {
     let breaker = &limits.breaker;
     let wrong = [
         ("timeout_ms", (1..=600_000).contains(&limits.timeout_ms), "between 1 and 600 000"),
@@ -98,6 +109,14 @@ pub fn check(limits: &Limits, at: Place, text: &Arc<SourceText>, faults: &mut Fa
         ("breaker.open_ms", (1..=600_000).contains(&breaker.open_ms), "between 1 and 600 000"),
         ("breaker.probes_max", (1..=1_000).contains(&breaker.probes_max), "between 1 and 1 000"),
     ];
+    if let Some((max, replicas)) = limits.per_second_max.zip(replicas).filter(|(max, all)| (1..all.get()).contains(max))
+    {
+        let message =
+            format!("limits.per_second_max: {max} cannot be split among {replicas} gateways (egress.replicas)");
+        let hint = "less than one call a second each could not be kept exactly: let fewer gateways ask the source, or agree on \
+                    more with the department";
+        faults.add(text, at, message, hint);
+    }
     for (name, fits, range) in wrong {
         if !fits {
             faults.add(text, at, format!("limits.{name} is out of range"), format!("it is {range}"));

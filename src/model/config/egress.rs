@@ -1,6 +1,7 @@
 //! `egress` of `gateway.yaml`: whom bindings and issuers may name, and to which addresses connections go.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub struct EgressConfig {
     pub secrets: Option<PathBuf>,
     /// The source whose secrets alone may be named; `None`: all of the folder.
     pub owner: Option<Arc<str>>,
+    /// How many gateways ask the same sources; `None`: this one.
+    pub replicas: Option<NonZeroU32>,
 }
 
 /// Where containers find mounted secrets.

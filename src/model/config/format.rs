@@ -172,6 +172,9 @@ pub struct EgressEntry {
     pub addresses: Option<Vec<Spanned<String>>>,
     /// The folder of the files that bindings may name as secrets; absent: `/run/secrets`.
     pub secrets: Option<Spanned<String>>,
+    /// How many gateways ask the same sources, this one among them: each takes its part of a source's `limits.per_second_max`;
+    /// absent: it is the only one.
+    pub replicas: Option<Spanned<u32>>,
 }
 
 /// Who signs tokens, and with which keys.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::model::yaml::{self, Spanned};
 /// A month: how long an issuer's tokens may be valid where nothing is said.
 const TOKEN_MINUTES_MAX: u64 = 31 * 24 * 60;
 const RELOAD_EVERY_MS: u64 = 1_000;
+const REPLICAS_MAX: u32 = 1_000;
 
 pub struct Reader<'a> {
     pub text: &'a Arc<SourceText>,
@@ -81,6 +83,14 @@ impl Reader<'_> {
         Pem::File(path)
     }
 
+    fn replicas(&mut self, replicas: &Spanned<u32>) -> Option<NonZeroU32> {
+        if !(1..=REPLICAS_MAX).contains(&replicas.value) {
+            let hint = format!("it is between 1 and {REPLICAS_MAX}: as many gateways as ask the same sources");
+            self.faults.add(self.text, yaml::span(replicas), "egress.replicas is out of range", hint);
+        }
+        NonZeroU32::new(replicas.value)
+    }
+
     pub fn config(&mut self, file: format::ConfigFile) -> Option<GatewayConfig> {
         let listen = self.address(&file.listen, "127.0.0.1:8080");
         let metrics = file.metrics.as_ref().and_then(|entry| self.metrics(entry, listen));
@@ -93,6 +103,7 @@ impl Reader<'_> {
             addresses: file.egress.addresses.as_ref().map(|ranges| self.ranges(ranges)),
             secrets: file.egress.secrets.as_ref().map(|at| self.path(at)),
             owner: None,
+            replicas: file.egress.replicas.as_ref().and_then(|replicas| self.replicas(replicas)),
         };
         let issuers = file.issuers.iter().filter_map(|entry| self.issuer(entry, &claims, &egress)).collect();
         self.twice(&file.issuers);
