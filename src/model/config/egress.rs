@@ -166,6 +166,7 @@ mod tests {
             addresses: addresses.map(|list| list.iter().map(|text| text.parse().unwrap()).collect()),
             secrets: None,
             owner: None,
+            replicas: None,
         }
     }
 
