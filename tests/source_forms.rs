@@ -9,7 +9,7 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use hmac::Hmac;
+use hmac::{Hmac, KeyInit, Mac};
 use huxiang::base::code::ErrorCode;
 use md5::{Digest, Md5};
 use serde_json::json;
@@ -143,6 +143,40 @@ async fn a_form_and_a_query_are_written_in_the_charset_of_the_source() {
     let asked = Asked::new(&binding("encoding: gbk", "{post: /a, form: {x: \"{key}\"}}"), "http://127.0.0.1:1");
     let error = asked.one("€\u{1F600}", &[]).await.unwrap_err();
     assert_eq!((error.code, error.detail.as_str()), (ErrorCode::ValueInvalid, "a value cannot be written in GBK"));
+}
+
+/// What a source that speaks GBK told of its next page is asked as it was told, and signed as it is asked.
+#[tokio::test]
+async fn a_linked_page_keeps_the_charset_of_its_source() {
+    const CITY: &str = "city=%C0%F6%CB%AE";
+    async fn linked(uri: axum::http::Uri, headers: HeaderMap) -> Response {
+        let query = uri.query().unwrap().to_owned();
+        if !query.contains("page=2") {
+            return ([("link", format!("</all?{CITY}&page=2&key=old>; rel=next"))], "[{\"n\":1}]").into_response();
+        }
+        assert_eq!(query, format!("{CITY}&page=2&key=k"));
+        let text = [&b"city="[..], &encoding_rs::GBK.encode("丽水").0, b"&key=k&page=2|s"].concat();
+        assert_eq!(headers["x-sign"], hex(&Md5::digest(&text)));
+        "[{\"n\":2}]".into_response()
+    }
+    let url = serve(Router::new().fallback(linked)).await;
+    let head = "encoding: gbk\nsign: {scheme: digest, hash: md5, app_key: k, secret: s, text: \"{query}|{secret}\", \
+                send: {query: {key: \"{app_key}\"}, headers: {X-Sign: \"{signature}\"}}}";
+    let asked =
+        Asked::new(&binding(head, "{get: /all, query: {at: \"{key}\"}, items: \"\", pages: {link: header}}"), &url);
+    assert_eq!(asked.one("a", &[]).await.unwrap().len(), 2);
+}
+
+/// A signature over parameters that are not encoded is one over the bytes that the source reads.
+#[tokio::test]
+async fn parameters_are_signed_in_the_charset_of_the_source() {
+    let sign = "encoding: gbk\nsign: {scheme: hmac, hash: sha256, secret: s, text: \"{parameters}|{query}\", \
+                send: {headers: {X-Sign: \"{signature}\"}}}";
+    let seen = received(sign, "{post: /a, query: {city: 丽水}, form: {name: 张三}}").await;
+    let (text, _, _) = encoding_rs::GBK.encode("city=丽水&name=张三|city=丽水");
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(b"s").unwrap();
+    mac.update(&text);
+    assert_eq!(seen.header("x-sign"), hex(&mac.finalize().into_bytes()));
 }
 
 #[tokio::test]

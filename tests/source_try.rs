@@ -102,6 +102,13 @@ async fn answer(State(fail): State<bool>, uri: Uri, headers: HeaderMap, _: Bytes
         }
         _ if !signed && uri.path() != "/xml" => (401, "application/json", b"{}".to_vec()),
         "/farms" => (200, "application/json", farms().to_string().into_bytes()),
+        "/echo" => {
+            let secret = headers["x-mounted"].to_str().unwrap();
+            let escaped: String = secret.chars().map(|c| format!("\\u{:04X}", u32::from(c))).collect();
+            let plain = json!(format!("{}{secret}", "x".repeat(20)));
+            let farm = format!(r#"{{"id":"331122197501011234","name":{plain},"place":"{escaped}","other":{plain}}}"#);
+            (200, "application/json", format!(r#"{{"code":0,"data":[{farm}]}}"#).into_bytes())
+        }
         "/queries" => (
             200,
             "application/json",
@@ -240,6 +247,28 @@ fn a_secret_in_a_file_is_blanked_as_one_in_a_variable() {
     let shown = format!("{}{}", text(&output.stdout), text(&output.stderr));
     assert!(shown.contains("< x-echo: •••") && shown.contains("/•••/farms?"), "{shown}");
     assert!(!shown.contains("the/secret") && !shown.contains("the%2Fsecret"), "{shown}");
+}
+
+/// However the department writes it, and however little of it a line or a column has room for.
+#[test]
+fn a_secret_that_is_escaped_or_cut_is_blanked() {
+    let (root, department) = (Root::new("escaped"), Department::new(false));
+    root.write(
+        "secrets/farms",
+        "meadow\"brook/of<the>\\south&with much more to it, far beyond a column or a half of one",
+    );
+    let folder = root.0.join("secrets").display().to_string();
+    root.edit("config/gateway.yaml", "audit:", &format!("egress: {{secrets: {folder}}}\naudit:"));
+    root.edit("resolvers/farms.yaml", "headers: {", "headers: {X-Mounted: \"${file:farms}\", ");
+    root.edit("resolvers/farms.yaml", "post: /farms", "post: /echo");
+    for more in [&[][..], &["--json"]] {
+        let output = root.try_it(&department, &[&KEYS[..2], more].concat());
+        let shown = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(shown.contains(&format!("{}•••", "x".repeat(20))), "{shown}");
+        for part in ["meadow", "brook", "south", "much", "beyond", "006D", "006d"] {
+            assert!(!shown.contains(part), "{part}: {shown}");
+        }
+    }
 }
 
 #[test]

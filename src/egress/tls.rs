@@ -25,6 +25,11 @@ pub(super) fn config(files: &TlsFiles) -> Result<ClientConfig, String> {
     };
     let mut config = match files.identity() {
         Some(identity) => {
+            if files.keys() > 1 {
+                return Err(
+                    "tls.client_cert and tls.client_key hold several private keys; leave the certificate's".to_owned()
+                );
+            }
             let unfit = || "tls.client_cert and tls.client_key are not a PEM certificate and its key".to_owned();
             let pem = identity.reveal().as_bytes();
             let chain: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| unfit())?;

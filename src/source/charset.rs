@@ -63,6 +63,16 @@ pub(crate) fn percent(text: &str, encoding: Encoding, out: &mut String) -> Resul
     Ok(())
 }
 
+/// What stands encoded in a query; none where it is not in the charset.
+pub(crate) fn decoded(text: &str, encoding: Encoding) -> Option<String> {
+    let bytes = percent::decoded(&text.replace('+', " "));
+    match encoding {
+        Encoding::Auto => String::from_utf8(bytes).ok(),
+        Encoding::Gbk => GBK.decode_without_bom_handling_and_without_replacement(&bytes).map(Into::into),
+        Encoding::Gb18030 => GB18030.decode_without_bom_handling_and_without_replacement(&bytes).map(Into::into),
+    }
+}
+
 /// Parameters as a query or a form has them.
 pub(crate) fn parameters(all: &[(String, String)], encoding: Encoding) -> Result<String, Failure> {
     let mut text = String::new();

@@ -9,16 +9,13 @@ use http::{HeaderMap, StatusCode};
 use reqwest::Url;
 use serde_json::{Map, Value};
 
+use super::blank::{BLANK, Blanks};
 use super::charset;
 use super::sign::Sealed;
 use super::wire::Outgoing;
 use crate::model::binding::connection::Connection;
 use crate::model::binding::format::Format;
 
-/// Stands for secrets, signatures and what else signing adds.
-pub const BLANK: &str = "•••";
-/// A shorter one stands in too much.
-const TOKEN_MIN: usize = 6;
 /// Headers that are no secret though they are not of the request's template.
 const TOLD: [&str; 6] = ["accept", "traceparent", "x-request-id", "x-principal", "x-purpose", "x-case"];
 /// Those of every request to everybody, where the binding does not say them itself.
@@ -109,8 +106,8 @@ impl Exchange {
 }
 
 fn without(text: String, token: Option<&str>) -> String {
-    match token.filter(|token| token.len() >= TOKEN_MIN) {
-        Some(token) => text.replace(token, BLANK),
+    match token {
+        Some(token) => Blanks::new([token]).text(&text),
         None => text,
     }
 }

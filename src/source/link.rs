@@ -4,8 +4,10 @@ use http::header::LINK;
 use http::{HeaderMap, Uri};
 use reqwest::Url;
 
+use super::charset;
 use super::connector::Call;
 use super::failure::Failure;
+use crate::model::binding::format::Encoding;
 
 /// Longest address that is followed.
 const CHARS_MAX: usize = 2_048;
@@ -64,33 +66,52 @@ pub(crate) fn followed(call: &Call<'_>, here: &Uri, told: &str) -> Result<String
         Failure::bad(detail)
     };
     let here = Url::parse(&here.to_string()).map_err(|_| elsewhere())?;
-    let next = Some(told).filter(|told| told.len() <= CHARS_MAX).and_then(|told| here.join(told).ok());
+    let encoding = call.connection().encoding;
+    let told = written(told, encoding)?;
+    let next = Some(told).filter(|told| told.len() <= CHARS_MAX).and_then(|told| here.join(&told).ok());
     let mut next = next.ok_or_else(|| Failure::bad("the next page's address is none"))?;
     let own = next.origin() == here.origin() && next.username().is_empty() && next.password().is_none();
     if !own {
         return Err(elsewhere());
     }
     next.set_fragment(None);
-    let added = |name: &str| {
-        call.connection().sign.as_ref().is_some_and(|signing| signing.seal.query.iter().any(|(added, _)| added == name))
-    };
-    if next.query_pairs().any(|(name, _)| added(&name)) {
-        let kept: Vec<(String, String)> = next.query_pairs().filter(|(name, _)| !added(name)).map(owned).collect();
-        next.set_query(None);
-        if !kept.is_empty() {
-            next.query_pairs_mut().extend_pairs(kept);
-        }
+    let anew = call.connection().sign.as_ref().map_or(&[][..], |signing| &signing.seal.query);
+    let added = |part: &str| pair(part, encoding).is_some_and(|(name, _)| anew.iter().any(|(added, _)| *added == name));
+    if let Some(raw) = next.query().filter(|_| !anew.is_empty()) {
+        // What else the source said stays as it said it, byte for byte.
+        let kept: Vec<&str> = raw.split('&').filter(|part| !part.is_empty() && !added(part)).collect();
+        let kept = kept.join("&");
+        next.set_query(Some(kept.as_str()).filter(|kept| !kept.is_empty()));
     }
     Ok(next.into())
 }
 
-/// The parameters of an address, not encoded.
-pub(crate) fn query(url: &Url) -> Vec<(String, String)> {
-    url.query_pairs().map(owned).collect()
+/// What of an address's query is not ASCII, as the source reads its parameters.
+fn written(told: &str, encoding: Encoding) -> Result<String, Failure> {
+    let Some((path, query)) = told.split_once('?').filter(|_| encoding != Encoding::Auto) else {
+        return Ok(told.to_owned());
+    };
+    let mut written = format!("{path}?");
+    for c in query.chars() {
+        if c.is_ascii() {
+            written.push(c);
+        } else {
+            charset::percent(c.encode_utf8(&mut [0; 4]), encoding, &mut written)?;
+        }
+    }
+    Ok(written)
 }
 
-fn owned((name, value): (std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)) -> (String, String) {
-    (name.into_owned(), value.into_owned())
+/// The parameters of an address, not encoded; what is in no charset of the source is left as it is.
+pub(crate) fn query(url: &Url, encoding: Encoding) -> Vec<(String, String)> {
+    let parts = url.query().unwrap_or_default().split('&').filter(|part| !part.is_empty());
+    parts.map(|part| pair(part, encoding).unwrap_or_else(|| (part.to_owned(), String::new()))).collect()
+}
+
+/// A parameter, by its name and value; none where it is not in the charset.
+fn pair(part: &str, encoding: Encoding) -> Option<(String, String)> {
+    let (name, value) = part.split_once('=').unwrap_or((part, ""));
+    Some((charset::decoded(name, encoding)?, charset::decoded(value, encoding)?))
 }
 
 #[cfg(test)]

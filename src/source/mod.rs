@@ -1,6 +1,7 @@
 //! Calls to sources: adapters turn what a department speaks into UTF-8 JSON, guards keep to what it can bear.
 
 mod audit;
+mod blank;
 mod charset;
 mod cipher;
 mod connector;
@@ -39,8 +40,9 @@ use crate::base::pointer::Pointer;
 use crate::model::binding::request::CallTemplate;
 use crate::trace::Trace;
 pub use audit::AccessLog;
+pub use blank::Blanks;
 pub use connector::{Connector, Shared};
-pub use exchange::{BLANK, Exchange, Exchanges};
+pub use exchange::{Exchange, Exchanges};
 pub(crate) use failure::{Hindrance, Settings, reason};
 pub use guard::breaker::{BreakerPhase, BreakerState};
 pub use share::{Offer, Together};

@@ -155,7 +155,7 @@ fn linked(call: &Call<'_>, ask: &HttpAsk, told: &str) -> Result<Outgoing, Failur
         None => url.path().to_owned(),
     })?;
     let headers = headers(ask, &call.values())?;
-    let query = link::query(&url);
+    let query = link::query(&url, call.connection().encoding);
     Ok(Outgoing { method: Method::GET, uri, query, headers, json: None, form: None, body: Bytes::new() })
 }
 

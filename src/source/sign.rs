@@ -197,8 +197,8 @@ impl Making<'_> {
             Hole::Method => put(self.out.method.as_str()),
             Hole::Path => put(self.target.split('?').next().unwrap_or_default()),
             Hole::Target => put(&self.target),
-            Hole::Query => put(&self.sorted(self.query.clone())?),
-            Hole::Parameters => put(&self.parameters()?),
+            Hole::Query => out.extend(self.sorted(self.query.clone())?),
+            Hole::Parameters => out.extend(self.parameters()?),
             Hole::Body => out.extend_from_slice(&self.body),
             Hole::BodyDigest => {
                 put(&written(&hash(self.seal.body_digest.hash, &self.body), self.seal.body_digest.encoding));
@@ -214,7 +214,7 @@ impl Making<'_> {
     }
 
     /// Query parameters, those of a form, top-level members of a JSON body, and what is sorted among them.
-    fn parameters(&self) -> Result<String, Failure> {
+    fn parameters(&self) -> Result<Vec<u8>, Failure> {
         let mut all = self.query.clone();
         all.extend(self.form.iter().flatten().cloned());
         if let Some(body) = self.json.as_deref().filter(|body| body.starts_with('{')) {
@@ -232,8 +232,8 @@ impl Making<'_> {
         self.sorted(all)
     }
 
-    /// By name, then value.
-    fn sorted(&self, mut all: Vec<(String, String)>) -> Result<String, Failure> {
+    /// By name, then value; in the source's charset, as they are sent.
+    fn sorted(&self, mut all: Vec<(String, String)>) -> Result<Vec<u8>, Failure> {
         let Parameters { pair, join, encoded, skip_empty, .. } = &self.seal.parameters;
         all.sort();
         let mut text = String::new();
@@ -249,7 +249,7 @@ impl Making<'_> {
                 let _ = write!(text, "{name}{pair}{value}");
             }
         }
-        Ok(text)
+        charset::encode(text, self.encoding, false)
     }
 }
 

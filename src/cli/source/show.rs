@@ -7,7 +7,7 @@ use super::as_role::Seen;
 use super::attempt::{Attempt, Tried};
 use crate::base::fault::nearest;
 use crate::engine::project::trace::{Outcome, Traced};
-use crate::source::{Exchange, SourceError};
+use crate::source::{Blanks, Exchange, SourceError};
 
 /// Lines of an answer that are shown.
 const LINES_MAX: usize = 40;
@@ -23,7 +23,7 @@ pub fn unfit(tried: &Tried) -> bool {
 }
 
 /// `seen`: what a role would see, beside the fields.
-pub fn as_text(attempt: &Attempt<'_>, tried: &Tried, seen: Option<&Seen>) -> String {
+pub fn as_text(attempt: &Attempt<'_>, tried: &Tried, seen: Option<&Seen>, secrets: &Blanks) -> String {
     let mut out = format!("== {} ({})\n\n", attempt.name, attempt.entity);
     for exchange in &tried.exchanges {
         of_exchange(exchange, &mut out);
@@ -50,7 +50,7 @@ pub fn as_text(attempt: &Attempt<'_>, tried: &Tried, seen: Option<&Seen>) -> Str
         let title = seen.map(|seen| format!("as {}", seen.role));
         let of_role = seen.and_then(|seen| seen.records.get(n));
         for (row, views) in rows.iter_mut().zip(of_role.into_iter().flatten()) {
-            row.push(text::shorten(&views.to_string(), 3 * COLUMNS_MAX));
+            row.push(text::shorten(&secrets.text(&views.to_string()), 3 * COLUMNS_MAX));
         }
         let header: Vec<&str> =
             ["field", "where", "department", "contract"].into_iter().chain(title.as_deref()).collect();

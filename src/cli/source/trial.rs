@@ -3,23 +3,20 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::load::{self, Environment};
 use super::super::{Done, Stop, runtime, text};
 use super::as_role::Viewer;
-use super::attempt::{self, Given};
+use super::attempt::{self, Given, Tried};
 use super::{check, names, record, show};
 use crate::base::fault::{self, Faults};
-use crate::base::percent::percent;
+use crate::engine::project::trace::Outcome;
 use crate::model::binding::format::SourceFile;
 use crate::model::config::egress::EgressConfig;
 use crate::model::snapshot::Parts;
 use crate::model::yaml;
-use crate::source::{BLANK, Caller};
-
-/// Variables shorter than this are no secrets, and stand in too much.
-const SECRET_MIN: usize = 6;
+use crate::source::{Blanks, Caller};
 
 #[derive(Debug, Args)]
 pub struct TryArgs {
@@ -116,21 +113,22 @@ pub fn run(args: &TryArgs) -> Done {
     let (mut reports, mut scenarios, mut unfit) = (Vec::new(), Vec::new(), false);
     let secrets = secrets(&names, egress);
     for attempt in &attempts {
-        let tried = runtime.block_on(attempt::ask(attempt, &parts, connection, &caller, egress))?;
+        let mut tried = runtime.block_on(attempt::ask(attempt, &parts, connection, &caller, egress))?;
         unfit |= show::unfit(&tried);
         let seen = viewer.as_ref().map(|viewer| viewer.seen(attempt, &tried));
-        if args.json {
-            reports.push(show::as_json(attempt, &tried, seen.as_ref()));
-        } else {
-            text::out(&blanked(&show::as_text(attempt, &tried, seen.as_ref()), &secrets));
-            text::out("\n");
-        }
         if args.record.is_some() {
             scenarios.push(runtime.block_on(record::scenario(attempt, &tried, &parts, connection))?);
         }
+        blank(&mut tried, &secrets);
+        if args.json {
+            reports.push(show::as_json(attempt, &tried, seen.as_ref()));
+        } else {
+            text::out(&secrets.text(&show::as_text(attempt, &tried, seen.as_ref(), &secrets)));
+            text::out("\n");
+        }
     }
     if args.json {
-        text::out(&blanked(&format!("{:#}\n", json!({"tried": reports, "not_tried": lacking})), &secrets));
+        text::out(&secrets.text(&format!("{:#}\n", json!({"tried": reports, "not_tried": lacking}))));
     } else if !lacking.is_empty() {
         text::out(&format!("Not tried, for want of a key:\n  {}\n", lacking.join("\n  ")));
     }
@@ -142,24 +140,40 @@ pub fn run(args: &TryArgs) -> Done {
 }
 
 /// What the variables and files of secrets that the source hangs on hold, but for addresses.
-fn secrets(names: &[String], egress: &EgressConfig) -> Vec<String> {
+fn secrets(names: &[String], egress: &EgressConfig) -> Blanks {
     let values = names.iter().filter_map(|name| match name.strip_prefix("file:") {
         Some(file) => std::fs::read_to_string(egress.secret_file(file)?).ok(),
         None => std::env::var(name).ok(),
     });
-    let mut found = Vec::new();
-    for value in values.filter(|value| value.trim().len() >= SECRET_MIN && !value.contains("://")) {
-        // As it stands in an address, too.
-        let mut encoded = String::new();
-        percent(value.trim(), &mut encoded);
-        found.extend([value.trim().to_owned(), encoded]);
-    }
-    found.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    found.dedup();
-    found
+    let values: Vec<String> = values.filter(|value| !value.contains("://")).collect();
+    Blanks::new(values.iter().map(String::as_str))
 }
 
-/// Without the secrets, wherever they are sent or come back.
-fn blanked(shown: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(shown.to_owned(), |shown, secret| shown.replace(secret, BLANK))
+/// Without the secrets, wherever they are sent or come back: before anything is laid out or cut, after which they would not be
+/// found.
+fn blank(tried: &mut Tried, secrets: &Blanks) {
+    let blank = |text: &mut String| *text = secrets.text(text);
+    for exchange in &mut tried.exchanges {
+        let headers = exchange.headers.iter_mut().chain(&mut exchange.answer_headers).map(|(_, value)| value);
+        headers.chain([&mut exchange.url, &mut exchange.body, &mut exchange.answer]).for_each(blank);
+    }
+    for field in tried.records.iter_mut().flat_map(|(_, fields)| fields) {
+        field.raw.iter_mut().for_each(blank);
+        if let Outcome::Value(text) | Outcome::Unrecognized(text) | Outcome::Unfit(text) = &mut field.outcome {
+            blank(text);
+        }
+    }
+    tried.unread.iter_mut().for_each(|(_, example)| blank_value(example, secrets));
+    if let Err(error) = &mut tried.answer {
+        error.said.iter_mut().for_each(blank);
+    }
+}
+
+fn blank_value(value: &mut Value, secrets: &Blanks) {
+    match value {
+        Value::String(text) => *text = secrets.text(text),
+        Value::Array(values) => values.iter_mut().for_each(|value| blank_value(value, secrets)),
+        Value::Object(members) => members.values_mut().for_each(|value| blank_value(value, secrets)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }

@@ -6,6 +6,7 @@ pub mod mounted;
 pub mod sign;
 pub mod territory;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,9 +15,9 @@ use http::{HeaderName, HeaderValue};
 use super::format::{Authority, DividedBy, Encoding, Format, Limits, Protocol, SourceFile};
 use crate::base::fault::{Faults, Place, SourceText};
 use crate::base::pointer::Pointer;
-use crate::model::binding::limits;
 use crate::model::binding::platform::{self, Ground, PlatformEntry, Platforms};
 use crate::model::binding::request::reading::{self, ErrorReading};
+use crate::model::binding::{headers, limits};
 use crate::model::config::egress::EgressConfig;
 use crate::model::yaml::{self, Spanned};
 use cipher::Cipher;
@@ -74,6 +75,18 @@ impl TlsFiles {
     pub fn identity(&self) -> Option<Secret> {
         let (certificate, key) = self.certificate.as_ref().zip(self.key.as_ref())?;
         Some(Secret::new(format!("{}\n{}\n", certificate.reveal(), key.reveal())))
+    }
+
+    /// How many private keys there are in both texts; one that stands in both is one.
+    pub fn keys(&self) -> usize {
+        let texts = [&self.certificate, &self.key].into_iter().flatten();
+        let blocks = texts.flat_map(|text| text.reveal().split("-----BEGIN ").skip(1));
+        let keys = blocks.filter_map(|block| block.split_once("PRIVATE KEY-----")).filter_map(|(kind, rest)| {
+            // Of a label, and not of another block's end.
+            let inside = rest.split_once("-----END").filter(|_| !kind.contains('-'))?.0;
+            Some(inside.split_whitespace().collect::<String>())
+        });
+        keys.collect::<HashSet<String>>().len()
     }
 }
 
@@ -348,14 +361,17 @@ impl Compiler<'_> {
         for (name, value) in &self.file.headers {
             let at = yaml::span(value);
             let Some(found) = self.found(&value.value, at, instance) else { continue };
-            match (HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(found.text.as_bytes())) {
+            match (headers::name(name), HeaderValue::from_bytes(found.text.as_bytes())) {
+                (Err((message, hint)), _) => self.faults.add(self.text, at, message, hint),
                 (Ok(name), Ok(mut value)) => {
                     // It may be a key.
                     value.set_sensitive(true);
                     note(mounted, Where::Header(headers.len()), found.origin);
                     headers.push((name, value));
                 }
-                _ => self.faults.add(self.text, at, format!("`{name}` is not a header that can be sent"), ""),
+                (Ok(_), Err(_)) => {
+                    self.faults.add(self.text, at, format!("`{name}` is not a header that can be sent"), "");
+                }
             }
         }
         headers
@@ -377,7 +393,12 @@ impl Compiler<'_> {
             let hint = "`client_cert` and `client_key` go together";
             self.faults.add(self.text, at, "`tls` has a certificate without its key, or a key alone", hint);
         }
-        TlsFiles { ca, certificate, key }
+        let files = TlsFiles { ca, certificate, key };
+        if files.keys() > 1 {
+            let hint = "leave the one that belongs to `client_cert`: it could not be known which is meant";
+            self.faults.add(self.text, at, format!("`tls` has {} private keys", files.keys()), hint);
+        }
+        files
     }
 
     /// The PEM text itself, or the file beside the binding. Faults name it as it is written: what a variable holds may be

@@ -8,6 +8,7 @@ pub mod conversion;
 pub mod fields;
 pub mod format;
 pub mod hand;
+mod headers;
 pub mod limits;
 pub mod mapping;
 pub mod platform;

@@ -327,9 +327,9 @@ impl Compiler<'_> {
     fn headers(&mut self) -> Box<[(HeaderName, Text)]> {
         let mut headers = Vec::new();
         for (name, value) in &self.request.headers {
-            match HeaderName::try_from(name.as_str()) {
+            match super::headers::name(name) {
                 Ok(name) => headers.push((name, Text::parse(&value.value))),
-                Err(_) => self.fault(yaml::span(value), format!("`{name}` is not a header's name"), ""),
+                Err((message, hint)) => self.fault(yaml::span(value), message, hint),
             }
         }
         headers.into()

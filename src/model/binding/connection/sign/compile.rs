@@ -7,6 +7,7 @@ use super::super::{Compiler, Instance};
 use super::format::{BodyDigest, Digits, Hash, Scheme, Sign};
 use super::{By, Clock, Hole, Member, Origin, Parameters, Piece, Seal, Secret, Session, Signature, Signing, Text};
 use crate::base::fault::Place;
+use crate::model::binding::headers;
 use crate::model::yaml::{self, Spanned};
 
 type Written<'a> = Option<&'a Spanned<String>>;
@@ -300,12 +301,8 @@ impl Compiler<'_> {
     }
 
     fn header(&mut self, name: &str, at: Place) -> Option<HeaderName> {
-        let header = HeaderName::try_from(name).ok();
-        if header.is_none() {
-            let hint = "names of headers are letters, digits and `-`, for example X-Sign";
-            self.faults.add(self.text, at, format!("`{name}` is not a header's name"), hint);
-        }
-        header
+        let header = headers::name(name);
+        header.map_err(|(message, hint)| self.faults.add(self.text, at, message, hint)).ok()
     }
 
     fn api_key(&mut self, sign: &Sign, instance: Option<&Instance>) -> Option<Seal> {
