@@ -11,7 +11,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::framing::Doubtful;
 use super::negotiate::is_json;
@@ -23,6 +23,8 @@ use crate::identify::{AuthError, ClientCertificate, ForwardedError, Identity, Pr
 use crate::model::config::Limits;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// How long who was refused may go on sending.
+const LET_GO: Duration = Duration::from_secs(2);
 const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// A request refused before the engine saw it.
@@ -93,15 +95,48 @@ pub(super) struct Admitted {
 /// its turn. Who sends slowly holds nothing but its own connection meanwhile; and whom there is no room for is told before
 /// that.
 pub(super) async fn admit<G>(app: &App<G>, parts: &Parts, body: Option<Body>) -> Result<Admitted, Refusal> {
-    let identity = identified(app, parts, body.is_none()).await?;
-    let payer = Payer::of(&identity);
-    app.turns.look(&payer)?;
+    let (identity, payer) = match asking(app, parts, body.is_none()).await {
+        Ok(asking) => asking,
+        Err(refusal) => {
+            if let Some(body) = body {
+                let_go(app, body);
+            }
+            return Err(refusal);
+        }
+    };
     let body = match body {
         Some(body) => read(app, body).await?,
         None => Bytes::new(),
     };
     let turn = app.turns.take(&payer).await?;
     Ok(Admitted { identity, body, turn })
+}
+
+/// Who asks, where there is room for a request of theirs.
+async fn asking<G>(app: &App<G>, parts: &Parts, is_get: bool) -> Result<(Identity, Payer), Refusal> {
+    let identity = identified(app, parts, is_get).await?;
+    let payer = Payer::of(&identity);
+    app.turns.look(&payer)?;
+    Ok((identity, payer))
+}
+
+/// Takes what still comes of a body that is not read, for a moment: a connection that is closed on who still sends loses the
+/// refusal too.
+fn let_go<G>(app: &App<G>, body: Body) {
+    let mut left = app.limits.body_bytes_max;
+    let mut chunks = body.into_data_stream();
+    let mut coming = Box::pin(async move {
+        while let Some(Ok(chunk)) = chunks.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(fewer) => left = fewer,
+                None => return,
+            }
+        }
+    });
+    // Mostly, all of it came with the head.
+    if coming.as_mut().now_or_never().is_none() {
+        tokio::spawn(tokio::time::timeout(LET_GO, coming));
+    }
 }
 
 async fn identified<G>(app: &App<G>, parts: &Parts, is_get: bool) -> Result<Identity, Refusal> {

@@ -227,6 +227,28 @@ async fn slowest(running: &Running) -> Duration {
 }
 
 #[tokio::test]
+async fn who_still_sends_when_it_is_refused_gets_the_refusal_and_keeps_its_connection() {
+    let running = running("admission: {in_flight_max: 1, waiting_max: 0}\n").await;
+    let first = sleeping(&running, &bearer("li"), 700);
+    worked_on(&running, 1).await;
+    let body = r#"{"query":"{a}"}"#;
+    let head = format!("{HEAD}content-length: {}\r\n\r\n", body.len());
+    let mut sender = connections(&running, 1, &head).await.remove(0);
+    assert_eq!(serve_support::status(&mut sender).await, 503, "before its body is there");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    sender.write_all(body.as_bytes()).await.expect("it is taken");
+    assert_eq!(first.await.expect("it ends"), 200);
+    sender.write_all(format!("{head}{body}").as_bytes()).await.expect("it is taken");
+    let mut answers = Vec::new();
+    let mut buffer = vec![0; 1 << 14];
+    while !String::from_utf8_lossy(&answers).contains("HTTP/1.1 200") {
+        let read = tokio::time::timeout(SHORT, sender.read(&mut buffer)).await.expect("in time").expect("bytes");
+        assert!(read > 0, "it was closed: {}", String::from_utf8_lossy(&answers));
+        answers.extend_from_slice(&buffer[..read]);
+    }
+}
+
+#[tokio::test]
 async fn two_hundred_slow_senders_take_no_turn_before_their_body_is_there() {
     let running = running("admission: {in_flight_max: 2, waiting_max: 2}\n").await;
     let alone = slowest(&running).await;

@@ -61,6 +61,13 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
 }
 
+/// Keeps idle connections shorter than the gateway does (`read_timeout_ms`), as any front should: a request that is sent while
+/// its connection is being closed has no answer.
+fn client() -> reqwest::Client {
+    let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60));
+    builder.pool_idle_timeout(Duration::from_secs(4)).build().expect("a client")
+}
+
 impl Process {
     pub async fn start(name: &str, departments: &Running) -> Self {
         let files = Files::copied(&format!("soak-{name}")).edit("config/gateway.yaml", |text| {
@@ -99,7 +106,7 @@ impl Process {
             child: Mutex::new(child),
             url: format!("http://127.0.0.1:{listen}"),
             metrics: format!("http://127.0.0.1:{metrics}"),
-            client: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a client"),
+            client: client(),
             portrait: document::portrait(&snapshot.contract),
             households: departments.world().village_household_ids("331122101348").collect(),
             tokens: (0..CALLERS).map(token).collect(),
@@ -163,7 +170,7 @@ impl Process {
             .header("x-case", "JD-2026-0001");
         let answer = match request.body(body).send().await {
             Ok(answer) => answer,
-            Err(error) => return Ended::Lost(format!("{error:?}")),
+            Err(error) => return Ended::Lost(format!("{query:.40} {error:?}")),
         };
         let status = answer.status().as_u16();
         let text = match answer.text().await {
