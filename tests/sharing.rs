@@ -98,19 +98,34 @@ impl Source {
             )
             .route(
                 "/many",
-                post(async move |uri: Uri, headers: HeaderMap, body: String| {
-                    let body: Value = serde_json::from_str(&body).unwrap();
-                    let keys = body["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned());
-                    many.answer(uri, keys.collect(), headers).await
-                }),
+                post(async move |uri: Uri, headers: HeaderMap, body: String| many.batch(uri, headers, &body).await),
             )
             .route("/graphql", post(async move |body: String| speaking.graphql(&body).await))
             .route(
                 "/list",
                 get(async move |uri: Uri, headers: HeaderMap| list.answer(uri, vec!["l".to_owned()], headers).await),
             );
+        // It answers whatever the other does.
+        let standby = Self { open: Arc::new(watch::Sender::new(true)), ..source.clone() };
+        let router = router.route(
+            "/standby/many",
+            post(async move |uri: Uri, headers: HeaderMap, body: String| standby.batch(uri, headers, &body).await),
+        );
+        let standby = Self { open: Arc::new(watch::Sender::new(true)), ..source.clone() };
+        let router = router.route(
+            "/standby/one/{key}",
+            get(async move |Path(key): Path<String>, uri: Uri, headers: HeaderMap| {
+                standby.answer(uri, vec![key], headers).await
+            }),
+        );
         source.url = serve(router).await;
         source
+    }
+
+    async fn batch(&self, uri: Uri, headers: HeaderMap, body: &str) -> Response {
+        let body: Value = serde_json::from_str(body).unwrap();
+        let keys = body["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned());
+        self.answer(uri, keys.collect(), headers).await
     }
 
     /// A key tells what becomes of the call that it is in.
@@ -138,14 +153,14 @@ impl Source {
             None => json!({"id": key, "name": format!("of {key}")}),
         };
         let records: Vec<Value> = keys.iter().filter(|key| !key.starts_with("none")).map(record).collect();
-        if path.starts_with("/one") {
+        if path.contains("/one/") {
             return match records.first() {
                 Some(record) => record.to_string().into_response(),
                 None => StatusCode::NOT_FOUND.into_response(),
             };
         }
         // And one that nobody asked for.
-        let more = path.starts_with("/many").then(|| json!({"id": "other", "name": "another's"}));
+        let more = path.ends_with("/many").then(|| json!({"id": "other", "name": "another's"}));
         json!({"rows": records.into_iter().rev().chain(more).collect::<Vec<_>>()}).to_string().into_response()
     }
 
@@ -188,7 +203,11 @@ impl Source {
     }
 
     async fn gateway(&self, name: &str, more: &str) -> Whole {
-        let binding = BINDING.replace("SOURCE", more);
+        self.gateway_of(name, more, |binding| binding).await
+    }
+
+    async fn gateway_of(&self, name: &str, more: &str, edit: impl FnOnce(String) -> String) -> Whole {
+        let binding = edit(BINDING.replace("SOURCE", more));
         let files = [("resolvers/civil.yaml", binding.as_str())];
         Whole::new(&format!("sharing-{name}"), "Household", CONTRACT, &files, &self.url).await
     }
@@ -269,55 +288,38 @@ async fn a_request_alone_waits_for_nobody_and_not_for_itself() {
 #[tokio::test]
 async fn what_comes_while_a_call_is_under_way_goes_out_together_and_does_not_wait_for_its_end() {
     let source = Source::new().await;
-    let whole = source.gateway("gathers", "").await;
-    source.close();
-    let first = async { whole.ask_as("p", &of("a")).await };
-    let others = async {
-        source.was_asked(1).await;
-        // Two ask for the same one, and one for somebody who is not there.
-        let keys = ["b", "c", "b", "none"].map(str::to_owned);
-        let release = async {
-            source.was_asked(2).await;
-            source.open();
-        };
-        futures::join!(asked(&whole, &keys), release).0
-    };
-    let (first, others) = futures::join!(first, others);
-    assert_eq!(first["data"]["household"]["name"], "of a");
-    let names: Vec<&Value> = others.iter().map(|answer| &answer["data"]["household"]["name"]).collect();
-    assert_eq!(names, [&json!("of b"), &json!("of c"), &json!("of b"), &Value::Null]);
-    assert_eq!(others[3]["errors"][0]["extensions"]["code"], "FORBIDDEN", "as one who is not there, asked alone");
+    let asked = Asked::new(&source, "");
+    // Two ask for the same one, and one for somebody who is not there.
+    let (first, others) = asked.beside_a(&source, &["b", "c", "b", "none"]).await;
+    assert_eq!((name(&first).as_deref(), first.1), (Some("of a"), None));
+    let names: Vec<Option<String>> = others.iter().map(name).collect();
+    assert_eq!(names, [Some("of b"), Some("of c"), Some("of b"), None].map(|name| name.map(str::to_owned)));
+    assert!(others[3].0.as_ref().unwrap().records.is_empty(), "no record is no error");
+    assert!(others.iter().all(|(_, together)| *together == Some(Together::Gathered)));
     assert_eq!(source.paths(), ["/one/a", "/many"]);
-    let asked: BTreeSet<String> = source.seen()[1].keys.iter().cloned().collect();
-    assert_eq!(asked, ["b", "c", "none"].map(str::to_owned).into());
-    assert_eq!(source.seen()[1].keys.len(), 3, "a key that two ask for goes out once");
+    let keys = &source.seen()[1].keys;
+    assert_eq!(
+        (keys.len(), keys.iter().collect::<BTreeSet<_>>().len()),
+        (3, 3),
+        "a key that two ask for goes out once"
+    );
 }
 
 #[tokio::test]
 async fn what_one_asks_for_does_not_spoil_the_answers_of_others() {
     for (kind, code) in [
-        ("refused", json!("SOURCE_ERROR")),
-        ("broken", json!("SOURCE_BAD_ANSWER")),
-        ("large", json!("SOURCE_BAD_ANSWER")),
+        ("refused", Some(ErrorCode::SourceError)),
+        ("broken", Some(ErrorCode::SourceBadAnswer)),
+        ("large", Some(ErrorCode::SourceBadAnswer)),
         // Alone, it is asked in a way that needs no key in the record.
-        ("unkeyed", Value::Null),
+        ("unkeyed", None),
     ] {
         let source = Source::new().await;
-        let whole = source.gateway(&format!("spoilt-{kind}"), "").await;
-        source.close();
-        let others = async {
-            source.was_asked(1).await;
-            let keys = ["b".to_owned(), kind.to_owned(), "c".to_owned()];
-            let release = async {
-                source.was_asked(2).await;
-                source.open();
-            };
-            futures::join!(asked(&whole, &keys), release).0
-        };
-        let (_, others) = futures::join!(async { whole.ask_as("p", &of("a")).await }, others);
-        assert_eq!(others[0]["data"]["household"]["name"], "of b", "{kind}: {}", others[0]);
-        assert_eq!(others[2]["data"]["household"]["name"], "of c", "{kind}: {}", others[2]);
-        assert_eq!(others[1]["errors"][0]["extensions"]["code"], code, "{kind}: {}", others[1]);
+        let asked = Asked::new(&source, "");
+        let (_, others) = asked.beside_a(&source, &["b", kind, "c"]).await;
+        assert_eq!((name(&others[0]).as_deref(), others[0].1), (Some("of b"), Some(Together::Apart)), "{kind}");
+        assert_eq!((name(&others[2]).as_deref(), others[2].1), (Some("of c"), Some(Together::Apart)), "{kind}");
+        assert_eq!(others[1].0.as_ref().err().map(|error| error.code), code, "{kind}");
         let mut paths = source.paths();
         paths[2..].sort();
         let alone = format!("/one/{kind}");
@@ -398,6 +400,55 @@ async fn a_quota_counts_what_each_caller_caused_however_many_calls_were_made() {
 }
 
 #[tokio::test]
+async fn a_full_batch_goes_out_and_the_next_gathers_behind_it() {
+    let source = Source::new().await;
+    let binding = BINDING.replace("${CIVIL_URL}", "${URL}").replace("SOURCE", "").replace("max: 100}", "max: 4}");
+    let asked = Asked::of(&binding, &source);
+    let keys = keys("k", 10);
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let (_, others) = asked.beside_a(&source, &keys).await;
+    for (found, key) in others.iter().zip(&keys) {
+        assert_eq!(name(found), Some(format!("of {key}")));
+    }
+    let counts: Vec<usize> = source.seen().iter().map(|seen| seen.keys.len()).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 11);
+    assert_eq!((counts[0], counts.len(), counts.iter().max()), (1, 4, Some(&4)), "{counts:?}");
+}
+
+#[tokio::test]
+async fn what_was_read_in_one_call_stands_in_the_record_of_each_who_read_it() {
+    let source = Source::new().await;
+    let whole = source.gateway("records", "").await;
+    let keys = keys("k", 5);
+    asked(&whole, &keys).await;
+    assert!(source.seen().len() < 5);
+    let records = whole.records().await;
+    let told = |at: &str| records.iter().map(|record| record.pointer(at).unwrap().to_string()).collect::<BTreeSet<_>>();
+    assert_eq!((records.len(), told("/who/id").len()), (5, 5), "{records:?}");
+    // Each names its own subject, and the call that it caused.
+    assert_eq!(told("/access/0/subjects").len(), 5, "{records:?}");
+    assert!(records.iter().all(|record| record["access"][0]["subjects"].as_array().unwrap().len() == 1), "{records:?}");
+    let called = json!([{"source": "civil", "calls": 1, "outcomes": {"OK": 1}}]).to_string();
+    assert_eq!(told("/sources"), [called].into());
+}
+
+#[tokio::test]
+async fn where_a_shared_call_is_not_answered_each_is_answered_by_the_fallback() {
+    let fallback = "    fallback:\n      base_url: ${CIVIL_URL}/standby\n    fields:";
+    let source = Source::new().await;
+    let edit =
+        |binding: String| binding.replace("timeout_ms: 20000", "timeout_ms: 300").replacen("    fields:", fallback, 1);
+    let whole = source.gateway_of("fallback", "", edit).await;
+    source.close();
+    let keys = keys("k", 10);
+    for (answer, key) in asked(&whole, &keys).await.iter().zip(&keys) {
+        assert_eq!(answer["data"]["household"]["name"], format!("of {key}"), "{answer}");
+    }
+    let paths = source.paths();
+    assert!(paths.len() <= 6 && paths.iter().any(|path| path == "/standby/many"), "{paths:?}");
+}
+
+#[tokio::test]
 async fn calls_in_callers_names_are_each_their_own_and_cannot_be_made_to_be_shared() {
     let source = Source::new().await;
     let whole = source.gateway("callers", "authority: caller").await;
@@ -412,6 +463,8 @@ async fn calls_in_callers_names_are_each_their_own_and_cannot_be_made_to_be_shar
         source.seen().iter().map(|seen| seen.headers["x-principal"].to_str().unwrap().to_owned()).collect();
     assert_eq!(told, ["a", "b", "c"].map(str::to_owned).into());
 }
+
+type Found = (Result<Fetched, SourceError>, Option<Together>);
 
 /// A connector, asked without the gateway around it.
 struct Asked {
@@ -452,23 +505,12 @@ impl Asked {
         Self { connector: Arc::clone(&self.connector), one, many, wanted: Arc::clone(&self.wanted) }
     }
 
-    async fn ask(
-        &self,
-        key: &str,
-        inputs: &[(Arc<str>, String)],
-        within: Duration,
-    ) -> (Result<Fetched, SourceError>, Option<Together>) {
+    async fn ask(&self, key: &str, inputs: &[(Arc<str>, String)], within: Duration) -> Found {
         static ASKERS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(100);
         self.ask_for(ASKERS.fetch_add(1, std::sync::atomic::Ordering::Relaxed), key, inputs, within).await
     }
 
-    async fn ask_for(
-        &self,
-        asker: usize,
-        key: &str,
-        inputs: &[(Arc<str>, String)],
-        within: Duration,
-    ) -> (Result<Fetched, SourceError>, Option<Together>) {
+    async fn ask_for(&self, asker: usize, key: &str, inputs: &[(Arc<str>, String)], within: Duration) -> Found {
         let keys = [key.into()];
         let deadline = tokio::time::Instant::now() + within;
         let context = CallContext { request_id: format!("r{asker}"), ..CallContext::default() };
@@ -479,8 +521,23 @@ impl Asked {
         self.connector.fetch_together(fetch, offer).await
     }
 
-    async fn lookup(&self, key: &str) -> (Result<Fetched, SourceError>, Option<Together>) {
+    async fn lookup(&self, key: &str) -> Found {
         self.ask(key, &[], Duration::from_secs(20)).await
+    }
+
+    /// Asks for `a`, which is not answered before the others have gone out, and for them at the same moment.
+    async fn beside_a(&self, source: &Source, keys: &[&str]) -> (Found, Vec<Found>) {
+        source.close();
+        let others = async {
+            source.was_asked(1).await;
+            let release = async {
+                source.was_asked(2).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                source.open();
+            };
+            futures::join!(join_all(keys.iter().map(|key| self.lookup(key))), release).0
+        };
+        futures::join!(self.lookup("a"), others)
     }
 
     async fn alone(&self, key: &str) -> Result<Fetched, SourceError> {
@@ -494,7 +551,7 @@ impl Asked {
 }
 
 /// What was found of a key, and the name in its record.
-fn name(found: &(Result<Fetched, SourceError>, Option<Together>)) -> Option<String> {
+fn name(found: &Found) -> Option<String> {
     let record = found.0.as_ref().ok()?.records.first()?;
     let record: Value = serde_json::from_str(record.json.raw()).unwrap();
     record["name"].as_str().map(str::to_owned)
@@ -507,7 +564,7 @@ async fn each_waits_to_its_own_deadline_and_the_first_ones_does_not_end_the_call
     source.close();
     let short = async {
         let began = Instant::now();
-        let found = asked.ask("k", &[], Duration::from_millis(200)).await;
+        let found = asked.ask("k", &[], Duration::from_millis(800)).await;
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         // Only now is there an answer.
         source.open();
@@ -541,7 +598,7 @@ async fn who_goes_away_takes_the_call_from_nobody_and_the_last_one_ends_it() {
     let first = begin("k");
     source.was_asked(1).await;
     let second = begin("k");
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     first.abort();
     tokio::time::sleep(Duration::from_millis(50)).await;
     source.open();
@@ -551,7 +608,7 @@ async fn who_goes_away_takes_the_call_from_nobody_and_the_last_one_ends_it() {
     source.close();
     let both = [begin("k"), begin("k")];
     source.was_asked(2).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     both.iter().for_each(tokio::task::JoinHandle::abort);
     until(|| *source.dropped.lock().unwrap() == 1).await;
     until(|| asked.connector.counted().under_way == 0).await;

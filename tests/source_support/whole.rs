@@ -8,10 +8,12 @@ use huxiang::base::fault::Faults;
 use huxiang::identify::{Declared, Identity, Principal};
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Map, Value};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Row};
 
 pub struct Whole {
     gateway: Gateway,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// Removed at the end.
@@ -52,7 +54,15 @@ impl Whole {
         let mut faults = Faults::default();
         let snapshot = Snapshot::load(&Folders::under(&folder.0), &variables, &mut faults);
         let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
-        Self { gateway: Gateway::start(snapshot).await.unwrap(), _folder: folder }
+        Self { gateway: Gateway::start(snapshot).await.unwrap(), folder }
+    }
+
+    /// The audit records, read beside the gateway.
+    pub async fn records(&self) -> Vec<Value> {
+        let options = SqliteConnectOptions::new().filename(self.folder.0.join("a.sqlite")).read_only(true);
+        let mut connection = options.connect().await.unwrap();
+        let rows = sqlx::query("SELECT record FROM audit ORDER BY seq").fetch_all(&mut connection).await.unwrap();
+        rows.iter().map(|row| serde_json::from_str(row.get::<&str, _>("record")).unwrap()).collect()
     }
 
     /// As the clerk.
