@@ -307,6 +307,33 @@ async fn forms_are_drafted_and_answers_that_only_an_example_describes() {
     assert!(log.contains("sfzh=x%201") && log.contains("appId=hx") && !log.contains("memo"), "{log}");
 }
 
+/// What is required is so under `allOf` too, and a content type may have parameters.
+#[test]
+fn bodies_are_drafted_as_they_are_put_together() {
+    let root = Folder::root("rounds", "pets", &["Round", "SearchBeds"]);
+    let rounds = json!({"type": "array", "items": {"type": "object", "properties": {"roundId": {"type": "string"}, "day": {"type": "string"}}}});
+    let answer = json!({"200": {"content": {"application/json; charset=utf-8": {"schema": rounds}}}});
+    let body = |required: &str| {
+        let own = json!({"type": "object", "required": [required], "properties": {required: {"type": "string"}}});
+        json!({"allOf": [{"properties": {"note": {"type": "string"}}}, own]})
+    };
+    let form = "application/x-www-form-urlencoded;charset=UTF-8";
+    let document = json!({"openapi": "3.0.3", "info": {"title": "Rounds", "version": "1"}, "paths": {
+        "/rounds/query": {"post": {"operationId": "queryRounds", "responses": answer, "requestBody": {"content": {
+            "application/json; charset=utf-8": {"schema": body("roundId")}, form: {"schema": body("other")}}}}},
+        "/beds/search": {"post": {"operationId": "searchBeds", "responses": answer,
+            "requestBody": {"content": {form: {"schema": body("ward")}}}}},
+    }});
+    root.write("rounds.json", &document.to_string());
+    let output = import(&root.0.join("rounds.json"), &["--out", root.path()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let binding = root.read("resolvers/pets.yaml");
+    for told in ["post: /rounds/query, body: {roundId: \"{key}\"}", "post: /beds/search, form: {ward: \"{arg.ward}\"}"]
+    {
+        assert!(binding.contains(told), "{told}:\n{binding}");
+    }
+}
+
 fn desk(path: &str, query: &str, _: &Value) -> Option<Value> {
     assert!(query.contains("access_key=kkkk"), "{query}");
     let file = |id: &str| json!({"id": id, "title": format!("File {id}"), "state": "open"});

@@ -206,6 +206,16 @@ fn parameters<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> Result<Vec<Parame
     Ok(found)
 }
 
+/// What a content of this kind holds; a kind may have parameters (`; charset=utf-8`).
+fn of_kind<'a>(content: &'a Value, kind: &str) -> Option<&'a Value> {
+    let found = content.as_object()?.iter().find(|(given, _)| is_kind(given, kind));
+    found.map(|(_, media)| media)
+}
+
+fn is_kind(given: &str, kind: &str) -> bool {
+    given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(kind)
+}
+
 fn parameter<'a>(
     parameter: &'a Value,
     name: &'a str,
@@ -213,8 +223,8 @@ fn parameter<'a>(
     required: bool,
     schemas: &mut Schemas<'a>,
 ) -> Parameter<'a> {
-    let schema =
-        parameter.get("schema").or_else(|| parameter.pointer("/content/application~1json/schema")).unwrap_or(parameter);
+    let media = || of_kind(parameter.get("content")?, "application/json")?.get("schema");
+    let schema = parameter.get("schema").or_else(media).unwrap_or(parameter);
     let flat = schemas.flat(schema);
     let items = flat.items.map(|items| schemas.flat(items));
     let list = flat.is_list();
@@ -284,7 +294,7 @@ fn body<'a>(
         body.and_then(|(body, _)| body.get("schema"))
     } else {
         let body = one.operation.get("requestBody").and_then(|body| schemas.resolve(body));
-        body.and_then(|(body, _)| body.pointer("/content/application~1json/schema"))
+        body.and_then(|(body, _)| of_kind(body.get("content")?, "application/json")?.get("schema"))
     };
     let flat = schemas.flat(schema.ok_or_else(String::new)?);
     let mut asking =
@@ -304,13 +314,7 @@ fn body<'a>(
         asking.asked = Asked::Many(key_of(one.path, "id", "body"));
         return Ok(asking);
     }
-    let required: Vec<&str> = schema
-        .and_then(|schema| schemas.resolve(schema))
-        .and_then(|(schema, _)| schema.get("required")?.as_array())
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let required = &flat.required;
     let mut keyed = None;
     let mut body = Map::new();
     for (name, property) in &flat.properties {

@@ -40,6 +40,8 @@ pub struct Flat<'a> {
     pub kind: Option<&'a str>,
     pub format: Option<&'a str>,
     pub properties: Vec<(&'a str, &'a Value)>,
+    /// Names that every form of it has.
+    pub required: Vec<&'a str>,
     known: HashSet<&'a str>,
     pub items: Option<&'a Value>,
     pub values: Option<&'a Vec<Value>>,
@@ -206,6 +208,8 @@ impl<'a> Schemas<'a> {
                 }
             }
         }
+        let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+        flat.required.extend(required.filter_map(Value::as_str));
         if let Some(Value::Array(parts)) = schema.get("allOf") {
             parts.iter().for_each(|part| self.lay(part, flat, depth + 1));
         }

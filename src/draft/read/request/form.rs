@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{One, Parameter, Schemas, parameter};
+use super::{One, Parameter, Schemas, is_kind, of_kind, parameter};
 
 /// Where their parameters stand.
 pub(super) const PLACE: &str = "formData";
@@ -12,7 +12,8 @@ const URLENCODED: &str = "application/x-www-form-urlencoded";
 pub(super) fn is_one<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> bool {
     if !one.old {
         let content = content(one, schemas);
-        return content.is_some_and(|content| content.get("application/json").is_none() && form(content).is_some());
+        return content
+            .is_some_and(|content| of_kind(content, "application/json").is_none() && form(content).is_some());
     }
     declared(one, schemas).next().is_some()
 }
@@ -30,13 +31,7 @@ fn content<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> Option<&'a Value> {
 }
 
 fn form(content: &Value) -> Option<&Value> {
-    let kinds = content.as_object()?;
-    kinds.iter().find(|(kind, _)| is_urlencoded(kind)).map(|(_, form)| form)
-}
-
-/// With parameters (`; charset=UTF-8`) or without.
-fn is_urlencoded(kind: &str) -> bool {
-    kind.split(';').next().unwrap_or_default().trim() == URLENCODED
+    of_kind(content, URLENCODED)
 }
 
 /// The parameters of a POST's form; none where its body is no form.
@@ -47,7 +42,7 @@ pub(super) fn parameters<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> Result
 fn old<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> Result<Vec<Parameter<'a>>, String> {
     let declared: Vec<&Value> = declared(one, schemas).collect();
     let takes = one.operation.get("consumes").or(schemas.root().get("consumes")).and_then(Value::as_array);
-    let is_form = |kind: &Value| kind.as_str().is_some_and(is_urlencoded);
+    let is_form = |kind: &Value| kind.as_str().is_some_and(|kind| is_kind(kind, URLENCODED));
     let multipart = takes.is_some_and(|kinds| !kinds.is_empty() && !kinds.iter().any(is_form));
     let mut found: Vec<Parameter> = Vec::new();
     for given in declared {
@@ -72,11 +67,9 @@ fn new<'a>(one: &One<'a>, schemas: &mut Schemas<'a>) -> Result<Vec<Parameter<'a>
     let Some(form) = content(one, schemas).and_then(form) else { return Ok(Vec::new()) };
     let Some(schema) = form.get("schema") else { return Ok(Vec::new()) };
     let flat = schemas.flat(schema);
-    let resolved = schemas.resolve(schema).map_or(schema, |(schema, _)| schema);
-    let required = resolved.get("required").and_then(Value::as_array);
     let mut found = Vec::new();
     for (name, property) in &flat.properties {
-        let required = required.is_some_and(|names| names.iter().any(|known| known == name));
+        let required = flat.required.contains(name);
         let inner = schemas.flat(property);
         if inner.is_object() || inner.format == Some("binary") {
             if required {
