@@ -295,6 +295,28 @@ fn a_signature_in_a_form_is_blanked_and_the_form_is_recorded_with_made_up_keys()
     assert_eq!(code, 0, "{said}");
 }
 
+/// What a source holds beside the one that answers can be withheld by itself.
+#[test]
+fn what_a_second_holder_withholds_is_not_shown_as_seen() {
+    let (root, department) = (Root::new("second"), Department::new(false));
+    root.edit("resolvers/farms.yaml", "      name: /name\n", "");
+    root.edit("resolvers/farms.yaml", "    fields:\n      place", "    also: {name: /name}\n    fields:\n      place");
+    root.write(
+        "resolvers/names.yaml",
+        "source: names\ntitle: Names\nbase_url: ${FARMS_URL}\nendpoints:\n  names:\n    entity: Farm\n    \
+         one: {get: \"/names/{key}\"}\n    fields: {name: /name}\n",
+    );
+    let name = |root: &Root| {
+        let output = root.try_it(&department, &[&KEYS[..2], &["--json", "--role", "clerk"]].concat());
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+        let fields = told["tried"][0]["records"][0]["fields"].as_array().unwrap().clone();
+        fields.into_iter().find(|field| field["path"] == "name").unwrap()["seen"]["given"][0]["given"].clone()
+    };
+    assert_eq!(name(&root), "full");
+    root.edit("resolvers/farms.yaml", "endpoints:", "withhold: [{roles: [clerk], fields: [name]}]\nendpoints:");
+    assert_eq!(name(&root), "withheld");
+}
+
 /// What a gateway answers a caller with the role, of one farm.
 fn answered(root: &Root, department: &Department, networks: &[&str]) -> Value {
     let variable = |name: &str| {

@@ -15,7 +15,8 @@ use crate::engine::authorize::Asking;
 use crate::engine::project::trace::{self, Outcome, Traced};
 use crate::identify::{Declared, Identity, Principal};
 use crate::model::access::{Access, RelationId, Rights, RowRights};
-use crate::model::contract::Contract;
+use crate::model::binding::SourceId;
+use crate::model::contract::{Contract, SlotId};
 use crate::model::mask;
 use crate::model::snapshot::Parts;
 
@@ -23,6 +24,7 @@ use crate::model::snapshot::Parts;
 pub struct Viewer<'a> {
     contract: &'a Contract,
     access: &'a Access,
+    source: SourceId,
     role: &'a str,
     asking: Asking,
     rights: Rights,
@@ -51,10 +53,12 @@ pub enum View {
     Masked(String, Option<String>),
     /// It has a code that the department withholds.
     LeftOut,
+    /// Another source answers for the field, and what this one holds of it is withheld: it is not asked for it.
+    NotAsked,
 }
 
 impl<'a> Viewer<'a> {
-    pub fn new(parts: &'a Parts, args: &TryArgs, role: &'a str) -> Result<Self, Stop> {
+    pub fn new(parts: &'a Parts, source: SourceId, args: &TryArgs, role: &'a str) -> Result<Self, Stop> {
         let unread =
             || Stop::failed("error: config/gateway.yaml and config/roles.yaml cannot be read; see `huxiang check`");
         let (access, config) = parts.access.as_ref().zip(parts.config.as_ref()).ok_or_else(unread)?;
@@ -77,7 +81,7 @@ impl<'a> Viewer<'a> {
         let identity = Identity::new(Some(principal), address, network.into_iter().collect(), declared);
         let asking = Asking { trusted: true, ..Asking::new(&identity, jiff::Timestamp::now()) };
         let rights = asking.rights(access);
-        Ok(Self { contract: &parts.contract, access, role, asking, rights })
+        Ok(Self { contract: &parts.contract, access, source, role, asking, rights })
     }
 
     pub fn seen(&self, attempt: &Attempt<'_>, tried: &Tried) -> Seen {
@@ -116,9 +120,14 @@ impl<'a> Viewer<'a> {
         if let Some(outer) = above.iter().find(|outer| !self.rights.any.contains(**outer)) {
             return refused(*outer);
         }
+        let kept = |row: &RowRights| {
+            let of = |slot: &SlotId| row.held.also.get(slot).is_some_and(|sources| sources.contains(&self.source));
+            field.slots.iter().any(of)
+        };
         let mut all: Vec<(Vec<String>, View)> = Vec::new();
         for ((relation, row), is_held) in rows.filter(|((_, row), _)| row.slots.contains(*slot)) {
             let view = match row.masks.get(slot) {
+                _ if kept(row) => View::NotAsked,
                 _ if is_held => View::LeftOut,
                 Some(mask) => View::Masked(mask.name(), masked(*mask, &field.outcome)),
                 None => View::Full,
@@ -154,6 +163,7 @@ impl fmt::Display for Views {
                 View::Masked(mask, value) => {
                     write!(f, "{gap}○ {} masked {mask} ({relations})", value.as_deref().unwrap_or("null"))?;
                 }
+                View::NotAsked => write!(f, "{gap}— not asked for: the department withholds it ({relations})")?,
                 View::LeftOut => write!(f, "{gap}— left out: a code that the department withholds ({relations})")?,
             }
         }
@@ -169,7 +179,7 @@ impl Views {
                 let value = value.as_deref().and_then(|value| serde_json::from_str::<Value>(value).ok());
                 json!({"relations": relations, "given": "masked", "mask": mask, "value": value})
             }
-            View::LeftOut => json!({"relations": relations, "given": "withheld"}),
+            View::LeftOut | View::NotAsked => json!({"relations": relations, "given": "withheld"}),
         };
         match self {
             Self::Given(all) => json!({"given": all.iter().map(view).collect::<Vec<_>>()}),

@@ -80,7 +80,7 @@ pub fn run(args: &TryArgs) -> Done {
                            = hint: `huxiang check` tells them; without --role the source is asked all the same";
             return Err(Stop::failed(message));
         }
-        Some(role) => Some(Viewer::new(&parts, args, role)?),
+        Some(role) => Some(Viewer::new(&parts, id, args, role)?),
         None => None,
     };
     let names = names::named(&file, &args.file, &text.text, &folders, connection);
