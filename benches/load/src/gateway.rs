@@ -13,9 +13,13 @@ const CALLERS: usize = 1_000;
 /// The contract and bindings that a workload needs; nobody measures with more than that.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Files {
-    /// 12 departments, posts and their writers.
+    /// 12 departments, posts and their writers. A list fills the departments' batches: its lookups do not gather with others'.
     Departments,
-    /// The same; identical calls that are under way are shared.
+    /// The same; departments are asked for one household at a time, so that no lookups gather.
+    Singly,
+    /// The same; departments are asked for many households at once, of all callers that ask at the same time.
+    Gathering,
+    /// As the first; identical calls that are under way are shared.
     Sharing,
     /// 61 items of 6 departments.
     Wide,
@@ -76,7 +80,7 @@ impl Gateway {
     pub fn new(from: &Path, root: PathBuf, files: Files) -> Result<Self, Error> {
         copy(&from.join("every"), &root)?;
         let own = match files {
-            Files::Departments | Files::Sharing => "departments",
+            Files::Departments | Files::Singly | Files::Gathering | Files::Sharing => "departments",
             Files::Wide => "wide",
             Files::Recognition => "recognition",
         };
@@ -84,8 +88,14 @@ impl Gateway {
         let contract = root.join("schema/bench.graphql");
         let sections = |to: usize| (1..=to).map(|n| format!("  dept{n}: Department!\n")).collect::<String>();
         match files {
-            Files::Departments | Files::Sharing => {
+            Files::Departments | Files::Singly | Files::Gathering | Files::Sharing => {
                 edit(&contract, |text| text.replace("@DEPARTMENTS@\n", &sections(12)))?;
+                let batch_max = if files == Files::Gathering { "1000" } else { "100" };
+                let kept = |line: &&str| files != Files::Singly || !line.trim_start().starts_with("many:");
+                edit(&root.join("department.yaml"), |text| {
+                    let text = text.replace("@BATCH_MAX@", batch_max);
+                    text.lines().filter(kept).map(|line| format!("{line}\n")).collect()
+                })?;
                 departments(&root, 12, |_| String::new())?;
                 if files == Files::Sharing {
                     edit(&root.join("resolvers/posts.yaml"), |text| text + SHARED)?;

@@ -18,7 +18,7 @@ pub struct Workload {
     pub body: String,
 }
 
-pub const NAMES: [&str; 6] = ["portrait", "list", "posts", "same", "wide", "recognition"];
+pub const NAMES: [&str; 7] = ["portrait", "gathered", "list", "posts", "same", "wide", "recognition"];
 
 impl Workload {
     pub fn of(name: &str) -> Option<Self> {
@@ -40,9 +40,13 @@ impl Workload {
             body,
         };
         Some(match name {
-            "portrait" => {
+            "portrait" | "gathered" => {
                 let query = format!("query ($id: Int!) {{ household(id: $id) {{ id {}}} }}", departments(12, all));
-                workload("portrait", 32, 12, of_one(query))
+                let portrait = Self { files: Files::Singly, ..workload("portrait", 32, 12, of_one(query)) };
+                match name {
+                    "portrait" => portrait,
+                    _ => Self { name: "gathered", files: Files::Gathering, beside: false, ..portrait },
+                }
             }
             "list" => workload("list", 16, 4, body(format!("{{ households {{ id name {}}} }}", departments(3, all)))),
             "posts" => workload("posts", 32, 11, posts()),
