@@ -146,6 +146,7 @@ const MATRIX: &[Row] = &[
         No,
     ),
     sql("rows without end", Sql::View(ENDLESS), BAD, BAD),
+    sql("a value of 30 million characters", Sql::View(LONG), BAD, BAD),
     sql("connections ended by the server, idle", Sql::TerminatedBefore, No, There),
     sql("connections ended by the server, at work", Sql::Terminated, No, UNREACHABLE),
     row("the server says why it ends", Wire::Raw(|| fatal("57P01")), Sql::Nothing, [No, No, No, No, No, UNREACHABLE]),
@@ -160,6 +161,10 @@ const MATRIX: &[Row] = &[
 /// In words that both databases know.
 const HUGE: &str = "SELECT 'x' AS id, '{held}' AS text, '1e999999' AS count, \
                     replace(replace(replace('aaaaaaaaaa', 'a', 'bbbbbbbbbb'), 'b', 'cccccccccc'), 'c', '9999999999') AS amount";
+/// Ten times as long with each replacement.
+const LONG: &str = "SELECT 'x' AS id, replace(replace(replace(replace(replace(replace(replace(\
+                    'aaa', 'a', 'bbbbbbbbbb'), 'b', 'cccccccccc'), 'c', 'dddddddddd'), 'd', 'eeeeeeeeee'), 'e', 'ffffffffff'), \
+                    'f', 'gggggggggg'), 'g', 'canary-7f3a') AS text, 7 AS count, 1 AS amount";
 const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                        SELECT 'x' AS id, 'canary-7f3a' AS text, i AS count, 1 AS amount FROM n";
 

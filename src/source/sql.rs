@@ -130,7 +130,8 @@ async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt, keys: Opti
         Pool::Sqlite(pool) => {
             let mark = if ask.key_type == KeyType::Integer { "CAST(? AS INTEGER)" } else { "?" };
             let marks = vec![mark; keys.len()].join(",");
-            let statement = statement(call, ask, &columns, at, key_given.then(|| format!("IN ({marks})")));
+            let condition = key_given.then(|| format!("IN ({marks})"));
+            let statement = statement(call, ask, (&columns, &|text| text), at, condition);
             let mut opened = pool.open().await?;
             let connection = opened.connection()?;
             let deadline = call.deadline;
@@ -150,7 +151,10 @@ async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt, keys: Opti
                 KeyType::Integer => "= ANY($1::text[]::bigint[])",
                 KeyType::Uuid => "= ANY($1::text[]::uuid[])",
             };
-            let statement = statement(call, ask, &columns, at, key_given.then(|| all.to_owned()));
+            // One more than may come: a row is read whole before it can be seen that it is too large.
+            let max = call.connection().limits.answer_bytes_max.saturating_add(1);
+            let cut = |text: String| format!("left({text},{})", i32::try_from(max).unwrap_or(i32::MAX));
+            let statement = statement(call, ask, (&columns, &cut), at, key_given.then(|| all.to_owned()));
             let mut lent = pool.lend().await?;
             let mut query = sqlx::query(AssertSqlSafe(statement));
             if key_given {
@@ -194,14 +198,21 @@ fn column(name: &str) -> String {
     format!("t.\"{}\"", name.replace('"', "\"\""))
 }
 
-fn statement(call: &Call<'_>, ask: &SqlAsk, columns: &[&str], at: &PageAt, condition: Option<String>) -> String {
+/// `cut`: what becomes of each wanted column's text.
+fn statement(
+    call: &Call<'_>,
+    ask: &SqlAsk,
+    (columns, cut): (&[&str], &dyn Fn(String) -> String),
+    at: &PageAt,
+    condition: Option<String>,
+) -> String {
     let only = call.fetch.template.reading.only.as_ref();
     let only = only.and_then(|only| only.at.segments().first()).map(AsRef::as_ref);
     let key = ask.key_column.as_deref();
     // The key comes first, what `only` looks at second, then what is wanted.
     let extra =
         [key, only].map(|name| name.map_or("NULL".to_owned(), |name| format!("CAST({} AS TEXT)", column(name))));
-    let wanted = columns.iter().map(|name| format!("CAST({} AS TEXT)", column(name)));
+    let wanted = columns.iter().map(|name| cut(format!("CAST({} AS TEXT)", column(name))));
     let selected = extra.into_iter().chain(wanted).collect::<Vec<_>>().join(",");
     let mut statement = format!("SELECT {selected} FROM {} AS t", ask.view);
     if let (Some(key), Some(condition)) = (key, condition) {
