@@ -18,10 +18,13 @@ pub struct Json {
 #[derive(Debug, Clone, Copy)]
 struct Node {
     start: u32,
+    /// Its highest bit: something in the text is escaped.
     end: u32,
     /// The first node that is not inside.
     after: u32,
 }
+
+const ESCAPED: u32 = 1 << 31;
 
 /// Why a text is not indexed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub enum NotIndexed {
     Broken { line: usize, column: usize },
     /// Nested more than [`NESTING_MAX`] deep.
     TooDeep,
-    /// 4 GiB and more.
+    /// 2 GiB and more.
     TooLong,
 }
 
@@ -41,11 +44,13 @@ pub struct NoText;
 impl Json {
     /// Goes through the text. A member name may stand twice: the last one counts.
     pub fn read(text: String) -> Result<Self, NotIndexed> {
-        if u32::try_from(text.len()).is_err() {
+        if i32::try_from(text.len()).is_err() {
             return Err(NotIndexed::TooLong);
         }
         let nodes = Vec::with_capacity(text.len() / 12 + 4);
-        let mut reader = Reader { bytes: text.as_bytes(), at: 0, nodes, open: Vec::new() };
+        let bytes = text.as_bytes();
+        let has_controls = bytes.chunks(64).any(|chunk| chunk.iter().fold(false, |any, byte| any | (*byte < 0x20)));
+        let mut reader = Reader { bytes, at: 0, has_controls, nodes, open: Vec::with_capacity(16) };
         match reader.document() {
             Ok(()) => {
                 let nodes = reader.nodes;
@@ -126,7 +131,15 @@ impl<'a> JsonValue<'a> {
     /// Its JSON, as it stands in the text.
     pub fn raw(self) -> &'a str {
         let node = self.node();
-        self.json.text.get(index(node.start)..index(node.end)).unwrap_or_default()
+        self.json.text.get(index(node.start)..index(node.end & !ESCAPED)).unwrap_or_default()
+    }
+
+    /// A text's content, where it stands there as it is.
+    pub fn plain(self) -> Option<&'a str> {
+        let node = self.node();
+        let is_plain = node.end & ESCAPED == 0 && self.is_text();
+        let inside = index(node.start) + 1..index(node.end & !ESCAPED).saturating_sub(1);
+        if is_plain { self.json.text.get(inside) } else { None }
     }
 
     fn first(self) -> u8 {
@@ -182,7 +195,10 @@ impl<'a> JsonValue<'a> {
 
     /// A text's content, a number's digits, `true`, `false`, `null`; other JSON as it is.
     pub fn content(self) -> Result<Cow<'a, str>, NoText> {
-        content(self.raw())
+        match self.plain() {
+            Some(plain) => Ok(Cow::Borrowed(plain)),
+            None => content(self.raw()),
+        }
     }
 }
 
@@ -203,11 +219,9 @@ pub struct Name<'a>(JsonValue<'a>);
 
 impl<'a> Name<'a> {
     pub fn is(self, name: &str) -> bool {
-        let raw = self.0.raw();
-        let inside = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
-        match inside.as_bytes().contains(&b'\\') {
-            false => inside == name,
-            true => self.content().is_ok_and(|own| own == name),
+        match self.0.plain() {
+            Some(own) => own == name,
+            None => self.content().is_ok_and(|own| own == name),
         }
     }
 
@@ -250,6 +264,8 @@ enum Stop {
 struct Reader<'t> {
     bytes: &'t [u8],
     at: usize,
+    /// Somewhere in the text, if only between values.
+    has_controls: bool,
     nodes: Vec<Node>,
     /// Objects and lists that have not ended: their nodes, and whether each is an object.
     open: Vec<(usize, bool)>,
@@ -279,7 +295,7 @@ impl Reader<'_> {
                     Some(end) if end == if is_object { b'}' } else { b']' } => {
                         self.at += 1;
                         self.open.pop();
-                        self.close(node);
+                        self.close(node, 0);
                     }
                     _ => return Err(Stop::Broken),
                 }
@@ -294,13 +310,13 @@ impl Reader<'_> {
         self.nodes.push(Node { start, end: start, after: place(node + 1) });
         let (is_object, end) = match self.peek() {
             Some(b'"') => {
-                self.string()?;
-                self.close(node);
+                let escaped = self.string()?;
+                self.close(node, escaped);
                 return Ok(false);
             }
             Some(b'-' | b'0'..=b'9') => {
                 self.number()?;
-                self.close(node);
+                self.close(node, 0);
                 return Ok(false);
             }
             Some(b'{') => (true, b'}'),
@@ -317,7 +333,7 @@ impl Reader<'_> {
         self.space();
         if self.peek() == Some(end) {
             self.at += 1;
-            self.close(node);
+            self.close(node, 0);
             return Ok(false);
         }
         self.open.push((node, is_object));
@@ -335,12 +351,8 @@ impl Reader<'_> {
         if self.peek() != Some(b'"') {
             return Err(Stop::Broken);
         }
-        let start = self.at;
-        // What a name with half a character is called, each reader decides for itself.
-        if self.string()? && !self.is_text(start) {
-            return Err(Stop::Broken);
-        }
-        self.close(node);
+        let escaped = self.string()?;
+        self.close(node, escaped);
         self.space();
         if self.peek() != Some(b':') {
             return Err(Stop::Broken);
@@ -350,10 +362,10 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn close(&mut self, node: usize) {
+    fn close(&mut self, node: usize, escaped: u32) {
         let (end, after) = (place(self.at), place(self.nodes.len()));
         if let Some(node) = self.nodes.get_mut(node) {
-            (node.end, node.after) = (end, after);
+            (node.end, node.after) = (end | escaped, after);
         }
     }
 
@@ -372,7 +384,7 @@ impl Reader<'_> {
             return Err(Stop::Broken);
         }
         self.at += literal.len();
-        self.close(node);
+        self.close(node, 0);
         Ok(false)
     }
 
@@ -407,10 +419,10 @@ impl Reader<'_> {
         if self.at == start { Err(Stop::Broken) } else { Ok(()) }
     }
 
-    /// From its opening quote to behind its closing one. Whether anything in it is escaped.
-    fn string(&mut self) -> Result<bool, Stop> {
+    /// From its opening quote to behind its closing one; [`ESCAPED`], where something in it is.
+    fn string(&mut self) -> Result<u32, Stop> {
         self.at += 1;
-        let mut escaped = false;
+        let mut escaped = 0;
         loop {
             self.plain();
             match self.peek() {
@@ -419,25 +431,25 @@ impl Reader<'_> {
                     return Ok(escaped);
                 }
                 Some(b'\\') => {
-                    escaped = true;
                     self.escape()?;
+                    escaped = ESCAPED;
                 }
                 _ => return Err(Stop::Broken),
             }
         }
     }
 
-    /// Whether what was read from there is a text of whole characters.
-    fn is_text(&self, start: usize) -> bool {
-        let raw = self.bytes.get(start..self.at).and_then(|raw| std::str::from_utf8(raw).ok());
-        raw.is_some_and(|raw| content(raw).is_ok())
-    }
-
-    /// Up to the next quote, backslash or control character; eight bytes at a time.
+    /// Up to the next quote, backslash or control character.
     fn plain(&mut self) {
+        if !self.has_controls {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            self.at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            return;
+        }
         const ONES: u64 = 0x0101_0101_0101_0101;
         const HIGH: u64 = 0x8080_8080_8080_8080;
         let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+        // Eight bytes at a time.
         while let Some(chunk) = self.bytes.get(self.at..self.at + 8).and_then(|chunk| <[u8; 8]>::try_from(chunk).ok()) {
             let word = u64::from_le_bytes(chunk);
             let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
@@ -474,7 +486,7 @@ impl Reader<'_> {
     }
 }
 
-/// Texts are shorter than 4 GiB, and have no more nodes than bytes.
+/// Texts are shorter than 2 GiB, and have no more nodes than bytes.
 fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -39,8 +39,11 @@ pub(super) fn write(value: Decimal, out: &mut Vec<u8>) -> Result<Converted, Conv
 }
 
 pub(super) fn int(text: &str, conversion: &Conversion, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
-    if let Ok(value) = text.parse::<i32>() {
-        write!(out, "{value}").map_err(|_| TOO_LARGE)?;
+    // As it stands, where an Int is written so.
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_plain = matches!(digits.as_bytes().first(), Some(b'1'..=b'9')) || text == "0";
+    if is_plain && digits.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i32>().is_ok() {
+        out.extend_from_slice(text.as_bytes());
         return Ok(Converted::Value);
     }
     let value = parse(text, conversion.thousands)?;

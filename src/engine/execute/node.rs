@@ -149,7 +149,13 @@ impl Execution<'_> {
 
     /// What an entity's key alone says of each relation, by relation and row: nothing is fetched for what it decides.
     fn by_key(&self, node: &Node, rows: &[Row], inherited: Option<&[Arc<RowRights>]>) -> Vec<Vec<Truth>> {
-        let decided = |need: &RelationNeed, at: usize, row: &Row| {
+        // What reads nothing of an entity is the same for all.
+        let of_all = |need: &RelationNeed| {
+            let relation = self.snapshot.access.relation(need.relation)?;
+            let when = Some(&relation.rule.when).filter(|when| when.inputs().is_empty())?;
+            Some(when.evaluate(&serde_json::Value::Null, &self.asking.principal, self.asking.today))
+        };
+        let decided = |need: &RelationNeed, of_all: Option<Truth>, at: usize, row: &Row| {
             let Some(relation) = self.snapshot.access.relation(need.relation) else { return Truth::False };
             if relation.approved && !self.is_approved(relation.on, row.key.as_deref()) {
                 return Truth::False;
@@ -158,15 +164,21 @@ impl Execution<'_> {
             if above.is_some_and(|above| self.adds_nothing(node, need, above)) {
                 return Truth::False;
             }
-            let view = RowView::new(self.snapshot, self.plan, node, row, at, &[], Stage::Relation);
-            let (facts, _) = view.rule_facts(need.reads.get(..1).unwrap_or_default(), Mode::Gateway);
-            match relation.rule.when.evaluate(&facts, &self.asking.principal, self.asking.today) {
+            let of_key = || {
+                let view = RowView::new(self.snapshot, self.plan, node, row, at, &[], Stage::Relation);
+                let (facts, _) = view.rule_facts(need.reads.get(..1).unwrap_or_default(), Mode::Gateway);
+                relation.rule.when.evaluate(&facts, &self.asking.principal, self.asking.today)
+            };
+            match of_all.unwrap_or_else(of_key) {
                 // For whom the caller acts has to be fetched.
                 Truth::True if relation.rule.on_behalf_of.is_some() => Truth::Unknown,
                 truth => truth,
             }
         };
-        let of_rows = |need| rows.iter().enumerate().map(|(at, row)| decided(need, at, row)).collect();
+        let of_rows = |need| {
+            let of_all = of_all(need);
+            rows.iter().enumerate().map(|(at, row)| decided(need, of_all, at, row)).collect()
+        };
         node.relations.iter().map(of_rows).collect()
     }
 

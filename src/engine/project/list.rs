@@ -439,9 +439,15 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
         frame.children.get(at)?.as_ref()
     });
     let list = matches!(slot.shape, Shape::EntityList(_));
-    let named = match view.entities(slot.id) {
-        Ok(named) => named,
-        Err(failure) => return writer.failed(failure),
+    let range = below.and_then(|below| below.ranges.get(view.at)).cloned().unwrap_or_default();
+    // Those that are there were named by this very answer, but for those that relations went through.
+    let known = !range.is_empty() && view.node.via != Some(slot.id) && view.row.over_quota.is_empty();
+    let named = match known {
+        true => Vec::new(),
+        false => match view.entities(slot.id) {
+            Ok(named) => named,
+            Err(failure) => return writer.failed(failure),
+        },
     };
     let Some(below) = below else {
         // Asked for its state alone: the list is there, whoever stands in it.
@@ -450,7 +456,6 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
         return if there { Written::answered() } else { Written::no_record() };
     };
     let answers: Vec<Option<&[_]>> = below.frame.answers.iter().map(|rows| Some(rows.as_slice())).collect();
-    let range = below.ranges.get(view.at).cloned().unwrap_or_default();
     let node = view.plan.node(below.frame.node);
     let wanted = Wanted::default();
     let row_view = |at: usize| {

@@ -113,7 +113,7 @@ impl<'a> Writer<'a> {
         Self {
             snapshot,
             mode,
-            out: Vec::with_capacity(4096),
+            out: Vec::with_capacity(256),
             journal: Journal::default(),
             max: usize::MAX,
             spent: 0,
@@ -125,7 +125,7 @@ impl<'a> Writer<'a> {
 
     /// As [`Self::new`], for at most `max` bytes: aliases and lists of lists multiply what a short document asks for.
     pub fn limited(snapshot: &'a Snapshot, mode: Mode<'a>, max: usize) -> Self {
-        Self { max, ..Self::new(snapshot, mode) }
+        Self { max, out: Vec::with_capacity(8 * 1024), ..Self::new(snapshot, mode) }
     }
 
     /// Counts a field. False where there is too much already: what is written from then on is not sent.

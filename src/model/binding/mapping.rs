@@ -295,6 +295,10 @@ impl Trie {
 
     /// What a name leads to.
     pub fn child(&self, name: &str) -> Option<&Self> {
+        // Of few names, most differ in their length.
+        if self.children.len() <= 16 {
+            return self.children.iter().find(|(own, _)| **own == *name).map(|(_, child)| child);
+        }
         let at = self.children.binary_search_by(|(own, _)| (**own).cmp(name)).ok()?;
         self.children.get(at).map(|(_, child)| child)
     }
