@@ -264,7 +264,7 @@ enum Stop {
 struct Reader<'t> {
     bytes: &'t [u8],
     at: usize,
-    /// Somewhere in the text, if only between values.
+    /// Somewhere in the text, if only between values: then each text has to be searched for them.
     has_controls: bool,
     nodes: Vec<Node>,
     /// Objects and lists that have not ended: their nodes, and whether each is an object.
@@ -295,7 +295,7 @@ impl Reader<'_> {
                     Some(end) if end == if is_object { b'}' } else { b']' } => {
                         self.at += 1;
                         self.open.pop();
-                        self.close(node, 0);
+                        self.close(node);
                     }
                     _ => return Err(Stop::Broken),
                 }
@@ -304,26 +304,24 @@ impl Reader<'_> {
     }
 
     /// One value; of an object or list that is not empty, only its beginning: true, and a value comes next.
+    #[inline]
     fn value(&mut self) -> Result<bool, Stop> {
-        let node = self.nodes.len();
-        let start = place(self.at);
-        self.nodes.push(Node { start, end: start, after: place(node + 1) });
+        let start = self.at;
         let (is_object, end) = match self.peek() {
             Some(b'"') => {
-                let escaped = self.string()?;
-                self.close(node, escaped);
+                self.text()?;
                 return Ok(false);
             }
             Some(b'-' | b'0'..=b'9') => {
                 self.number()?;
-                self.close(node, 0);
+                self.whole(start, 0);
                 return Ok(false);
             }
             Some(b'{') => (true, b'}'),
             Some(b'[') => (false, b']'),
-            Some(b't') => return self.literal(b"true", node),
-            Some(b'f') => return self.literal(b"false", node),
-            Some(b'n') => return self.literal(b"null", node),
+            Some(b't') => return self.literal(b"true"),
+            Some(b'f') => return self.literal(b"false"),
+            Some(b'n') => return self.literal(b"null"),
             _ => return Err(Stop::Broken),
         };
         if self.open.len() >= NESTING_MAX {
@@ -333,10 +331,11 @@ impl Reader<'_> {
         self.space();
         if self.peek() == Some(end) {
             self.at += 1;
-            self.close(node, 0);
+            self.whole(start, 0);
             return Ok(false);
         }
-        self.open.push((node, is_object));
+        self.open.push((self.nodes.len(), is_object));
+        self.whole(start, 0);
         if is_object {
             self.name()?;
         }
@@ -344,15 +343,12 @@ impl Reader<'_> {
     }
 
     /// A member's name and its colon.
+    #[inline]
     fn name(&mut self) -> Result<(), Stop> {
-        let node = self.nodes.len();
-        let start = place(self.at);
-        self.nodes.push(Node { start, end: start, after: place(node + 1) });
         if self.peek() != Some(b'"') {
             return Err(Stop::Broken);
         }
-        let escaped = self.string()?;
-        self.close(node, escaped);
+        self.text()?;
         self.space();
         if self.peek() != Some(b':') {
             return Err(Stop::Broken);
@@ -362,29 +358,41 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn close(&mut self, node: usize, escaped: u32) {
+    /// What began at `start` and ends here, with nothing inside.
+    #[inline]
+    fn whole(&mut self, start: usize, escaped: u32) {
+        let after = place(self.nodes.len() + 1);
+        self.nodes.push(Node { start: place(start), end: place(self.at) | escaped, after });
+    }
+
+    /// An object or list ends here.
+    #[inline]
+    fn close(&mut self, node: usize) {
         let (end, after) = (place(self.at), place(self.nodes.len()));
         if let Some(node) = self.nodes.get_mut(node) {
-            (node.end, node.after) = (end | escaped, after);
+            (node.end, node.after) = (end, after);
         }
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    #[inline]
     fn space(&mut self) {
         while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
-    fn literal(&mut self, literal: &[u8], node: usize) -> Result<bool, Stop> {
+    fn literal(&mut self, literal: &[u8]) -> Result<bool, Stop> {
         if !self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(literal)) {
             return Err(Stop::Broken);
         }
+        let start = self.at;
         self.at += literal.len();
-        self.close(node, 0);
+        self.whole(start, 0);
         Ok(false)
     }
 
@@ -411,6 +419,7 @@ impl Reader<'_> {
     }
 
     /// One and more.
+    #[inline]
     fn digits(&mut self) -> Result<(), Stop> {
         let start = self.at;
         while let Some(b'0'..=b'9') = self.peek() {
@@ -419,16 +428,39 @@ impl Reader<'_> {
         if self.at == start { Err(Stop::Broken) } else { Ok(()) }
     }
 
-    /// From its opening quote to behind its closing one; [`ESCAPED`], where something in it is.
-    fn string(&mut self) -> Result<u32, Stop> {
+    /// A text, from its opening quote to behind its closing one.
+    #[inline]
+    fn text(&mut self) -> Result<(), Stop> {
+        let start = self.at;
         self.at += 1;
+        // Most texts are short: their end is in the first words.
+        for _ in 0..SHORT_WORDS {
+            let Some(word) = self.word() else { break };
+            let found = ends_in(word);
+            if found != 0 {
+                // Only what stands behind the first one found may be found wrongly.
+                self.at += index(found.trailing_zeros() / 8);
+                break;
+            }
+            self.at += 8;
+        }
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            self.whole(start, 0);
+            return Ok(());
+        }
+        self.rest_of_text(start)
+    }
+
+    fn rest_of_text(&mut self, start: usize) -> Result<(), Stop> {
         let mut escaped = 0;
         loop {
             self.plain();
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(escaped);
+                    self.whole(start, escaped);
+                    return Ok(());
                 }
                 Some(b'\\') => {
                     self.escape()?;
@@ -439,6 +471,13 @@ impl Reader<'_> {
         }
     }
 
+    /// The next eight bytes.
+    #[inline]
+    fn word(&self) -> Option<u64> {
+        let (word, _) = self.bytes.get(self.at..)?.split_first_chunk::<8>()?;
+        Some(u64::from_le_bytes(*word))
+    }
+
     /// Up to the next quote, backslash or control character.
     fn plain(&mut self) {
         if !self.has_controls {
@@ -446,16 +485,9 @@ impl Reader<'_> {
             self.at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
             return;
         }
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-        // Eight bytes at a time.
-        while let Some(chunk) = self.bytes.get(self.at..self.at + 8).and_then(|chunk| <[u8; 8]>::try_from(chunk).ok()) {
-            let word = u64::from_le_bytes(chunk);
-            let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-            let found = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control;
+        while let Some(word) = self.word() {
+            let found = ends_in(word);
             if found != 0 {
-                // Only what stands behind the first one found may be found wrongly.
                 self.at += index(found.trailing_zeros() / 8);
                 return;
             }
@@ -486,7 +518,21 @@ impl Reader<'_> {
     }
 }
 
+/// Words of a text that are looked at before it is taken for a long one.
+const SHORT_WORDS: usize = 3;
+
+/// Marks the first byte of a word that is a quote, a backslash or a control character, in its highest bit; 0: there is none.
+#[inline]
+fn ends_in(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control) & HIGH
+}
+
 /// Texts are shorter than 2 GiB, and have no more nodes than bytes.
+#[inline]
 fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

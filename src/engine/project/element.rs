@@ -1,8 +1,10 @@
 //! Fields of one JSON value: an element of a list, an object of a record, an instance of a source.
 
+use std::cell::OnceCell;
+
 use super::held::is_held;
 use super::list;
-use super::pick::{Picked, pick, pick_one, text_of};
+use super::pick::{Picked, pick_one, text_of};
 use super::read::{RowView, over_elements};
 use super::typed::Typed;
 use super::write::{Inside, Writer, Written};
@@ -80,8 +82,7 @@ impl Writer<'_> {
         told: Told<'_>,
         selections: &[Selection],
     ) -> Result<Written, Failure> {
-        let wanted = mapping.wanted_terms(|slot| self.permitted(view, slot));
-        let picked = pick(raw, mapping, &wanted);
+        let picked = OnceCell::new();
         Ok(self.object(&Inside::Element { view, raw, mapping, picked: &picked, told }, selections))
     }
 

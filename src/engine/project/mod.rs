@@ -12,6 +12,7 @@ mod items;
 mod list;
 pub mod pick;
 pub mod read;
+mod straight;
 pub mod trace;
 mod typed;
 pub mod write;

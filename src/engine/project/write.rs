@@ -4,6 +4,7 @@
 //! masked where they give it masked, and notes why anything is null. For the gateway's own rules ([`Mode::Gateway`],
 //! [`Mode::Rules`]) it writes everything that was read for them, and leaves out what is not available.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::element::Told;
 use super::errors::{Cause, Journal, Segment};
 use super::pick::{Picked, pick};
 use super::read::{Filling, RowView};
+use super::straight::Known;
 use super::{derived, items, list};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::base::json::{Json, JsonValue};
@@ -57,6 +59,7 @@ pub struct Writer<'a> {
     pub(super) masked: Option<BTreeSet<Vec<Arc<str>>>>,
     /// A list was cut to a period though some element's date does not say on which side of it it lies.
     pub(super) undated: bool,
+    pub(super) known: Known,
 }
 
 /// What came of one field.
@@ -105,7 +108,14 @@ pub(super) enum Inside<'i, 'a> {
     /// An entity, at its top or in one of its sections.
     Row(&'i RowView<'a>),
     /// One JSON value: an element of a list, an object of a record.
-    Element { view: &'i RowView<'a>, raw: JsonValue<'i>, mapping: &'i Mapping, picked: &'i Picked<'i>, told: Told<'i> },
+    /// What is picked of it is picked when it is first looked at.
+    Element {
+        view: &'i RowView<'a>,
+        raw: JsonValue<'i>,
+        mapping: &'i Mapping,
+        picked: &'i OnceCell<Picked<'i>>,
+        told: Told<'i>,
+    },
 }
 
 impl<'a> Writer<'a> {
@@ -120,6 +130,7 @@ impl<'a> Writer<'a> {
             too_much: false,
             masked: None,
             undated: false,
+            known: Known::default(),
         }
     }
 
@@ -179,7 +190,8 @@ impl<'a> Writer<'a> {
         let mut sum = Sum::default();
         self.out.push(b'{');
         let mut first = true;
-        for selection in selections {
+        let straight = self.straight(inside, selections);
+        for (at, selection) in selections.iter().enumerate() {
             if !self.afford() {
                 break;
             }
@@ -190,6 +202,12 @@ impl<'a> Writer<'a> {
             self.out.push(b'"');
             self.out.extend_from_slice(selection.key.as_bytes());
             self.out.extend_from_slice(b"\":");
+            let view = inside.view();
+            if let Some(written) = straight.as_ref().and_then(|values| self.straightly(values, at, selection, view)) {
+                sum.add(written);
+                first = false;
+                continue;
+            }
             self.journal.enter(Segment::Key(Arc::clone(&selection.key)));
             let written = self.field(inside, selection, selections);
             self.journal.leave();
@@ -260,7 +278,11 @@ impl<'a> Writer<'a> {
                 self.agreed(view, slot, selection, start, written)
             }
             Inside::Element { view, raw, mapping, picked, told } => match mapping.entry(slot.id) {
-                Some(entry) => self.element_entry(view, slot, entry, (*raw, mapping), picked, *told, selection),
+                Some(entry) => {
+                    let permitted = || mapping.wanted_terms(|slot| self.permitted(view, slot));
+                    let picked = picked.get_or_init(|| pick(*raw, mapping, &permitted()));
+                    self.element_entry(view, slot, entry, (*raw, mapping), picked, *told, selection)
+                }
                 None if self.is_section(slot) => self.section(inside, slot, selection),
                 None => {
                     self.null();
@@ -353,7 +375,7 @@ impl<'a> Writer<'a> {
         written
     }
 
-    fn key(&mut self, view: &RowView<'_>, slot: &Slot) -> Written {
+    pub(super) fn key(&mut self, view: &RowView<'_>, slot: &Slot) -> Written {
         let Some(key) = &view.row.key else {
             self.null();
             return Written::no_record();
