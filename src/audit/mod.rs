@@ -6,6 +6,7 @@ mod chain;
 mod checkpoint;
 mod checkpointer;
 mod follow;
+mod index;
 mod key;
 mod reader;
 mod record;

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::key::{hex, unhex};
+use super::index;
+use super::key::{digest_of, hex};
 use super::record::{AuditRecord, Kind, timestamp};
 use super::segment::{Segment, about, readable, segments};
 use super::store::AuditError;
@@ -200,21 +201,28 @@ async fn newest(segment: &Segment, search: &Search, limit: usize) -> Result<Vec<
     let first_seq = about(&mut connection).await?.first_seq;
     let rows = match search.before {
         Some(before) if before <= first_seq => Vec::new(),
-        _ => select(&mut connection, search, limit).await?,
+        _ => select(&mut connection, search, first_seq, limit).await?,
     };
     connection.close().await?;
     rows.iter().map(|row| entry(segment.number, row)).collect()
 }
 
-async fn select(connection: &mut SqliteConnection, search: &Search, limit: usize) -> Result<Vec<SqliteRow>, ReadError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT audit.seq, record, hash FROM audit");
+async fn select(
+    connection: &mut SqliteConnection,
+    search: &Search,
+    first_seq: i64,
+    limit: usize,
+) -> Result<Vec<SqliteRow>, ReadError> {
+    let before = search.before.unwrap_or(i64::MAX);
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT audit.seq, record, hash FROM ");
     if let Some(subject) = &search.subject {
-        let digest = unhex(subject).ok_or_else(|| ReadError("the subject is no keyed digest".to_owned()))?;
-        query.push(" JOIN subject ON subject.seq = audit.seq WHERE subject.subject = ").push_bind(digest);
+        let digest = digest_of(subject).ok_or_else(|| ReadError("the subject is no keyed digest".to_owned()))?;
+        query.push(format_args!("({}) AS found", index::candidates(&digest, first_seq, before)));
+        query.push(" JOIN audit ON audit.seq = found.seq WHERE instr(record, ").push_bind(hex(&digest)).push(") > 0");
     } else {
-        query.push(" WHERE TRUE");
+        query.push("audit WHERE TRUE");
     }
-    query.push(" AND audit.seq < ").push_bind(search.before.unwrap_or(i64::MAX));
+    query.push(" AND audit.seq < ").push_bind(before);
     if let Some(from) = search.from {
         query.push(" AND time >= ").push_bind(timestamp(from));
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, AssertSqlSafe, Row, SqliteConnection};
 
-use super::key::Digest;
+use super::index;
 use super::segment::About;
 use super::store::{AuditError, Waiting};
 use crate::model::config::ChainHash;
@@ -66,7 +66,7 @@ pub(super) struct Statements {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Room {
     records: usize,
-    subjects: usize,
+    places: usize,
     ends: bool,
 }
 
@@ -79,17 +79,13 @@ impl Statements {
         algorithm: ChainHash,
         records: &[Linked<'_>],
     ) -> Result<(), AuditError> {
-        let found_by = |record: &Linked<'_>| {
-            let seq = record.seq;
-            record.waiting.subjects.iter().map(move |subject| (*subject, seq)).collect::<Vec<_>>()
-        };
-        let subjects: Vec<(Digest, i64)> = records.iter().flat_map(found_by).collect();
-        let (mut records, mut subjects) = (records.chunks(ROWS_MAX), subjects.chunks(ROWS_MAX));
+        let places = index::places(records.iter().map(|record| (record.waiting, record.seq)));
+        let (mut records, mut places) = (records.chunks(ROWS_MAX), places.chunks(ROWS_MAX));
         loop {
-            let (some, of_some) = (records.next().unwrap_or_default(), subjects.next().unwrap_or_default());
-            let ends = records.len() == 0 && subjects.len() == 0;
-            let room = Room { records: room_for(some.len()), subjects: room_for(of_some.len()), ends };
-            let values = values(room, some, of_some).map_err(|error| AuditError(error.to_string()))?;
+            let (some, some_places) = (records.next().unwrap_or_default(), places.next().unwrap_or_default());
+            let ends = records.len() == 0 && places.len() == 0;
+            let room = Room { records: room_for(some.len()), places: room_for(some_places.len()), ends };
+            let values = values(room, some, some_places).map_err(|error| AuditError(error.to_string()))?;
             sqlx::query_with(AssertSqlSafe(self.text(algorithm, room)), values).execute(&mut *connection).await?;
             if ends {
                 return Ok(());
@@ -119,11 +115,10 @@ fn text(room: Room, algorithm: ChainHash) -> String {
             rows("(?, ?, ?, ?, ?, ?, ?)", room.records)
         );
     }
-    if room.subjects > 0 {
+    if room.places > 0 {
         text += &format!(
-            "INSERT OR IGNORE INTO subject (subject, seq) SELECT column1, column2 \
-             FROM (VALUES {}) WHERE column1 IS NOT NULL;",
-            rows("(?, ?)", room.subjects)
+            "INSERT OR IGNORE INTO subject (place) SELECT column1 FROM (VALUES {}) WHERE column1 IS NOT NULL;",
+            rows("(?)", room.places)
         );
     }
     if room.ends {
@@ -135,10 +130,10 @@ fn text(room: Room, algorithm: ChainHash) -> String {
 fn values(
     room: Room,
     records: &[Linked<'_>],
-    subjects: &[(Digest, i64)],
+    places: &[i64],
 ) -> Result<SqliteArguments, sqlx::error::BoxDynError> {
     let mut values = SqliteArguments::default();
-    values.reserve(room.records * 7 + room.subjects * 2, 0);
+    values.reserve(room.records * 7 + room.places, 0);
     for Linked { waiting, seq, prev, hash } in records {
         values.add(seq)?;
         values.add(&waiting.time)?;
@@ -148,13 +143,12 @@ fn values(
         values.add(prev)?;
         values.add(hash)?;
     }
-    // Subjects come after all the records that there is room for.
+    // Places come after all the records that there is room for.
     for _ in records.len() * 7..room.records * 7 {
         values.add(None::<i64>)?;
     }
-    for (subject, seq) in subjects {
-        values.add(subject.as_slice())?;
-        values.add(seq)?;
+    for place in places {
+        values.add(*place)?;
     }
     Ok(values)
 }

@@ -18,7 +18,7 @@ use crate::model::config::ChainHash;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Version of the tables below (`PRAGMA user_version`).
-const TABLES_VERSION: i64 = 1;
+const TABLES_VERSION: i64 = 2;
 
 const TABLES: &str = "\
     CREATE TABLE IF NOT EXISTS segment (id INTEGER PRIMARY KEY CHECK (id = 1), store TEXT NOT NULL, \
@@ -29,9 +29,8 @@ const TABLES: &str = "\
         hash BLOB NOT NULL) STRICT;\
     CREATE INDEX IF NOT EXISTS audit_time ON audit (time);\
     CREATE INDEX IF NOT EXISTS audit_event ON audit (kind, seq) WHERE kind <> 'REQUEST';\
-    CREATE TABLE IF NOT EXISTS subject (subject BLOB NOT NULL, seq INTEGER NOT NULL, \
-        PRIMARY KEY (subject, seq)) STRICT, WITHOUT ROWID;\
-    PRAGMA user_version = 1;";
+    CREATE TABLE IF NOT EXISTS subject (place INTEGER PRIMARY KEY) STRICT;\
+    PRAGMA user_version = 2;";
 
 /// One file of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use sqlx::{Connection, Row, SqliteConnection};
 
 use super::chain::chain;
 use super::checkpoint::{Checkpoint, Kept, Removed};
+use super::index;
 use super::key::hex;
 use super::reader::ReadError;
 use super::record::AuditRecord;
@@ -17,8 +18,6 @@ use super::store::Receipt;
 
 /// After how many records progress is told.
 const PROGRESS_EVERY: u64 = 20_000;
-/// Records whose subjects are compared at once.
-const INDEX_CHUNK: i64 = 5_000;
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -337,7 +336,7 @@ impl<'p> Walk<'p> {
                 return Err(self.fault(self.seq, Wrong::Replaced));
             }
         }
-        match first_misindexed(connection, about.first_seq, self.seq).await {
+        match index::first_wrong(connection, about.first_seq, self.seq).await {
             Ok(None) => Ok(()),
             Ok(Some(seq)) => Err(self.fault(seq, Wrong::Index)),
             Err(error) => Err(self.fault(self.seq, Wrong::Unreadable(error.to_string()))),
@@ -396,39 +395,4 @@ impl Stored {
         (self.time == record.time && self.kind == record.kind.as_str() && self.request_id == record.request_id)
             && self.algorithm == about.algorithm.as_str()
     }
-}
-
-/// The first record whose subjects in the index are not those in its text.
-async fn first_misindexed(
-    connection: &mut SqliteConnection,
-    first: i64,
-    last: i64,
-) -> Result<Option<i64>, sqlx::Error> {
-    let named = "SELECT DISTINCT audit.seq AS seq, unhex(subject.value) AS subject FROM audit, \
-                 json_each(audit.record, '$.access') AS access, json_each(access.value, '$.subjects') AS subject \
-                 WHERE audit.seq BETWEEN ? AND ?";
-    let compare = format!(
-        "SELECT count(*), min(CASE WHEN held.seq IS NULL THEN named.seq END) FROM ({named}) AS named \
-         LEFT JOIN subject AS held ON held.subject = named.subject AND held.seq = named.seq"
-    );
-    let mut count = 0_i64;
-    let mut from = first;
-    while from <= last {
-        let to = last.min(from + INDEX_CHUNK - 1);
-        let query = sqlx::query(sqlx::AssertSqlSafe(compare.as_str())).bind(from).bind(to);
-        let row = query.fetch_one(&mut *connection).await?;
-        if let Some(seq) = row.try_get(1)? {
-            return Ok(Some(seq));
-        }
-        count += row.try_get::<i64, _>(0)?;
-        from = to + 1;
-    }
-    let held = "SELECT count(*) FROM subject WHERE seq <= ?";
-    let held: i64 = sqlx::query_scalar(held).bind(last).fetch_one(&mut *connection).await?;
-    if held == count {
-        return Ok(None);
-    }
-    // More than the records name: which of them is looked for only now.
-    let more = format!("SELECT min(seq) FROM (SELECT seq, subject FROM subject WHERE seq <= ? EXCEPT {named})");
-    sqlx::query_scalar(sqlx::AssertSqlSafe(more)).bind(last).bind(first).bind(last).fetch_one(connection).await
 }
