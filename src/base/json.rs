@@ -348,7 +348,12 @@ impl Reader<'_> {
         if self.peek() != Some(b'"') {
             return Err(Stop::Broken);
         }
+        let start = self.at;
         self.text()?;
+        // What a name with half a character is called, each reader decides for itself.
+        if self.nodes.last().is_some_and(|name| name.end & ESCAPED != 0) && !self.is_text(start) {
+            return Err(Stop::Broken);
+        }
         self.space();
         if self.peek() != Some(b':') {
             return Err(Stop::Broken);
@@ -469,6 +474,12 @@ impl Reader<'_> {
                 _ => return Err(Stop::Broken),
             }
         }
+    }
+
+    /// Whether what was read from there is a text of whole characters.
+    fn is_text(&self, start: usize) -> bool {
+        let raw = self.bytes.get(start..self.at).and_then(|raw| std::str::from_utf8(raw).ok());
+        raw.is_some_and(|raw| content(raw).is_ok())
     }
 
     /// The next eight bytes.
