@@ -221,10 +221,16 @@ async fn tamper(folder: &Folder, tampering: Tampering, seq: i64) {
         Tampering::Algorithm => "UPDATE audit SET algorithm = 'none' WHERE seq = {seq}".to_owned(),
         Tampering::Unlist => "DELETE FROM subject WHERE (place >> 36 << 8) + place % 256 = {seq}".to_owned(),
         Tampering::ListElsewhere => "INSERT INTO subject VALUES (({seq} >> 8 << 36) + {seq} % 256)".to_owned(),
-        Tampering::Remove => "DELETE FROM subject WHERE (place >> 36 << 8) + place % 256 = {seq}; DELETE FROM audit WHERE seq = {seq}".to_owned(),
+        Tampering::Remove => {
+            "DELETE FROM subject WHERE (place >> 36 << 8) + place % 256 = {seq}; DELETE FROM audit WHERE seq = {seq}"
+                .to_owned()
+        }
         Tampering::SwapTexts => swap("time, kind, request_id, record"),
         Tampering::SwapRecords => swap("time, kind, request_id, record, algorithm, prev, hash"),
-        Tampering::CutTail => "DELETE FROM subject WHERE (place >> 36 << 8) + place % 256 >= {seq}; DELETE FROM audit WHERE seq >= {seq}".to_owned(),
+        Tampering::CutTail => {
+            "DELETE FROM subject WHERE (place >> 36 << 8) + place % 256 >= {seq}; DELETE FROM audit WHERE seq >= {seq}"
+                .to_owned()
+        }
         Tampering::Rewrite => return rewrite(folder, seq).await,
         Tampering::DropSegment => {
             for end in ["", "-wal", "-shm"] {

@@ -23,7 +23,7 @@ fn within_run(digest: &Digest) -> i64 {
 }
 
 fn place(digest: &Digest, seq: i64) -> i64 {
-    run_of(seq) << (RUN_BITS + DIGEST_BITS) | within_run(digest) | seq % RUN
+    (run_of(seq) << (RUN_BITS + DIGEST_BITS)) | within_run(digest) | (seq % RUN)
 }
 
 fn run_of(seq: i64) -> i64 {
@@ -31,7 +31,7 @@ fn run_of(seq: i64) -> i64 {
 }
 
 fn seq_of(place: i64) -> i64 {
-    place >> (RUN_BITS + DIGEST_BITS) << RUN_BITS | place % RUN
+    ((place >> (RUN_BITS + DIGEST_BITS)) << RUN_BITS) | (place % RUN)
 }
 
 /// Where the records are found, each with its number: in order, so that neighbours are written together.
@@ -106,7 +106,7 @@ mod tests {
                 let place = place(&digest, seq);
                 assert_eq!(seq_of(place), seq);
                 assert_eq!(place >> 36, seq >> 8);
-                assert_eq!(place & !255, run_of(seq) << 36 | within_run(&digest));
+                assert_eq!(place & !255, (run_of(seq) << 36) | within_run(&digest));
                 assert!(place >= 0);
             }
         }

@@ -127,11 +127,7 @@ fn text(room: Room, algorithm: ChainHash) -> String {
     text
 }
 
-fn values(
-    room: Room,
-    records: &[Linked<'_>],
-    places: &[i64],
-) -> Result<SqliteArguments, sqlx::error::BoxDynError> {
+fn values(room: Room, records: &[Linked<'_>], places: &[i64]) -> Result<SqliteArguments, sqlx::error::BoxDynError> {
     let mut values = SqliteArguments::default();
     values.reserve(room.records * 7 + room.places, 0);
     for Linked { waiting, seq, prev, hash } in records {

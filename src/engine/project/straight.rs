@@ -35,7 +35,11 @@ enum Way {
     /// The entity's own key.
     Key(SlotId),
     /// A value of the record at a place.
-    Value { slot: SlotId, place: usize, at: Term },
+    Value {
+        slot: SlotId,
+        place: usize,
+        at: Term,
+    },
 }
 
 /// Where a record is, and what is wanted of it.
