@@ -204,7 +204,7 @@ async fn texts_that_nobody_agreed_on_are_recorded_as_digests() {
         operation_name: Some("Of331122198001011234".to_owned()),
         ..GraphqlRequest::default()
     };
-    huxiang::admin::answer(world.gateway.clone(), auditor.clone(), request, "named".to_owned()).await;
+    huxiang::admin::answer(world.gateway.clone(), auditor.clone(), request, "named".to_owned(), ()).await;
     let records = records(&world.folder).await;
     let text = serde_json::to_string(&records).unwrap();
     assert!(!text.contains("331122198001011234") && !text.contains("Zhang San"), "{text}");

@@ -150,6 +150,8 @@ impl Source {
         }
         let record = |key: &String| match key.strip_prefix("unkeyed") {
             Some(_) => json!({"name": "nobody"}),
+            // Written otherwise than it was asked for.
+            None if key.starts_with("cased") => json!({"id": key.to_uppercase(), "name": format!("of {key}")}),
             None => json!({"id": key, "name": format!("of {key}")}),
         };
         let records: Vec<Value> = keys.iter().filter(|key| !key.starts_with("none")).map(record).collect();
@@ -295,8 +297,11 @@ async fn what_comes_while_a_call_is_under_way_goes_out_together_and_does_not_wai
     let names: Vec<Option<String>> = others.iter().map(name).collect();
     assert_eq!(names, [Some("of b"), Some("of c"), Some("of b"), None].map(|name| name.map(str::to_owned)));
     assert!(others[3].0.as_ref().unwrap().records.is_empty(), "no record is no error");
-    assert!(others.iter().all(|(_, together)| *together == Some(Together::Gathered)));
-    assert_eq!(source.paths(), ["/one/a", "/many"]);
+    // The source told of somebody who was not asked for: that might have been `none`, written otherwise.
+    let together: Vec<Option<Together>> = others.iter().map(|(_, together)| *together).collect();
+    assert_eq!(together[..3], [Some(Together::Gathered); 3]);
+    assert_eq!(together[3], Some(Together::Apart));
+    assert_eq!(source.paths(), ["/one/a", "/many", "/one/none"]);
     let keys = &source.seen()[1].keys;
     assert_eq!(
         (keys.len(), keys.iter().collect::<BTreeSet<_>>().len()),
@@ -327,6 +332,17 @@ async fn what_one_asks_for_does_not_spoil_the_answers_of_others() {
         expected[2..].sort();
         assert_eq!(paths, expected, "each is asked by itself once");
     }
+}
+
+#[tokio::test]
+async fn a_key_that_the_source_writes_otherwise_is_answered_beside_others_as_alone() {
+    let source = Source::new().await;
+    let asked = Asked::new(&source, "");
+    let (_, others) = asked.beside_a(&source, &["b", "cased", "c"]).await;
+    assert_eq!((name(&others[0]).as_deref(), others[0].1), (Some("of b"), Some(Together::Gathered)));
+    assert_eq!((name(&others[1]).as_deref(), others[1].1), (Some("of cased"), Some(Together::Apart)));
+    assert_eq!((name(&others[2]).as_deref(), others[2].1), (Some("of c"), Some(Together::Gathered)));
+    assert_eq!(source.paths(), ["/one/a", "/many", "/one/cased"]);
 }
 
 #[tokio::test]

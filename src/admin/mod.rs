@@ -40,10 +40,21 @@ pub use session::Session;
 const NESTING_MAX: usize = 24;
 const TOKENS_MAX: usize = 2_000;
 
-/// Answers a request to the admin API. What was begun is finished and audited even if the caller goes away.
-pub async fn answer(gateway: Gateway, identity: Identity, request: GraphqlRequest, request_id: String) -> Answer {
+/// Answers a request to the admin API. What was begun is finished and audited even if the caller goes away; `held` is held until
+/// then.
+pub async fn answer(
+    gateway: Gateway,
+    identity: Identity,
+    request: GraphqlRequest,
+    request_id: String,
+    held: impl Send + 'static,
+) -> Answer {
     let (behind, who, id) = (gateway.clone(), identity.clone(), request_id.clone());
-    match tokio::spawn(async move { answer_to_end(gateway, identity, request, request_id).await }).await {
+    let answering = async move {
+        let _held = held;
+        answer_to_end(gateway, identity, request, request_id).await
+    };
+    match tokio::spawn(answering).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::error!(request = %id, %error, "an admin request failed");

@@ -207,7 +207,7 @@ impl Inner {
             principal: asking.principal(),
             asker: asking.asker(),
             periods: Default::default(),
-            late: None,
+            waiters: None,
         };
         // In nobody's name: who explains is not who would ask.
         let caller = Caller { roles: Vec::new(), ..self.caller(identity, asking) };

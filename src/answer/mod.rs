@@ -433,7 +433,7 @@ impl Inner {
             principal: planned.asking.principal(),
             asker: planned.asking.asker(),
             periods,
-            late: None,
+            waiters: None,
         };
         let caller = self.caller(asked.identity, &planned.asking);
         let execution = Execution {

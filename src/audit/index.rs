@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::TryStreamExt;
 use sqlx::{Row, SqliteConnection};
 
 use super::key::{Digest, digest_of};
@@ -75,11 +76,14 @@ pub(super) async fn first_wrong(
     for run in run_of(first)..=run_of(last) {
         let (from, to) = (first.max(run * RUN), last.min(run * RUN + RUN - 1));
         let mut told = BTreeSet::new();
-        for row in sqlx::query(named).bind(from).bind(to).fetch_all(&mut *connection).await? {
+        // Row by row: records of long lists name thousands each.
+        let mut rows = sqlx::query(named).bind(from).bind(to).fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
             let (seq, subject): (i64, &str) = (row.try_get("seq")?, row.try_get("subject")?);
             let Some(digest) = digest_of(subject) else { return Ok(Some(seq)) };
             told.insert(place(&digest, seq));
         }
+        drop(rows);
         let (begin, end) = (run << (RUN_BITS + DIGEST_BITS), (run + 1) << (RUN_BITS + DIGEST_BITS));
         let held: Vec<i64> = sqlx::query_scalar("SELECT place FROM subject WHERE place >= ? AND place < ?")
             .bind(begin)

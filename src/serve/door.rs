@@ -98,6 +98,10 @@ pub(super) async fn admit<G>(app: &App<G>, parts: &Parts, body: Option<Body>) ->
     let (identity, payer) = match asking(app, parts, body.is_none()).await {
         Ok(asking) => asking,
         Err(refusal) => {
+            // Who waits for word before it sends the body does not send it now: what comes next is another request.
+            if parts.headers.contains_key(header::EXPECT) {
+                return Err(refusal.with(header::CONNECTION, "close"));
+            }
             if let Some(body) = body {
                 let_go(app, body);
             }

@@ -25,8 +25,8 @@ impl Gateway for answer::Gateway {
         self.answer_holding(identity, request, request_id, trace, turn).await
     }
 
-    async fn admin(&self, identity: Identity, request: GraphqlRequest, request_id: String) -> Answer {
-        admin::answer(self.clone(), identity, request, request_id).await
+    async fn admin(&self, identity: Identity, request: GraphqlRequest, request_id: String, turn: Turn) -> Answer {
+        admin::answer(self.clone(), identity, request, request_id, turn).await
     }
 
     fn document(&self, id: &str) -> Option<Arc<str>> {

@@ -243,10 +243,7 @@ impl<G: Gateway> Asking<'_, G> {
         let asked = async {
             match self.api {
                 Api::Contract => self.gateway.answer(identity, sent, id.clone(), Some(trace), turn).await,
-                Api::Admin => {
-                    let _turn = turn;
-                    self.gateway.admin(identity, sent, id.clone()).await
-                }
+                Api::Admin => self.gateway.admin(identity, sent, id.clone(), turn).await,
             }
         };
         match tokio::time::timeout(limit, AssertUnwindSafe(asked).catch_unwind()).await {

@@ -77,6 +77,7 @@ pub trait Gateway: Send + Sync + 'static {
         identity: Identity,
         request: GraphqlRequest,
         request_id: String,
+        turn: Turn,
     ) -> impl Future<Output = Answer> + Send;
 
     /// The text of a trusted document.

@@ -32,6 +32,11 @@ impl Cut {
         self.0.waker.wake();
     }
 
+    /// What was waited for is sent: if it was given for that, it is of the past.
+    pub fn forget(&self) {
+        self.0.is_given.store(false, Ordering::Release);
+    }
+
     /// Whether it was given; if it is later, the task is woken.
     pub fn poll(&self, context: &Context<'_>) -> bool {
         self.0.waker.register(context.waker());

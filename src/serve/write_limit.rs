@@ -91,6 +91,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimit<S> {
         let polled = Pin::new(&mut this.stream).poll_flush(context);
         if polled.is_ready() {
             (this.waiting, this.written) = (None, 0);
+            this.cut.forget();
         }
         this.limited(context, polled)
     }

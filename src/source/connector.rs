@@ -237,7 +237,12 @@ impl Connector {
         let counting = self.tally.begin();
         let read = tokio::select! {
             biased;
-            late = given_up => if late { Err(Failure::timeout()) } else { return None },
+            // Where nothing was sent, it is not the source that did not answer.
+            late = given_up => match calls.load(Ordering::Relaxed) {
+                _ if !late => return None,
+                0 => Err(Failure::new(ErrorCode::SourceBusy, "the wait for its turn passed the deadline")),
+                _ => Err(Failure::timeout()),
+            },
             read = self.read(fetch, calls) => read,
         };
         counting.end(read.as_ref().err().map(|failure| failure.code), calls.load(Ordering::Relaxed));
@@ -336,8 +341,10 @@ impl<'a> Call<'a> {
 
     /// Waits for the call's turn.
     pub async fn enter(&self) -> Result<Permit<'a>, Failure> {
-        let permit = self.guards().enter(&self.connector.tally, &self.fetch.context.principal, self.deadline).await?;
-        Ok(permit.given_up_after(self.patience(), self.fetch.context.late.as_deref()))
+        let context = self.fetch.context;
+        let permit =
+            self.guards().enter(&self.connector.tally, &context.principal, context.turn_until(self.deadline)).await?;
+        Ok(permit.given_up_after(self.patience(), context.waiters.as_deref().map(|waiters| &waiters.late)))
     }
 
     pub fn kept(&self) -> &'a Kept {

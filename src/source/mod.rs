@@ -28,11 +28,12 @@ mod walk;
 mod wire;
 mod xml;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::base::code::ErrorCode;
 use crate::base::json::Held;
@@ -65,9 +66,36 @@ pub struct CallContext {
     pub asker: Option<Arc<str>>,
     /// What the request cuts its lists of audit records to; none: all of them.
     pub periods: Arc<[Period]>,
-    /// Of a call that several wait for: set where one of them waited until its deadline, so that the call, given up, counts
-    /// as one without an answer.
-    pub late: Option<Arc<AtomicBool>>,
+    /// Of a call that several wait for: these.
+    pub waiters: Option<Arc<Waiters>>,
+}
+
+/// Those who wait for one call.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    /// One of them waited until its deadline: the call, given up, counts as one without an answer.
+    late: AtomicBool,
+    /// When the last of them is gone.
+    latest: Mutex<Option<Instant>>,
+}
+
+impl CallContext {
+    /// Until when a turn is of use to anybody who waits for the call, which has until `deadline`.
+    fn turn_until(&self, deadline: Instant) -> Instant {
+        let latest = self.waiters.as_ref().and_then(|waiters| waiters.latest());
+        latest.map_or(deadline, |latest| latest.min(deadline))
+    }
+}
+
+impl Waiters {
+    fn add(&self, deadline: Instant) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        *latest = (*latest).max(Some(deadline));
+    }
+
+    fn latest(&self) -> Option<Instant> {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A time, from its beginning and before its end.
@@ -134,6 +162,8 @@ pub struct Fetched {
     pub refused: Vec<u32>,
     /// What the source says of fields of its records.
     pub remarks: Vec<Remark>,
+    /// There were records of keys that were not asked for, or not written so.
+    pub strangers: bool,
     /// Requests sent, tries included.
     pub calls: u32,
 }

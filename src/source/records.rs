@@ -184,7 +184,10 @@ impl Reader<'_> {
             {
                 continue;
             }
-            let Some(key) = self.key_of(key, record)? else { continue };
+            let Some(key) = self.key_of(key, record)? else {
+                out.strangers = true;
+                continue;
+            };
             out.records.push(Record { key, json: Held::new(answer, record) });
         }
         Ok(())

@@ -169,7 +169,7 @@ impl Connector {
         let mut together = None;
         let _under_way = match self.turn(&fetch, offer) {
             Turn::Own(under_way) => under_way,
-            Turn::Seat(mut seat) => match seat.wait(fetch.deadline).await {
+            Turn::Seat(mut seat) => match seat.wait().await {
                 Some(ended) => return (ended, seat.together()),
                 None => {
                     together = Some(Together::Apart);
@@ -191,13 +191,13 @@ impl Connector {
         let own = joins.then(|| Call::new(fetch, offer));
         let mut table = sharing.table();
         if let Some(flight) = own.as_ref().and_then(|own| table.flights.get(own)) {
-            return Turn::Seat(Seat::on(flight, None, false));
+            return Turn::Seat(Seat::on(flight, None, false, fetch.deadline));
         }
         let Some(batch) = batch else {
             let Some(own) = own else { return Turn::Own(None) };
             let flight = Flight::of(own, &mut table);
             drop(table);
-            return Turn::Seat(self.begin(flight, None, fetch.context));
+            return Turn::Seat(self.begin(flight, None, fetch));
         };
         let key = Call::lane(batch, offer);
         let lane = table.lanes.entry(key.clone()).or_default();
@@ -205,7 +205,7 @@ impl Connector {
             sharing.goes_out(&mut table, &key);
         } else if let Some(gathering) = &mut lane.gathering {
             let places = gathering.add(fetch.keys);
-            let seat = Seat::on(&gathering.flight, Some(places), false);
+            let seat = Seat::on(&gathering.flight, Some(places), false, fetch.deadline);
             if gathering.keys.len() >= batch.batch_max() {
                 sharing.goes_out(&mut table, &key);
             }
@@ -217,7 +217,7 @@ impl Connector {
             };
             let flight = Flight::of(own, &mut table);
             drop(table);
-            return Turn::Seat(self.begin(flight, Some((key, offer.asker)), fetch.context));
+            return Turn::Seat(self.begin(flight, Some((key, offer.asker)), fetch));
         }
         let mut gathering = Gathering {
             flight: Arc::new(Flight::default()),
@@ -228,15 +228,15 @@ impl Connector {
         let (places, flight) = (gathering.add(fetch.keys), Arc::clone(&gathering.flight));
         table.lanes.entry(key.clone()).or_default().gathering = Some(gathering);
         drop(table);
-        let mut seat = self.begin(flight, Some((key, SEVERAL)), fetch.context);
+        let mut seat = self.begin(flight, Some((key, SEVERAL)), fetch);
         seat.places = Some(places);
         Turn::Seat(seat)
     }
 
     /// The first seat, and the task that makes the call.
-    fn begin(self: &Arc<Self>, flight: Arc<Flight>, lane: Option<(Call, usize)>, context: &CallContext) -> Seat {
-        let context = CallContext { late: Some(Arc::clone(&flight.late)), ..context.clone() };
-        let seat = Seat::on(&flight, None, true);
+    fn begin(self: &Arc<Self>, flight: Arc<Flight>, lane: Option<(Call, usize)>, fetch: &Fetch<'_>) -> Seat {
+        let context = CallContext { waiters: Some(Arc::clone(&flight.waiters)), ..fetch.context.clone() };
+        let seat = Seat::on(&flight, None, true, fetch.deadline);
         tokio::spawn(Boarded::new(Arc::clone(self), flight, lane).fly(context));
         seat
     }

@@ -111,6 +111,7 @@ pub(crate) async fn page(
     };
     permit.end(health, ended);
     let rows = found?;
+    out.strangers |= rows.strangers;
     let (mut json, mut found) = rows.written.read()?;
     let places = call.fetch.template.encrypted();
     if !places.is_empty() {
@@ -235,6 +236,8 @@ struct Rows {
     written: Rewritten<u32>,
     /// Rows, those left out by `only` among them.
     seen: usize,
+    /// There were rows of keys that were not asked for, or not written so.
+    strangers: bool,
 }
 
 async fn collect<R>(
@@ -250,7 +253,7 @@ where
 {
     let max = call.connection().limits.answer_bytes_max;
     let only = call.fetch.template.reading.only.as_ref();
-    let mut rows = Rows { written: Rewritten::with_capacity(0), seen: 0 };
+    let mut rows = Rows { written: Rewritten::with_capacity(0), seen: 0, strangers: false };
     while let Some(row) = stream.try_next().await.map_err(failed)? {
         rows.seen += 1;
         let cell = |index: usize| row.try_get::<Option<String>, usize>(index).map_err(failed);
@@ -261,7 +264,10 @@ where
             Some(key) if key_given && call.fetch.template.many => call.keys.get(&key),
             _ => Some(0),
         };
-        let Some(key) = key else { continue };
+        let Some(key) = key else {
+            rows.strangers = true;
+            continue;
+        };
         let json = rows.written.next(key);
         for (n, name) in columns.iter().enumerate() {
             json.push(if n == 0 { '{' } else { ',' });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::exchange::{Exchange, Exchanges};
@@ -25,6 +25,12 @@ use crate::egress::{Client, Unanswered};
 use crate::model::binding::connection::Connection;
 use crate::model::binding::connection::sign::{Secret, Session};
 use crate::model::binding::format::{Authority, Format, Protocol};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PRINCIPAL: HeaderName = HeaderName::from_static("x-principal");
+const PURPOSE: HeaderName = HeaderName::from_static("x-purpose");
+const CASE: HeaderName = HeaderName::from_static("x-case");
 
 /// A request, but for its signature.
 #[derive(Debug)]
@@ -106,7 +112,7 @@ impl Wire<'_> {
                 }
                 Tried::Unauthorized => return Err(unauthorized()),
                 Tried::NotNow(at, failure) => {
-                    let may = tries < self.connection.limits.retries_max && at < self.deadline;
+                    let may = tries < self.connection.limits.retries_max && at < self.context.turn_until(self.deadline);
                     if !(may && self.guards.retries.spend()) {
                         return Err(failure);
                     }
@@ -132,8 +138,9 @@ impl Wire<'_> {
         let mut span = self.context.trace.call("http");
         span.tell("huxiang.try", || i64::from(tries) + 1);
         let entered = Instant::now();
-        let permit = self.guards.enter(self.tally, &self.context.principal, self.deadline).await?;
-        let permit = permit.given_up_after(self.patience, self.context.late.as_deref());
+        let permit =
+            self.guards.enter(self.tally, &self.context.principal, self.context.turn_until(self.deadline)).await?;
+        let permit = permit.given_up_after(self.patience, self.context.waiters.as_deref().map(|waiters| &waiters.late));
         self.calls.fetch_add(1, Ordering::Relaxed);
         let began = permit.sent;
         span.tell("huxiang.waited_ms", || i64::try_from((began - entered).as_millis()).unwrap_or(i64::MAX));
@@ -258,15 +265,15 @@ impl Wire<'_> {
 
     /// What every call tells: the trace, the request, and perhaps the caller.
     fn told(&self, headers: &mut HeaderMap) -> Result<(), Failure> {
-        let mut tell = |name: &'static str, value: &str| {
+        let mut tell = |name: HeaderName, value: &str| {
             headers.insert(name, header(&printable(value))?);
             Ok::<(), Failure>(())
         };
         if let Some(traceparent) = &self.context.traceparent {
-            tell("traceparent", traceparent)?;
+            tell(TRACEPARENT, traceparent)?;
         }
         if !self.context.request_id.is_empty() {
-            tell("x-request-id", &self.context.request_id)?;
+            tell(REQUEST_ID, &self.context.request_id)?;
         }
         if self.connection.authority == Authority::Caller {
             let caller = self.caller()?;
@@ -276,13 +283,13 @@ impl Wire<'_> {
                 return Ok(());
             }
             if !delegates {
-                tell("x-principal", &caller.principal)?;
+                tell(PRINCIPAL, &caller.principal)?;
             }
             if let Some(purpose) = &caller.purpose {
-                tell("x-purpose", purpose)?;
+                tell(PURPOSE, purpose)?;
             }
             if let Some(case) = &caller.case {
-                tell("x-case", case)?;
+                tell(CASE, case)?;
             }
         }
         Ok(())

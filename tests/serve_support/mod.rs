@@ -84,7 +84,7 @@ impl Gateway for Recorder {
     }
 
     /// As for the contract.
-    async fn admin(&self, who: Identity, request: GraphqlRequest, id: String) -> Answer {
+    async fn admin(&self, who: Identity, request: GraphqlRequest, id: String, _turn: Turn) -> Answer {
         self.recorded(who, request, id, None).await
     }
 

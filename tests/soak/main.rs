@@ -164,10 +164,11 @@ async fn recovers(process: &Process) {
     loop {
         let Ended::Answered { status, body, .. } = process.portrait().await else { panic!("no answer") };
         let codes = reasons(status, &body).expect("reasons");
-        if !codes.iter().any(|code| code.starts_with("SOURCE_")) {
+        let is_there = status == 200 && !body["data"]["household"].is_null();
+        if is_there && !codes.iter().any(|code| code.starts_with("SOURCE_")) {
             return;
         }
-        assert!(began.elapsed() < Duration::from_secs(90), "still {codes:?}");
+        assert!(began.elapsed() < Duration::from_secs(90), "still {status} {codes:?}");
         sleep(Duration::from_millis(500)).await;
     }
 }

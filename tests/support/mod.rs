@@ -174,7 +174,8 @@ pub async fn admin(gateway: &Gateway, identity: &Identity, query: &str, variable
         variables: variables.as_object().cloned().unwrap_or_default(),
         ..GraphqlRequest::default()
     };
-    let answer = huxiang::admin::answer(gateway.clone(), identity.clone(), request, "test-request".to_owned()).await;
+    let answer =
+        huxiang::admin::answer(gateway.clone(), identity.clone(), request, "test-request".to_owned(), ()).await;
     serde_json::from_slice(&answer.body)
         .unwrap_or_else(|error| panic!("the answer is not JSON: {error}: {}", String::from_utf8_lossy(&answer.body)))
 }

@@ -259,7 +259,10 @@ impl State {
                 path,
                 query?,
                 |id, out| {
-                    out.extend_from_slice(self.dept[d - 1][id % HOUSEHOLDS].as_bytes());
+                    // The record of the id that is asked for, whichever of those there are it is made of.
+                    let record = &self.dept[d - 1][id % HOUSEHOLDS];
+                    let rest = record.split_once(',').map_or("", |(_, rest)| rest);
+                    out.extend_from_slice(format!(r#"{{"householdId":{id},{rest}"#).as_bytes());
                     true
                 },
                 true,

@@ -4,14 +4,15 @@
 //! nothing, read from one place of one record. That is decided once; of each of them only values are read and written.
 //! Whatever is not so for one (no value, a failure, several records) goes the long way, which decides and tells everything.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
+use super::fetched::{Fetched, PickedPart};
 use super::pick::{Picked, pick};
 use super::read::{Filling, RowView};
 use super::write::{Inside, Writer, Written};
 use crate::base::json::JsonValue;
 use crate::engine::convert::{Converted, convert};
-use crate::engine::frame::RowAnswer;
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::{FetchId, embedded_mapping};
 use crate::model::binding::EndpointId;
@@ -58,10 +59,15 @@ enum Record {
     Answer(FetchId, EndpointId),
 }
 
-/// The sets of fields that were met, each with whose they are. What is known by its address lives as long as the answer
-/// is written: plans, mappings, what may be had of entities. Of selections that is not so sure: each way names its field.
+/// The sets of fields that were met, each with whose they are; of too many, those that were met last. What is known by its
+/// address lives as long as the answer is written: plans, mappings, what may be had of entities. Of selections that is not
+/// so sure: each way names its field.
 #[derive(Default)]
-pub(super) struct Known(Vec<(Set, Option<Rc<Straight>>)>);
+pub(super) struct Known {
+    sets: Vec<(Set, Option<Rc<Straight>>)>,
+    /// Whose place the next one takes, where there are too many.
+    oldest: usize,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Set {
@@ -74,8 +80,20 @@ struct Set {
 /// A set's ways, with the values of one entity or element.
 pub(super) struct Values<'i> {
     straight: Rc<Straight>,
-    /// By place; none: there is not one record there.
-    picked: Vec<Option<(&'i Mapping, Picked<'i>)>>,
+    /// By place, once it is read; none: there is not one record there.
+    found: Vec<OnceCell<Option<Found<'i>>>>,
+}
+
+/// One record's values.
+struct Found<'i> {
+    mapping: &'i Mapping,
+    values: Picks<'i>,
+}
+
+enum Picks<'i> {
+    Own(Picked<'i>),
+    /// With all that is wanted of the entity's answer: of its one record.
+    Shared(Rc<[PickedPart<'i>]>),
 }
 
 fn address<T: ?Sized>(of: &T) -> usize {
@@ -106,26 +124,20 @@ impl Writer<'_> {
             Inside::Element { mapping, .. } => address(*mapping),
         };
         let set = Set { of, rights: address(view.rights), selections: selections.as_ptr().addr() };
-        let straight = match self.known.0.iter().position(|(known, _)| *known == set) {
-            None => {
-                if self.known.0.len() < KNOWN_MAX {
-                    self.known.0.push((set, None));
-                }
-                return None;
-            }
-            Some(at) => {
-                let known = self.known.0.get(at).and_then(|(_, straight)| straight.clone());
-                known.unwrap_or_else(|| {
-                    let made = Rc::new(self.ways(inside, selections));
-                    if let Some((_, straight)) = self.known.0.get_mut(at) {
-                        *straight = Some(Rc::clone(&made));
-                    }
-                    made
-                })
-            }
+        let Some(at) = self.known.sets.iter().position(|(known, _)| *known == set) else {
+            self.known.add(set);
+            return None;
         };
-        let picked = straight.places.iter().map(|place| place.picked(inside)).collect();
-        Some(Values { straight, picked })
+        let known = self.known.sets.get(at).and_then(|(_, straight)| straight.clone());
+        let straight = known.unwrap_or_else(|| {
+            let made = Rc::new(self.ways(inside, selections));
+            if let Some((_, straight)) = self.known.sets.get_mut(at) {
+                *straight = Some(Rc::clone(&made));
+            }
+            made
+        });
+        let found = straight.places.iter().map(|_| OnceCell::new()).collect();
+        Some(Values { straight, found })
     }
 
     fn ways(&self, inside: &Inside<'_, '_>, selections: &[Selection]) -> Straight {
@@ -171,20 +183,21 @@ impl Writer<'_> {
     }
 
     /// Writes a field that goes the straight way here; none: it does not, and nothing is written.
-    pub(super) fn straightly(
+    pub(super) fn straightly<'i, 'v: 'i>(
         &mut self,
-        values: &Values<'_>,
+        values: &Values<'i>,
         at: usize,
         selection: &Selection,
-        view: &RowView<'_>,
+        inside: &Inside<'i, 'v>,
     ) -> Option<Written> {
         let What::Slot(selected) = &selection.what else { return None };
         match values.straight.ways.get(at)? {
-            Way::Key(slot) if slot == selected => Some(self.key(view, self.snapshot.contract.slot(*slot))),
+            Way::Key(slot) if slot == selected => Some(self.key(inside.view(), self.snapshot.contract.slot(*slot))),
             Way::Value { slot, place, at } if slot == selected => {
-                let (mapping, picked) = values.picked.get(*place)?.as_ref()?;
-                let Read::Scalar { conversion, .. } = &mapping.entry(*slot)?.read else { return None };
-                let value = picked.get(*at)?;
+                let found = values.found.get(*place)?;
+                let found = found.get_or_init(|| values.straight.places.get(*place)?.found(inside)).as_ref()?;
+                let Read::Scalar { conversion, .. } = &found.mapping.entry(*slot)?.read else { return None };
+                let value = found.value(*at)?;
                 let start = self.out.len();
                 match convert(value.raw(), conversion, &mut self.out) {
                     Ok(Converted::Value | Converted::Unrecognized) if self.out.get(start..) != Some(b"null") => {
@@ -201,31 +214,55 @@ impl Writer<'_> {
     }
 }
 
-impl Place {
-    fn picked<'i, 'v: 'i>(&self, inside: &Inside<'i, 'v>) -> Option<(&'i Mapping, Picked<'i>)> {
-        let (mapping, record) = match inside {
-            Inside::Element { raw, mapping, .. } => (*mapping, *raw),
-            Inside::Row(view) => self.of_row(view)?,
-        };
-        // What has no members is nonsense, or an empty record: the long way tells them apart.
-        record.is_object().then(|| (mapping, pick(record, mapping, &self.wanted)))
+impl Known {
+    fn add(&mut self, set: Set) {
+        if self.sets.len() < KNOWN_MAX {
+            return self.sets.push((set, None));
+        }
+        if let Some(place) = self.sets.get_mut(self.oldest) {
+            *place = (set, None);
+        }
+        self.oldest = (self.oldest + 1) % KNOWN_MAX;
     }
+}
 
-    fn of_row<'v>(&self, view: &RowView<'v>) -> Option<(&'v Mapping, JsonValue<'v>)> {
-        match self.record {
-            Record::Element => None,
-            Record::Embedded => {
-                let (mapping, _) = embedded_mapping(view.snapshot, &view.plan.nodes, &view.node.origin)?;
-                Some((mapping, view.row.embedded.as_ref()?.value()))
-            }
-            Record::Answer(fetch, endpoint) => {
-                let RowAnswer::Parts(parts) = view.answers.get(fetch).copied().flatten()?.get(view.at)? else {
-                    return None;
-                };
-                let [part] = &**parts else { return None };
-                let [record] = part.outcome.as_deref().ok().filter(|_| part.remarks.is_empty())? else { return None };
-                Some((&view.snapshot.bindings.endpoint(endpoint).mapping, record.value()))
+impl<'i> Found<'i> {
+    fn value(&self, at: Term) -> Option<JsonValue<'i>> {
+        match &self.values {
+            Picks::Own(picked) => picked.get(at),
+            Picks::Shared(parts) => {
+                let [PickedPart { records: Ok(records), .. }] = &**parts else { return None };
+                records.first().and_then(|(_, picked)| picked.get(at))
             }
         }
     }
+}
+
+impl Place {
+    /// None: there is not one record, or it has no members. What that is the long way says.
+    fn found<'i, 'v: 'i>(&self, inside: &Inside<'i, 'v>) -> Option<Found<'i>> {
+        let (mapping, record) = match (self.record, inside) {
+            (Record::Element, Inside::Element { raw, mapping, .. }) => (*mapping, *raw),
+            (Record::Embedded, Inside::Row(view)) => {
+                let (mapping, _) = embedded_mapping(view.snapshot, &view.plan.nodes, &view.node.origin)?;
+                (mapping, view.row.embedded.as_ref()?.value())
+            }
+            (Record::Answer(fetch, endpoint), Inside::Row(view)) => return answered(view, fetch, endpoint),
+            _ => return None,
+        };
+        let own = || Found { mapping, values: Picks::Own(pick(record, mapping, &self.wanted)) };
+        record.is_object().then(own)
+    }
+}
+
+/// The one record that a fetch brought of the entity, with what is picked of it for all its fields.
+fn answered<'v>(view: &RowView<'v>, fetch: FetchId, endpoint: EndpointId) -> Option<Found<'v>> {
+    let answer = view.answers.get(fetch).copied().flatten()?.get(view.at)?;
+    let endpoint = view.snapshot.bindings.endpoint(endpoint);
+    let entry = endpoint.mapping.entries.first()?;
+    let parts = Fetched { fetch: Some(fetch), answer, endpoint, entry }.picked(view).ok()?;
+    let [PickedPart { part, records: Ok(records) }] = &*parts else { return None };
+    let [(record, _)] = records.as_slice() else { return None };
+    let is_plain = part.remarks.is_empty() && record.is_object();
+    is_plain.then(|| Found { mapping: &endpoint.mapping, values: Picks::Shared(Rc::clone(&parts)) })
 }

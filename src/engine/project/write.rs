@@ -202,8 +202,7 @@ impl<'a> Writer<'a> {
             self.out.push(b'"');
             self.out.extend_from_slice(selection.key.as_bytes());
             self.out.extend_from_slice(b"\":");
-            let view = inside.view();
-            if let Some(written) = straight.as_ref().and_then(|values| self.straightly(values, at, selection, view)) {
+            if let Some(written) = straight.as_ref().and_then(|values| self.straightly(values, at, selection, inside)) {
                 sum.add(written);
                 first = false;
                 continue;

@@ -13,6 +13,9 @@ use crate::model::yaml::Spanned;
 
 /// Requests at once for each core: they mostly wait for departments, and each costs memory rather than time.
 const IN_FLIGHT_PER_CORE: usize = 512;
+/// However many cores there are: a request needs a connection (`limits.connections_max`, 4 096), and those that wait or are
+/// refused need theirs too.
+const IN_FLIGHT_MOST: usize = 1_024;
 const WAITING_MS: u64 = 2_000;
 /// One caller may fill this part of the waiting room, and hold all but this part of the places.
 const CALLERS_PART: usize = 4;
@@ -21,7 +24,7 @@ const CALLERS_PART: usize = 4;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdmissionEntry {
-    /// Requests worked on at once; absent: 512 for each core.
+    /// Requests worked on at once; absent: 512 for each core, 1 024 at most.
     pub in_flight_max: Option<Spanned<u64>>,
     /// Of one principal, or (without a token) of one address, so that others find a place; absent: three quarters.
     pub in_flight_per_caller_max: Option<Spanned<u64>>,
@@ -47,7 +50,7 @@ impl Admission {
     pub(super) fn read(entry: &AdmissionEntry, reader: &mut Reader<'_>) -> Self {
         let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let cores = available_parallelism().map_or(1, NonZero::get);
-        let most = u64::try_from(cores.saturating_mul(IN_FLIGHT_PER_CORE)).unwrap_or(u64::MAX);
+        let most = u64::try_from(cores.saturating_mul(IN_FLIGHT_PER_CORE).min(IN_FLIGHT_MOST)).unwrap_or(u64::MAX);
         let in_flight_max = count(reader.within("in_flight_max", &entry.in_flight_max, 1..=100_000, most));
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let part = number((in_flight_max - in_flight_max / CALLERS_PART).max(1));

@@ -1,6 +1,6 @@
 //! A call that several wait for: made by a task of its own, for as long as anybody waits.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::{Call, Table, Together};
 use crate::base::code::ErrorCode;
 use crate::source::connector::Connector;
 use crate::source::failure::Failure;
-use crate::source::{CallContext, Fetch, Fetched, Record, Remark, SourceError};
+use crate::source::{CallContext, Fetch, Fetched, Record, Remark, SourceError, Waiters};
 
 /// How long lookups gather. Timers tick by the millisecond: it is over within two.
 const GATHERING: Duration = Duration::from_millis(1);
+type Ended = Arc<Result<Fetched, Failure>>;
+
 /// Longer than any request: who waits has a deadline, and a call that nobody waits for ends.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
-
-type Ended = Arc<Result<Fetched, Failure>>;
 
 /// A call that several may wait for.
 #[derive(Debug)]
@@ -29,14 +29,14 @@ pub struct Flight {
     pub goes_out: Notify,
     callers: AtomicU32,
     requests: AtomicU32,
-    /// One waited until its deadline.
-    pub late: Arc<AtomicBool>,
+    pub waiters: Arc<Waiters>,
 }
 
 /// A place among those who wait for a call.
 pub struct Seat {
     flight: Arc<Flight>,
     told: watch::Receiver<Option<Ended>>,
+    deadline: Instant,
     /// Where each of its keys is among the call's; none: the call is its own, or equal.
     pub places: Option<Box<[u32]>>,
     first: bool,
@@ -59,7 +59,7 @@ impl Default for Flight {
             goes_out: Notify::new(),
             callers: AtomicU32::new(0),
             requests: AtomicU32::new(0),
-            late: Arc::default(),
+            waiters: Arc::default(),
         }
     }
 }
@@ -128,7 +128,7 @@ impl Boarded {
             // Others take their seats under the same lock.
             if self.flight.ended.receiver_count() == 0 {
                 self.forget(&mut table);
-                return self.flight.late.load(Ordering::Relaxed);
+                return self.flight.waiters.late.load(Ordering::Relaxed);
             }
         }
     }
@@ -158,9 +158,10 @@ impl Drop for Boarded {
 }
 
 impl Seat {
-    pub fn on(flight: &Arc<Flight>, places: Option<Box<[u32]>>, first: bool) -> Self {
+    pub fn on(flight: &Arc<Flight>, places: Option<Box<[u32]>>, first: bool, deadline: Instant) -> Self {
         flight.callers.fetch_add(1, Ordering::Relaxed);
-        Self { told: flight.ended.subscribe(), flight: Arc::clone(flight), places, first }
+        flight.waiters.add(deadline);
+        Self { told: flight.ended.subscribe(), flight: Arc::clone(flight), deadline, places, first }
     }
 
     pub fn together(&self) -> Option<Together> {
@@ -169,21 +170,47 @@ impl Seat {
     }
 
     /// What it gets of the call's answer; none: that must be asked without the others.
-    pub async fn wait(&mut self, deadline: Instant) -> Option<Result<Fetched, SourceError>> {
-        let told = timeout_at(deadline, self.told.wait_for(Option::is_some)).await;
+    pub async fn wait(&mut self) -> Option<Result<Fetched, SourceError>> {
+        let told = timeout_at(self.deadline, self.told.wait_for(Option::is_some)).await;
         let Ok(ended) = told.map(|told| told.ok().and_then(|ended| ended.clone())) else {
-            self.flight.late.store(true, Ordering::Relaxed);
+            self.flight.waiters.late.store(true, Ordering::Relaxed);
             return Some(Err(self.error(self.too_late())));
         };
         let ended = ended?;
         let beside_others = self.places.is_some() && self.flight.is_shared();
         match (&*ended, &self.places) {
             (Err(failure), _) if beside_others && is_of_a_key(failure.code) => None,
+            (Err(failure), _) if self.is_for_the_firsts_sake(failure.code) => None,
             (Err(failure), _) => Some(Err(self.error(failure.clone()))),
-            (Ok(fetched), Some(places)) if beside_others && is_in_doubt(fetched, places) => None,
+            (Ok(fetched), Some(places)) if beside_others && self.is_in_doubt(fetched, places) => None,
             (Ok(fetched), Some(places)) => Some(Ok(self.counted(own(fetched, places)))),
             (Ok(fetched), None) => Some(Ok(self.counted(fetched.clone()))),
         }
+    }
+
+    /// Whether it got no turn because it stood where the first one stood, or waited no longer than those before it.
+    fn is_for_the_firsts_sake(&self, code: ErrorCode) -> bool {
+        code == ErrorCode::SourceBusy && !self.first && Instant::now() < self.deadline
+    }
+
+    /// Whether an answer says something against all keys, which might be for the sake of others; or does not tell of one of
+    /// these what it would have told of it alone.
+    fn is_in_doubt(&self, fetched: &Fetched, places: &[u32]) -> bool {
+        let keys = self.flight.call.get().map_or(&[][..], |call| &*call.keys);
+        let against_all = |against: &[u32]| !against.is_empty() && against.len() >= keys.len();
+        let of_all = fetched.remarks.iter().any(|remark| remark.key.is_none());
+        if fetched.next.is_some() || of_all || against_all(&fetched.failed) || against_all(&fetched.refused) {
+            return true;
+        }
+        // The one record of a key that is asked alone is that key's, however the source writes it; and a key that holds what
+        // stands between keys is not asked among others.
+        let is_odd = |key: &str| key.chars().any(|c| c.is_ascii_punctuation() && !matches!(c, '-' | '_' | '.'));
+        let may_be_missed = |place: &u32| {
+            let key = usize::try_from(*place).ok().and_then(|place| keys.get(place));
+            fetched.strangers || key.is_none_or(|key| is_odd(key))
+        };
+        let has_record = |place: &u32| fetched.records.binary_search_by_key(place, |record| record.key).is_ok();
+        places.iter().any(|place| may_be_missed(place) && !has_record(place))
     }
 
     fn too_late(&self) -> Failure {
@@ -211,13 +238,6 @@ impl Seat {
 fn is_of_a_key(code: ErrorCode) -> bool {
     use ErrorCode::{SourceBusy, SourceSuspended, SourceTimeout, SourceUnreachable};
     !matches!(code, SourceUnreachable | SourceTimeout | SourceBusy | SourceSuspended)
-}
-
-/// Whether an answer says something against one of the keys at these places, or of all keys at once: that might be for the
-/// sake of others.
-fn is_in_doubt(fetched: &Fetched, places: &[u32]) -> bool {
-    let against = |key: &u32| fetched.failed.contains(key) || fetched.refused.contains(key);
-    fetched.next.is_some() || fetched.remarks.iter().any(|remark| remark.key.is_none()) || places.iter().any(against)
 }
 
 /// The part of an answer that is of the keys at these places. Its records stand in the order of their keys.

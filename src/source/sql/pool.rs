@@ -98,12 +98,19 @@ impl Postgres {
     /// One that is there. Where one is not, the others are not tried: they were ended together.
     async fn kept(&self) -> Option<PgConnection> {
         let (mut connection, since) = self.lock().pop()?;
-        let is_there =
-            since.elapsed() < IDLE_MAX && timeout(PING_MAX, connection.ping()).await.is_ok_and(|ping| ping.is_ok());
-        if !is_there {
+        if since.elapsed() >= IDLE_MAX {
             self.lock().clear();
+            return None;
         }
-        is_there.then_some(connection)
+        match timeout(PING_MAX, connection.ping()).await {
+            Ok(Ok(())) => Some(connection),
+            Ok(Err(_)) => {
+                self.lock().clear();
+                None
+            }
+            // It is slow: that says nothing of the others.
+            Err(_) => None,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(PgConnection, Instant)>> {
