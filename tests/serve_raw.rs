@@ -65,6 +65,22 @@ async fn requests_that_can_be_read_in_two_ways_are_refused_and_nothing_behind_th
     assert!(running.seen().is_empty());
 }
 
+/// Some fronts go on with the next request on the connection: it is none of the first one's body.
+#[tokio::test]
+async fn a_refused_request_that_waits_for_word_before_its_body_ends_the_connection() {
+    let running = Running::start(Options::default()).await;
+    let behind = format!("{POST}content-length: {}\r\n\r\n{BODY}", BODY.len());
+    let waits = format!(
+        "{POST}authorization: Bearer x.y.z\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        behind.len() / 2
+    );
+    let answer = to_the_end(&running, &format!("{waits}{behind}")).await;
+    assert_eq!(statuses(&answer), ["401"], "{answer}");
+    let head = answer.to_ascii_lowercase();
+    assert!(head.contains("\r\nconnection: close") && head.contains("\r\nwww-authenticate: "), "{answer}");
+    assert!(running.seen().is_empty());
+}
+
 #[tokio::test]
 async fn chunked_bodies_are_taken_whole_and_end_their_connection_and_broken_ones_are_refused() {
     let running = Running::start(Options::default()).await;

@@ -142,6 +142,9 @@ impl Source {
         if is_there("refused") {
             return (StatusCode::BAD_REQUEST, "{}").into_response();
         }
+        if is_there("busy") {
+            return StatusCode::TOO_MANY_REQUESTS.into_response();
+        }
         if is_there("broken") {
             return "{".into_response();
         }
@@ -154,7 +157,10 @@ impl Source {
             None if key.starts_with("cased") => json!({"id": key.to_uppercase(), "name": format!("of {key}")}),
             None => json!({"id": key, "name": format!("of {key}")}),
         };
-        let records: Vec<Value> = keys.iter().filter(|key| !key.starts_with("none")).map(record).collect();
+        // Two writings of one key have one record.
+        let is_there_twice = |key: &String| key == "007" && keys.contains(&"7".to_owned());
+        let there = keys.iter().filter(|key| !key.starts_with("none") && !is_there_twice(key));
+        let records: Vec<Value> = there.map(record).collect();
         if path.contains("/one/") {
             return match records.first() {
                 Some(record) => record.to_string().into_response(),
@@ -332,6 +338,26 @@ async fn what_one_asks_for_does_not_spoil_the_answers_of_others() {
         expected[2..].sort();
         assert_eq!(paths, expected, "each is asked by itself once");
     }
+}
+
+#[tokio::test]
+async fn a_source_that_says_it_is_busy_is_not_asked_again_for_each() {
+    let source = Source::new().await;
+    let asked = Asked::new(&source, "");
+    let (_, others) = asked.beside_a(&source, &["b", "busy", "c"]).await;
+    for (found, _) in &others {
+        assert_eq!(found.as_ref().err().map(|error| error.code), Some(ErrorCode::SourceBusy));
+    }
+    assert_eq!(source.paths(), ["/one/a", "/many"]);
+}
+
+#[tokio::test]
+async fn two_writings_of_one_key_are_each_answered_as_alone() {
+    let source = Source::new().await;
+    let asked = Asked::new(&source, "");
+    let (_, others) = asked.beside_a(&source, &["7", "007"]).await;
+    assert_eq!((name(&others[0]).as_deref(), others[0].1), (Some("of 7"), Some(Together::Gathered)));
+    assert_eq!((name(&others[1]).as_deref(), others[1].1), (Some("of 007"), Some(Together::Apart)));
 }
 
 #[tokio::test]

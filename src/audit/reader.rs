@@ -198,10 +198,9 @@ async fn chunk(segment: &Segment, time: &str, seq: i64, to: &str) -> Result<Vec<
 
 async fn newest(segment: &Segment, search: &Search, limit: usize) -> Result<Vec<Entry>, ReadError> {
     let mut connection = readable(&segment.path).await?;
-    let about = about(&mut connection).await?;
-    let first_seq = about.first_seq;
-    // What was written before the segment was closed is of before then.
-    let ended = about.closed.zip(search.from).is_some_and(|(closed, from)| closed.time < timestamp(from));
+    let first_seq = about(&mut connection).await?.first_seq;
+    let newest: Option<String> = sqlx::query_scalar("SELECT max(time) FROM audit").fetch_one(&mut connection).await?;
+    let ended = newest.zip(search.from).is_some_and(|(newest, from)| newest < timestamp(from));
     let rows = match search.before {
         _ if ended => Vec::new(),
         Some(before) if before <= first_seq => Vec::new(),

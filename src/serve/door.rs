@@ -31,8 +31,8 @@ const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 pub(super) struct Refusal {
     pub status: StatusCode,
     pub error: Box<RequestError>,
-    /// A header the status asks for.
-    pub header: Option<(HeaderName, String)>,
+    /// Headers the status asks for.
+    pub headers: Vec<(HeaderName, String)>,
 }
 
 impl Refusal {
@@ -41,18 +41,25 @@ impl Refusal {
     }
 
     pub fn with_code(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { status, error: Box::new(RequestError::new(code, message.into())), header: None }
+        Self { status, error: Box::new(RequestError::new(code, message.into())), headers: Vec::new() }
     }
 
-    pub fn with(self, header: HeaderName, value: impl Into<String>) -> Self {
-        Self { header: Some((header, value.into())), ..self }
+    pub fn with(mut self, header: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((header, value.into()));
+        self
+    }
+}
+
+impl Refusal {
+    pub fn header_values(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.headers.iter().filter_map(|(name, value)| Some((name.clone(), HeaderValue::from_str(value).ok()?)))
     }
 }
 
 impl From<Busy> for Refusal {
     fn from(busy: Busy) -> Self {
         let error = Box::new(RequestError::rate_limited("requests", busy.retry_after_s));
-        Self { status: StatusCode::TOO_MANY_REQUESTS, error, header: None }
+        Self { status: StatusCode::TOO_MANY_REQUESTS, error, headers: Vec::new() }
             .with(header::RETRY_AFTER, busy.retry_after_s.to_string())
     }
 }

@@ -92,11 +92,7 @@ async fn respond<G: Gateway>(app: &App<G>, id: &str, api: Api, request: Request)
 pub(super) fn refused(id: &str, headers: &HeaderMap, refusal: Refusal) -> Response<Body> {
     let media = accepted(headers).unwrap_or(Media::Json);
     let mut out = response(refusal.status, media, Answer::refused(&refusal.error, id).body);
-    if let Some((name, value)) = refusal.header
-        && let Ok(value) = HeaderValue::from_str(&value)
-    {
-        out.headers_mut().insert(name, value);
-    }
+    out.headers_mut().extend(refusal.header_values());
     out.extensions_mut().insert(Refused { reason: refusal.error.message.clone() });
     out
 }

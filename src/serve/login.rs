@@ -125,11 +125,7 @@ fn refused(id: &str, refusal: Refusal) -> Response<Body> {
     let mut out = Response::new(Body::from(Answer::refused(&refusal.error, id).body));
     *out.status_mut() = refusal.status;
     out.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some((name, value)) = refusal.header
-        && let Ok(value) = HeaderValue::from_str(&value)
-    {
-        out.headers_mut().insert(name, value);
-    }
+    out.headers_mut().extend(refusal.header_values());
     out.extensions_mut().insert(Refused { reason: refusal.error.message.clone() });
     out
 }

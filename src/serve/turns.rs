@@ -81,7 +81,7 @@ impl Turns {
         let retry_after_s = u64::try_from(retry_after_s).unwrap_or(1).max(1);
         let of_caller = why == NoPlace::LaneFull;
         let error = Box::new(RequestError::overloaded(of_caller, retry_after_s));
-        Refusal { status: StatusCode::SERVICE_UNAVAILABLE, error, header: None }
+        Refusal { status: StatusCode::SERVICE_UNAVAILABLE, error, headers: Vec::new() }
             .with(header::RETRY_AFTER, retry_after_s.to_string())
     }
 

@@ -140,7 +140,7 @@ impl Reader<'_> {
         let single = !self.fetch.template.many || key.is_some();
         let (found, count): (Items<'_>, usize) = match &reading.items {
             None if single => (vec![(key.or(Some(0)), data)], 1),
-            _ if reading.items_by_key => self.by_key(data)?,
+            _ if reading.items_by_key => self.by_key(data, &mut out.strangers)?,
             _ => {
                 let key = if single { key.or(Some(0)) } else { None };
                 let found: Items<'_> = self.list(data)?.into_iter().map(|item| (key, item)).collect();
@@ -213,7 +213,7 @@ impl Reader<'_> {
     }
 
     /// And how many records there are, those of keys that were not asked for among them.
-    fn by_key<'t>(&self, data: JsonValue<'t>) -> Result<(Items<'t>, usize), Failure> {
+    fn by_key<'t>(&self, data: JsonValue<'t>, strangers: &mut bool) -> Result<(Items<'t>, usize), Failure> {
         let at = self.reading().items.clone().unwrap_or_default();
         let object = match json::find(data, &at) {
             Some(object) if object.is_object() => object,
@@ -226,7 +226,10 @@ impl Reader<'_> {
             let name =
                 name.content().map_err(|_| Failure::bad("a name of the answer has an escape that is no character"))?;
             let name = self.decrypted_name(name)?;
-            let Some(key) = self.keys.get(&name) else { continue };
+            let Some(key) = self.keys.get(&name) else {
+                *strangers = true;
+                continue;
+            };
             if value.is_list() {
                 found.extend(value.elements().map(|item| (Some(key), item)));
             } else {

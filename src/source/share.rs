@@ -188,10 +188,11 @@ impl Connector {
         if batch.is_none() && !joins {
             return Turn::Own(None);
         }
+        let patience = self.timeout(fetch.template.timeout());
         let own = joins.then(|| Call::new(fetch, offer));
         let mut table = sharing.table();
         if let Some(flight) = own.as_ref().and_then(|own| table.flights.get(own)) {
-            return Turn::Seat(Seat::on(flight, None, false, fetch.deadline));
+            return Turn::Seat(Seat::on(flight, None, false, fetch, patience));
         }
         let Some(batch) = batch else {
             let Some(own) = own else { return Turn::Own(None) };
@@ -205,7 +206,7 @@ impl Connector {
             sharing.goes_out(&mut table, &key);
         } else if let Some(gathering) = &mut lane.gathering {
             let places = gathering.add(fetch.keys);
-            let seat = Seat::on(&gathering.flight, Some(places), false, fetch.deadline);
+            let seat = Seat::on(&gathering.flight, Some(places), false, fetch, patience);
             if gathering.keys.len() >= batch.batch_max() {
                 sharing.goes_out(&mut table, &key);
             }
@@ -236,7 +237,7 @@ impl Connector {
     /// The first seat, and the task that makes the call.
     fn begin(self: &Arc<Self>, flight: Arc<Flight>, lane: Option<(Call, usize)>, fetch: &Fetch<'_>) -> Seat {
         let context = CallContext { waiters: Some(Arc::clone(&flight.waiters)), ..fetch.context.clone() };
-        let seat = Seat::on(&flight, None, true, fetch.deadline);
+        let seat = Seat::on(&flight, None, true, fetch, self.timeout(fetch.template.timeout()));
         tokio::spawn(Boarded::new(Arc::clone(self), flight, lane).fly(context));
         seat
     }

@@ -59,14 +59,11 @@ enum Record {
     Answer(FetchId, EndpointId),
 }
 
-/// The sets of fields that were met, each with whose they are; of too many, those that were met last. What is known by its
-/// address lives as long as the answer is written: plans, mappings, what may be had of entities. Of selections that is not
-/// so sure: each way names its field.
+/// The sets of fields that were met, each with whose they are. What is known by its address lives as long as the answer
+/// is written: plans, mappings, what may be had of entities. Of selections that is not so sure: each way names its field.
 #[derive(Default)]
 pub(super) struct Known {
     sets: Vec<(Set, Option<Rc<Straight>>)>,
-    /// Whose place the next one takes, where there are too many.
-    oldest: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,14 +212,14 @@ impl Writer<'_> {
 }
 
 impl Known {
+    /// Where there are too many, in the place of one that was met once.
     fn add(&mut self, set: Set) {
         if self.sets.len() < KNOWN_MAX {
             return self.sets.push((set, None));
         }
-        if let Some(place) = self.sets.get_mut(self.oldest) {
+        if let Some(place) = self.sets.iter_mut().find(|(_, straight)| straight.is_none()) {
             *place = (set, None);
         }
-        self.oldest = (self.oldest + 1) % KNOWN_MAX;
     }
 }
 

@@ -107,6 +107,20 @@ impl HttpAsk {
 }
 
 impl CallTemplate {
+    /// What stands between keys that are written into one text: a key that holds it is left out.
+    pub fn separators(&self) -> Vec<String> {
+        let Ask::Http(ask) = &self.ask else { return Vec::new() };
+        let mut holes = ask.holes();
+        if let Some(Body::Xml(xml)) = &ask.body {
+            holes.extend(xml.holes().cloned());
+        }
+        let separator = |hole: Hole| match hole {
+            Hole::Keys(Some(separator)) if !separator.is_empty() => Some(separator.to_string()),
+            _ => None,
+        };
+        holes.into_iter().filter_map(separator).collect()
+    }
+
     /// `None` where faults were added. `many`: the request is asked with several keys at once.
     pub fn compile(
         request: &Spanned<Request>,

@@ -37,6 +37,10 @@ pub struct Seat {
     flight: Arc<Flight>,
     told: watch::Receiver<Option<Ended>>,
     deadline: Instant,
+    /// How long it would have waited alone, at most.
+    alone_until: Instant,
+    /// Alone, too, its keys would have been read from the records.
+    reads_keys: bool,
     /// Where each of its keys is among the call's; none: the call is its own, or equal.
     pub places: Option<Box<[u32]>>,
     first: bool,
@@ -158,10 +162,25 @@ impl Drop for Boarded {
 }
 
 impl Seat {
-    pub fn on(flight: &Arc<Flight>, places: Option<Box<[u32]>>, first: bool, deadline: Instant) -> Self {
+    /// `patience`: how long the call may take.
+    pub fn on(
+        flight: &Arc<Flight>,
+        places: Option<Box<[u32]>>,
+        first: bool,
+        fetch: &Fetch<'_>,
+        patience: Duration,
+    ) -> Self {
         flight.callers.fetch_add(1, Ordering::Relaxed);
-        flight.waiters.add(deadline);
-        Self { told: flight.ended.subscribe(), flight: Arc::clone(flight), deadline, places, first }
+        flight.waiters.add(fetch.deadline);
+        Self {
+            told: flight.ended.subscribe(),
+            flight: Arc::clone(flight),
+            deadline: fetch.deadline,
+            alone_until: fetch.deadline.min(Instant::now() + patience),
+            reads_keys: fetch.template.many,
+            places,
+            first,
+        }
     }
 
     pub fn together(&self) -> Option<Together> {
@@ -188,29 +207,39 @@ impl Seat {
         }
     }
 
-    /// Whether it got no turn because it stood where the first one stood, or waited no longer than those before it.
+    /// Whether it got no turn because it stood where the first one stood, or waited no longer than those before it. Where it
+    /// has waited as long as it would have alone, and where the source was asked and says that it is busy, it is not.
     fn is_for_the_firsts_sake(&self, code: ErrorCode) -> bool {
-        code == ErrorCode::SourceBusy && !self.first && Instant::now() < self.deadline
+        let was_sent = self.flight.requests.load(Ordering::Relaxed) > 0;
+        code == ErrorCode::SourceBusy && !was_sent && !self.first && Instant::now() < self.alone_until
     }
 
-    /// Whether an answer says something against all keys, which might be for the sake of others; or does not tell of one of
-    /// these what it would have told of it alone.
+    /// Whether an answer says something that may be for the sake of others' keys; or does not tell of one of these what it would
+    /// have told of it alone.
     fn is_in_doubt(&self, fetched: &Fetched, places: &[u32]) -> bool {
-        let keys = self.flight.call.get().map_or(&[][..], |call| &*call.keys);
-        let against_all = |against: &[u32]| !against.is_empty() && against.len() >= keys.len();
+        let Some(call) = self.flight.call.get() else { return true };
         let of_all = fetched.remarks.iter().any(|remark| remark.key.is_none());
-        if fetched.next.is_some() || of_all || against_all(&fetched.failed) || against_all(&fetched.refused) {
+        let all_refused = !fetched.refused.is_empty() && fetched.refused.len() >= call.keys.len();
+        if fetched.next.is_some() || of_all || all_refused || places.iter().any(|key| fetched.failed.contains(key)) {
             return true;
         }
-        // The one record of a key that is asked alone is that key's, however the source writes it; and a key that holds what
-        // stands between keys is not asked among others.
-        let is_odd = |key: &str| key.chars().any(|c| c.is_ascii_punctuation() && !matches!(c, '-' | '_' | '.'));
-        let may_be_missed = |place: &u32| {
-            let key = usize::try_from(*place).ok().and_then(|place| keys.get(place));
-            fetched.strangers || key.is_none_or(|key| is_odd(key))
-        };
-        let has_record = |place: &u32| fetched.records.binary_search_by_key(place, |record| record.key).is_ok();
-        places.iter().any(|place| may_be_missed(place) && !has_record(place))
+        // Alone it would have been asked, or read, no other way.
+        if call.keys.len() == 1 || self.reads_keys {
+            return false;
+        }
+        let has_record = |place: u32| fetched.records.binary_search_by_key(&place, |record| record.key).is_ok();
+        let mut without = places.iter().filter(|place| !has_record(**place)).peekable();
+        if without.peek().is_none() {
+            return false;
+        }
+        // Alone, the one record of a key is that key's, however the source writes it.
+        let separators = call.template.separators();
+        without.any(|place| {
+            let Some(key) = usize::try_from(*place).ok().and_then(|place| call.keys.get(place)) else { return true };
+            fetched.strangers
+                || separators.iter().any(|separator| key.contains(separator))
+                || call.keys.iter().any(|other| other != key && alike(other, key))
+        })
     }
 
     fn too_late(&self) -> Failure {
@@ -238,6 +267,12 @@ impl Seat {
 fn is_of_a_key(code: ErrorCode) -> bool {
     use ErrorCode::{SourceBusy, SourceSuspended, SourceTimeout, SourceUnreachable};
     !matches!(code, SourceUnreachable | SourceTimeout | SourceBusy | SourceSuspended)
+}
+
+/// Whether a source may take two keys for one: they differ in case, blanks or leading zeros alone.
+fn alike(one: &str, other: &str) -> bool {
+    let bare = |key: &str| key.trim().trim_start_matches('0').to_lowercase();
+    bare(one) == bare(other)
 }
 
 /// The part of an answer that is of the keys at these places. Its records stand in the order of their keys.
