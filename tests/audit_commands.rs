@@ -144,7 +144,7 @@ async fn an_export_holds_what_was_asked_for_and_is_recorded_itself() {
     assert_eq!((&all[5]["record"]["kind"], &all[5]["record"]["who"]["id"]), (&"EXPORT".into(), &"a-1".into()));
     let one = records(&place.export(&["--subject", "Household:h1"]));
     assert_eq!(one.iter().map(|one| one["seq"].as_i64().unwrap()).collect::<Vec<_>>(), [3, 2, 1]);
-    let digest = SubjectKey::new(KEY.as_bytes().into()).subject("Household", "h2");
+    let digest = SubjectKey::new(KEY.as_bytes().into()).subject("Household", "h2").to_string();
     assert_eq!(records(&place.export(&["--subject", &digest])).len(), 2);
     assert_eq!(records(&place.audit(&["export", "--from", "2020-01-01", "--to", "2020-02-01"])).len(), 0);
     let csv = stdout(&place.export(&["--format", "csv"]));
@@ -181,7 +181,6 @@ async fn a_copy_is_verified_by_whoever_has_it_and_the_first_bad_record_is_named(
     assert_eq!(whole.status.code(), Some(0), "{}{}", stdout(&whole), stderr(&whole));
     assert!(stdout(&whole).contains("5 records in 1 segment, 1 to 5") && stdout(&whole).contains("after record 5"));
     assert!(stdout(&place.run(&copy)).contains("without checkpoints"));
-    place.edit("DELETE FROM subject WHERE (place >> 36 << 8) + place % 256 = 5").await;
     place.edit("DELETE FROM audit WHERE seq = 5").await;
     assert_eq!(place.run(&copy).status.code(), Some(0), "a cut tail shows only against a checkpoint");
     let cut = place.run(&signed);

@@ -13,7 +13,7 @@ use axum::Router;
 use axum::extract::Path as UrlPath;
 use axum::routing::get;
 use futures::TryStreamExt;
-use huxiang::audit::{Kind, Reader, Signer, SubjectKey, new_key, read_checkpoints, verify};
+use huxiang::audit::{Entry, Kind, PAGE_MAX, Reader, Search, Signer, SubjectKey, new_key, read_checkpoints, verify};
 use jiff::{SignedDuration, Timestamp};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -198,7 +198,7 @@ async fn every_answer_that_was_received_has_its_record_though_the_gateway_is_kil
         let count = Arc::new(AtomicUsize::new(0));
         let clients = tokio::spawn(load(gateway.url.clone(), Arc::clone(&stop), Arc::clone(&count)));
         // Not always at the same point of what the writer does.
-        let wanted = 1 + round * 7_919 % 200;
+        let wanted = 1 + round * 7_919 % 400;
         while count.load(Ordering::Relaxed) < wanted {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -217,6 +217,22 @@ async fn every_answer_that_was_received_has_its_record_though_the_gateway_is_kil
         // Each start is on record too, all under one id.
         assert_eq!(report.records, u64::try_from(recorded.len() + round).unwrap());
         answers += received.len();
+        // Whatever run of the index was being written.
+        let reader = Reader::new(&place.store());
+        let user = digests.subject("User", "1");
+        let search = Search { subject: Some(user), first: PAGE_MAX, ..Search::default() };
+        let page = reader.search(&search).await.unwrap();
+        let names = |entry: &&Entry| entry.record.access.iter().any(|access| access.subjects.contains(&user));
+        let (mut all, mut at) = (Vec::new(), 0);
+        loop {
+            let some = reader.after(at, PAGE_MAX).await.unwrap();
+            let Some(last) = some.last() else { break };
+            at = last.seq;
+            all.extend(some.iter().filter(names).map(|entry| entry.seq));
+        }
+        let found: Vec<i64> = page.entries.iter().map(|entry| entry.seq).collect();
+        assert!(round == 0 || !found.is_empty(), "killed after the first answer, it may have been to another client");
+        assert_eq!(found, all.into_iter().rev().take(PAGE_MAX).collect::<Vec<_>>(), "round {round}");
     }
     println!("{rounds} kills, {answers} answers received, each with its record");
 }

@@ -60,8 +60,10 @@ async fn each_answer_has_its_record_and_it_says_who_saw_what_of_whom() {
     assert!(texts(&household["used"]).contains("registry.personIds"), "{household}");
     let people = of("Person").unwrap();
     let members = answer["data"]["household"]["identity"]["members"].as_array().unwrap();
-    let expected: BTreeSet<String> =
-        members.iter().map(|member| subjects.subject("Person", member["idNumber"].as_str().unwrap())).collect();
+    let expected: BTreeSet<String> = members
+        .iter()
+        .map(|member| subjects.subject("Person", member["idNumber"].as_str().unwrap()).to_string())
+        .collect();
     assert_eq!(texts(&people["subjects"]), expected.iter().map(String::as_str).collect());
     let called: BTreeSet<&str> =
         record["sources"].as_array().unwrap().iter().filter_map(|call| call["source"].as_str()).collect();
@@ -145,7 +147,7 @@ async fn a_lookup_that_is_refused_or_finds_nobody_says_by_what_it_looked() {
     }
     let all: BTreeSet<&str> =
         records[3]["access"].as_array().unwrap().iter().flat_map(|access| texts(&access["subjects"])).collect();
-    assert_eq!(all, BTreeSet::from([by("NOBODY-1").as_str(), by("NOBODY-2").as_str()]));
+    assert_eq!(all, BTreeSet::from([&*by("NOBODY-1").to_string(), &*by("NOBODY-2").to_string()]));
     let looked = &records[4]["access"];
     assert_eq!(looked[0]["subjects"], json!([subjects.subject("Household", HOUSEHOLD)]), "{looked}");
     // The auditor finds them by the same.
@@ -183,7 +185,7 @@ async fn a_look_that_is_refused_wholly_says_of_whom_it_was() {
     assert_eq!(records[0]["access"][0]["refused"], records[1]["access"][0]["refused"]);
     let all: BTreeSet<&str> =
         records[2]["access"].as_array().unwrap().iter().flat_map(|access| texts(&access["subjects"])).collect();
-    assert_eq!(all, BTreeSet::from([of(HOUSEHOLD).as_str(), of(nobody).as_str()]), "each of several roots");
+    assert_eq!(all, BTreeSet::from([&*of(HOUSEHOLD).to_string(), &*of(nobody).to_string()]), "each of several roots");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,10 +49,12 @@ struct Row {
     cells: [Cell; 6],
     /// How long the source is to be left alone afterwards.
     rest_ms: u64,
+    /// The endpoint has a `first_byte_ms`.
+    soon: bool,
 }
 
 const fn row(fault: &'static str, wire: Wire, sql: Sql, cells: [Cell; 6]) -> Row {
-    Row { fault, wire, sql, cells, rest_ms: 3 * OPEN_MS }
+    Row { fault, wire, sql, cells, rest_ms: 3 * OPEN_MS, soon: false }
 }
 
 const fn wire(fault: &'static str, wire: Wire, http: Cell, postgres: Cell) -> Row {
@@ -74,6 +76,11 @@ const ALL_BAD: [Cell; 4] = [BAD; 4];
 const MATRIX: &[Row] = &[
     wire("latency and jitter, within the deadline", Wire::Jitter, There, There),
     wire("no answer", Wire::Lost, TIMEOUT, TIMEOUT),
+    Row { soon: true, ..says("no answer begun, and the endpoint has a `first_byte_ms`", Wire::Lost, [TIMEOUT; 4]) },
+    Row {
+        soon: true,
+        ..says("an answer that begins before `first_byte_ms`, and lasts longer", Wire::Halting, [There; 4])
+    },
     wire("connection refused", Wire::Refused, UNREACHABLE, UNREACHABLE),
     wire("connection reset", Wire::Reset, UNREACHABLE, UNREACHABLE),
     wire("connection reset within the answer", Wire::ResetWithin, UNREACHABLE, UNREACHABLE),
@@ -363,8 +370,12 @@ impl Column {
                     postgres.meanwhile(row.sql).await;
                 }
             };
-            let (answer, ()) = tokio::join!(door.ask(self.speaks), meanwhile);
+            let asked = async { if row.soon { door.ask_soon(self.speaks).await } else { door.ask(self.speaks).await } };
+            let (answer, ()) = tokio::join!(asked, meanwhile);
             let took = began.elapsed();
+            if row.soon && row.cells[at] == TIMEOUT && took >= Duration::from_millis(TIMEOUT_MS) {
+                wrong.push(format!("{}, {}: took {took:?}", self.speaks.title(), row.fault));
+            }
             if let Some(proxy) = &self.proxy {
                 proxy.set(Wire::Whole).await;
             }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use departments::expected::{at, portrait};
 use departments::world::Role;
 use huxiang::answer::Gateway;
+use huxiang::audit::{SubjectDigest, SubjectKey};
 use serde_json::{Value, json};
 use support::files::Files;
 use support::{HOUSEHOLD, World, ask, caller, records, world};
@@ -272,8 +273,8 @@ async fn for_whom_a_caller_acts_is_told_of_each_entity() {
         assert!(answer.to_string().contains(&child.name), "{answer}");
         let record = records(&files.0).await.pop().unwrap();
         let key = std::sync::Arc::clone(&gateway.snapshot().config.audit.key);
-        let subject = |entity: &str, id: &str| huxiang::audit::SubjectKey::new(key.clone()).subject(entity, id);
-        let behalf = |subject: String| -> usize {
+        let subject = |entity: &str, id: &str| SubjectKey::new(key.clone()).subject(entity, id);
+        let behalf = |subject: SubjectDigest| -> usize {
             let mut access = record["access"].as_array().unwrap().iter();
             let of = access.find(|one| one["subjects"].as_array().unwrap().contains(&json!(subject)));
             of.unwrap_or_else(|| panic!("{record}"))["on_behalf_of"].as_array().map_or(0, Vec::len)

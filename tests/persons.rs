@@ -392,7 +392,7 @@ async fn the_audit_names_for_whom_a_cadre_acted_and_of_whom_what_was_read() {
     let records = support::records(&world.folder).await;
     let subject = |entity: &str, id: &str| {
         let key = std::sync::Arc::clone(&world.gateway.snapshot().config.audit.key);
-        huxiang::audit::SubjectKey::new(key).subject(entity, id)
+        huxiang::audit::SubjectKey::new(key).subject(entity, id).to_string()
     };
     let of_subject = |record: &Value, subject: &str| {
         let access = record["access"].as_array().unwrap().iter();

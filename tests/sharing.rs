@@ -142,6 +142,12 @@ impl Source {
         if is_there("refused") {
             return (StatusCode::BAD_REQUEST, "{}").into_response();
         }
+        if is_there("overloaded") {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        if is_there("failing") {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
         if is_there("busy") {
             return StatusCode::TOO_MANY_REQUESTS.into_response();
         }
@@ -259,6 +265,9 @@ async fn a_hundred_callers_at_once_make_a_tenth_of_the_calls_and_each_gets_its_o
         let all: Vec<&String> = seen.iter().flat_map(|seen| &seen.keys).collect();
         assert_eq!(all.len(), 100, "{name}: each is asked for once");
         assert_eq!(all.into_iter().collect::<BTreeSet<_>>().len(), 100, "{name}");
+        // Who was answered by another's call is counted, too.
+        let shared = format!("huxiang_source_shared_reads_total{{source=\"civil\"}} {}\n", 100 - seen.len());
+        assert!(whole.metrics().contains(&shared), "{name}: {shared}{}", whole.metrics());
         calls.push(seen.len());
     }
     assert_eq!(calls[2], 100, "in their callers' names, calls are never merged");
@@ -322,6 +331,7 @@ async fn what_one_asks_for_does_not_spoil_the_answers_of_others() {
         ("refused", Some(ErrorCode::SourceError)),
         ("broken", Some(ErrorCode::SourceBadAnswer)),
         ("large", Some(ErrorCode::SourceBadAnswer)),
+        ("failing", Some(ErrorCode::SourceError)),
         // Alone, it is asked in a way that needs no key in the record.
         ("unkeyed", None),
     ] {
@@ -382,6 +392,103 @@ async fn a_source_that_does_not_answer_is_not_asked_again_for_each() {
         assert_eq!(found.as_ref().unwrap_err().code, ErrorCode::SourceTimeout);
         assert_ne!(*together, Some(Together::Apart));
     }
+    assert_eq!(source.paths(), ["/one/a", "/many"]);
+}
+
+#[tokio::test]
+async fn a_key_for_which_the_source_hangs_or_refuses_costs_others_no_try_again_and_again_and_they_gather_on() {
+    for (kind, code) in [("hanging", ErrorCode::SourceTimeout), ("refused", ErrorCode::SourceError)] {
+        let source = Source::new().await;
+        let asked = Asked::new(&source, "limits: {retries_max: 0, timeout_ms: 1000}");
+        let _ = asked.beside_a(&source, &["b", kind, "c"]).await;
+        let batches = || source.paths().iter().filter(|path| *path == "/many").count();
+        assert_eq!(batches(), 1);
+        for round in 1..=3 {
+            let keys = ["d", "e", kind, "f", "b", "g"];
+            let found = join_all(keys.iter().map(|key| asked.lookup(key))).await;
+            for (found, key) in found.iter().zip(keys) {
+                if key == kind {
+                    assert_eq!(found.0.as_ref().err().map(|error| error.code), Some(code), "{kind}");
+                    continue;
+                }
+                let alone = ["d", "b"].contains(&key);
+                let together = (!alone).then_some(Together::Gathered);
+                assert_eq!((name(found), found.1), (Some(format!("of {key}")), together), "{kind} {key}");
+            }
+            assert_eq!(batches(), 1 + round, "all others gather on");
+        }
+        let batch = |keys: &[String]| keys.len() > 1 && keys.iter().any(|key| key == kind || key == "b");
+        let of_them = source.seen().iter().filter(|seen| batch(&seen.keys)).count();
+        assert_eq!(of_them, 1, "the keys of that batch go out by themselves");
+        if kind == "refused" {
+            // After a while these gather as before.
+            tokio::time::sleep(Duration::from_millis(10_050)).await;
+            source.close();
+            let release = async {
+                source.was_asked(source.seen().len() + 2).await;
+                source.open();
+            };
+            let keys = ["k", "b", "c", "d"];
+            let (found, ()) = futures::join!(join_all(keys.iter().map(|key| asked.lookup(key))), release);
+            assert!(found.iter().skip(1).all(|found| found.1 == Some(Together::Gathered)), "{found:?}");
+            assert_eq!(batches(), 5);
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_the_source_says_that_it_is_busy_lookups_gather_on() {
+    let source = Source::new().await;
+    let asked = Asked::new(&source, "");
+    for times in 1..=2 {
+        let round = join_all(["a", "busy", "c"].iter().map(|key| asked.lookup(key)));
+        assert_eq!(round.await[1].0.as_ref().err().map(|error| error.code), Some(ErrorCode::SourceBusy));
+        assert_eq!(source.paths().iter().filter(|path| *path == "/many").count(), times);
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_has_too_much_to_do_is_not_asked_more_often_for_it() {
+    for (kind, asked_again) in [("overloaded", false), ("failing", true)] {
+        let source = Source::new().await;
+        let asked = Asked::new(&source, "");
+        let (_, others) = asked.beside_a(&source, &["b", kind, "c"]).await;
+        assert_eq!(others[1].0.as_ref().err().map(|error| error.code), Some(ErrorCode::SourceError));
+        for other in [&others[0], &others[2]] {
+            // A server may err for the sake of one key.
+            assert_eq!((other.0.is_ok(), other.1 == Some(Together::Apart)), (asked_again, asked_again), "{kind}");
+        }
+        assert_eq!(source.seen().len(), if asked_again { 5 } else { 2 }, "{kind}");
+        source.seen.lock().unwrap().clear();
+        let (_, others) = asked.beside_a(&source, &["b", "c", "d"]).await;
+        assert!(others.iter().all(|found| found.0.is_ok() && found.1 == Some(Together::Gathered)), "{kind}");
+        assert_eq!(source.paths(), ["/one/a", "/many"], "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn where_there_is_no_session_lookups_gather_on_and_are_not_asked_again_for_each() {
+    let source = Source::new().await;
+    let fetched = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&fetched);
+    let token = async move || {
+        *count.lock().unwrap() += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        match *count.lock().unwrap() {
+            1 => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            _ => r#"{"access_token":"t","token_type":"Bearer","expires_in":3600}"#.into_response(),
+        }
+    };
+    let tokens = serve(Router::new().route("/token", post(token))).await;
+    let sign = format!("sign: {{scheme: oauth2, token_url: \"{tokens}/token\", client_id: id, client_secret: s}}");
+    let asked = Asked::new(&source, &sign);
+    let keys = ["a", "b", "c", "d"];
+    let found = join_all(keys.iter().map(|key| asked.lookup(key))).await;
+    assert!(found.iter().all(|found| found.0.is_err() && found.1 != Some(Together::Apart)), "{found:?}");
+    assert_eq!((source.seen().len(), *fetched.lock().unwrap()), (0, 1));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let (_, others) = asked.beside_a(&source, &keys[1..]).await;
+    assert!(others.iter().all(|found| found.0.is_ok() && found.1 == Some(Together::Gathered)), "{others:?}");
     assert_eq!(source.paths(), ["/one/a", "/many"]);
 }
 
@@ -701,6 +808,22 @@ async fn a_call_all_of_whose_callers_waited_in_vain_counts_against_the_source() 
     assert_eq!(asked.connector.counted().failed, [(ErrorCode::SourceTimeout, 1)]);
     assert_eq!(asked.lookup("k").await.0.unwrap_err().code, ErrorCode::SourceSuspended);
     assert_eq!(source.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_had_in_time_is_told_as_that_and_not_as_a_busy_source() {
+    let router = Router::new().route("/token", post(async || std::future::pending::<String>().await));
+    let source = Source { url: serve(router).await, ..Source::new().await };
+    let sign = "sign: {scheme: oauth2, token_url: /token, client_id: id, client_secret: s}";
+    let asked = Asked::new(&source, &format!("{sign}\nshares_calls: true"));
+    let patient = || asked.ask("k", &[], Duration::from_millis(400));
+    let (first, second) = futures::join!(patient(), patient());
+    for error in [first.0.unwrap_err(), second.0.unwrap_err()] {
+        assert_eq!(error.code, ErrorCode::SourceTimeout);
+        assert!(error.detail.contains("session"), "{}", error.detail);
+    }
+    until(|| asked.connector.counted().under_way == 0).await;
+    assert_eq!(asked.connector.counted().failed, [(ErrorCode::SourceTimeout, 1)]);
 }
 
 #[tokio::test]

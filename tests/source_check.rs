@@ -286,6 +286,12 @@ fn a_list_without_batches_is_told_with_what_it_costs() {
         ["a list of 100 at `farms` costs 100 calls of `herds`; at `per_second_max: 5` they take 20 s, and a request \
           ends after 10000 ms"]
     );
+    root.edit("config/gateway.yaml", "listen: ", "egress: {replicas: 2}\nlisten: ");
+    assert_eq!(
+        root.warnings("resolvers/herds.yaml"),
+        ["a list of 100 at `farms` costs 100 calls of `herds`; at 2 a second, this gateway's part of \
+          `per_second_max: 5`, they take 50 s, and a request ends after 10000 ms"]
+    );
     // Warnings fail only where that is asked for.
     assert_eq!(root.check("resolvers/herds.yaml", &[]).0, 0);
     assert_eq!(root.check("resolvers/herds.yaml", &["--deny-warnings"]).0, 1);

@@ -15,8 +15,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::future::join_all;
 use huxiang::base::code::ErrorCode;
-use huxiang::source::{CallContext, Caller, Fetch};
-use source_support::{Asked, at_most_in_a_second, compile, compile_with, noting, serve};
+use huxiang::model::config::egress::EgressConfig;
+use huxiang::source::{CallContext, Caller, Fetch, Shared};
+use source_support::{Asked, at_most_in_a_second, compile, compile_on, compile_with, noting, serve};
 use tokio::net::TcpListener;
 
 fn binding(head: &str) -> String {
@@ -41,6 +42,41 @@ async fn a_slow_source_costs_no_more_than_its_deadline() {
     let error = asked.one("k", &[]).await.unwrap_err();
     assert_eq!((error.code, error.calls, error.down), (ErrorCode::SourceTimeout, 1, true));
     assert!(start.elapsed() < Duration::from_secs(4));
+}
+
+/// Whoever asks is told soon, and may ask a fallback; who has begun is waited for.
+#[tokio::test]
+async fn a_source_that_does_not_begin_to_answer_is_given_up_and_one_that_has_begun_takes_its_time() {
+    let silent = get(async || std::future::pending::<()>().await);
+    let begun = get(async || {
+        let rest = futures::stream::once(async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            Ok::<_, std::io::Error>("{}")
+        });
+        Response::new(Body::from_stream(rest))
+    });
+    let (silent, begun) =
+        (serve(Router::new().route("/a", silent)).await, serve(Router::new().route("/a", begun)).await);
+    let head = "limits: {timeout_ms: 20000, first_byte_ms: 200, breaker: {failures_min: 4}}";
+    let asked = Asked::new(&binding(head), &silent);
+    let start = Instant::now();
+    for _ in 0..4 {
+        let error = asked.one("k", &[]).await.unwrap_err();
+        assert_eq!((error.code, error.calls, error.down), (ErrorCode::SourceTimeout, 1, true));
+        assert!(error.detail.contains("first_byte_ms"), "{}", error.detail);
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!(code(&asked).await, ErrorCode::SourceSuspended, "to the breaker, it did not answer");
+    assert!(Asked::new(&binding(head), &begun).one("k", &[]).await.is_ok());
+    // An endpoint whose answers take longer to make has a time of its own.
+    let late = get(async || {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        "{}"
+    });
+    let late = serve(Router::new().route("/a", late)).await;
+    assert_eq!(code(&Asked::new(&binding(head), &late)).await, ErrorCode::SourceTimeout);
+    let own = binding(head).replace("entity: Household\n", "entity: Household\n    first_byte_ms: 15000\n");
+    assert!(Asked::new(&own, &late).one("k", &[]).await.is_ok());
 }
 
 #[tokio::test]
@@ -91,6 +127,99 @@ async fn the_source_never_counts_more_calls_in_a_second_than_it_allows() {
     let brief = Asked::new(&binding("limits: {timeout_ms: 300, per_second_max: 1}"), &url);
     brief.one("k", &[]).await.unwrap();
     assert_eq!(code(&brief).await, ErrorCode::SourceBusy);
+}
+
+#[tokio::test]
+async fn at_a_rate_who_asks_for_much_waits_behind_itself() {
+    // Where places are few, too: then most of the flood waits for those.
+    for places in [300, 40] {
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let noted = Arc::clone(&seen);
+        let route = get(async move |Query(q): Query<HashMap<String, String>>| {
+            noted.lock().unwrap().push(q["id"].clone());
+            "{}"
+        });
+        let url = serve(Router::new().route("/a", route)).await;
+        let head = format!("limits: {{timeout_ms: 30000, per_second_max: 10, in_flight_max: {places}}}");
+        let mut asked = Asked::new(&binding(&head), &url);
+        asked.context.principal = Some("many".into());
+        let mut other = asked.context.clone();
+        other.principal = Some("one".into());
+        let asked = Arc::new(asked);
+        let template = asked.one.clone().unwrap();
+        let one = async {
+            while seen.lock().unwrap().len() < 12 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let before = seen.lock().unwrap().len();
+            let keys = ["other".into()];
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(25);
+            let (inputs, wanted) = (&[], &[]);
+            let fetch =
+                Fetch { template: &template, keys: &keys, inputs, wanted, deadline, context: &other, page: None };
+            asked.connector.fetch(fetch).await.unwrap();
+            before
+        };
+        let mut flood = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let asked = Arc::clone(&asked);
+            flood.spawn(async move { asked.one("flood", &[]).await.is_ok() });
+        }
+        let before = one.await;
+        let seen = seen.lock().unwrap();
+        let turn = seen.iter().position(|key| key == "other").unwrap();
+        // Of those that go at the same moment, any may come first; and a place may come free only with the last of these.
+        assert!(turn - before <= 20, "{places}: {} went before it, and {before} were there", turn - before);
+    }
+}
+
+#[tokio::test]
+async fn a_pause_does_not_reverse_the_order_of_those_who_wait_at_a_rate() {
+    let seen: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let noted = Arc::clone(&seen);
+    let route = get(async move |Query(q): Query<HashMap<String, String>>| {
+        let mut seen = noted.lock().unwrap();
+        seen.push(q["id"].parse().unwrap());
+        match seen.len() {
+            2 => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], "").into_response(),
+            _ => "{}".into_response(),
+        }
+    });
+    let url = serve(Router::new().route("/a", route)).await;
+    let asked = Asked::new(&binding("limits: {timeout_ms: 7000, retries_max: 0, per_second_max: 2}"), &url);
+    let keys: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+    let all = join_all(keys.iter().zip(0_u64..).map(async |(key, n)| {
+        tokio::time::sleep(Duration::from_millis(20 * n)).await;
+        asked.one(key, &[]).await
+    }));
+    let refused = all.await.iter().filter(|answer| answer.is_err()).count();
+    assert_eq!(refused, 1, "nobody comes too late because a younger one went first");
+    assert_eq!(*seen.lock().unwrap(), (0..10).collect::<Vec<_>>());
+}
+
+/// As a reload brings them.
+#[tokio::test]
+async fn other_limits_forget_neither_the_calls_of_the_last_second_nor_a_pause() {
+    let (url, times) = noting().await;
+    let (paused, _) = refusing(1, StatusCode::TOO_MANY_REQUESTS, "30").await;
+    let shared = Shared::default();
+    let reloaded = |limits: &str, url: &str| {
+        let url = |_: &str| Some(url.to_owned());
+        compile_on(&binding(limits), &url, &EgressConfig::default(), "platforms: {}", &shared).unwrap()
+    };
+    let before = reloaded("limits: {timeout_ms: 9000, per_second_max: 5}", &url);
+    assert!(join_all((0..5).map(|_| before.one("k", &[]))).await.iter().all(Result::is_ok));
+    for limits in ["per_second_max: 5, slow_ms: 4000", "per_second_max: 5, in_flight_max: 9", "per_second_max: 3"] {
+        let after = reloaded(&format!("limits: {{timeout_ms: 9000, {limits}}}"), &url);
+        assert!(join_all((0..4).map(|_| after.one("k", &[]))).await.iter().all(Result::is_ok));
+    }
+    assert!(at_most_in_a_second(&times, 5));
+    let limits = "timeout_ms: 2000, retries_max: 0";
+    assert_eq!(code(&reloaded(&format!("limits: {{{limits}}}"), &paused)).await, ErrorCode::SourceBusy);
+    for more in ["breaker: {failures_min: 9}", "per_second_max: 50"] {
+        let error = reloaded(&format!("limits: {{{limits}, {more}}}"), &paused).one("k", &[]).await.unwrap_err();
+        assert_eq!((error.code, error.calls), (ErrorCode::SourceBusy, 0), "{more}");
+    }
 }
 
 /// Refuses the first `n` calls.

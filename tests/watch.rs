@@ -64,7 +64,7 @@ async fn statistics_count_looks_households_and_refusals_and_name_no_household() 
     assert_eq!(far["refused"], 1);
     assert_eq!(row(Value::Null)["looks"], 1, "who works for nobody is not named");
     let text = answer.to_string();
-    let subject = world.gateway.subjects().subject("Household", HOUSEHOLD);
+    let subject = world.gateway.subjects().subject("Household", HOUSEHOLD).to_string();
     assert!(!text.contains("of-a-household") && !text.contains(HOUSEHOLD) && !text.contains(&subject), "{text}");
     let by = |by: &'static str| {
         let world = &world;
@@ -341,7 +341,7 @@ async fn a_look_that_succeeds_after_refusals_is_an_alert_and_the_log_names_nobod
     assert_eq!(alerts(&again, false).await, found, "read again from the records");
     let records = records(&world.folder).await;
     let raised = records.iter().find(|record| record["kind"] == "ALERT").unwrap();
-    let subject = world.gateway.subjects().subject("Household", HOUSEHOLD);
+    let subject = world.gateway.subjects().subject("Household", HOUSEHOLD).to_string();
     assert!(!raised.to_string().contains(HOUSEHOLD) && !raised.to_string().contains(&subject), "{raised}");
 }
 

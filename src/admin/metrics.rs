@@ -165,6 +165,9 @@ fn sources(systems: &[System], text: &mut Text) {
     systems.iter().for_each(|system| text.sample(&system.labels(), system.counted.requests));
     text.family("huxiang_source_waited_requests_total", "counter", "Requests that had to wait for their turn.");
     systems.iter().for_each(|system| text.sample(&system.labels(), system.counted.waited));
+    let help = "Reads that were answered by a call of another caller, and are no calls of their own.";
+    text.family("huxiang_source_shared_reads_total", "counter", help);
+    systems.iter().for_each(|system| text.sample(&system.labels(), system.counted.shared));
     text.family("huxiang_source_calls_under_way", "gauge", "Calls that have not ended.");
     systems.iter().for_each(|system| text.sample(&system.labels(), system.counted.under_way));
     text.family("huxiang_source_last_answered_timestamp_seconds", "gauge", "When the source last answered.");

@@ -90,8 +90,8 @@ impl RecordQuery {
         let session = session(context)?;
         let first = first(wanted, FIRST_DEFAULT, FIRST_MAX)?;
         let subject = filter.subject.as_ref().map(|of| session.gateway.subjects().subject(&of.entity, &of.key));
-        if let Some(subject) = &subject {
-            session.detail("subject", subject.as_str());
+        if let Some(subject) = subject {
+            session.detail("subject", &subject.to_string());
         }
         filter.note(session);
         let kinds = kinds(&filter)?;

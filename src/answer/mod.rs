@@ -280,7 +280,7 @@ impl Gateway {
             Err(_) if ending.decide() => {
                 let message = "the request took too long; ask for less".to_owned();
                 let late = RequestError::new(ErrorCode::DeadlineExceeded, message);
-                return self.inner.failed(failed(), &late, id, Some(told)).await;
+                return Box::pin(self.inner.failed(failed(), &late, id, Some(told))).await;
             }
             // Its record is being written, which does not take for ever.
             Err(_) => flow.await,
@@ -290,7 +290,7 @@ impl Gateway {
             Err(error) => {
                 tracing::error!(request = %id, %error, "the flow of a request failed");
                 let message = "the gateway failed; tell the operator the request id".to_owned();
-                self.inner.failed(failed(), &RequestError::new(ErrorCode::Internal, message), id, None).await
+                Box::pin(self.inner.failed(failed(), &RequestError::new(ErrorCode::Internal, message), id, None)).await
             }
         }
     }

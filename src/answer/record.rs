@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 
 use super::{Asked, Executed, Inner, Planned};
-use crate::audit::{Access, AuditRecord, Outcome};
+use crate::audit::{Access, AuditRecord, Outcome, SubjectDigest};
 use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
 use crate::engine::execute::{key_of, looked_for};
@@ -184,7 +184,7 @@ impl Inner {
         }
     }
 
-    fn looked_for(&self, planned: &Planned, selection: &Selection, node: &Node) -> Vec<String> {
+    fn looked_for(&self, planned: &Planned, selection: &Selection, node: &Node) -> Vec<SubjectDigest> {
         let contract = &self.snapshot.contract;
         let entity = &contract.entity(node.entity).name;
         let asked = looked_for(contract, selection, &planned.variables).into_iter();
@@ -192,7 +192,7 @@ impl Inner {
     }
 
     /// Nothing of the node was given of any of these.
-    fn refused_of(&self, record: &mut AuditRecord, node: &Node, asked: Vec<String>) {
+    fn refused_of(&self, record: &mut AuditRecord, node: &Node, asked: Vec<SubjectDigest>) {
         let entity = self.snapshot.contract.entity(node.entity).name.to_string();
         let refused = self.names(node.refused.iter().chain(node.shown.iter()));
         for subject in asked {
@@ -212,7 +212,7 @@ impl Inner {
     }
 
     /// For whom the caller acted, as subjects.
-    fn behalf(&self, row: &Row) -> BTreeSet<String> {
+    fn behalf(&self, row: &Row) -> BTreeSet<SubjectDigest> {
         let entity = |id| &*self.snapshot.contract.entity(id).name;
         row.on_behalf_of.iter().map(|(id, key)| self.kept.subjects.subject(entity(*id), key)).collect()
     }
@@ -305,7 +305,7 @@ struct Seen {
 /// Accesses, each with its subjects.
 #[derive(Default)]
 struct Groups {
-    all: Vec<(Access, Vec<String>)>,
+    all: Vec<(Access, Vec<SubjectDigest>)>,
     alike: HashMap<Likeness, usize>,
     /// The one of these that was asked for last: rows of one kind come after each other.
     last: Option<(Likeness, usize)>,
@@ -335,7 +335,7 @@ impl Groups {
         self.all.get(group).map(|(access, _)| access.clone()).unwrap_or_default()
     }
 
-    fn join(&mut self, group: usize, subject: String) {
+    fn join(&mut self, group: usize, subject: SubjectDigest) {
         if let Some((_, subjects)) = self.all.get_mut(group) {
             subjects.push(subject);
         }

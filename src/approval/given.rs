@@ -202,7 +202,7 @@ impl Approvals {
             by_role,
             minutes_since: now.as_second().saturating_sub(decided.as_second()).div_euclid(60),
             used: approval.used,
-            is_of: Arc::new(move |entity, key| entity == of && subjects.subject(entity, key) == subject),
+            is_of: Arc::new(move |entity, key| entity == of && subjects.subject(entity, key).to_string() == subject),
         })
     }
 
@@ -311,7 +311,7 @@ impl Approvals {
             used: 0,
             decider: None,
             ends_at: time(now.saturating_add(UNDECIDED_MS_MAX)),
-            subject: self.subjects.subject(entity, &wanted.key),
+            subject: self.subjects.subject(entity, &wanted.key).to_string(),
             decided_at: None,
         };
         insert(work.db(), &asked, now).await.map_err(|error| self.failed(&error))?.then_some(asked).ok_or_else(|| {
@@ -339,7 +339,7 @@ impl Approvals {
         if asked.state != State::Asked || asked.ends_at <= now {
             return Err(refused("this approval does not wait for a decision any more"));
         }
-        if self.subjects.subject(&asked.entity, key) != asked.subject {
+        if self.subjects.subject(&asked.entity, key).to_string() != asked.subject {
             return Err(refused("the record you name is not the one that was asked for"));
         }
         let state = if gives { State::Given } else { State::Refused };

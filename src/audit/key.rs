@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use sha2::Sha256;
 
 /// What a digest begins with that stands where a text would.
@@ -12,8 +15,66 @@ const NAME_CHARS_MAX: usize = 128;
 /// So many digits in a row may be an id, or the beginning of one.
 const ID_DIGITS_MIN: usize = 6;
 
-/// The bytes of a digest.
-pub(super) type Digest = [u8; 32];
+/// A household or person as they stand in the records, or whatever a request named in place of one: a keyed digest, written
+/// as its hexadecimal digits. From [`SubjectKey::subject`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubjectDigest([u8; 32]);
+
+impl SubjectDigest {
+    /// From its 64 digits; `None`: they are none.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(Self(unhex(text)?.try_into().ok()?))
+    }
+
+    /// Enough of it to tell it from others: nobody without the key can choose two that are alike in this.
+    pub fn short(&self) -> u64 {
+        self.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+    }
+}
+
+impl std::fmt::Display for SubjectDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl std::fmt::Debug for SubjectDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for SubjectDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = [0; 64];
+        write_hex(&self.0, &mut text);
+        serializer.serialize_str(str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+impl<'de> Deserialize<'de> for SubjectDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Digits;
+        impl Visitor<'_> for Digits {
+            type Value = SubjectDigest;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("64 hexadecimal digits")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SubjectDigest, E> {
+                SubjectDigest::parse(text).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_str(Digits)
+    }
+}
+
+impl From<SubjectDigest> for Value {
+    fn from(subject: SubjectDigest) -> Self {
+        Self::String(subject.to_string())
+    }
+}
 
 /// The key that stands between the records and what they are about. Whoever has it can ask "who read this household?"
 /// or "was this the answer?"; whoever has only the records cannot.
@@ -21,7 +82,7 @@ pub(super) type Digest = [u8; 32];
 pub struct SubjectKey(Arc<Keyed>);
 
 /// The state after the key was taken in, where every digest begins: taking it in costs half a short digest. `None`: an
-/// HMAC takes keys of any length, so this is never so; digests without a key could be guessed, and are left empty.
+/// HMAC takes keys of any length, so this is never so; digests without a key could be guessed, and are zeros.
 struct Keyed(Option<Hmac<Sha256>>);
 
 impl std::fmt::Debug for SubjectKey {
@@ -35,10 +96,10 @@ impl SubjectKey {
         Self(Arc::new(Keyed(Hmac::new_from_slice(&key).ok())))
     }
 
-    /// HMAC-SHA256 of entity type and id, hex. The same id gives the same text, so that one household's readers
-    /// can be found by whoever has the key.
-    pub fn subject(&self, entity: &str, id: &str) -> String {
-        self.digest(&[entity.as_bytes(), b"\0", id.as_bytes()])
+    /// HMAC-SHA256 of entity type and id. The same id gives the same digest, so that one household's readers can be found
+    /// by whoever has the key.
+    pub fn subject(&self, entity: &str, id: &str) -> SubjectDigest {
+        SubjectDigest(self.mac(&[entity.as_bytes(), b"\0", id.as_bytes()]))
     }
 
     /// Of the bytes that were sent as an answer: proves what was shown, without keeping it.
@@ -71,14 +132,18 @@ impl SubjectKey {
         format!("{DIGEST}{}", self.argument(what, text))
     }
 
-    /// Names of entities do not begin with a zero byte, so the kinds of digest do not meet.
     fn digest(&self, parts: &[&[u8]]) -> String {
-        let Keyed(Some(keyed)) = &*self.0 else { return String::new() };
+        hex(&self.mac(parts))
+    }
+
+    /// Names of entities do not begin with a zero byte, so the kinds of digest do not meet.
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let Keyed(Some(keyed)) = &*self.0 else { return [0; 32] };
         let mut mac = keyed.clone();
         for part in parts {
             mac.update(part);
         }
-        hex(&mac.finalize().into_bytes())
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -88,17 +153,17 @@ pub fn is_digest(recorded: &str) -> bool {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
     let mut text = vec![0; bytes.len() * 2];
-    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-        *pair = [digit(byte >> 4), digit(byte & 0xf)];
-    }
+    write_hex(bytes, &mut text);
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// The bytes of what [`SubjectKey::subject`] gives; `None`: it does not.
-pub(super) fn digest_of(text: &str) -> Option<Digest> {
-    unhex(text)?.try_into().ok()
+/// Two digits for each byte, as far as there is room.
+fn write_hex(bytes: &[u8], text: &mut [u8]) {
+    let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
+    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 0xf)];
+    }
 }
 
 /// The bytes of a text of hexadecimal digits; `None`: it is none.

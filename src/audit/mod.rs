@@ -21,7 +21,7 @@ mod writer;
 
 pub use checkpoint::{Checkpoint, Kept, PublicKey, Removed, Signer, new_key, read as read_checkpoints};
 pub use follow::{Frames, Intent};
-pub use key::{SubjectKey, is_digest};
+pub use key::{SubjectDigest, SubjectKey, is_digest};
 pub use reader::{Entry, PAGE_MAX, Page, ReadError, Reader, Search};
 pub use record::{Access, AuditRecord, Kind, Outcome, SourceCall, Who, timestamp};
 pub use revocation::{RevokeError, revoke};

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::index;
-use super::key::{digest_of, hex};
+use super::index::{self, Candidates};
+use super::key::{SubjectDigest, hex};
 use super::record::{AuditRecord, Kind, timestamp};
 use super::segment::{Segment, about, readable, segments};
 use super::store::AuditError;
@@ -59,7 +59,7 @@ pub struct Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Search {
     /// Only those that touched this household or person: from [`super::SubjectKey::subject`].
-    pub subject: Option<String>,
+    pub subject: Option<SubjectDigest>,
     /// Only those of these kinds; none: of all.
     pub kinds: Vec<Kind>,
     /// Not before.
@@ -216,16 +216,48 @@ async fn select(
     first_seq: i64,
     limit: usize,
 ) -> Result<Vec<SqliteRow>, ReadError> {
-    let before = search.before.unwrap_or(i64::MAX);
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT audit.seq, record, hash FROM ");
-    if let Some(subject) = &search.subject {
-        let digest = digest_of(subject).ok_or_else(|| ReadError("the subject is no keyed digest".to_owned()))?;
-        query.push(format_args!("({}) AS found", index::candidates(&digest, first_seq, before)));
-        query.push(" JOIN audit ON audit.seq = found.seq WHERE instr(record, ").push_bind(hex(&digest)).push(") > 0");
-    } else {
-        query.push("audit WHERE TRUE");
+    let Some(subject) = search.subject else { return Ok(among(connection, search, &Among::All, limit).await?) };
+    // A run that is ended meanwhile is seen as it was throughout.
+    let mut connection = connection.begin().await?;
+    let indexed = index::indexed(&mut connection).await?.unwrap_or(first_seq - 1);
+    let mut rows = among(&mut connection, search, &Among::After(indexed, subject), limit).await?;
+    let mut candidates = Candidates::new(&subject, search.before.unwrap_or(i64::MAX));
+    while rows.len() < limit
+        && let Some(some) = candidates.next(&mut connection).await?
+    {
+        if !some.is_empty() {
+            rows.extend(among(&mut connection, search, &Among::These(some, subject), limit - rows.len()).await?);
+        }
     }
-    query.push(" AND audit.seq < ").push_bind(before);
+    Ok(rows)
+}
+
+/// Where a search looks.
+enum Among {
+    All,
+    /// Records about a subject after this number.
+    After(i64, SubjectDigest),
+    /// Those of these numbers that are about it.
+    These(Vec<i64>, SubjectDigest),
+}
+
+async fn among(
+    connection: &mut SqliteConnection,
+    search: &Search,
+    among: &Among,
+    limit: usize,
+) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT seq, record, hash FROM audit WHERE ");
+    match among {
+        Among::All => drop(query.push("TRUE")),
+        Among::After(seq, subject) => is_about(query.push("seq > ").push_bind(*seq), subject),
+        Among::These(these, subject) => {
+            let these = serde_json::Value::from(these.as_slice()).to_string();
+            query.push("seq IN (SELECT value FROM json_each(").push_bind(these).push("))");
+            is_about(&mut query, subject);
+        }
+    }
+    query.push(" AND seq < ").push_bind(search.before.unwrap_or(i64::MAX));
     if let Some(from) = search.from {
         query.push(" AND time >= ").push_bind(timestamp(from));
     }
@@ -240,8 +272,18 @@ async fn select(
         }
         query.push(")");
     }
-    query.push(" ORDER BY audit.seq DESC LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    Ok(query.build().fetch_all(connection).await?)
+    query.push(" ORDER BY seq DESC LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    query.build().fetch_all(connection).await
+}
+
+/// Whether the record's accesses name the subject. Elsewhere its digest may stand too, as that of whom somebody acted for.
+fn is_about(query: &mut QueryBuilder<Sqlite>, subject: &SubjectDigest) {
+    query.push(" AND CASE WHEN instr(record, ").push_bind(subject.to_string());
+    query.push(
+        ") > 0 THEN EXISTS (SELECT 1 FROM json_each(record, '$.access') AS access, \
+         json_each(access.value, '$.subjects') AS subject WHERE subject.value = ",
+    );
+    query.push_bind(subject.to_string()).push(") ELSE FALSE END");
 }
 
 fn entry(segment: u32, row: &SqliteRow) -> Result<Entry, ReadError> {

@@ -7,7 +7,7 @@ use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::key::SubjectKey;
+use super::key::{SubjectDigest, SubjectKey};
 use crate::base::code::ErrorCode;
 use crate::identify::Identity;
 use crate::model::config::watch::Recorded;
@@ -151,13 +151,12 @@ pub struct Who {
 pub struct Access {
     /// Entity type.
     pub entity: String,
-    /// From [`super::SubjectKey::subject`].
-    pub subjects: BTreeSet<String>,
+    pub subjects: BTreeSet<SubjectDigest>,
     /// The relations under which the caller had it.
     pub relations: BTreeSet<String>,
     /// Those for whom the caller acted in them, as subjects.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub on_behalf_of: BTreeSet<String>,
+    pub on_behalf_of: BTreeSet<SubjectDigest>,
     /// Permitted, asked for, and answered by their source (that it holds nothing is an answer).
     pub read: BTreeSet<String>,
     /// As `read`, and shown masked.
@@ -291,12 +290,12 @@ impl AuditRecord {
     }
 
     /// Adds what was done with one household or person (`access.subjects` is filled in from `subject`).
-    pub fn add(&mut self, subject: String, access: Access) {
+    pub fn add(&mut self, subject: SubjectDigest, access: Access) {
         self.add_all(vec![subject], access);
     }
 
     /// As [`Self::add`], of many with whom the same was done.
-    pub fn add_all(&mut self, subjects: Vec<String>, access: Access) {
+    pub fn add_all(&mut self, subjects: Vec<SubjectDigest>, access: Access) {
         // What differs most often first.
         let same = |other: &&mut Access| {
             let other = &**other;

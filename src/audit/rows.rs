@@ -7,7 +7,6 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, AssertSqlSafe, Row, SqliteConnection};
 
-use super::index;
 use super::segment::About;
 use super::store::{AuditError, Waiting};
 use crate::model::config::ChainHash;
@@ -66,26 +65,23 @@ pub(super) struct Statements {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Room {
     records: usize,
-    places: usize,
     ends: bool,
 }
 
 impl Statements {
-    /// Writes the records, hashed by the segment's algorithm, and by which subjects they are found, and ends the
-    /// transaction.
+    /// Writes the records, hashed by the segment's algorithm, and ends the transaction.
     pub async fn commit(
         &mut self,
         connection: &mut SqliteConnection,
         algorithm: ChainHash,
         records: &[Linked<'_>],
     ) -> Result<(), AuditError> {
-        let places = index::places(records.iter().map(|record| (record.waiting, record.seq)));
-        let (mut records, mut places) = (records.chunks(ROWS_MAX), places.chunks(ROWS_MAX));
+        let mut records = records.chunks(ROWS_MAX);
         loop {
-            let (some, some_places) = (records.next().unwrap_or_default(), places.next().unwrap_or_default());
-            let ends = records.len() == 0 && places.len() == 0;
-            let room = Room { records: room_for(some.len()), places: room_for(some_places.len()), ends };
-            let values = values(room, some, some_places).map_err(|error| AuditError(error.to_string()))?;
+            let some = records.next().unwrap_or_default();
+            let ends = records.len() == 0;
+            let room = Room { records: room_for(some.len()), ends };
+            let values = values(room, some).map_err(|error| AuditError(error.to_string()))?;
             sqlx::query_with(AssertSqlSafe(self.text(algorithm, room)), values).execute(&mut *connection).await?;
             if ends {
                 return Ok(());
@@ -104,7 +100,6 @@ fn room_for(rows: usize) -> usize {
 }
 
 fn text(room: Room, algorithm: ChainHash) -> String {
-    let rows = |row: &str, rows: usize| vec![row; rows].join(", ");
     let mut text = String::new();
     if room.records > 0 {
         text += &format!(
@@ -112,13 +107,7 @@ fn text(room: Room, algorithm: ChainHash) -> String {
              SELECT column1, column2, column3, column4, column5, '{}', column6, column7 \
              FROM (VALUES {}) WHERE column1 IS NOT NULL;",
             algorithm.as_str(),
-            rows("(?, ?, ?, ?, ?, ?, ?)", room.records)
-        );
-    }
-    if room.places > 0 {
-        text += &format!(
-            "INSERT OR IGNORE INTO subject (place) SELECT column1 FROM (VALUES {}) WHERE column1 IS NOT NULL;",
-            rows("(?)", room.places)
+            vec!["(?, ?, ?, ?, ?, ?, ?)"; room.records].join(", ")
         );
     }
     if room.ends {
@@ -127,9 +116,9 @@ fn text(room: Room, algorithm: ChainHash) -> String {
     text
 }
 
-fn values(room: Room, records: &[Linked<'_>], places: &[i64]) -> Result<SqliteArguments, sqlx::error::BoxDynError> {
+fn values(room: Room, records: &[Linked<'_>]) -> Result<SqliteArguments, sqlx::error::BoxDynError> {
     let mut values = SqliteArguments::default();
-    values.reserve(room.records * 7 + room.places, 0);
+    values.reserve(room.records * 7, 0);
     for Linked { waiting, seq, prev, hash } in records {
         values.add(seq)?;
         values.add(&waiting.time)?;
@@ -139,12 +128,8 @@ fn values(room: Room, records: &[Linked<'_>], places: &[i64]) -> Result<SqliteAr
         values.add(prev)?;
         values.add(hash)?;
     }
-    // Places come after all the records that there is room for.
     for _ in records.len() * 7..room.records * 7 {
         values.add(None::<i64>)?;
-    }
-    for place in places {
-        values.add(*place)?;
     }
     Ok(values)
 }

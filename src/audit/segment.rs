@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
+use super::index::Unindexed;
 use super::key::hex;
 use super::record::timestamp;
 use super::store::AuditError;
@@ -18,7 +19,7 @@ use crate::model::config::ChainHash;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Version of the tables below (`PRAGMA user_version`).
-const TABLES_VERSION: i64 = 2;
+const TABLES_VERSION: i64 = 3;
 
 const TABLES: &str = "\
     CREATE TABLE IF NOT EXISTS segment (id INTEGER PRIMARY KEY CHECK (id = 1), store TEXT NOT NULL, \
@@ -29,8 +30,9 @@ const TABLES: &str = "\
         hash BLOB NOT NULL) STRICT;\
     CREATE INDEX IF NOT EXISTS audit_time ON audit (time);\
     CREATE INDEX IF NOT EXISTS audit_event ON audit (kind, seq) WHERE kind <> 'REQUEST';\
-    CREATE TABLE IF NOT EXISTS subject (place INTEGER PRIMARY KEY) STRICT;\
-    PRAGMA user_version = 2;";
+    CREATE TABLE IF NOT EXISTS run (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL) STRICT;\
+    CREATE TABLE IF NOT EXISTS subject (place INTEGER PRIMARY KEY, entries BLOB NOT NULL) STRICT;\
+    PRAGMA user_version = 3;";
 
 /// One file of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +103,7 @@ pub(super) struct Opened {
     pub connection: SqliteConnection,
     pub path: PathBuf,
     pub about: About,
+    pub unindexed: Unindexed,
     /// Of one page of the file.
     pub page_bytes: u64,
     identity: FileIdentity,
@@ -188,6 +191,9 @@ pub(super) async fn close(opened: &mut Opened) -> Result<(), AuditError> {
         Some(row) => (row.try_get("seq")?, row.try_get("hash")?),
         None => (opened.about.first_seq - 1, opened.about.prev.clone()),
     };
+    let mut unindexed = Unindexed::after(opened.about.first_seq - 1);
+    unindexed.catch_up(&mut transaction, seq).await?;
+    unindexed.end(&mut transaction).await?;
     let closing = "UPDATE segment SET last_seq = ?, last_hash = ?, closed = ? WHERE closed IS NULL";
     let now = timestamp(Timestamp::now());
     sqlx::query(closing).bind(seq).bind(hash).bind(now).execute(&mut *transaction).await?;
@@ -255,7 +261,8 @@ async fn connect(path: &Path) -> Result<Opened, AuditError> {
     let page_bytes: i64 = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut connection).await?;
     let page_bytes = u64::try_from(page_bytes).unwrap_or(0);
     let identity = FileIdentity::of(path).ok_or_else(|| AuditError(format!("{} is no file", path.display())))?;
-    Ok(Opened { connection, path: path.to_path_buf(), about, page_bytes, identity })
+    let unindexed = Unindexed::after(about.first_seq - 1);
+    Ok(Opened { connection, path: path.to_path_buf(), about, unindexed, page_bytes, identity })
 }
 
 async fn writable(path: &Path) -> Result<SqliteConnection, AuditError> {

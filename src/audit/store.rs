@@ -10,7 +10,7 @@ use serde_json::Map;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::checkpointer::Checkpointer;
-use super::key::{Digest, SubjectKey, digest_of, hex};
+use super::key::{SubjectDigest, SubjectKey, hex};
 use super::reader::Reader;
 use super::record::AuditRecord;
 use super::retention;
@@ -78,19 +78,15 @@ pub(super) struct Waiting {
     pub request_id: String,
     pub json: String,
     /// The subjects of its accesses, by which it is found.
-    pub subjects: Vec<Digest>,
+    pub subjects: Vec<SubjectDigest>,
     /// For who follows the records.
     pub record: Option<Box<AuditRecord>>,
     pub ack: oneshot::Sender<Result<Receipt, AuditError>>,
 }
 
 impl Waiting {
-    pub fn new(
-        record: AuditRecord,
-        json: String,
-        subjects: Vec<Digest>,
-        ack: oneshot::Sender<Result<Receipt, AuditError>>,
-    ) -> Self {
+    pub fn new(record: AuditRecord, json: String, ack: oneshot::Sender<Result<Receipt, AuditError>>) -> Self {
+        let subjects = record.access.iter().flat_map(|access| &access.subjects).copied().collect();
         let (time, kind, request_id) = (record.time.clone(), record.kind.as_str(), record.request_id.clone());
         Self { time, kind, request_id, json, subjects, record: Some(Box::new(record)), ack }
     }
@@ -195,12 +191,9 @@ impl AuditStore {
         record.record_claims(&recorded);
         record.record_declared(&recorded, &self.shared.subjects);
         let json = serde_json::to_string(&record).map_err(|e| AuditError(e.to_string()))?;
-        let subjects = record.access.iter().flat_map(|access| &access.subjects).map(|subject| digest_of(subject));
-        let subjects: Option<Vec<Digest>> = subjects.collect();
-        let subjects = subjects.ok_or_else(|| AuditError("a subject of the record is no keyed digest".to_owned()))?;
         let (ack, answer) = oneshot::channel();
         record.claims = Map::new();
-        let waiting = Waiting::new(record, json, subjects, ack);
+        let waiting = Waiting::new(record, json, ack);
         let written = async {
             self.queue.send(waiting).await.map_err(|_| AuditError("the writer has stopped".to_owned()))?;
             answer.await.map_err(|_| AuditError("the writer has stopped".to_owned()))?

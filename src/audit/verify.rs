@@ -339,7 +339,7 @@ impl<'p> Walk<'p> {
         match index::first_wrong(connection, about.first_seq, self.seq).await {
             Ok(None) => Ok(()),
             Ok(Some(seq)) => Err(self.fault(seq, Wrong::Index)),
-            Err(error) => Err(self.fault(self.seq, Wrong::Unreadable(error.to_string()))),
+            Err(error) => Err(self.fault(self.seq, Wrong::Unreadable(error.0))),
         }
     }
 

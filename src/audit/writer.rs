@@ -109,7 +109,7 @@ impl Writer {
             record.errors.insert(ErrorCode::AuditUnavailable);
             let json = serde_json::to_string(&record).ok()?;
             // Nobody waits for this one, and nothing is sent of it.
-            Some(Waiting::new(record, json, Vec::new(), oneshot::channel().0))
+            Some(Waiting::new(record, json, oneshot::channel().0))
         };
         let mut group: Vec<Waiting> = unsent.into_iter().filter_map(withdrawn).collect();
         if group.is_empty() {
@@ -238,9 +238,11 @@ async fn commit(
         rows::rollback(&mut opened.connection).await?;
         return Ok(if is_closed { Committed::Closed } else { Committed::Full });
     }
+    opened.unindexed.catch_up(&mut opened.connection, seq).await?;
     let mut records = Vec::with_capacity(group.len());
     for waiting in group {
         seq += 1;
+        opened.unindexed.add(&mut opened.connection, seq, &waiting.subjects).await?;
         let hash = chain(opened.about.algorithm, &prev, seq, &waiting.json);
         records.push(Linked { waiting, seq, prev, hash: hash.clone() });
         prev = hash;

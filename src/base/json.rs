@@ -1,8 +1,12 @@
 //! A JSON text (RFC 8259), gone through once: where each of its values begins and ends. Values are borrowed slices of the
 //! text, so that numbers keep their digits and what is not wanted is never read.
 
+mod reader;
+
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
+
+use reader::Stop;
 
 /// Deepest nesting of a text.
 pub const NESTING_MAX: usize = 128;
@@ -47,18 +51,11 @@ impl Json {
         if i32::try_from(text.len()).is_err() {
             return Err(NotIndexed::TooLong);
         }
-        let nodes = Vec::with_capacity(text.len() / 12 + 4);
-        let bytes = text.as_bytes();
-        let has_controls = bytes.chunks(64).any(|chunk| chunk.iter().fold(false, |any, byte| any | (*byte < 0x20)));
-        let mut reader = Reader { bytes, at: 0, has_controls, nodes, open: Vec::with_capacity(16) };
-        match reader.document() {
-            Ok(()) => {
-                let nodes = reader.nodes;
-                Ok(Self { text, nodes })
-            }
+        match reader::read(&text) {
+            Ok(nodes) => Ok(Self { text, nodes }),
             Err(Stop::Deep) => Err(NotIndexed::TooDeep),
-            Err(Stop::Broken) => {
-                let before = reader.bytes.get(..reader.at).unwrap_or_default();
+            Err(Stop::Broken(at)) => {
+                let before = text.as_bytes().get(..at).unwrap_or_default();
                 let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
                 let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
                 Err(NotIndexed::Broken { line, column })
@@ -175,9 +172,27 @@ impl<'a> JsonValue<'a> {
         std::iter::from_fn(move || Some((Name(inside.next()?), inside.next()?)))
     }
 
+    /// Of an object's members those that may have one of these names, and few others.
+    pub fn members_like(self, names: Names) -> impl Iterator<Item = (Name<'a>, JsonValue<'a>)> {
+        let json = self.json;
+        let (mut next, end) = if self.is_object() { (self.at + 1, self.node().after) } else { (0, 0) };
+        std::iter::from_fn(move || {
+            while next < end {
+                let (name, value) = (next, next + 1);
+                next = json.nodes.get(index(value))?.after.max(value + 1);
+                if names.may_hold(json.text.as_bytes(), json.nodes.get(index(name))?) {
+                    return Some((Name(JsonValue { json, at: name }), JsonValue { json, at: value }));
+                }
+            }
+            None
+        })
+    }
+
     /// The value of a member.
     pub fn member(self, name: &str) -> Option<JsonValue<'a>> {
-        self.members().filter(|(own, _)| own.is(name)).last().map(|(_, value)| value)
+        let mut names = Names::default();
+        names.add(name);
+        self.members_like(names).filter(|(own, _)| own.is(name)).last().map(|(_, value)| value)
     }
 
     /// The value that a JSON Pointer's segments lead to.
@@ -230,6 +245,27 @@ impl<'a> Name<'a> {
     }
 }
 
+/// Some names, known by their lengths and first bytes: most members of a record are none of those that are looked for, which
+/// shows without reading them.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Names(u64);
+
+impl Names {
+    pub fn add(&mut self, name: &str) {
+        self.0 |= Self::mark(name.len(), name.bytes().next());
+    }
+
+    fn may_hold(self, text: &[u8], name: &Node) -> bool {
+        let inside = index(name.start) + 1..index(name.end & !ESCAPED).saturating_sub(1);
+        let first = if inside.is_empty() { None } else { text.get(inside.start).copied() };
+        name.end & ESCAPED != 0 || self.0 & Self::mark(inside.len(), first) != 0
+    }
+
+    fn mark(length: usize, first: Option<u8>) -> u64 {
+        1 << ((length * 5 + usize::from(first.unwrap_or(0))) % 64)
+    }
+}
+
 /// Values that stand behind one another.
 #[derive(Debug, Clone)]
 pub struct Elements<'a> {
@@ -252,300 +288,9 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
+#[inline]
 fn index(at: u32) -> usize {
     usize::try_from(at).unwrap_or(usize::MAX)
-}
-
-enum Stop {
-    Broken,
-    Deep,
-}
-
-struct Reader<'t> {
-    bytes: &'t [u8],
-    at: usize,
-    /// Somewhere in the text, if only between values: then each text has to be searched for them.
-    has_controls: bool,
-    nodes: Vec<Node>,
-    /// Objects and lists that have not ended: their nodes, and whether each is an object.
-    open: Vec<(usize, bool)>,
-}
-
-impl Reader<'_> {
-    fn document(&mut self) -> Result<(), Stop> {
-        self.space();
-        loop {
-            if self.value()? {
-                continue;
-            }
-            loop {
-                self.space();
-                let Some((node, is_object)) = self.open.last().copied() else {
-                    return if self.at == self.bytes.len() { Ok(()) } else { Err(Stop::Broken) };
-                };
-                match self.peek() {
-                    Some(b',') => {
-                        self.at += 1;
-                        self.space();
-                        if is_object {
-                            self.name()?;
-                        }
-                        break;
-                    }
-                    Some(end) if end == if is_object { b'}' } else { b']' } => {
-                        self.at += 1;
-                        self.open.pop();
-                        self.close(node);
-                    }
-                    _ => return Err(Stop::Broken),
-                }
-            }
-        }
-    }
-
-    /// One value; of an object or list that is not empty, only its beginning: true, and a value comes next.
-    #[inline]
-    fn value(&mut self) -> Result<bool, Stop> {
-        let start = self.at;
-        let (is_object, end) = match self.peek() {
-            Some(b'"') => {
-                self.text()?;
-                return Ok(false);
-            }
-            Some(b'-' | b'0'..=b'9') => {
-                self.number()?;
-                self.whole(start, 0);
-                return Ok(false);
-            }
-            Some(b'{') => (true, b'}'),
-            Some(b'[') => (false, b']'),
-            Some(b't') => return self.literal(b"true"),
-            Some(b'f') => return self.literal(b"false"),
-            Some(b'n') => return self.literal(b"null"),
-            _ => return Err(Stop::Broken),
-        };
-        if self.open.len() >= NESTING_MAX {
-            return Err(Stop::Deep);
-        }
-        self.at += 1;
-        self.space();
-        if self.peek() == Some(end) {
-            self.at += 1;
-            self.whole(start, 0);
-            return Ok(false);
-        }
-        self.open.push((self.nodes.len(), is_object));
-        self.whole(start, 0);
-        if is_object {
-            self.name()?;
-        }
-        Ok(true)
-    }
-
-    /// A member's name and its colon.
-    #[inline]
-    fn name(&mut self) -> Result<(), Stop> {
-        if self.peek() != Some(b'"') {
-            return Err(Stop::Broken);
-        }
-        let start = self.at;
-        self.text()?;
-        // What a name with half a character is called, each reader decides for itself.
-        if self.nodes.last().is_some_and(|name| name.end & ESCAPED != 0) && !self.is_text(start) {
-            return Err(Stop::Broken);
-        }
-        self.space();
-        if self.peek() != Some(b':') {
-            return Err(Stop::Broken);
-        }
-        self.at += 1;
-        self.space();
-        Ok(())
-    }
-
-    /// What began at `start` and ends here, with nothing inside.
-    #[inline]
-    fn whole(&mut self, start: usize, escaped: u32) {
-        let after = place(self.nodes.len() + 1);
-        self.nodes.push(Node { start: place(start), end: place(self.at) | escaped, after });
-    }
-
-    /// An object or list ends here.
-    #[inline]
-    fn close(&mut self, node: usize) {
-        let (end, after) = (place(self.at), place(self.nodes.len()));
-        if let Some(node) = self.nodes.get_mut(node) {
-            (node.end, node.after) = (end, after);
-        }
-    }
-
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    #[inline]
-    fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
-            self.at += 1;
-        }
-    }
-
-    fn literal(&mut self, literal: &[u8]) -> Result<bool, Stop> {
-        if !self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(literal)) {
-            return Err(Stop::Broken);
-        }
-        let start = self.at;
-        self.at += literal.len();
-        self.whole(start, 0);
-        Ok(false)
-    }
-
-    fn number(&mut self) -> Result<(), Stop> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        match self.peek() {
-            Some(b'0') => self.at += 1,
-            _ => self.digits()?,
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    /// One and more.
-    #[inline]
-    fn digits(&mut self) -> Result<(), Stop> {
-        let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
-        }
-        if self.at == start { Err(Stop::Broken) } else { Ok(()) }
-    }
-
-    /// A text, from its opening quote to behind its closing one.
-    #[inline]
-    fn text(&mut self) -> Result<(), Stop> {
-        let start = self.at;
-        self.at += 1;
-        // Most texts are short: their end is in the first words.
-        for _ in 0..SHORT_WORDS {
-            let Some(word) = self.word() else { break };
-            let found = ends_in(word);
-            if found != 0 {
-                // Only what stands behind the first one found may be found wrongly.
-                self.at += index(found.trailing_zeros() / 8);
-                break;
-            }
-            self.at += 8;
-        }
-        if self.peek() == Some(b'"') {
-            self.at += 1;
-            self.whole(start, 0);
-            return Ok(());
-        }
-        self.rest_of_text(start)
-    }
-
-    fn rest_of_text(&mut self, start: usize) -> Result<(), Stop> {
-        let mut escaped = 0;
-        loop {
-            self.plain();
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    self.whole(start, escaped);
-                    return Ok(());
-                }
-                Some(b'\\') => {
-                    self.escape()?;
-                    escaped = ESCAPED;
-                }
-                _ => return Err(Stop::Broken),
-            }
-        }
-    }
-
-    /// Whether what was read from there is a text of whole characters.
-    fn is_text(&self, start: usize) -> bool {
-        let raw = self.bytes.get(start..self.at).and_then(|raw| std::str::from_utf8(raw).ok());
-        raw.is_some_and(|raw| content(raw).is_ok())
-    }
-
-    /// The next eight bytes.
-    #[inline]
-    fn word(&self) -> Option<u64> {
-        let (word, _) = self.bytes.get(self.at..)?.split_first_chunk::<8>()?;
-        Some(u64::from_le_bytes(*word))
-    }
-
-    /// Up to the next quote, backslash or control character.
-    fn plain(&mut self) {
-        if !self.has_controls {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            self.at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-            return;
-        }
-        while let Some(word) = self.word() {
-            let found = ends_in(word);
-            if found != 0 {
-                self.at += index(found.trailing_zeros() / 8);
-                return;
-            }
-            self.at += 8;
-        }
-        while let Some(byte) = self.peek() {
-            if byte == b'"' || byte == b'\\' || byte < 0x20 {
-                return;
-            }
-            self.at += 1;
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Stop> {
-        self.at += 1;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-            Some(b'u') => {
-                let digits = self.bytes.get(self.at + 1..self.at + 5).unwrap_or_default();
-                if digits.len() < 4 || !digits.iter().all(u8::is_ascii_hexdigit) {
-                    return Err(Stop::Broken);
-                }
-                self.at += 5;
-            }
-            _ => return Err(Stop::Broken),
-        }
-        Ok(())
-    }
-}
-
-/// Words of a text that are looked at before it is taken for a long one.
-const SHORT_WORDS: usize = 3;
-
-/// Marks the first byte of a word that is a quote, a backslash or a control character, in its highest bit; 0: there is none.
-#[inline]
-fn ends_in(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control) & HIGH
-}
-
-/// Texts are shorter than 2 GiB, and have no more nodes than bytes.
-#[inline]
-fn place(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

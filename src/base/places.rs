@@ -142,6 +142,24 @@ impl<L: Lane> Places<L> {
         state.room_for(lane, self.0.room).err()
     }
 
+    /// What was sent then has ended, with an answer or without; what was given up was slow, however soon that was.
+    pub fn ended(&self, sent: Instant, now: Instant, given_up: bool) {
+        let Some(slow) = self.0.slow else { return };
+        let mut state = self.0.lock();
+        if given_up || now.saturating_duration_since(sent) > slow {
+            if state.shrunk.is_none_or(|at| sent >= at) {
+                state.most = state.most.saturating_sub((state.most / 5).max(1)).max(1);
+                (state.shrunk, state.quick) = (Some(now), 0);
+            }
+            return;
+        }
+        state.quick += 1;
+        if state.quick >= state.most && state.most < self.0.max {
+            state.most += 1;
+            state.quick = 0;
+        }
+    }
+
     /// How many are under way, and how many wait.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.0.lock();
@@ -297,11 +315,11 @@ impl<L: Lane> Drop for Waiting<'_, L> {
 }
 
 impl<L: Lane> Place<L> {
-    /// What was sent then has ended, with an answer or without.
-    pub fn ended(&self, sent: Instant, now: Instant) {
+    /// What was sent then has ended, with an answer or without; what was given up was slow, however soon that was.
+    pub fn ended(&self, sent: Instant, now: Instant, given_up: bool) {
         let Some((hall, slow)) = self.hall.as_ref().and_then(|hall| Some((hall, hall.slow?))) else { return };
         let mut state = hall.lock();
-        if now.saturating_duration_since(sent) > slow {
+        if given_up || now.saturating_duration_since(sent) > slow {
             if state.shrunk.is_none_or(|at| sent >= at) {
                 state.most = state.most.saturating_sub((state.most / 5).max(1)).max(1);
                 (state.shrunk, state.quick) = (Some(now), 0);
@@ -445,19 +463,21 @@ mod tests {
     #[tokio::test]
     async fn slow_answers_take_places_away_down_to_one_and_quick_ones_give_them_back() {
         let ms = Duration::from_millis;
-        let places = Places::new(20, Some(ms(100)), ROOM);
-        let (place, _) = places.enter(&None::<&str>, later(1_000)).await.expect("a place");
+        let places = Places::<Option<&str>>::new(20, Some(ms(100)), ROOM);
         let start = Instant::now();
-        place.ended(start, start + ms(150));
-        place.ended(start, start + ms(160));
+        places.ended(start, start + ms(150), false);
+        places.ended(start, start + ms(160), false);
         assert_eq!(places.most(), 16, "once for what was sent together");
         let mut now = start + ms(200);
         for _ in 0..40 {
-            place.ended(now, now + ms(150));
+            places.ended(now, now + ms(150), false);
             now += ms(200);
         }
         assert_eq!(places.most(), 1);
-        (0..400).for_each(|_| place.ended(now, now + ms(50)));
+        (0..400).for_each(|_| places.ended(now, now + ms(50), false));
         assert_eq!(places.most(), 20);
+        now += ms(200);
+        places.ended(now, now + ms(50), true);
+        assert_eq!(places.most(), 16, "given up is slow");
     }
 }

@@ -239,7 +239,8 @@ impl<G: Gateway> Asking<'_, G> {
         let asked = async {
             match self.api {
                 Api::Contract => self.gateway.answer(identity, sent, id.clone(), Some(trace), turn).await,
-                Api::Admin => self.gateway.admin(identity, sent, id.clone(), turn).await,
+                // Rare, and larger than what most requests go through.
+                Api::Admin => Box::pin(self.gateway.admin(identity, sent, id.clone(), turn)).await,
             }
         };
         match tokio::time::timeout(limit, AssertUnwindSafe(asked).catch_unwind()).await {

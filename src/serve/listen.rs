@@ -15,8 +15,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -29,6 +30,9 @@ use crate::model::access::ClientCertificate;
 use crate::model::config::{ClientCertificates, GatewayConfig, HEAD_BYTES_MIN, Limits, TlsConfig};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that are taken after a stop, at most: the system keeps as many for a listener (as tokio opens one). Whoever comes
+/// faster than they are taken does not hold up the stop.
+const LAST_MAX: usize = 1024;
 /// After `accept` fails (no file descriptors left), before it is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -60,8 +64,8 @@ pub fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, ServeError> {
     Ok(TlsAcceptor::from(Arc::new(server)))
 }
 
-/// Serves until `stop` ends; then takes no more connections, lets the requests under way end within
-/// `limits.shutdown_ms`, and cuts what is left.
+/// Serves until `stop` ends; then takes no more connections than have come by then and than there is room for, lets the requests
+/// under way end within `limits.shutdown_ms` of the stop, and cuts what is left.
 pub async fn run(
     listener: TcpListener,
     app: Router,
@@ -71,10 +75,16 @@ pub async fn run(
 ) {
     let limits = &config.limits;
     let slots = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
-    let addresses = Addresses::new(limits.connections_per_address_max);
-    let bounds = Bounds::of(limits);
     let (stopping, stopped) = watch::channel(false);
-    let mut connections = JoinSet::new();
+    let mut taking = Taking {
+        app,
+        tls,
+        config,
+        addresses: Addresses::new(limits.connections_per_address_max),
+        bounds: Bounds::of(limits),
+        stopped,
+        connections: JoinSet::new(),
+    };
     tokio::pin!(stop);
     loop {
         let accepted = async {
@@ -85,34 +95,73 @@ pub async fn run(
         let (slot, accepted) = tokio::select! {
             () = &mut stop => break,
             accepted = accepted => accepted,
-            Some(_) = connections.join_next() => continue,
+            Some(_) = taking.connections.join_next() => continue,
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // Behind a listed proxy stand many; it is for the proxy to bound each.
-        let place = if config.networks.is_proxy(peer.ip()) { Some(None) } else { addresses.enter(peer.ip()).map(Some) };
-        let Some(place) = place else {
-            tracing::debug!(address = %peer.ip(), "the address has as many connections as it may: one more was closed");
+        let (Ok(slot), Ok((stream, peer))) =
+            (slot, accepted.inspect_err(|error| tracing::warn!(%error, "a connection could not be accepted")))
+        else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (app, tls, stopped) = (app.clone(), tls.clone(), stopped.clone());
-        connections.spawn(async move {
-            let _slot = (slot, place);
-            connection(stream, peer, app, tls, bounds, stopped).await;
-        });
+        taking.take(slot, stream, peer);
+    }
+    // What the system took for us before the stop may hold requests already: closing the listener would reset it.
+    let end = Instant::now() + Duration::from_millis(limits.shutdown_ms);
+    for _ in 0..LAST_MAX {
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { break };
+        let Some(Ok((stream, peer))) = come(listener.accept()).await.filter(|_| Instant::now() < end) else { break };
+        taking.take(slot, stream, peer);
     }
     drop(listener);
     let _ = stopping.send(true);
+    let mut connections = taking.connections;
     let all = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(Duration::from_millis(limits.shutdown_ms), all).await.is_err() {
+    if tokio::time::timeout_at(end, all).await.is_err() {
         tracing::warn!("requests were still under way at the end of shutdown_ms and are cut");
         connections.shutdown().await;
+    }
+}
+
+/// What is there by now, the runtime having had its turn.
+async fn come<T>(coming: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        come = coming => Some(come),
+        () = looked() => None,
+    }
+}
+
+/// Ends when others have had a turn. As a rule the runtime has looked at what came over the network by then (whoever yields goes on
+/// after that); it promises no more than the turn. What it has not seen is closed unread, and was not begun.
+async fn looked() {
+    tokio::task::yield_now().await;
+}
+
+/// Takes connections.
+struct Taking<'c> {
+    app: Router,
+    tls: Option<TlsAcceptor>,
+    config: &'c GatewayConfig,
+    addresses: Addresses,
+    bounds: Bounds,
+    stopped: watch::Receiver<bool>,
+    connections: JoinSet<()>,
+}
+
+impl Taking<'_> {
+    fn take(&mut self, slot: OwnedSemaphorePermit, stream: TcpStream, peer: SocketAddr) {
+        // Behind a listed proxy stand many; it is for the proxy to bound each.
+        let is_proxy = self.config.networks.is_proxy(peer.ip());
+        let place = if is_proxy { Some(None) } else { self.addresses.enter(peer.ip()).map(Some) };
+        let Some(place) = place else {
+            tracing::debug!(address = %peer.ip(), "the address has as many connections as it may: one more was closed");
+            return;
+        };
+        let (app, tls, bounds, stopped) = (self.app.clone(), self.tls.clone(), self.bounds, self.stopped.clone());
+        self.connections.spawn(async move {
+            let _slot = (slot, place);
+            connection(stream, peer, app, tls, bounds, stopped).await;
+        });
     }
 }
 
@@ -185,8 +234,13 @@ async fn http(
         .max_buf_size(bounds.head_bytes_max)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let stop = async { drop(stopped.wait_for(|stopped| *stopped).await) };
+    let stop = async {
+        drop(stopped.wait_for(|stopped| *stopped).await);
+        looked().await;
+    };
     let result = tokio::select! {
+        // First: a request that has come is begun before the connection is told to end, which closes it where it is idle.
+        biased;
         result = &mut connection => result,
         () = stop => {
             connection.as_mut().graceful_shutdown();

@@ -1,10 +1,10 @@
 //! Answers that their clients have not taken yet: so many bytes of them at most. A client that takes its answer slowly holds
 //! no turn, but its answer is held for it. Where all together are too much, the connections that have had theirs waiting
-//! longest are cut.
+//! longest are cut: when a further one comes, and when those that have come at once have waited for long enough.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,8 @@ struct Held {
     number: u64,
     /// By number, so in the order in which they came.
     answers: BTreeMap<u64, Waiting>,
+    /// A task looks again, because they were too much and none had waited for long.
+    looks_again: bool,
 }
 
 #[derive(Debug)]
@@ -95,7 +97,13 @@ impl Unsent {
         if answer.len() < COUNTED_BYTES_MIN {
             return answer;
         }
-        let number = self.lock().enter(answer.len(), cut, self.bytes_max, Instant::now());
+        let mut held = self.lock();
+        let (number, again) = held.enter(answer.len(), cut, self.bytes_max, Instant::now());
+        if let Some(again) = again.filter(|_| !held.looks_again) {
+            held.looks_again = true;
+            tokio::spawn(look_again(Arc::downgrade(self), again));
+        }
+        drop(held);
         Bytes::from_owner(Counted { answer, number, unsent: Arc::clone(self) })
     }
 
@@ -111,25 +119,51 @@ impl Unsent {
 }
 
 impl Held {
-    fn enter(&mut self, bytes: usize, cut: &Cut, bytes_max: usize, now: Instant) -> u64 {
+    /// The answer's number, and when to look again.
+    fn enter(&mut self, bytes: usize, cut: &Cut, bytes_max: usize, now: Instant) -> (u64, Option<Instant>) {
         self.bytes = self.bytes.saturating_add(bytes);
         self.number += 1;
         self.answers.insert(self.number, Waiting { bytes, since: now, cut: cut.clone() });
+        (self.number, self.look(bytes_max, now))
+    }
+
+    /// Cuts what is too much; when to look again, where more is than may be cut by now.
+    fn look(&self, bytes_max: usize, now: Instant) -> Option<Instant> {
         // What is cut is taken off when its connection lets go of it, which is soon.
         let mut left = self.bytes;
         for waiting in self.answers.values() {
-            if left <= bytes_max || now.saturating_duration_since(waiting.since) < SOONEST {
-                break;
+            if left <= bytes_max {
+                return None;
+            }
+            let soonest = waiting.since + SOONEST;
+            if now < soonest {
+                return Some(soonest);
             }
             waiting.cut.give();
             left = left.saturating_sub(waiting.bytes);
         }
-        self.number
+        None
     }
 
     fn leave(&mut self, number: u64) {
         if let Some(waiting) = self.answers.remove(&number) {
             self.bytes = self.bytes.saturating_sub(waiting.bytes);
+        }
+    }
+}
+
+/// Until they are no longer too much.
+async fn look_again(unsent: Weak<Unsent>, mut at: Instant) {
+    loop {
+        tokio::time::sleep_until(at.into()).await;
+        let Some(unsent) = unsent.upgrade() else { return };
+        let mut held = unsent.lock();
+        match held.look(unsent.bytes_max, Instant::now()) {
+            Some(next) => at = next,
+            None => {
+                held.looks_again = false;
+                return;
+            }
         }
     }
 }
@@ -145,9 +179,11 @@ mod tests {
         let mut held = Held::default();
         let cuts: Vec<Cut> = (0..4).map(|_| Cut::default()).collect();
         let given = || cuts.iter().map(|cut| cut.0.is_given.load(Ordering::Acquire)).collect::<Vec<_>>();
-        let first = held.enter(60, &cuts[0], 100, at(0));
-        held.enter(60, &cuts[1], 100, at(500));
+        let (first, again) = held.enter(60, &cuts[0], 100, at(0));
+        assert_eq!(again, None);
+        let (_, again) = held.enter(60, &cuts[1], 100, at(500));
         assert_eq!(given(), [false; 4], "too much, but none has waited for long");
+        assert_eq!(again, Some(at(1_000)), "looked at again when the first has");
         held.enter(10, &cuts[2], 100, at(1_200));
         assert_eq!(given(), [true, false, false, false]);
         held.leave(first);

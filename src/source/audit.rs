@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::json::Rewritten;
 use super::records::PageEnd;
 use super::{Fetched, Period, Record};
-use crate::audit::{self, AuditRecord, PAGE_MAX, Reader, Search, SubjectKey};
+use crate::audit::{self, AuditRecord, PAGE_MAX, Reader, Search, SubjectDigest, SubjectKey};
 use crate::base::clock::Clock;
 use crate::base::code::ErrorCode;
 use crate::model::binding::request::AuditAsk;
@@ -88,18 +88,13 @@ impl AccessLog {
     async fn looks(
         &self,
         entity: &Arc<str>,
-        subject: &str,
+        subject: SubjectDigest,
         period: &Period,
         now: Timestamp,
         found: &mut BTreeMap<i64, AuditRecord>,
     ) -> Result<(), audit::ReadError> {
-        let mut search = Search {
-            subject: Some(subject.to_owned()),
-            from: period.from,
-            to: period.to,
-            first: PAGE_MAX,
-            ..Search::default()
-        };
+        let mut search =
+            Search { subject: Some(subject), from: period.from, to: period.to, first: PAGE_MAX, ..Search::default() };
         let mut count = 0;
         loop {
             let page = self.reader.search(&search).await?;
@@ -117,8 +112,8 @@ impl AccessLog {
     }
 
     /// Whether something of the subject was read, and the look is neither too young nor hidden.
-    fn shows(&self, entity: &Arc<str>, record: &AuditRecord, subject: &str, now: Timestamp) -> bool {
-        let mut accesses = record.access.iter().filter(|access| access.subjects.contains(subject));
+    fn shows(&self, entity: &Arc<str>, record: &AuditRecord, subject: SubjectDigest, now: Timestamp) -> bool {
+        let mut accesses = record.access.iter().filter(|access| access.subjects.contains(&subject));
         let read =
             accesses.any(|access| access.read.iter().chain(&access.masked).any(|name| self.is_here(entity, name)));
         let Ok(at) = record.time.parse::<Timestamp>() else { return false };
@@ -143,12 +138,12 @@ impl AccessLog {
         self.fields.get(&(Arc::clone(entity), name.into()))
     }
 
-    fn look<'l>(&'l self, entity: &Arc<str>, subject: &str, record: &'l AuditRecord) -> Look<'l> {
+    fn look<'l>(&'l self, entity: &Arc<str>, subject: SubjectDigest, record: &'l AuditRecord) -> Look<'l> {
         let title =
             |titles: &'l HashMap<Arc<str>, Arc<str>>, name: &'l str| titles.get(name).map_or(name, |title| title);
         let who = record.who.as_ref();
         let mut fields: Vec<LookedAt<'l>> = Vec::new();
-        for access in record.access.iter().filter(|access| access.subjects.contains(subject)) {
+        for access in record.access.iter().filter(|access| access.subjects.contains(&subject)) {
             for (names, masked) in [(&access.read, false), (&access.masked, true)] {
                 let here = names.iter().filter(|name| self.is_here(entity, name));
                 fields.extend(here.map(|name| self.looked_at(entity, name, masked)));
@@ -229,10 +224,10 @@ async fn run(call: &Call<'_>, log: &AccessLog, ask: &AuditAsk, out: &mut Fetched
         let subject = log.subjects.subject(&ask.entity, key);
         let mut found = BTreeMap::new();
         for period in periods {
-            log.looks(&ask.entity, &subject, period, now, &mut found).await.map_err(unreadable)?;
+            log.looks(&ask.entity, subject, period, now, &mut found).await.map_err(unreadable)?;
         }
         for record in found.values().rev() {
-            let look = log.look(&ask.entity, &subject, record);
+            let look = log.look(&ask.entity, subject, record);
             let look = serde_json::to_string(&look).map_err(|_| Failure::bad("a record cannot be told"))?;
             written.next(at).push_str(&look);
             if written.len() > max {

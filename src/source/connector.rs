@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::exchange::Exchanges;
 use super::failure::Failure;
 use super::guard::breaker::BreakerState;
+use super::guard::rate::Known;
 use super::guard::{Guards, Kept, Permit};
 use super::made::{Made, Ready};
 use super::reach::{Reach, Target};
@@ -34,8 +35,8 @@ use crate::model::config::egress::EgressConfig;
 const READ_FACTOR: usize = 8;
 
 /// What all connectors share, as a handle: HTTP clients (one for each TLS setting, with its pool of connections) and, by source
-/// and instance or by platform, the guards, which a reload does not reset while limits stay the same, and what is kept
-/// and counted, which no reload resets.
+/// and instance or by platform, the guards, which a reload does not reset while limits stay the same, and what is kept,
+/// counted and known of rates and pauses, which no reload resets.
 #[derive(Debug, Default, Clone)]
 pub struct Shared(Arc<Among>);
 
@@ -45,6 +46,7 @@ struct Among {
     /// As long as a connector has them.
     clients: Mutex<HashMap<TlsFiles, Weak<Http>>>,
     guards: Mutex<HashMap<String, Arc<Guards>>>,
+    known: Mutex<HashMap<String, Arc<Known>>>,
     kept: Mutex<HashMap<String, Arc<Kept>>>,
     tallies: Mutex<HashMap<String, Arc<Tally>>>,
 }
@@ -60,6 +62,9 @@ impl Shared {
         let mut guards = self.0.guards.lock().unwrap_or_else(PoisonError::into_inner);
         guards.retain(|_, guards| Arc::strong_count(guards) > 1);
         drop(guards);
+        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, known| Arc::strong_count(known) > 1);
+        drop(known);
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, kept| Arc::strong_count(kept) > 1);
         drop(kept);
@@ -109,10 +114,20 @@ impl Shared {
             Some(ground) => format!("platform {}", ground.name),
             None => format!("{}{place}", connection.name()),
         };
-        let (in_flight, rate, breaker) = (limits.in_flight_max, limits.per_second_max, &limits.breaker);
+        let in_flight = match connection.protocol {
+            // A place is a connection.
+            Protocol::Sql => limits.in_flight_max.min(sql::CONNECTIONS_MAX),
+            _ => limits.in_flight_max,
+        };
+        let (rate, breaker) = (limits.per_second_max, &limits.breaker);
         let key = format!("{name} {in_flight} {rate:?} {breaker:?} {:?}", limits.slow_ms);
         let mut guards = self.0.guards.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(guards.entry(key).or_insert_with(|| Guards::new(name, limits)))
+        let new = || {
+            let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = Arc::clone(known.entry(name.clone()).or_default());
+            Guards::new(name, limits, in_flight, known)
+        };
+        Arc::clone(guards.entry(key).or_insert_with(new))
     }
 
     /// What signs the calls of all sources of a platform is fetched once.
@@ -138,7 +153,7 @@ pub struct Connector {
     kept: Arc<Kept>,
     /// One that does not answer does not take the places of calls to another.
     standby_guards: Box<[Arc<Guards>]>,
-    tally: Arc<Tally>,
+    pub(super) tally: Arc<Tally>,
     made: Made,
     exchanges: Option<Arc<Exchanges>>,
     /// What callers share of its calls.
@@ -220,7 +235,7 @@ impl Connector {
         counting.end(read.as_ref().err().map(|failure| failure.code), calls.load(Ordering::Relaxed));
         match read {
             Ok(fetched) => Ok(Fetched { calls: calls.into_inner(), ..fetched }),
-            Err(Failure { code, detail, down, said }) => {
+            Err(Failure { code, detail, down, said, not_now: _ }) => {
                 Err(SourceError { code, detail, calls: calls.into_inner(), down, said })
             }
         }
@@ -235,13 +250,17 @@ impl Connector {
         given_up: impl Future<Output = bool>,
     ) -> Option<Result<Fetched, Failure>> {
         let counting = self.tally.begin();
+        let waiters = fetch.context.waiters.as_deref();
+        // Why is seen while the call still waits for it.
+        let given_up = async {
+            let late = given_up.await;
+            waiters.filter(|_| late).map(|waiters| waiters.too_late(calls.load(Ordering::Relaxed)))
+        };
         let read = tokio::select! {
             biased;
-            // Where nothing was sent, it is not the source that did not answer.
-            late = given_up => match calls.load(Ordering::Relaxed) {
-                _ if !late => return None,
-                0 => Err(Failure::new(ErrorCode::SourceBusy, "the wait for its turn passed the deadline")),
-                _ => Err(Failure::timeout()),
+            late = given_up => match late {
+                None => return None,
+                Some(late) => Err(late),
             },
             read = self.read(fetch, calls) => read,
         };
@@ -266,7 +285,7 @@ impl Connector {
         if let (Some(ticket), Ask::Http(ask)) = (template.ticket(), &template.ask) {
             let deadline = fetch.deadline.min(Instant::now() + self.timeout(template.timeout()));
             let call = Call { connector: self, made: &made, fetch, keys: &keys, today, deadline, calls };
-            ticket::read(&call, ask, ticket, &mut fetched).await?;
+            Box::pin(ticket::read(&call, ask, ticket, &mut fetched)).await?;
             return Ok(fetched);
         }
         let mut walk = Walk::default();
@@ -300,15 +319,16 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    // A request holds as many of these as it makes calls at once: what is not REST stands elsewhere.
     async fn page(&self, at: &PageAt, out: &mut Fetched) -> Result<PageEnd, Failure> {
         match (&self.fetch.template.ask, &self.made.way) {
             (Ask::Http(ask), Way::Http(_)) => rest::page(self, ask, at, out).await,
-            (Ask::Graphql(ask), Way::Http(_)) => graphql::page(self, ask, at, out).await,
+            (Ask::Graphql(ask), Way::Http(_)) => Box::pin(graphql::page(self, ask, at, out)).await,
             (Ask::Sql(ask), Way::Sql(own, standbys)) => {
                 let pool = self.fetch.template.standby().and_then(|at| standbys.get(at)).unwrap_or(own);
-                sql::page(self, pool, ask, at, out).await
+                Box::pin(sql::page(self, pool, ask, at, out)).await
             }
-            (Ask::Audit(ask), Way::Audit(log)) => audit::page(self, log.as_deref(), ask, out).await,
+            (Ask::Audit(ask), Way::Audit(log)) => Box::pin(audit::page(self, log.as_deref(), ask, out)).await,
             _ => Err(Failure::new(ErrorCode::Internal, "the request is of another protocol than its source")),
         }
     }
@@ -320,6 +340,12 @@ impl<'a> Call<'a> {
     /// How long the source is given for an answer.
     pub fn patience(&self) -> Duration {
         self.connector.timeout(self.fetch.template.timeout())
+    }
+
+    /// How long it is given to begin one; none: no less than for all of it.
+    fn first_byte(&self) -> Option<Duration> {
+        let limits = &self.connector.connection.limits;
+        self.fetch.template.first_byte().or(limits.first_byte_ms.map(Duration::from_millis))
     }
 
     fn reach(&self) -> Result<&'a Reach, Failure> {
@@ -341,10 +367,22 @@ impl<'a> Call<'a> {
 
     /// Waits for the call's turn.
     pub async fn enter(&self) -> Result<Permit<'a>, Failure> {
+        let mut permit = self.admit().await?;
+        self.go(&mut permit).await?;
+        Ok(permit)
+    }
+
+    /// Waits for its place alone.
+    pub async fn admit(&self) -> Result<Permit<'a>, Failure> {
         let context = self.fetch.context;
-        let permit =
-            self.guards().enter(&self.connector.tally, &context.principal, context.turn_until(self.deadline)).await?;
+        let permit = self.guards().admit(&context.principal, context.turn_until(self.deadline)).await?;
         Ok(permit.given_up_after(self.patience(), context.waiters.as_deref().map(|waiters| &waiters.late)))
+    }
+
+    /// Waits until what has a place may go out.
+    pub async fn go(&self, permit: &mut Permit<'a>) -> Result<(), Failure> {
+        let context = self.fetch.context;
+        permit.go(&self.connector.tally, &context.principal, context.turn_until(self.deadline)).await
     }
 
     pub fn kept(&self) -> &'a Kept {
@@ -353,6 +391,11 @@ impl<'a> Call<'a> {
 
     pub fn count(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was counted did not go out.
+    pub fn uncount(&self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub fn key_count(&self) -> u32 {
@@ -379,6 +422,7 @@ impl<'a> Call<'a> {
             context: self.fetch.context,
             deadline: self.deadline,
             patience: self.patience(),
+            first_byte: self.first_byte(),
             calls: self.calls,
             exchanges: self.connector.exchanges.as_deref(),
         })

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use crate::base::code::ErrorCode;
 use crate::egress::{Unanswered, Unfit, Unread, Unresolved};
 use crate::model::binding::request::template::Unfilled;
@@ -18,13 +20,23 @@ pub(crate) struct Failure {
     pub detail: String,
     /// The endpoint is not there for now: another may be asked in its place.
     pub down: bool,
+    /// It says that it answers nothing now, whatever it is asked: asked again, or in smaller pieces, it has only more to do.
+    pub not_now: bool,
     /// What the source itself says of it. It may name anybody: for who tries a binding by hand, and not for a log.
     pub said: Option<String>,
 }
 
 impl Failure {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), down: false, said: None }
+        Self { code, detail: detail.into(), down: false, not_now: false, said: None }
+    }
+
+    /// An answer with this status. That a server erred (500) may be for the sake of what it was asked; that it has too much to do,
+    /// or is not behind its proxy (502, 503, 504), is not.
+    pub fn with_status(self, status: StatusCode) -> Self {
+        use StatusCode as S;
+        let not_now = matches!(status, S::BAD_GATEWAY | S::SERVICE_UNAVAILABLE | S::GATEWAY_TIMEOUT);
+        Self { down: status.is_server_error(), not_now, ..self }
     }
 
     /// The endpoint did not answer, or says that it cannot for now.
@@ -50,8 +62,18 @@ impl Failure {
         }
     }
 
+    /// Nothing was asked: what signs the calls was not there in time.
+    pub fn no_session() -> Self {
+        Self::new(ErrorCode::SourceTimeout, "no session with the source, or access token, before the deadline")
+    }
+
     pub fn timeout() -> Self {
         Self::down(ErrorCode::SourceTimeout, "no answer before the deadline (limits.timeout_ms)")
+    }
+
+    /// It took the request, and did not begin to answer.
+    pub fn silent() -> Self {
+        Self::down(ErrorCode::SourceTimeout, "no answer began in time (first_byte_ms)")
     }
 }
 

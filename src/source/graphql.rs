@@ -73,11 +73,10 @@ pub(crate) async fn page(
     body.push('}');
     let reply = call.wire()?.send(&outgoing(call, body)?).await?;
     let ok = reply.status.is_success();
-    let status = reply.status.as_u16();
-    let down = reply.status.is_server_error();
+    let status = reply.status;
     let refused = || {
-        let detail = format!("the source answered with HTTP status {status}");
-        Failure { down, ..Failure::new(ErrorCode::SourceError, detail) }
+        let detail = format!("the source answered with HTTP status {}", status.as_u16());
+        Failure::new(ErrorCode::SourceError, detail).with_status(status)
     };
     let text = charset::decode(reply.body, Encoding::Auto, content_type(&reply.headers), false);
     let answer = match text.and_then(json::read) {

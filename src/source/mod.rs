@@ -28,7 +28,7 @@ mod walk;
 mod wire;
 mod xml;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -44,6 +44,7 @@ pub use audit::AccessLog;
 pub use blank::Blanks;
 pub use connector::{Connector, Shared};
 pub use exchange::{Exchange, Exchanges};
+use failure::Failure;
 pub(crate) use failure::{Hindrance, Settings, reason};
 pub use guard::breaker::{BreakerPhase, BreakerState};
 pub use share::{Offer, Together};
@@ -77,6 +78,18 @@ pub struct Waiters {
     late: AtomicBool,
     /// When the last of them is gone.
     latest: Mutex<Option<Instant>>,
+    /// The call waits for its session with the source, not for its turn.
+    logs_in: AtomicBool,
+}
+
+/// As long as a call waits for its session.
+#[derive(Debug)]
+struct LogsIn<'w>(&'w Waiters);
+
+impl Drop for LogsIn<'_> {
+    fn drop(&mut self) {
+        self.0.logs_in.store(false, Ordering::Relaxed);
+    }
 }
 
 impl CallContext {
@@ -91,6 +104,21 @@ impl Waiters {
     fn add(&self, deadline: Instant) {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         *latest = (*latest).max(Some(deadline));
+    }
+
+    fn logs_in(&self) -> LogsIn<'_> {
+        self.logs_in.store(true, Ordering::Relaxed);
+        LogsIn(self)
+    }
+
+    /// Why a call has no answer that was waited for until the deadline. Where nothing was sent, it is not the source that did not
+    /// answer.
+    fn too_late(&self, requests: u32) -> Failure {
+        match requests {
+            0 if self.logs_in.load(Ordering::Relaxed) => Failure::no_session(),
+            0 => Failure::new(ErrorCode::SourceBusy, "the wait for its turn passed the deadline"),
+            _ => Failure::timeout(),
+        }
     }
 
     fn latest(&self) -> Option<Instant> {

@@ -24,8 +24,8 @@ const TARGET_ROOM: usize = 128;
 /// One page of a read.
 pub(crate) async fn page(call: &Call<'_>, ask: &HttpAsk, at: &PageAt, out: &mut Fetched) -> Result<PageEnd, Failure> {
     let outgoing = outgoing(call, ask, &call.values(), at)?;
-    let reply = call.wire()?.send(&outgoing).await?;
-    let mut end = read(call, ask, &reply, out)?;
+    let mut reply = call.wire()?.send(&outgoing).await?;
+    let mut end = read(call, ask, &mut reply, out)?;
     if let Some(PageBy::Link { at }) = call.fetch.template.page().map(|page| &page.by) {
         let told = if at.is_none() { link::next(&reply.headers) } else { end.cursor.as_deref() };
         end.cursor = told.map(|told| link::followed(call, &outgoing.uri, told)).transpose()?;
@@ -33,7 +33,7 @@ pub(crate) async fn page(call: &Call<'_>, ask: &HttpAsk, at: &PageAt, out: &mut 
     Ok(end)
 }
 
-fn read(call: &Call<'_>, ask: &HttpAsk, reply: &Reply, out: &mut Fetched) -> Result<PageEnd, Failure> {
+fn read(call: &Call<'_>, ask: &HttpAsk, reply: &mut Reply, out: &mut Fetched) -> Result<PageEnd, Failure> {
     let reader = call.reader();
     // A lookup of something that is not there; a list that is not there is a wrong address.
     let lookup = !call.fetch.template.many && call.fetch.template.page().is_none();
@@ -46,27 +46,27 @@ fn read(call: &Call<'_>, ask: &HttpAsk, reply: &Reply, out: &mut Fetched) -> Res
     reader.answer(&json::read(as_json(call, ask, reply)?)?, out)
 }
 
-fn decoded(call: &Call<'_>, reply: &Reply) -> Result<String, Failure> {
+/// Its text, which is taken out of it: a long body that nobody else holds becomes it without a copy.
+fn decoded(call: &Call<'_>, reply: &mut Reply) -> Result<String, Failure> {
     let connection = call.connection();
     let xml = connection.format == Format::Xml;
-    charset::decode(reply.body.clone(), connection.encoding, content_type(&reply.headers), xml)
+    charset::decode(std::mem::take(&mut reply.body), connection.encoding, content_type(&reply.headers), xml)
 }
 
 /// The answer's text as JSON, whatever it was written in; of SOAP, what stands in its body.
-pub(crate) fn as_json(call: &Call<'_>, ask: &HttpAsk, reply: &Reply) -> Result<String, Failure> {
+pub(crate) fn as_json(call: &Call<'_>, ask: &HttpAsk, reply: &mut Reply) -> Result<String, Failure> {
     let text = decoded(call, reply)?;
     let text = if call.connection().format == Format::Xml { xml::to_json(&text)? } else { text };
     if ask.soap.is_some() { soap::body(text, call) } else { Ok(text) }
 }
 
 /// An answer with an error status; the source's message where its body is as the binding says.
-pub(crate) fn refused(call: &Call<'_>, reader: &Reader<'_>, reply: &Reply, soap: bool) -> Failure {
+pub(crate) fn refused(call: &Call<'_>, reader: &Reader<'_>, reply: &mut Reply, soap: bool) -> Failure {
     let what = format!("the source answered with HTTP status {}", reply.status.as_u16());
     if reply.status.is_redirection() {
         return Failure::new(ErrorCode::SourceError, format!("{what}; redirects are not followed: see `base_url`"));
     }
-    let down = reply.status.is_server_error();
-    let plain = Failure { down, ..Failure::new(ErrorCode::SourceError, what.clone()) };
+    let plain = Failure::new(ErrorCode::SourceError, what.clone()).with_status(reply.status);
     let Ok(mut text) = decoded(call, reply) else { return plain };
     if call.connection().format == Format::Xml {
         text = xml::to_json(&text).unwrap_or_default();
@@ -75,7 +75,7 @@ pub(crate) fn refused(call: &Call<'_>, reader: &Reader<'_>, reply: &Reply, soap:
         return soap::fault(text, call).unwrap_or(plain);
     }
     match json::read(text) {
-        Ok(answer) => Failure { down, ..reader.refused(answer.root(), &what) },
+        Ok(answer) => reader.refused(answer.root(), &what).with_status(reply.status),
         Err(_) => plain,
     }
 }

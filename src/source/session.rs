@@ -94,9 +94,7 @@ impl Sessions {
     ) -> Result<Secret, Failure> {
         match self.find(by, signing, refused)? {
             Found::JsonValue(value) => Ok(value),
-            Found::Wait(running) => timeout_at(deadline, running)
-                .await
-                .map_err(|_| Failure::new(ErrorCode::SourceTimeout, "no access token before the deadline"))?,
+            Found::Wait(running) => timeout_at(deadline, running).await.map_err(|_| Failure::no_session())?,
         }
     }
 

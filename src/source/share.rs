@@ -4,6 +4,7 @@
 //! of its request and trace, which are then the first one's. Calls are compared whole, and the templates by identity, so that
 //! requests of two snapshots never meet. Nothing is kept: what has ended is forgotten before it is told.
 
+mod apart;
 mod flight;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use crate::base::pointer::Pointer;
 use crate::model::binding::connection::Connection;
 use crate::model::binding::format::{Authority, Protocol};
 use crate::model::binding::request::CallTemplate;
+use apart::Apart;
 use flight::{Boarded, Flight, Seat};
 
 /// Stands for the several that a gathered call is of.
@@ -73,6 +75,8 @@ struct Table {
     lanes: HashMap<Call, Lane>,
     /// Which equal ones may join.
     flights: HashMap<Call, Arc<Flight>>,
+    /// Keys that do not gather: of batches that came to nothing, be it for the sake of one of them.
+    apart: Apart<CallTemplate>,
 }
 
 /// Everything that decides what goes out; of a lane, without the keys.
@@ -170,7 +174,12 @@ impl Connector {
         let _under_way = match self.turn(&fetch, offer) {
             Turn::Own(under_way) => under_way,
             Turn::Seat(mut seat) => match seat.wait().await {
-                Some(ended) => return (ended, seat.together()),
+                Some(ended) => {
+                    if ended.is_ok() && !seat.is_first() {
+                        self.tally.shared();
+                    }
+                    return (ended, seat.together());
+                }
                 None => {
                     together = Some(Together::Apart);
                     None
@@ -194,7 +203,7 @@ impl Connector {
         if let Some(flight) = own.as_ref().and_then(|own| table.flights.get(own)) {
             return Turn::Seat(Seat::on(flight, None, false, fetch, patience));
         }
-        let Some(batch) = batch else {
+        let Some(batch) = batch.filter(|batch| !table.apart.holds(batch, fetch.keys)) else {
             let Some(own) = own else { return Turn::Own(None) };
             let flight = Flight::of(own, &mut table);
             drop(table);

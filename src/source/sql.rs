@@ -15,12 +15,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connector::Call;
 use super::failure::Failure;
+use super::guard::Lane;
 use super::guard::breaker::Health;
 use super::json::Rewritten;
 use super::records::PageEnd;
 use super::{Fetched, PageAt, Record, cipher};
 use crate::base::code::ErrorCode;
 use crate::base::json::JsonValue;
+use crate::base::places::Place;
 use crate::base::pointer::Pointer;
 use crate::model::binding::connection::sign::Secret;
 use crate::model::binding::connection::{Connection, TlsFiles};
@@ -29,7 +31,8 @@ use crate::model::binding::request::SqlAsk;
 use crate::model::binding::request::template::json_text;
 use crate::model::config::egress::EgressConfig;
 
-const CONNECTIONS_MAX: usize = 16;
+/// Of one address, whatever `limits.in_flight_max` says.
+pub(crate) const CONNECTIONS_MAX: usize = 16;
 
 /// A database, connected to at the first call.
 #[derive(Debug)]
@@ -42,8 +45,6 @@ impl Pool {
     /// Of the source's own address, or of one of its standbys.
     pub fn new(connection: &Connection, url: &Secret, egress: &EgressConfig) -> Result<Self, String> {
         let url = url.reveal();
-        let limits = &connection.limits;
-        let max = limits.in_flight_max.clamp(1, CONNECTIONS_MAX);
         if url.starts_with("sqlite:") {
             let options: SqliteConnectOptions =
                 url.parse().map_err(|_| "`base_url` is not the address of a SQLite file".to_owned())?;
@@ -51,8 +52,8 @@ impl Pool {
                 .read_only(true)
                 .create_if_missing(false)
                 .pragma("query_only", "ON")
-                .busy_timeout(Duration::from_millis(limits.timeout_ms));
-            return Ok(Self::Sqlite(Box::new(pool::Sqlite::new(options, max))));
+                .busy_timeout(Duration::from_millis(connection.limits.timeout_ms));
+            return Ok(Self::Sqlite(Box::new(pool::Sqlite::new(options))));
         }
         let options: PgConnectOptions =
             url.parse().map_err(|_| "`base_url` is not the address of a PostgreSQL database".to_owned())?;
@@ -60,11 +61,10 @@ impl Pool {
         if options.get_socket().is_none() && !options.get_host().starts_with('/') {
             egress.check(options.get_host(), options.get_port()).map_err(|refused| refused.to_string())?;
         }
-        let timeout = limits.timeout_ms.to_string();
         let options = encrypted(options, &connection.tls)
             .application_name("huxiang")
-            .options([("default_transaction_read_only", "on"), ("statement_timeout", &timeout)]);
-        Ok(Self::Postgres(Box::new(pool::Postgres::new(options, max))))
+            .options([("default_transaction_read_only", "on")]);
+        Ok(Self::Postgres(Box::new(pool::Postgres::new(options))))
     }
 }
 
@@ -98,11 +98,23 @@ pub(crate) async fn page(
     if keys.as_ref().is_some_and(Vec::is_empty) {
         return Ok(PageEnd::default());
     }
-    let permit = call.enter().await?;
+    let mut permit = call.admit().await?;
+    // Opened before its turn of the rate: what takes long to open would come together with those behind it. It counts
+    // while that is under way, and again when its turn has come: in between, the database is not what is waited for.
     call.count();
-    let found = timeout_at(call.deadline, run(call, pool, ask, at, keys.as_deref()))
-        .await
-        .unwrap_or_else(|_| Err(Failure::timeout()));
+    let opened = within(call, open(call, pool, permit.hand_over())).await;
+    let found = match opened {
+        Ok(opened) => {
+            call.uncount();
+            call.go(&mut permit).await?;
+            call.count();
+            within(call, run(call, opened, ask, at, keys.as_deref())).await
+        }
+        Err(failure) => {
+            permit.failed_before(&call.connector.tally);
+            Err(failure)
+        }
+    };
     let ended = Instant::now();
     let health = match found.as_ref().map_err(|failure| failure.code) {
         Err(ErrorCode::SourceTimeout) => Health::unanswered(ended - permit.sent, call.patience()),
@@ -123,30 +135,55 @@ pub(crate) async fn page(
     Ok(PageEnd { count: rows.seen, ..PageEnd::default() })
 }
 
-async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt, keys: Option<&[&str]>) -> Result<Rows, Failure> {
+/// No longer than the call's deadline.
+async fn within<T>(call: &Call<'_>, what: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout_at(call.deadline, what).await.unwrap_or_else(|_| Err(Failure::timeout()))
+}
+
+/// A connection for one call, with its place.
+enum Connected {
+    Sqlite(pool::Opened),
+    Postgres(pool::Lent),
+}
+
+async fn open(call: &Call<'_>, pool: &Pool, place: Option<Place<Lane>>) -> Result<Connected, Failure> {
+    match pool {
+        Pool::Sqlite(pool) => {
+            let mut opened = pool.open(place).await?;
+            let deadline = call.deadline;
+            // The statement itself stops at the deadline, not only the wait for it.
+            let mut handle = opened.connection()?.lock_handle().await.map_err(failed)?;
+            handle.set_progress_handler(1_000, move || tokio::time::Instant::now() < deadline);
+            drop(handle);
+            Ok(Connected::Sqlite(opened))
+        }
+        Pool::Postgres(pool) => Ok(Connected::Postgres(pool.lend(place, call.deadline).await?)),
+    }
+}
+
+async fn run(
+    call: &Call<'_>,
+    connected: Connected,
+    ask: &SqlAsk,
+    at: &PageAt,
+    keys: Option<&[&str]>,
+) -> Result<Rows, Failure> {
     let columns = columns(call.fetch.wanted)?;
     let key_given = keys.is_some();
     let keys = keys.unwrap_or_default();
-    match pool {
-        Pool::Sqlite(pool) => {
+    match connected {
+        Connected::Sqlite(mut opened) => {
             let mark = if ask.key_type == KeyType::Integer { "CAST(? AS INTEGER)" } else { "?" };
             let marks = vec![mark; keys.len()].join(",");
             let condition = key_given.then(|| format!("IN ({marks})"));
             let statement = statement(call, ask, (&columns, &|text| text), at, condition);
-            let mut opened = pool.open().await?;
-            let connection = opened.connection()?;
-            let deadline = call.deadline;
-            // The statement itself stops at the deadline, not only the wait for it.
-            let mut handle = connection.lock_handle().await.map_err(failed)?;
-            handle.set_progress_handler(1_000, move || tokio::time::Instant::now() < deadline);
-            drop(handle);
             let mut query = sqlx::query(AssertSqlSafe(statement));
             for key in keys {
                 query = query.bind(*key);
             }
-            collect(call, &columns, key_given, query.fetch(connection)).await
+            collect(call, &columns, key_given, query.fetch(opened.connection()?)).await.map_err(Uncollected::failure)
         }
-        Pool::Postgres(pool) => {
+        Connected::Postgres(mut lent) => {
             let all = match ask.key_type {
                 KeyType::Text => "= ANY($1)",
                 KeyType::Integer => "= ANY($1::text[]::bigint[])",
@@ -156,14 +193,17 @@ async fn run(call: &Call<'_>, pool: &Pool, ask: &SqlAsk, at: &PageAt, keys: Opti
             let max = call.connection().limits.answer_bytes_max.saturating_add(1);
             let cut = |text: String| format!("left({text},{})", i32::try_from(max).unwrap_or(i32::MAX));
             let statement = statement(call, ask, (&columns, &cut), at, key_given.then(|| all.to_owned()));
-            let mut lent = pool.lend().await?;
             let mut query = sqlx::query(AssertSqlSafe(statement));
             if key_given {
                 query = query.bind(keys.iter().map(|key| (*key).to_owned()).collect::<Vec<String>>());
             }
-            let rows = collect(call, &columns, key_given, query.fetch(&mut lent.connection)).await?;
-            lent.give_back();
-            Ok(rows)
+            let collected = collect(call, &columns, key_given, query.fetch(lent.connection()?)).await;
+            match collected {
+                Ok(_) => lent.give_back(),
+                Err(Uncollected::Database(ref error)) if pool::is_of_statement(error) => lent.give_back(),
+                Err(_) => lent.cut(),
+            }
+            collected.map_err(Uncollected::failure)
         }
     }
 }
@@ -245,7 +285,7 @@ async fn collect<R>(
     columns: &[&str],
     key_given: bool,
     mut stream: impl Stream<Item = Result<R, sqlx::Error>> + Unpin,
-) -> Result<Rows, Failure>
+) -> Result<Rows, Uncollected>
 where
     R: Row,
     usize: ColumnIndex<R>,
@@ -254,9 +294,9 @@ where
     let max = call.connection().limits.answer_bytes_max;
     let only = call.fetch.template.reading.only.as_ref();
     let mut rows = Rows { written: Rewritten::with_capacity(0), seen: 0, strangers: false };
-    while let Some(row) = stream.try_next().await.map_err(failed)? {
+    while let Some(row) = stream.try_next().await.map_err(Uncollected::Database)? {
         rows.seen += 1;
-        let cell = |index: usize| row.try_get::<Option<String>, usize>(index).map_err(failed);
+        let cell = |index: usize| row.try_get::<Option<String>, usize>(index).map_err(Uncollected::Database);
         if only.is_some_and(|only| cell(1).is_ok_and(|value| !only.holds(value.as_deref().unwrap_or("null")))) {
             continue;
         }
@@ -280,10 +320,28 @@ where
         }
         json.push_str(if columns.is_empty() { "{}" } else { "}" });
         if rows.written.len() > max {
-            return Err(Failure::bad(format!("the answer is larger than {max} bytes (limits.answer_bytes_max)")));
+            return Err(Uncollected::TooLarge(max));
         }
     }
     Ok(rows)
+}
+
+/// Why rows were not collected.
+enum Uncollected {
+    Database(sqlx::Error),
+    /// More than so many bytes.
+    TooLarge(usize),
+}
+
+impl Uncollected {
+    fn failure(self) -> Failure {
+        match self {
+            Self::Database(error) => failed(error),
+            Self::TooLarge(max) => {
+                Failure::bad(format!("the answer is larger than {max} bytes (limits.answer_bytes_max)"))
+            }
+        }
+    }
 }
 
 /// A database's message may quote values; its code does not.

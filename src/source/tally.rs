@@ -29,6 +29,7 @@ pub(crate) struct Tally {
     under_way: AtomicU64,
     answered: AtomicU64,
     given_up: AtomicU64,
+    shared: AtomicU64,
     failed: [AtomicU64; CODES],
     took: [AtomicU64; CLASSES],
     took_us: AtomicU64,
@@ -58,6 +59,8 @@ pub struct Counted {
     pub answered: u64,
     /// Calls that nobody waited for any more.
     pub given_up: u64,
+    /// Reads that another caller's call answered; they are no calls.
+    pub shared: u64,
     /// Those that failed, by code; none that is 0.
     pub failed: Vec<(ErrorCode, u64)>,
     pub latency: Latency,
@@ -112,6 +115,7 @@ impl Counted {
         self.under_way += other.under_way;
         self.answered += other.answered;
         self.given_up += other.given_up;
+        self.shared += other.shared;
         for (code, count) in other.failed {
             match self.failed.iter_mut().find(|(known, _)| *known == code) {
                 Some((_, known)) => *known += count,
@@ -135,6 +139,7 @@ impl Default for Tally {
             under_way: AtomicU64::default(),
             answered: AtomicU64::default(),
             given_up: AtomicU64::default(),
+            shared: AtomicU64::default(),
             failed: array::from_fn(|_| AtomicU64::default()),
             took: array::from_fn(|_| AtomicU64::default()),
             took_us: AtomicU64::default(),
@@ -157,6 +162,11 @@ impl Tally {
         self.waited.fetch_add(waited.into(), Relaxed);
     }
 
+    /// A read was answered by a call of somebody else.
+    pub fn shared(&self) {
+        self.shared.fetch_add(1, Relaxed);
+    }
+
     pub fn counted(&self) -> Counted {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         let failed: Vec<(ErrorCode, u64)> = ErrorCode::ALL
@@ -175,6 +185,7 @@ impl Tally {
             under_way: count(&self.under_way),
             answered,
             given_up,
+            shared: count(&self.shared),
             failed,
             latency: Latency { classes, sum: Duration::from_micros(count(&self.took_us)) },
             answered_at: Timestamp::from_millisecond(self.answered_at.load(Relaxed))

@@ -146,12 +146,12 @@ async fn handed_in(
     template: &TicketTemplate,
     out: &Outgoing,
 ) -> Result<Option<String>, Failure> {
-    let reply = call.wire()?.send(out).await?;
+    let mut reply = call.wire()?.send(out).await?;
     let reader = call.reader();
     if !reply.status.is_success() {
-        return Err(rest::refused(call, &reader, &reply, ask.soap.is_some()));
+        return Err(rest::refused(call, &reader, &mut reply, ask.soap.is_some()));
     }
-    let answer = json::read(rest::as_json(call, ask, &reply)?)?;
+    let answer = json::read(rest::as_json(call, ask, &mut reply)?)?;
     if reader.opened(answer.root())?.is_none() {
         return Ok(None);
     }
@@ -197,17 +197,17 @@ async fn poll(call: &Call<'_>, template: &TicketTemplate, ticket: &str, out: &mu
     inputs.push((TICKET.into(), ticket.to_owned()));
     let values = Values { inputs: &inputs, ..call.values() };
     let request = rest::outgoing(call, &template.poll, &values, &PageAt::First)?;
-    let reply = call.wire()?.send(&request).await?;
+    let mut reply = call.wire()?.send(&request).await?;
     let (reader, soap) = (call.reader(), template.poll.soap.is_some());
     match reply.status {
         StatusCode::ACCEPTED => return Ok(Polled::Pending),
         StatusCode::NOT_FOUND | StatusCode::GONE => {
-            return Ok(Polled::Gone(rest::refused(call, &reader, &reply, soap)));
+            return Ok(Polled::Gone(rest::refused(call, &reader, &mut reply, soap)));
         }
-        status if !status.is_success() => return Err(rest::refused(call, &reader, &reply, soap)),
+        status if !status.is_success() => return Err(rest::refused(call, &reader, &mut reply, soap)),
         _ => {}
     }
-    let answer = json::read(rest::as_json(call, &template.poll, &reply)?)?;
+    let answer = json::read(rest::as_json(call, &template.poll, &mut reply)?)?;
     let text = answer.root();
     if holds(&template.pending, text)? {
         return Ok(Polled::Pending);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::exchange::{Exchange, Exchanges};
 use super::failure::Failure;
@@ -18,7 +18,7 @@ use super::records::holds;
 use super::session::By;
 use super::sign::{Sealed, header, seal};
 use super::tally::Tally;
-use super::{CallContext, Caller, charset, delegation, json, xml};
+use super::{CallContext, Caller, Waiters, charset, delegation, json, xml};
 use crate::base::code::ErrorCode;
 use crate::base::percent::percent;
 use crate::egress::{Client, Unanswered};
@@ -72,6 +72,8 @@ pub(crate) struct Wire<'a> {
     pub deadline: Instant,
     /// How long the source is given: with much less, no answer tells nothing of it.
     pub patience: Duration,
+    /// And for the head of one; none: as long.
+    pub first_byte: Option<Duration>,
     pub calls: &'a AtomicU32,
     /// Where what goes over the wire is kept, for who tries a binding by hand.
     pub exchanges: Option<&'a Exchanges>,
@@ -127,6 +129,7 @@ impl Wire<'_> {
     async fn token(&self, refused: Option<&Secret>) -> Result<Option<Secret>, Failure> {
         match &self.connection.sign {
             Some(signing) if signing.session.is_some() => {
+                let _logs_in = self.context.waiters.as_deref().map(Waiters::logs_in);
                 let by = By { source: &self.connection.source, client: self.client, secrets: &self.kept.secrets };
                 self.kept.sessions.get(by, signing, refused, self.deadline).await.map(Some)
             }
@@ -168,6 +171,7 @@ impl Wire<'_> {
             // SOAP 1.1 sends its faults with status 500.
             Some(Ok(Tried::Reply(reply))) if soap && reply.status == StatusCode::INTERNAL_SERVER_ERROR => Health::Well,
             Some(Ok(Tried::Reply(reply))) if reply.status.is_server_error() => Health::Ill,
+            Some(Err(failure)) if failure.code == ErrorCode::SourceTimeout => Health::Silent,
             Some(Ok(Tried::NotNow(_, failure)) | Err(failure)) if failure.down => Health::Ill,
             Some(Err(failure)) if failure.code != ErrorCode::SourceBadAnswer => Health::Unknown,
             Some(_) => Health::Well,
@@ -187,7 +191,12 @@ impl Wire<'_> {
         }
         let began = Instant::now();
         let blank = token.map(Secret::reveal);
-        let response = match self.client.send(sealed.request(&out.method)).await {
+        let sending = self.client.send(sealed.request(&out.method));
+        let sent = match self.first_byte {
+            Some(first_byte) => timeout(first_byte, sending).await.map_err(|_| Failure::silent())?,
+            None => sending.await,
+        };
+        let response = match sent {
             Ok(response) => response,
             Err(error) => {
                 let failure = Failure::unanswered(&error);
@@ -205,7 +214,7 @@ impl Wire<'_> {
             let code =
                 if status == StatusCode::TOO_MANY_REQUESTS { ErrorCode::SourceBusy } else { ErrorCode::SourceError };
             let failure = Failure::new(code, format!("the source answered with HTTP status {}", status.as_u16()));
-            let failure = Failure { down: status.is_server_error(), ..failure };
+            let failure = failure.with_status(status);
             // What one caller may not ask now says nothing of others.
             let own = self.connection.authority == Authority::Gateway && code == ErrorCode::SourceBusy;
             if let Some(named) = retry::named(response.headers()).filter(|_| own) {

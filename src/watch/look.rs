@@ -1,7 +1,5 @@
 //! One record, from the side of whoever watches reading: which entities were seen, and which were none of the caller's.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
@@ -58,7 +56,7 @@ impl<'r> Look<'r> {
                 continue;
             }
             let subjects =
-                access.subjects.iter().map(|subject| Seen { entity: &access.entity, subject: short(subject) });
+                access.subjects.iter().map(|subject| Seen { entity: &access.entity, subject: subject.short() });
             if !access.read.is_empty() || !access.masked.is_empty() {
                 look.seen.extend(subjects);
             } else if access.relations.is_empty() {
@@ -67,17 +65,5 @@ impl<'r> Look<'r> {
         }
         look.was_tried = !look.unrelated.is_empty() || (look.seen.is_empty() && look.refused);
         Some(look)
-    }
-}
-
-/// Enough of a subject to tell it from others; it is a keyed digest, so nobody can choose two that are alike.
-fn short(subject: &str) -> u64 {
-    match subject.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()) {
-        Some(number) => number,
-        None => {
-            let mut hasher = DefaultHasher::new();
-            subject.hash(&mut hasher);
-            hasher.finish()
-        }
     }
 }

@@ -22,6 +22,8 @@ use super::department::Speaks;
 
 /// Deadline of a call: long for departments that answer at once, on a machine that is busy too.
 pub const TIMEOUT_MS: u64 = 1_500;
+/// What the endpoints have that are to begin their answers soon.
+pub const FIRST_BYTE_MS: u64 = 700;
 /// How long a breaker stays open.
 pub const OPEN_MS: u64 = 50;
 
@@ -43,7 +45,7 @@ impl Drop for Door {
 
 fn contract(all: &[Speaks]) -> String {
     let parts: String = all.iter().fold(String::new(), |mut parts, speaks| {
-        let _ = writeln!(parts, "  {}: Part!", speaks.name());
+        let _ = writeln!(parts, "  {0}: Part!\n  {0}Soon: Part!", speaks.name());
         parts
     });
     format!(
@@ -70,11 +72,17 @@ fn binding(speaks: Speaks) -> String {
         Speaks::Sqlite => ("protocol: sql", "{view: things, key_column: id}"),
         Speaks::Postgres => ("protocol: sql", "{view: fault_things, key_column: id}"),
     };
+    let soon = match speaks {
+        // Where nobody waits for a first byte, as any other.
+        Speaks::Sqlite | Speaks::Postgres => String::new(),
+        _ => format!("    first_byte_ms: {FIRST_BYTE_MS}\n"),
+    };
     format!(
         "source: {name}\ntitle: Of {name}\nbase_url: \"${{{}_URL}}\"\n{head}\n\
          limits: {{timeout_ms: {TIMEOUT_MS}, answer_bytes_max: 65536, breaker: {{failures_min: 1, failures_percent: 1, \
          open_ms: {OPEN_MS}, probes_max: 1}}}}\nendpoints:\n  e:\n    entity: Thing\n    one: {one}\n    \
-         fields: {{{name}.text: /text, {name}.count: /count, {name}.amount: /amount}}\n",
+         fields: {{{name}.text: /text, {name}.count: /count, {name}.amount: /amount}}\n  soon:\n    entity: Thing\n\
+         {soon}    one: {one}\n    fields: {{{name}Soon.text: /text, {name}Soon.count: /count, {name}Soon.amount: /amount}}\n",
         name.to_uppercase()
     )
 }
@@ -140,7 +148,16 @@ impl Door {
 
     /// The well source's field, and those of another.
     pub async fn ask(&self, speaks: Speaks) -> Value {
-        let query = format!("{{ thing(id: \"x\") {{ well {} {{ text count amount }} }} }}", speaks.name());
+        self.ask_for(speaks.name()).await
+    }
+
+    /// The same from the endpoint with `first_byte_ms`.
+    pub async fn ask_soon(&self, speaks: Speaks) -> Value {
+        self.ask_for(&format!("{0}: {0}Soon", speaks.name())).await
+    }
+
+    async fn ask_for(&self, part: &str) -> Value {
+        let query = format!("{{ thing(id: \"x\") {{ well {part} {{ text count amount }} }} }}");
         let request = self
             .client
             .post(format!("http://{}/graphql", self.gateway))

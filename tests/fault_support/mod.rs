@@ -48,6 +48,8 @@ pub enum Wire {
     EndlessHead,
     /// A byte at a time.
     Drip,
+    /// The head at once, the body later than [`door::FIRST_BYTE_MS`].
+    Halting,
     /// These bytes in place of an answer.
     Raw(fn() -> Vec<u8>),
     /// Another answer: its status, headers, and body.
@@ -232,6 +234,12 @@ async fn exchange(socket: &mut TcpStream, request: &[u8], shared: &Shared) -> Op
                 socket.write_all(byte).await.ok()?;
             }
         }
+        Wire::Halting => {
+            let (head, body) = forwarded(request, shared).await;
+            socket.write_all(&[head.as_bytes(), b"\r\n"].concat()).await.ok()?;
+            tokio::time::sleep(Duration::from_millis(door::FIRST_BYTE_MS + 100)).await;
+            return socket.write_all(&body).await.ok();
+        }
         Wire::Raw(bytes) => socket.write_all(&bytes()).await.ok()?,
         Wire::Says(status, headers, body) => {
             let body = body(shared.speaks);
@@ -280,7 +288,7 @@ async fn database(mut socket: TcpStream, shared: &Shared) {
         let wire = *shared.wire.lock().unwrap();
         let sent = match wire {
             // What is said over HTTP is another fault here.
-            Wire::Whole | Wire::Says(..) => socket.write_all(&told).await,
+            Wire::Whole | Wire::Halting | Wire::Says(..) => socket.write_all(&told).await,
             Wire::Jitter => {
                 tokio::time::sleep(Duration::from_millis(JITTER_MS)).await;
                 socket.write_all(&told).await

@@ -310,3 +310,20 @@ async fn answers_that_nobody_takes_are_dropped_when_they_are_too_much_and_who_re
     assert!((5..=10).contains(&left), "ten are as much as is held: {left}");
     assert!(!whole[..20].contains(&true), "those whose answers waited longest are cut: {whole:?}");
 }
+
+#[tokio::test]
+async fn answers_that_came_at_once_are_dropped_when_they_are_too_much_though_no_other_comes() {
+    const BYTES: usize = 4_000_000;
+    let running = running("limits: {unsent_bytes_max: 40000000}\n").await;
+    let body = format!(r#"{{"query":"BIG {BYTES}"}}"#);
+    let asked = format!("{HEAD}content-length: {}\r\n\r\n{body}", body.len());
+    let mut readers = connections(&running, 40, &asked).await;
+    worked_on(&running, 40).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let mut whole = Vec::new();
+    for reader in &mut readers {
+        whole.push(taken(reader, BYTES).await);
+    }
+    let left = whole.iter().filter(|whole| **whole).count();
+    assert!((5..=10).contains(&left), "ten are as much as is held: {left}");
+}

@@ -3,6 +3,7 @@
 //! `SOAK_MINUTES=30 cargo test --release --test soak -- --ignored --nocapture` measures what docs/reliability.md tells;
 //! `SOAK_PER_SECOND=5` sets the load. Every run prints its seed; `SEED=…` runs it again.
 
+mod client;
 mod disturb;
 mod process;
 #[path = "../support/mod.rs"]
@@ -29,14 +30,21 @@ struct Course {
     disturb_every: Duration,
     reload_every: Duration,
     allowed: Growth,
+    /// Whether it is seen that what was taken under load is let go of without any: takes the time idle connections are kept.
+    rests: bool,
 }
 
-/// From the second fifth to the last, medians.
+/// From the second fifth to the last: the memory's medians, and what the others are not below for nine tenths of the time:
+/// connections come and go with the departments' illnesses, and what leaks raises the least there is. Under a load of hundreds a
+/// second they sway by more than these; then by a tenth of the memory, or a quarter of the others: `rests` sees to what stays.
 struct Growth {
     memory_mib: f64,
     files: f64,
     tasks: f64,
 }
+
+/// Descriptors and tasks at rest, above what the process had when it was ready: files of the audit store, threads of databases.
+const AT_REST_MAX: u32 = 20;
 
 /// What came of the requests.
 #[derive(Default)]
@@ -127,16 +135,17 @@ async fn capacity(process: &Arc<Process>, lasting: Duration) -> f64 {
     f64::from(answered) / began.elapsed().as_secs_f64()
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+/// Of these, the one that so many percent are below.
+fn percentile(values: impl Iterator<Item = f64>, percent: usize) -> f64 {
     let mut sorted: Vec<f64> = values.collect();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    sorted.get(sorted.len() * percent / 100).copied().unwrap_or_default()
 }
 
-/// How much more a quantity is in the last fifth of the samples than in the second.
-fn growth(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> (f64, f64) {
+/// A percentile of the second fifth of the samples, and of the last.
+fn growth(samples: &[Sample], percent: usize, of: impl Fn(&Sample) -> f64) -> (f64, f64) {
     let fifth = samples.len() / 5;
-    let part = |from: usize| median(samples.iter().skip(from).take(fifth).map(&of));
+    let part = |from: usize| percentile(samples.iter().skip(from).take(fifth).map(&of), percent);
     (part(fifth), part(samples.len() - fifth))
 }
 
@@ -173,36 +182,69 @@ async fn recovers(process: &Process) {
     }
 }
 
+/// Once nobody asks any more, as much is open and under way as at the beginning.
+async fn rests(process: &Process, ready: &Sample) {
+    let began = Instant::now();
+    loop {
+        let now = process.sample().await;
+        if now.files <= ready.files + AT_REST_MAX && now.tasks <= ready.tasks + AT_REST_MAX {
+            println!(
+                "at rest after {:?}: {} descriptors ({} when it was ready), {} tasks ({}), {:.0} MiB ({:.0})",
+                began.elapsed(),
+                now.files,
+                ready.files,
+                now.tasks,
+                ready.tasks,
+                now.memory_mib,
+                ready.memory_mib
+            );
+            return;
+        }
+        let kept = format!("{} descriptors of {}, {} tasks of {}", now.files, ready.files, now.tasks, ready.tasks);
+        assert!(began.elapsed() < Duration::from_secs(180), "it does not let go of what it took: {kept}");
+        sleep(Duration::from_secs(2)).await;
+    }
+}
+
 /// At SIGTERM, requests under way are answered, and the process ends in order.
 async fn drains(process: &Arc<Process>, departments: &departments::Running) {
     departments.set_fault("police", Fault::Slow(Duration::from_millis(600)));
-    let mut asking = JoinSet::new();
-    for _ in 0..8 {
-        let process = Arc::clone(process);
-        asking.spawn(async move { process.portrait().await });
-    }
     let began = Instant::now();
+    let mut asking = JoinSet::new();
+    // Where this test was too slow to see them under way, more are sent.
     while process.metric("huxiang_requests_in_flight").await < 8.0 {
-        assert!(began.elapsed() < Duration::from_secs(20), "they are not under way");
+        assert!(began.elapsed() < Duration::from_secs(60), "they are not under way");
+        while let Some(ended) = asking.try_join_next() {
+            answered(ended.expect("it ends"));
+        }
+        while asking.len() < 8 {
+            let process = Arc::clone(process);
+            asking.spawn(async move { process.portrait().await });
+        }
         sleep(Duration::from_millis(10)).await;
     }
     process.terminate();
-    for ended in asking.join_all().await {
-        match ended {
-            Ended::Answered { status, body, .. } => {
-                assert_eq!(status, 200, "{body}");
-                reasons(status, &body).expect("reasons");
-            }
-            Ended::Lost(error) => panic!("a request under way was cut: {error}"),
-        }
-    }
+    asking.join_all().await.into_iter().for_each(answered);
     assert_eq!(process.ended().await, Some(0), "{}", process.log());
+}
+
+fn answered(ended: Ended) {
+    match ended {
+        Ended::Answered { status, body, .. } => {
+            assert_eq!(status, 200, "{body}");
+            reasons(status, &body).expect("reasons");
+        }
+        Ended::Lost(error) => panic!("a request under way was cut: {error}"),
+    }
 }
 
 async fn soak(name: &str, course: Course) {
     let options = Options { households_per_village: 12, ..Options::default() };
     let departments = Arc::new(departments::start(options).await.expect("the departments start"));
+    // The test holds a caller's and a department's end of every connection.
+    huxiang::base::open_files::raise_limit();
     let process = Arc::new(Process::start(name, &departments).await);
+    let ready = process.sample().await;
     recovers(&process).await;
     let per_second = match course.per_second {
         Some(per_second) => per_second,
@@ -225,24 +267,32 @@ async fn soak(name: &str, course: Course) {
         tally.whole,
         tally.codes
     );
+    let again = process.sent_again();
+    println!("{again} crossed the closing of an idle connection, and were sent again");
     println!("slowest {:?}; departments fell ill: {ills:?}", tally.slowest);
     let versions = samples.last().map_or(0, |sample| sample.version);
     assert!(versions > 2, "the files changed while it ran: version {versions}");
-    for (what, (first, last), allowed) in [
-        ("MiB", growth(&samples, |sample| sample.memory_mib), course.allowed.memory_mib),
-        ("descriptors", growth(&samples, |sample| f64::from(sample.files)), course.allowed.files),
-        ("tasks", growth(&samples, |sample| f64::from(sample.tasks)), course.allowed.tasks),
+    let Growth { memory_mib, files, tasks } = course.allowed;
+    for (what, (first, last), allowed, share) in [
+        ("MiB", growth(&samples, 50, |sample| sample.memory_mib), memory_mib, 0.1),
+        ("descriptors", growth(&samples, 10, |sample| f64::from(sample.files)), files, 0.25),
+        ("tasks", growth(&samples, 10, |sample| f64::from(sample.tasks)), tasks, 0.25),
     ] {
+        let allowed = f64::max(allowed, first * share);
         println!("{what}: {first:.0} in the second fifth, {last:.0} in the last");
-        assert!(last - first <= allowed, "{what} grew from {first:.0} to {last:.0}; {allowed} more are allowed");
+        assert!(last - first <= allowed, "{what} grew from {first:.0} to {last:.0}; {allowed:.0} more are allowed");
     }
     let fault = tally.without_reason.first();
-    assert_eq!(fault, None, "{} of {}\n{}", tally.without_reason.len(), tally.count(), process.log());
+    assert_eq!(fault, None, "{} beside {} answers\n{}", tally.without_reason.len(), tally.count(), process.log());
+    assert!(again <= 2 + tally.count() / 1_000, "{again} connections were closed under a request: more than by chance");
     assert!(
         tally.whole > 0 && tally.codes.keys().any(|code| code.starts_with("SOURCE_")),
         "faults were seen, and not only"
     );
     recovers(&process).await;
+    if course.rests {
+        rests(&process, &ready).await;
+    }
     drains(&process, &departments).await;
 }
 
@@ -256,6 +306,7 @@ async fn for_some_seconds_every_request_has_an_answer_or_a_reason_and_the_end_dr
         reload_every: Duration::from_millis(2_500),
         // It is still warming up.
         allowed: Growth { memory_mib: 96.0, files: 150.0, tasks: 250.0 },
+        rests: false,
     };
     soak("short", course).await;
 }
@@ -271,6 +322,7 @@ async fn for_long_nothing_grows() {
         disturb_every: Duration::from_millis(1_500),
         reload_every: Duration::from_secs(20),
         allowed: Growth { memory_mib: 24.0, files: 100.0, tasks: 100.0 },
+        rests: true,
     };
     soak("long", course).await;
 }

@@ -1,17 +1,21 @@
 //! `huxiang serve` as a process of its own over the demo's departments, and what can be seen of it from outside.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use departments::Running;
+use http_body_util::Full;
 use huxiang::base::fault::Faults;
 use huxiang::identify::mint;
 use huxiang::model::snapshot::{Folders, Snapshot};
+use hyper::Request;
 use serde_json::{Map, Value, json};
 
+use crate::client::Client;
 use crate::support::document;
 use crate::support::files::Files;
 
@@ -24,7 +28,8 @@ pub struct Process {
     files: Files,
     url: String,
     metrics: String,
-    client: reqwest::Client,
+    watcher: reqwest::Client,
+    client: Client,
     portrait: String,
     households: Vec<String>,
     tokens: Vec<String>,
@@ -61,11 +66,10 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
 }
 
-/// Keeps idle connections shorter than the gateway does (`read_timeout_ms`), as any front should: a request that is sent while
-/// its connection is being closed has no answer.
-fn client() -> reqwest::Client {
+/// Looks at health and metrics, each time over a connection of its own.
+fn watcher() -> reqwest::Client {
     let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60));
-    builder.pool_idle_timeout(Duration::from_secs(4)).build().expect("a client")
+    builder.pool_max_idle_per_host(0).build().expect("a client")
 }
 
 impl Process {
@@ -106,7 +110,8 @@ impl Process {
             child: Mutex::new(child),
             url: format!("http://127.0.0.1:{listen}"),
             metrics: format!("http://127.0.0.1:{metrics}"),
-            client: client(),
+            watcher: watcher(),
+            client: Client::new(SocketAddr::from(([127, 0, 0, 1], listen))),
             portrait: document::portrait(&snapshot.contract),
             households: departments.world().village_household_ids("331122101348").collect(),
             tokens: (0..CALLERS).map(token).collect(),
@@ -121,7 +126,7 @@ impl Process {
     }
 
     async fn is_ready(&self) -> bool {
-        let answer = self.client.get(format!("{}/health/ready", self.url)).send().await;
+        let answer = self.watcher.get(format!("{}/health/ready", self.url)).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
@@ -160,32 +165,33 @@ impl Process {
     async fn sent(&self, token: &str, query: &str, household: &str) -> Ended {
         let began = Instant::now();
         let body = json!({ "query": query, "variables": { "id": household } }).to_string();
-        let request = self
-            .client
-            .post(format!("{}/graphql", self.url))
+        let request = Request::post("/graphql")
+            .header("host", "localhost")
             .header("content-type", "application/json")
             .header("accept", "application/graphql-response+json")
             .header("authorization", format!("Bearer {token}"))
             .header("x-purpose", "supervision")
-            .header("x-case", "JD-2026-0001");
-        let answer = match request.body(body).send().await {
+            .header("x-case", "JD-2026-0001")
+            .body(Full::from(body))
+            .expect("a request");
+        let (status, body) = match self.client.ask(request).await {
             Ok(answer) => answer,
-            Err(error) => return Ended::Lost(format!("{query:.40} {error:?}")),
+            Err(error) => return Ended::Lost(format!("{query:.40} {error}")),
         };
-        let status = answer.status().as_u16();
-        let text = match answer.text().await {
-            Ok(text) => text,
-            Err(error) => return Ended::Lost(format!("{status}: {error:?}")),
-        };
-        match serde_json::from_str(&text) {
+        match serde_json::from_slice(&body) {
             Ok(body) => Ended::Answered { status, body, took: began.elapsed() },
-            Err(error) => Ended::Lost(format!("{status}: {error}: {text:.100}")),
+            Err(error) => Ended::Lost(format!("{status}: {error}: {:.100}", String::from_utf8_lossy(&body))),
         }
+    }
+
+    /// Requests that crossed the closing of an idle connection, and were sent once more.
+    pub fn sent_again(&self) -> usize {
+        self.client.again()
     }
 
     /// One number of the metrics.
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = async { self.client.get(format!("{}/metrics", self.metrics)).send().await?.text().await };
+        let text = async { self.watcher.get(format!("{}/metrics", self.metrics)).send().await?.text().await };
         let text = text.await.unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}"))

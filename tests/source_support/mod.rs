@@ -87,7 +87,7 @@ pub fn compile_on(
     let endpoint = &file.endpoints.values().next().expect("the binding has an endpoint").value;
     let mut template = |request, many| {
         let template = CallTemplate::compile(request, file.protocol, many, file.envelope.as_ref(), &text, &mut faults);
-        template.map(|template| template.with_timeout_ms(endpoint.timeout_ms).with_encrypted(Vec::new()))
+        template.map(|template| template.with_times_of(endpoint).with_encrypted(Vec::new()))
     };
     let one = endpoint.one.as_ref().and_then(|request| template(request, false));
     let many = endpoint.many.as_ref().and_then(|request| template(request, true));

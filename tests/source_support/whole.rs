@@ -57,6 +57,11 @@ impl Whole {
         Self { gateway: Gateway::start(snapshot).await.unwrap(), folder }
     }
 
+    /// As monitoring reads them.
+    pub fn metrics(&self) -> String {
+        huxiang::admin::metrics(&self.gateway).finish()
+    }
+
     /// The audit records, read beside the gateway.
     pub async fn records(&self) -> Vec<Value> {
         let options = SqliteConnectOptions::new().filename(self.folder.0.join("a.sqlite")).read_only(true);

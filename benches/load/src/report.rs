@@ -26,6 +26,10 @@ fn ratio(of: &[f64], to: &[f64]) -> (f64, f64, f64) {
     (at(n / 2.0), at((n / 2.0 - away).floor()), at((n / 2.0 + away).ceil()))
 }
 
+const GATEWAY: &str = "gateway";
+/// What the targets are multiples of.
+const FLOOR: &str = "floor, reqwest";
+
 type Pick = fn(&Sample) -> Option<f64>;
 
 /// What stands in a column, and how many digits of it.
@@ -48,6 +52,24 @@ fn header(first: &str, more: &[&str]) {
     println!("| {first} | {} |\n| --- |{}", names.join(" | "), " ---: |".repeat(names.len()));
 }
 
+/// One line of a table of ratios.
+fn ratios(line: &str, of: &Contender, to: &Contender) {
+    print!("| {line} |");
+    for (_, _, pick) in COLUMNS {
+        match (all(of, pick), all(to, pick)) {
+            (Some(of), Some(to)) => {
+                let (middle, low, high) = ratio(&of, &to);
+                print!(" {middle:.2} ({low:.2} to {high:.2}) |");
+            }
+            _ => print!(" – |"),
+        }
+    }
+    match (of.peak, to.peak) {
+        (Some(of), Some(to)) => println!(" {:.2} |", of / to),
+        _ => println!(" – |"),
+    }
+}
+
 pub fn print(workload: &Workload, delay: u64, contenders: &[Contender]) {
     println!("\n## {}\n", workload.name);
     println!(
@@ -66,26 +88,23 @@ pub fn print(workload: &Workload, delay: u64, contenders: &[Contender]) {
         println!(" {:.0} |", contender.peak.unwrap_or(f64::NAN));
     }
     println!();
-    let Some(gateway) = contenders.iter().find(|contender| contender.name == "gateway") else { return };
-    header("gateway /", &["peak MB"]);
-    for other in contenders.iter().filter(|contender| contender.name != "gateway") {
-        print!("| {} |", other.name);
-        for (_, _, pick) in COLUMNS {
-            match (all(gateway, pick), all(other, pick)) {
-                (Some(of), Some(to)) => {
-                    let (middle, low, high) = ratio(&of, &to);
-                    print!(" {middle:.2} ({low:.2} to {high:.2}) |");
-                }
-                _ => print!(" – |"),
-            }
+    if let Some(gateway) = contenders.iter().find(|contender| contender.name == GATEWAY) {
+        header("gateway /", &["peak MB"]);
+        for other in contenders.iter().filter(|contender| contender.name != GATEWAY) {
+            ratios(&other.name, gateway, other);
         }
-        match (gateway.peak, other.peak) {
-            (Some(of), Some(to)) => println!(" {:.2} |", of / to),
-            _ => println!(" – |"),
+        println!();
+    }
+    // What the others cost, over the same floor.
+    let others = |floor: &Contender| contenders.iter().any(|other| other.name != GATEWAY && other.name != floor.name);
+    if let Some(floor) = contenders.iter().find(|contender| contender.name == FLOOR).filter(|floor| others(floor)) {
+        header(&format!("/ {FLOOR}"), &["peak MB"]);
+        for other in contenders.iter().filter(|other| other.name != FLOOR && other.name != GATEWAY) {
+            ratios(&other.name, other, floor);
         }
+        println!();
     }
     if delay > 0 {
-        println!();
         for contender in contenders {
             let own = median(contender.runs.iter().map(|run| run.p50)) - delay as f64;
             println!("{}: the median answer is {own:.2} ms after what the departments take", contender.name);

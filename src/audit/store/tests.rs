@@ -81,13 +81,123 @@ async fn records_written_at_once_all_get_their_own_row_and_one_chain() {
     let folder = Folder::new("group");
     let one = AuditStore::open(&folder.config()).await.unwrap();
     let two = AuditStore::open(&folder.config()).await.unwrap();
-    let all = (0..400).map(|n| {
-        let store = if n % 2 == 0 { one.clone() } else { two.clone() };
-        async move { store.append(record(&format!("r{n}"))).await.unwrap().seq }
-    });
-    let rows: BTreeSet<i64> = futures::future::join_all(all).await.into_iter().collect();
+    let mut rows = BTreeSet::new();
+    // Some at a time, so that each meets runs of the index that the other has begun, and ended.
+    for some in (0..400).collect::<Vec<_>>().chunks(50) {
+        let all = some.iter().map(|n| {
+            let store = if n % 2 == 0 { one.clone() } else { two.clone() };
+            async move { store.append(about(&format!("r{n}"), &[subject(1), subject(2 + n)])).await.unwrap().seq }
+        });
+        rows.extend(futures::future::join_all(all).await);
+    }
     assert_eq!(rows.len(), 400);
     assert_eq!(whole(&folder).await.seq, 400);
+    assert_eq!(found(&one, &subject(1), 1_000).await, (1..=400).rev().collect::<Vec<_>>());
+    for n in 0..400 {
+        assert_eq!(found(&two, &subject(2 + n), 2).await.len(), 1);
+    }
+}
+
+/// A record about some households.
+fn about(id: &str, subjects: &[SubjectDigest]) -> AuditRecord {
+    let mut record = record(id);
+    record.add_all(subjects.to_vec(), Access { entity: "Household".to_owned(), ..Access::default() });
+    record
+}
+
+/// As a key gives it, and other ones differ anywhere: in the first digits, or only in later ones.
+fn subject(n: usize) -> SubjectDigest {
+    let first = u32::try_from(n / 2).unwrap().wrapping_mul(2_654_435_761);
+    SubjectDigest::parse(&format!("{first:08x}{n:056x}")).unwrap()
+}
+
+/// The numbers of the records about a subject, newest first, read some at a time.
+async fn found(store: &AuditStore, subject: &SubjectDigest, first: usize) -> Vec<i64> {
+    let mut search = Search { subject: Some(*subject), first, ..Search::default() };
+    let mut found = Vec::new();
+    loop {
+        let page = store.reader().search(&search).await.unwrap();
+        found.extend(page.entries.iter().map(|entry| entry.seq));
+        search.before = found.last().copied();
+        if !page.has_more {
+            return found;
+        }
+        assert_eq!(page.entries.len(), first);
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_found_by_its_subjects_from_its_receipt_on_whatever_was_restarted_or_rotated() {
+    let folder = Folder::new("runs");
+    let mut config = folder.config();
+    let mut told: BTreeMap<SubjectDigest, Vec<i64>> = BTreeMap::new();
+    let mut seq = 0;
+    for (round, records) in [1, 254, 1, 1, 300, 70, 513, 0, 3].into_iter().enumerate() {
+        // Another hash: the segment is closed with what is left, and a new one begins.
+        config.hash = if round == 5 || round == 7 { ChainHash::Sm3 } else { ChainHash::Sha256 };
+        let store = AuditStore::open(&config).await.unwrap();
+        let records: Vec<_> = (seq + 1..=seq + records).collect();
+        for some in records.chunks(90) {
+            let appended = some.iter().map(|n| {
+                let subjects = [subject(*n % 3), subject(100 + *n % 50), subject(1_000 + *n)];
+                let subjects = if *n % 10 == 0 { Vec::new() } else { subjects.to_vec() };
+                let store = store.clone();
+                async move { (store.append(about("r", &subjects)).await.unwrap().seq, subjects) }
+            });
+            for (seq, subjects) in futures::future::join_all(appended).await {
+                subjects.into_iter().for_each(|subject| told.entry(subject).or_default().push(seq));
+            }
+        }
+        seq += records.len();
+        told.values_mut().for_each(|records| records.sort_unstable_by(|one, other| other.cmp(one)));
+        let often = (0..3).map(subject).filter_map(|subject| told.get_key_value(&subject));
+        for (subject, records) in often.chain(told.iter().step_by(17)) {
+            assert_eq!(found(&store, subject, 20).await, *records, "round {round}");
+        }
+        assert_eq!(whole(&folder).await.seq, i64::try_from(seq).unwrap());
+    }
+    let store = AuditStore::open(&config).await.unwrap();
+    assert_eq!(found(&store, &subject(5_000_000), 50).await, [0; 0]);
+    let runs = async |segment: &str| -> Vec<(i64, i64)> {
+        let runs = sqlx::query_as("SELECT first_seq, last_seq FROM run ORDER BY first_seq");
+        runs.fetch_all(&mut folder.edit(segment).await).await.unwrap()
+    };
+    // Of the newest segment nothing is indexed yet; of closed ones everything.
+    assert_eq!(runs("audit.sqlite").await, [(1, 256), (257, 512), (513, 557)]);
+    assert_eq!(runs("audit.000002.sqlite").await, [(558, 627)]);
+    assert_eq!(runs("audit.000003.sqlite").await, [(628, 883), (884, 1_139), (1_140, 1_140)]);
+    assert_eq!(runs("audit.000005.sqlite").await, [(0, 0); 0]);
+}
+
+#[tokio::test]
+async fn what_is_held_to_be_indexed_is_bounded_by_its_subjects_too() {
+    let folder = Folder::new("held");
+    let store = AuditStore::open(&folder.config()).await.unwrap();
+    for n in 0..4 {
+        let subjects: Vec<_> = (n * 30_000..(n + 1) * 30_000).map(subject).collect();
+        store.append(about("r", &subjects)).await.unwrap();
+    }
+    let runs = sqlx::query_as("SELECT first_seq, last_seq FROM run");
+    let runs: Vec<(i64, i64)> = runs.fetch_all(&mut folder.edit("audit.sqlite").await).await.unwrap();
+    assert_eq!(runs, [(1, 3)]);
+    for (of, seq) in [(0, 1), (29_999, 1), (30_000, 2), (89_999, 3), (90_000, 4), (119_999, 4)] {
+        assert_eq!(found(&store, &subject(of), 9).await, [seq]);
+    }
+    assert_eq!(whole(&folder).await.seq, 4);
+}
+
+#[tokio::test]
+async fn who_acted_for_somebody_is_not_found_as_having_looked_at_them() {
+    let folder = Folder::new("behalf");
+    let store = AuditStore::open(&folder.config()).await.unwrap();
+    let behalf = Access { entity: "Household".to_owned(), on_behalf_of: [subject(1)].into(), ..Access::default() };
+    for _ in 0..300 {
+        let mut record = record("r");
+        record.add(subject(2), behalf.clone());
+        store.append(record).await.unwrap();
+    }
+    assert_eq!(found(&store, &subject(1), 9).await, [0; 0]);
+    assert_eq!(found(&store, &subject(2), 200).await.len(), 300);
 }
 
 #[tokio::test]

@@ -42,6 +42,24 @@ proptest! {
     }
 
     #[test]
+    fn a_member_is_found_by_its_name_among_any_others(
+        members in prop::collection::vec((prop_oneof!["[ab\"\\\\]{0,2}", any::<String>()], any::<u8>()), 0..12),
+        escaped: bool,
+        other in prop_oneof!["[ab]{0,3}", any::<String>()],
+    ) {
+        let name = |name: &str| match escaped {
+            true => name.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect(),
+            false => { let text = serde_json::to_string(name).unwrap(); text[1..text.len() - 1].to_owned() },
+        };
+        let text: Vec<String> = members.iter().map(|(own, value)| format!("\"{}\":{value}", name(own))).collect();
+        let read = Json::read(format!("{{{}}}", text.join(","))).unwrap();
+        for asked in members.iter().map(|(own, _)| own).chain([&other]) {
+            let last = members.iter().rev().find(|(own, _)| own == asked).map(|(_, value)| value.to_string());
+            prop_assert_eq!(read.root().member(asked).map(|value| value.raw().to_owned()), last);
+        }
+    }
+
+    #[test]
     fn what_is_json_is_so_for_others_too(text in "[\\[\\]{}:,\"\\\\truefalsn0-9eE+.u \n\t-]{0,24}") {
         prop_assert_eq!(Json::read(text.clone()).is_ok(), serde_json::from_str::<&RawValue>(&text).is_ok(), "{}", text);
     }
@@ -90,4 +108,24 @@ fn a_name_with_a_lone_surrogate_is_no_json() {
     let read = |text: &str| Json::read(text.to_owned()).map(|_| ());
     assert_eq!(read(r#"{"a": {"\ud800": 1}}"#), Err(NotIndexed::Broken { line: 1, column: 16 }));
     assert!(read(r#"{"\ud83d\ude00": "\ud800"}"#).is_ok());
+}
+
+#[test]
+fn texts_end_where_they_end_wherever_they_lie_in_a_block() {
+    let odd = ["\"", "\\\"", "\\\\", "\\n", "\\u00e9", "\n", "\u{1f}", "\u{20}", "户", "\\", ""];
+    for before in 0..2 * reader::BLOCK + 2 {
+        for inside in 0..reader::BLOCK + 2 {
+            for odd in odd {
+                let (before, inside) = ("-".repeat(before), "x".repeat(inside));
+                for text in [format!("[\"{before}\",\"{inside}{odd}\"]"), format!("{{\"{before}{odd}\":\"{inside}\"}}")]
+                {
+                    let others = serde_json::from_str::<serde_json::Value>(&text);
+                    match Json::read(text.clone()) {
+                        Ok(read) => assert_eq!(rebuilt(read.root()), others.unwrap(), "{text}"),
+                        Err(_) => assert!(others.is_err(), "{text}"),
+                    }
+                }
+            }
+        }
+    }
 }

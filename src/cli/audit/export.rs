@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::{Done, Stop, text};
 use super::{Auditor, AuditorArgs};
-use crate::audit::{Entry, Kind, PAGE_MAX, ReadError, Reader, Search};
+use crate::audit::{Entry, Kind, PAGE_MAX, ReadError, Reader, Search, SubjectDigest};
 
 #[derive(Debug, Args)]
 pub struct ExportArgs {
@@ -81,7 +81,7 @@ pub async fn run(args: &ExportArgs) -> Done {
 }
 
 /// Newest first, a page at a time.
-async fn of_subject(reader: &Reader, args: &ExportArgs, subject: String) -> Result<(), ReadError> {
+async fn of_subject(reader: &Reader, args: &ExportArgs, subject: SubjectDigest) -> Result<(), ReadError> {
     let (from, to) = (Some(args.from), Some(args.to));
     let mut search = Search { subject: Some(subject), from, to, first: PAGE_MAX, ..Search::default() };
     loop {
@@ -94,11 +94,11 @@ async fn of_subject(reader: &Reader, args: &ExportArgs, subject: String) -> Resu
     }
 }
 
-fn digest(auditor: &Auditor, subject: &str) -> Result<String, Stop> {
+fn digest(auditor: &Auditor, subject: &str) -> Result<SubjectDigest, Stop> {
     match subject.split_once(':') {
         Some((entity, id)) => Ok(auditor.key()?.subject(entity, id)),
-        None if subject.len() == 64 && subject.bytes().all(|c| c.is_ascii_hexdigit()) => Ok(subject.to_lowercase()),
-        None => Err(Stop::failed("error: write `--subject ENTITY:ID`, the entity as the contract names it")),
+        None => SubjectDigest::parse(subject)
+            .ok_or_else(|| Stop::failed("error: write `--subject ENTITY:ID`, the entity as the contract names it")),
     }
 }
 

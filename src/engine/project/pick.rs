@@ -39,7 +39,7 @@ fn walk<'a>(record: JsonValue<'a>, trie: &Trie, wanted: &[bool], values: &mut [O
     if !trie.has_children() {
         return;
     }
-    for (name, value) in record.members() {
+    for (name, value) in record.members_like(trie.names()) {
         if let Some(child) = name.content().ok().and_then(|name| trie.child(&name)) {
             // Where a name stands twice, nothing of the first counts.
             if child.has_children() {

@@ -40,13 +40,11 @@ impl Adviser<'_> {
         if instances > 1 {
             message.push_str(&format!(", {instances} instances together"));
         }
-        let per_second = self.file.limits.per_second_max;
-        if let Some(per_second) = per_second.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0) {
+        if let Some((per_second, told)) = self.rate() {
             let seconds = calls / instances / per_second;
             if let Some(request_ms) = self.request_ms().filter(|ms| u64::try_from(seconds).unwrap_or(0) * 1_000 > *ms) {
-                message.push_str(&format!(
-                    "; at `per_second_max: {per_second}` they take {seconds} s, and a request ends after {request_ms} ms"
-                ));
+                message
+                    .push_str(&format!("; at {told} they take {seconds} s, and a request ends after {request_ms} ms"));
             }
         }
         let hint = if endpoint.many.is_some() {
@@ -158,6 +156,19 @@ impl Adviser<'_> {
             source.connections.first().map(|connection| connection.limits.timeout_ms)
         };
         own.and_then(|own| u64::try_from(own.as_millis()).ok()).or_else(of_source).unwrap_or(0)
+    }
+
+    /// Calls a second that this gateway may make, and how that is told: with others beside it (`egress.replicas`), its part.
+    fn rate(&self) -> Option<(usize, String)> {
+        let limits = &self.file.limits;
+        let connection = self.parts.bindings.source(self.source).connections.first();
+        let own = connection.map_or(limits.per_second_max, |connection| connection.limits.per_second_max)?;
+        let told = match limits.per_second_max {
+            Some(all) if all == own => format!("`per_second_max: {all}`"),
+            Some(all) => format!("{own} a second, this gateway's part of `per_second_max: {all}`,"),
+            None => format!("{own} a second, what this gateway may ask of the platform,"),
+        };
+        Some((usize::try_from(own).ok().filter(|own| *own > 0)?, told))
     }
 
     fn request_ms(&self) -> Option<u64> {

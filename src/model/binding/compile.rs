@@ -376,7 +376,7 @@ impl Compiler<'_> {
             let request = request.as_ref()?;
             let envelope = file.envelope.as_ref();
             let template = CallTemplate::compile(request, file.protocol, many, envelope, text, self.faults)?;
-            let template = template.with_timeout_ms(written.timeout_ms);
+            let template = template.with_times_of(written);
             Some(template.of_entity(&written.entity.value.as_str().into()))
         };
         let (one, many) = (compile(&written.one, false), compile(&written.many, true));

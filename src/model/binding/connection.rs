@@ -101,7 +101,7 @@ impl Connection {
         platforms: &Platforms,
         faults: &mut Faults,
     ) -> Vec<Self> {
-        limits::check(&file.limits, egress.replicas, yaml::span(&file.source), text, faults);
+        limits::check(file, egress.replicas, text, faults);
         let before = faults.len();
         let platform = platforms.of(file, text, faults);
         if file.platform.is_some() && (platform.is_none() || faults.len() > before) {
@@ -132,7 +132,7 @@ impl Connection {
         faults: &mut Faults,
     ) -> Vec<Self> {
         let file = entry.into_source(name);
-        limits::check(&file.limits, egress.replicas, yaml::span(&file.source), text, faults);
+        limits::check(&file, egress.replicas, text, faults);
         let mut compiler = Compiler { file: &file, text, variables, egress, platform: None, faults };
         compiler.connection(None).into_iter().collect()
     }

@@ -313,6 +313,8 @@ pub struct Endpoint {
     pub requires: Option<Spanned<String>>,
     /// Overrides the source's deadline.
     pub timeout_ms: Option<u64>,
+    /// Overrides how long the source is given to begin an answer.
+    pub first_byte_ms: Option<Spanned<u64>>,
     /// Where a record says the day it is of, read as a Date: told beside the values as `validOn`.
     pub valid_on: Option<Spanned<Field>>,
     /// Fields of the entity by dotted path, and where each is in a record.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::base::fault::{Faults, Place, SourceText};
+use super::format::{Protocol, SourceFile};
+use crate::base::fault::{Faults, SourceText};
+use crate::model::yaml;
 
 /// What the source bears.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -14,6 +16,9 @@ use crate::base::fault::{Faults, Place, SourceText};
 pub struct Limits {
     /// Deadline of one call, its wait in the queue and further tries included.
     pub timeout_ms: u64,
+    /// A source that has not begun to answer so long after a request went out (status and headers) is given up; one that has
+    /// begun may take the whole deadline. Of sources that are asked over HTTP. Absent: no less than the deadline.
+    pub first_byte_ms: Option<u64>,
     /// Calls under way at once.
     pub in_flight_max: usize,
     /// An answer that takes longer than this takes places of `in_flight_max` away, down to one; quicker ones give them back.
@@ -36,6 +41,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             timeout_ms: 2_000,
+            first_byte_ms: None,
             in_flight_max: 64,
             slow_ms: None,
             per_second_max: None,
@@ -79,10 +85,11 @@ impl Default for BreakerLimits {
     }
 }
 
-/// Adds a fault, at a place of the file, for each limit that is out of range, and for a rate of which not every gateway could
-/// have a part.
-pub fn check(limits: &Limits, replicas: Option<NonZeroU32>, at: Place, text: &Arc<SourceText>, faults: &mut Faults) {
+/// Adds a fault for each limit that is out of range, and for a rate of which not every gateway could have a part.
+pub fn check(file: &SourceFile, replicas: Option<NonZeroU32>, text: &Arc<SourceText>, faults: &mut Faults) {
+    let (limits, at) = (&file.limits, yaml::span(&file.source));
     let breaker = &limits.breaker;
+    first_byte(file, text, faults);
     let wrong = [
         ("timeout_ms", (1..=600_000).contains(&limits.timeout_ms), "between 1 and 600 000"),
         ("in_flight_max", (1..=10_000).contains(&limits.in_flight_max), "between 1 and 10 000"),
@@ -120,6 +127,27 @@ pub fn check(limits: &Limits, replicas: Option<NonZeroU32>, at: Place, text: &Ar
     for (name, fits, range) in wrong {
         if !fits {
             faults.add(text, at, format!("limits.{name} is out of range"), format!("it is {range}"));
+        }
+    }
+}
+
+/// The wait for an answer's beginning, the source's and those of its endpoints.
+fn first_byte(file: &SourceFile, text: &Arc<SourceText>, faults: &mut Faults) {
+    let limits = &file.limits;
+    let own = limits.first_byte_ms.map(|ms| (ms, yaml::span(&file.source), "limits.first_byte_ms", limits.timeout_ms));
+    let endpoints = file.endpoints.values().filter_map(|endpoint| {
+        let (endpoint, timeout_ms) = (&endpoint.value, endpoint.value.timeout_ms.unwrap_or(limits.timeout_ms));
+        endpoint.first_byte_ms.as_ref().map(|ms| (ms.value, yaml::span(ms), "first_byte_ms", timeout_ms))
+    });
+    for (ms, at, name, timeout_ms) in own.into_iter().chain(endpoints) {
+        if matches!(file.protocol, Protocol::Sql | Protocol::Audit) {
+            let hint = "take it out; `timeout_ms` bounds how long rows are waited for";
+            faults.add(text, at, format!("{name} is of sources that are asked over HTTP"), hint);
+        } else if !(1..=timeout_ms).contains(&ms) {
+            let hint = format!(
+                "it is between 1 and the call's deadline (`timeout_ms`), {timeout_ms}; leave it out where there is none"
+            );
+            faults.add(text, at, format!("{name} is out of range"), hint);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::conversion::{Combine, Conversion};
+use crate::base::json::Names;
 use crate::base::pointer::Pointer;
 use crate::model::contract::SlotId;
 
@@ -133,6 +134,8 @@ pub struct Trie {
     pub term: Option<Term>,
     /// In the order of their names.
     children: Vec<(Box<str>, Trie)>,
+    /// Those of the children.
+    names: Names,
 }
 
 impl Mapping {
@@ -289,6 +292,7 @@ impl Trie {
         let at = self.children.partition_point(|(own, _)| own < name);
         if self.children.get(at).is_none_or(|(own, _)| own != name) {
             self.children.insert(at, (name.clone(), Self::default()));
+            self.names.add(name);
         }
         self.children.get_mut(at).map_or(term, |(_, child)| child.insert(rest, term))
     }
@@ -301,6 +305,11 @@ impl Trie {
         }
         let at = self.children.binary_search_by(|(own, _)| (**own).cmp(name)).ok()?;
         self.children.get(at).map(|(_, child)| child)
+    }
+
+    /// The names that lead further.
+    pub fn names(&self) -> Names {
+        self.names
     }
 
     /// What all names lead to.

@@ -7,10 +7,10 @@ pub mod pages;
 pub mod reading;
 pub mod template;
 pub mod ticket;
+mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderName;
 
@@ -23,6 +23,7 @@ pub use pages::{Counted, PageBy, PageTemplate};
 use reading::{Condition, Reading};
 use template::{Hole, Node, Text, XmlText};
 pub use ticket::TicketTemplate;
+use times::Times;
 
 const BATCH_DEFAULT: usize = 100;
 const BATCH_MAX: usize = 5_000;
@@ -36,7 +37,7 @@ pub struct CallTemplate {
     batch_max: usize,
     inputs: Box<[Arc<str>]>,
     page: Option<PageTemplate>,
-    timeout: Option<Duration>,
+    times: Times,
     /// Which of the connection's standbys is asked; absent: its own address.
     standby: Option<usize>,
     fallback: Option<Arc<CallTemplate>>,
@@ -163,7 +164,7 @@ impl CallTemplate {
             batch_max,
             inputs,
             page,
-            timeout: None,
+            times: Times::default(),
             standby: None,
             fallback: None,
             ticket: ticket.map(Arc::new),
@@ -177,12 +178,6 @@ impl CallTemplate {
         if let Ask::Audit(ask) = &mut self.ask {
             ask.entity = Arc::clone(entity);
         }
-        self
-    }
-
-    /// The endpoint's own deadline for one call, in place of the source's.
-    pub fn with_timeout_ms(mut self, timeout_ms: Option<u64>) -> Self {
-        self.timeout = timeout_ms.map(Duration::from_millis);
         self
     }
 
@@ -220,10 +215,6 @@ impl CallTemplate {
     /// Its answer is a ticket.
     pub fn ticket(&self) -> Option<&TicketTemplate> {
         self.ticket.as_deref()
-    }
-
-    pub fn timeout(&self) -> Option<Duration> {
-        self.timeout
     }
 
     /// Keys one call takes at most; 1 where the request takes one key.

@@ -81,6 +81,8 @@ pub(crate) enum Health {
     /// It answered, be it with a refusal.
     Well,
     Ill,
+    /// As ill, in that no answer came, or began, in time.
+    Silent,
     /// Nothing: the request was not sent, or had too little time.
     Unknown,
 }
@@ -89,7 +91,11 @@ impl Health {
     /// Of a request without an answer: one that had not half its time tells nothing, nor one that had less than a request
     /// can wait for.
     pub fn unanswered(took: Duration, patience: Duration) -> Self {
-        if took >= (patience / 2).min(LONG) { Self::Ill } else { Self::Unknown }
+        if took >= (patience / 2).min(LONG) { Self::Silent } else { Self::Unknown }
+    }
+
+    fn is_ill(self) -> bool {
+        matches!(self, Self::Ill | Self::Silent)
     }
 }
 
@@ -151,11 +157,11 @@ impl Breaker {
         match (state.phase, health) {
             (Phase::Closed, Health::Unknown) | (Phase::Open { .. }, _) => None,
             (Phase::Closed, health) => {
-                state.window.count(health == Health::Ill, now);
-                let failing = health == Health::Ill && state.window.is_full(&self.limits, now);
+                state.window.count(health.is_ill(), now);
+                let failing = health.is_ill() && state.window.is_full(&self.limits, now);
                 failing.then(|| self.open(&mut state, now))
             }
-            (Phase::HalfOpen { .. }, Health::Ill) => Some(self.open(&mut state, now)),
+            (Phase::HalfOpen { .. }, Health::Ill | Health::Silent) => Some(self.open(&mut state, now)),
             (Phase::HalfOpen { answered, .. }, Health::Well) if answered + 1 >= self.limits.probes_max => {
                 state.enter(Phase::Closed);
                 state.window = Window::new(&self.limits, now);
@@ -296,8 +302,8 @@ mod tests {
     #[test]
     fn a_source_that_is_given_longer_than_requests_wait_is_told_to_hang() {
         assert_eq!(Health::unanswered(ms(900), ms(2_000)), Health::Unknown);
-        assert_eq!(Health::unanswered(ms(1_000), ms(2_000)), Health::Ill);
-        assert_eq!(Health::unanswered(ms(9_900), ms(30_000)), Health::Ill);
+        assert_eq!(Health::unanswered(ms(1_000), ms(2_000)), Health::Silent);
+        assert_eq!(Health::unanswered(ms(9_900), ms(30_000)), Health::Silent);
     }
 
     #[tokio::test]

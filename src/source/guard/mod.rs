@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::secret::Secrets;
@@ -19,7 +19,7 @@ use crate::base::code::ErrorCode;
 use crate::base::places::{Place, Places, Room};
 use crate::model::binding::format::Limits;
 use breaker::{Breaker, BreakerState, Change, Health, Pass};
-use rate::{Gone, Late, Rate};
+use rate::{Gone, Known, Late, Rate};
 use retry::Budget;
 
 /// Calls that wait at once for places of one system; further ones are turned away.
@@ -49,12 +49,13 @@ pub(crate) struct Kept {
 }
 
 impl Guards {
-    pub fn new(name: String, limits: &Limits) -> Arc<Self> {
+    /// `known`: what other guards of the same system know of it.
+    pub fn new(name: String, limits: &Limits, in_flight_max: usize, known: Arc<Known>) -> Arc<Self> {
         Arc::new(Self {
             name,
             breaker: limits.breaker.enabled.then(|| Breaker::new(&limits.breaker, Instant::now())),
-            places: Places::new(limits.in_flight_max, limits.slow_ms.map(Duration::from_millis), ROOM),
-            rate: Rate::new(limits.per_second_max),
+            places: Places::new(in_flight_max, limits.slow_ms.map(Duration::from_millis), ROOM),
+            rate: Rate::new(limits.per_second_max, known),
             retries: Budget::default(),
         })
     }
@@ -62,39 +63,26 @@ impl Guards {
     /// Waits for its turn, no longer than the deadline, and not at all where the breaker is open. The call is under way as
     /// long as the permit is held. What goes out is counted in the source's tally.
     pub async fn enter(&self, tally: &Tally, lane: &Lane, deadline: Instant) -> Result<Permit<'_>, Failure> {
+        let mut permit = self.admit(lane, deadline).await?;
+        permit.go(tally, lane, deadline).await?;
+        Ok(permit)
+    }
+
+    /// Waits for its place alone: what takes time before a call can be sent (a connection to open) comes between that and
+    /// [`Permit::go`].
+    pub async fn admit(&self, lane: &Lane, deadline: Instant) -> Result<Permit<'_>, Failure> {
         // Looked at once, and again after each wait.
         let mut now = Instant::now();
         if let Some(wait) = self.breaker.as_ref().and_then(|breaker| breaker.open_for(now)) {
             return Err(suspended(wait));
         }
         let entered = self.places.enter(lane, deadline).await;
-        let (place, mut waited) = entered.map_err(|_| busy("limits.in_flight_max"))?;
+        let (place, waited) = entered.map_err(|_| busy("limits.in_flight_max"))?;
         if waited {
             now = Instant::now();
         }
         let pass = self.breaker.as_ref().map(|breaker| breaker.admit(now)).transpose().map_err(suspended)?;
-        let mut turn = self.rate.reserve(now, deadline).map_err(late)?;
-        let gone = loop {
-            let until = match turn.go(now) {
-                Ok(gone) => break gone,
-                Err(until) => until,
-            };
-            waited = true;
-            sleep_until(until.min(deadline)).await;
-            now = Instant::now();
-            if Rate::is_too_late(now, deadline) {
-                return Err(late(Late::Rate));
-            }
-            if let Some(wait) = pass.as_ref().and_then(|pass| pass.open_for(now)) {
-                return Err(suspended(wait));
-            }
-            if self.rate.is_paused(now) {
-                drop(turn);
-                turn = self.rate.reserve(now, deadline).map_err(late)?;
-            }
-        };
-        tally.sent(waited);
-        Ok(Permit { guards: self, pass, place, gone, sent: now, given_up: None })
+        Ok(Permit { guards: self, pass, place: Some(place), gone: None, waited, sent: now, given_up: None })
     }
 
     /// The source asks to be left alone for a while.
@@ -114,8 +102,12 @@ impl Guards {
 pub(crate) struct Permit<'g> {
     guards: &'g Guards,
     pass: Option<Pass<'g>>,
-    place: Place<Lane>,
-    gone: Gone,
+    /// None: what the call is sent on has it.
+    place: Option<Place<Lane>>,
+    /// None: it has a place, and was not sent yet.
+    gone: Option<Gone>,
+    waited: bool,
+    /// Or when it had its place.
     pub sent: Instant,
     /// How long it may take, and whether somebody waited until the deadline.
     given_up: Option<(Duration, &'g AtomicBool)>,
@@ -128,6 +120,43 @@ impl<'g> Permit<'g> {
         self
     }
 
+    /// Waits until it may go out, no longer than the deadline: from then on it counts as sent. Who waits longer tells nothing
+    /// of the system.
+    pub async fn go(&mut self, tally: &Tally, lane: &Lane, deadline: Instant) -> Result<(), Failure> {
+        let given_up = self.given_up.take();
+        let rate = &self.guards.rate;
+        let mut now = Instant::now();
+        let turn = rate.reserve(lane, now, deadline).map_err(late)?;
+        let gone = loop {
+            let until = match turn.go(now) {
+                Ok(gone) => break gone,
+                Err(until) => until,
+            };
+            self.waited = true;
+            turn.wait(until).await;
+            now = Instant::now();
+            if let Some(why) = turn.is_late(now) {
+                return Err(late(why));
+            }
+            if let Some(wait) = self.pass.as_ref().and_then(|pass| pass.open_for(now)) {
+                return Err(suspended(wait));
+            }
+        };
+        tally.sent(self.waited);
+        (self.gone, self.sent, self.given_up) = (Some(gone), now, given_up);
+        Ok(())
+    }
+
+    /// It failed while what it needs was being opened: a request to the system all the same.
+    pub fn failed_before(&self, tally: &Tally) {
+        tally.sent(self.waited);
+    }
+
+    /// The place, for what may go on when nobody waits for the call any more: it is free when that drops it.
+    pub fn hand_over(&mut self) -> Option<Place<Lane>> {
+        self.place.take()
+    }
+
     /// The call has ended; how tells something of the system. (Dropped without, it tells nothing.)
     pub fn end(mut self, health: Health, now: Instant) {
         self.ended(health, now);
@@ -136,9 +165,11 @@ impl<'g> Permit<'g> {
     fn ended(&mut self, health: Health, now: Instant) {
         self.given_up = None;
         let source = &self.guards.name;
-        self.guards.rate.answered(self.gone, now);
+        if let Some(gone) = self.gone {
+            self.guards.rate.answered(gone, now);
+        }
         if health != Health::Unknown {
-            self.place.ended(self.sent, now);
+            self.guards.places.ended(self.sent, now, health == Health::Silent);
         }
         match self.pass.take().and_then(|pass| pass.end(health, now)) {
             Some(Change::Opened) => {

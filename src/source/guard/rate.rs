@@ -1,13 +1,17 @@
 //! When the next call may go out: an exact sliding window (in no second more calls than the source allows, by its own
 //! count), and the pause that the source asked for. A call has reached the source when it is answered, and no later than
-//! [`ARRIVED`] after it was sent; a second after that, the place it took is free again. Who waits goes in order, and holds
-//! nothing but its place in the queue.
+//! [`ARRIVED`] after it was sent; a second after that, the place it took is free again. Callers who wait go in turn, and each one's
+//! calls in order: who asks for much waits behind itself. Who waits holds nothing but its place in the queue, which a pause
+//! leaves as it is, and is woken when those before it go out or away, or a place comes free sooner than it seemed.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::Lane;
 
 /// A second, and what clocks may differ by.
 const WINDOW: Duration = Duration::from_millis(1_005);
@@ -17,28 +21,46 @@ const ARRIVED: Duration = Duration::from_millis(150);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Who waited goes out no later than this before the deadline: less would bring no answer.
 const ENOUGH: Duration = Duration::from_millis(100);
-/// Who is not first asks again no sooner.
-const AGAIN: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(crate) struct Rate {
     /// None: as many as come.
     max: Option<usize>,
-    state: Mutex<State>,
+    known: Arc<Known>,
 }
+
+/// What one system was sent and asked for: the same for all that reckon with it, each by a maximum of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     /// Calls that went out and that the source may still count: at most `max`.
     sent: Vec<Sent>,
-    /// The numbers of those that wait, in order.
-    waiting: VecDeque<u64>,
+    /// Who waits: each caller once, who is next first. None of them is empty.
+    ring: VecDeque<Queue>,
     /// Of the next call.
     next: u64,
     /// How long the last call that was answered took to arrive, as far as that counts.
     lag: Duration,
     /// Nothing goes out before.
     paused: Option<Instant>,
+}
+
+/// The waiting calls of one caller.
+#[derive(Debug)]
+struct Queue {
+    lane: Lane,
+    /// In the order of their numbers.
+    calls: VecDeque<Waiting>,
+}
+
+/// A call that waits.
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    deadline: Instant,
+    wake: Arc<Notify>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,13 +83,13 @@ impl Sent {
 pub(crate) struct Turn<'r> {
     rate: &'r Rate,
     number: u64,
-    /// Not before.
-    at: Instant,
+    deadline: Instant,
+    wake: Option<Arc<Notify>>,
 }
 
-/// A call that went out.
+/// A call that went out; its number, where it is counted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Gone(u64);
+pub(crate) struct Gone(Option<u64>);
 
 /// Why no call goes out before the deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,46 +99,41 @@ pub(crate) enum Late {
 }
 
 impl Rate {
-    pub fn new(per_second_max: Option<u32>) -> Self {
+    pub fn new(per_second_max: Option<u32>, known: Arc<Known>) -> Self {
         let max = per_second_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX).max(1));
-        Self { max, state: Mutex::default() }
+        Self { max, known }
     }
 
-    /// The next place in the queue; none where its turn would not come before the deadline.
-    pub fn reserve(&self, now: Instant, deadline: Instant) -> Result<Turn<'_>, Late> {
+    /// The caller's next place in the queue; none where its turn would not come before the deadline.
+    pub fn reserve(&self, lane: &Lane, now: Instant, deadline: Instant) -> Result<Turn<'_>, Late> {
         let mut state = self.lock();
         let start = state.paused.map_or(now, |until| now.max(until));
-        if start >= deadline {
+        if start > now && start + ENOUGH >= deadline {
             return Err(Late::Pause);
         }
-        let number = state.next;
+        let (number, mut wake) = (state.next, None);
         if let Some(max) = self.max {
             state.forget(now);
-            let at = state.free_at(state.waiting.len(), max, start);
+            let at = state.free_at(state.before_next(lane), max, start);
             if at > start && at + ENOUGH >= deadline {
                 return Err(Late::Rate);
             }
-            state.waiting.push_back(number);
+            let own = wake.insert(Arc::default());
+            state.queue(lane, Waiting { number, deadline, wake: Arc::clone(own) });
         }
         state.next += 1;
-        Ok(Turn { rate: self, number, at: start })
-    }
-
-    /// Whether it is too late for a call that waited.
-    pub fn is_too_late(now: Instant, deadline: Instant) -> bool {
-        now + ENOUGH >= deadline
+        Ok(Turn { rate: self, number, deadline, wake })
     }
 
     /// The call was answered: the source has counted it by now.
     pub fn answered(&self, gone: Gone, now: Instant) {
-        if self.max.is_none() {
-            return;
-        }
+        let (Some(number), Some(max)) = (gone.0, self.max) else { return };
         let state = &mut *self.lock();
-        if let Some(sent) = state.sent.iter_mut().find(|sent| sent.number == gone.0) {
+        if let Some(sent) = state.sent.iter_mut().find(|sent| sent.number == number) {
             sent.arrived = Some(now);
             let lag = now.saturating_duration_since(sent.at).min(ARRIVED);
             state.lag = lag;
+            state.wake(max);
         }
     }
 
@@ -124,49 +141,71 @@ impl Rate {
     pub fn pause(&self, until: Instant, now: Instant) {
         let until = until.min(now + PAUSE_MAX);
         let mut state = self.lock();
-        state.paused = Some(state.paused.map_or(until, |known| known.max(until)));
-    }
-
-    /// Whether it asked for that while a call waited for its turn.
-    pub fn is_paused(&self, now: Instant) -> bool {
-        self.lock().paused.is_some_and(|until| until > now)
+        let until = state.paused.map_or(until, |known| known.max(until));
+        state.paused = Some(until);
+        let waiting = state.ring.iter().flat_map(|queue| &queue.calls);
+        waiting.filter(|call| until + ENOUGH >= call.deadline).for_each(|call| call.wake.notify_one());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves the list usable: it is only ever whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Turn<'_> {
     /// Whether the call goes out now, from when on it counts as sent; else when to ask again.
     pub fn go(&self, now: Instant) -> Result<Gone, Instant> {
-        if self.at > now {
-            return Err(self.at);
+        let mut state = self.rate.lock();
+        if let Some(paused) = state.paused.filter(|until| *until > now) {
+            return Err(paused);
         }
-        if let Some(max) = self.rate.max {
-            let mut state = self.rate.lock();
-            state.forget(now);
-            let rank = state.waiting.binary_search(&self.number).unwrap_or_else(|rank| rank);
-            let until = state.free_at(rank, max, now);
-            if until > now {
-                // Those before it may leave: who is not next looks again halfway.
-                let free = max.saturating_sub(state.sent.len());
-                let again = if rank > free { now + (until - now) / 2 } else { until };
-                return Err(again.max(now + AGAIN));
+        let Some(max) = self.rate.max else { return Ok(Gone(None)) };
+        state.forget(now);
+        let Some((turn, behind)) = state.find(self.number) else { return Err(self.deadline) };
+        if behind > 0 {
+            // Woken once it is the first of its caller's.
+            return Err(self.deadline);
+        }
+        let until = state.free_at(state.rank(turn, behind), max, now);
+        if until > now {
+            return Err(until);
+        }
+        state.sent.push(Sent { number: self.number, at: now, arrived: None });
+        state.leave(self.number, true);
+        state.wake(max);
+        Ok(Gone(Some(self.number)))
+    }
+
+    /// Until then, or until something has changed for the call; and no longer than it could still go out.
+    pub async fn wait(&self, until: Instant) {
+        let enough = self.deadline.checked_sub(ENOUGH).unwrap_or(self.deadline);
+        let changed = async {
+            match &self.wake {
+                Some(wake) => wake.notified().await,
+                None => std::future::pending().await,
             }
-            state.waiting.remove(rank);
-            state.sent.push(Sent { number: self.number, at: now, arrived: None });
+        };
+        let _ = timeout_at(until.min(enough), changed).await;
+    }
+
+    /// Why a call that waited will not go out before its deadline.
+    pub fn is_late(&self, now: Instant) -> Option<Late> {
+        let paused = self.rate.lock().paused.filter(|until| *until > now);
+        match paused {
+            Some(until) if until + ENOUGH >= self.deadline => Some(Late::Pause),
+            _ => (now + ENOUGH >= self.deadline).then_some(Late::Rate),
         }
-        Ok(Gone(self.number))
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = self.rate.lock();
-        if let Ok(rank) = state.waiting.binary_search(&self.number) {
-            state.waiting.remove(rank);
+        if let (Some(_), Some(max)) = (&self.wake, self.rate.max) {
+            let mut state = self.rate.lock();
+            if state.leave(self.number, false) {
+                state.wake(max);
+            }
         }
     }
 }
@@ -176,162 +215,73 @@ impl State {
         self.sent.retain(|sent| sent.over() > now);
     }
 
+    fn queue(&mut self, lane: &Lane, call: Waiting) {
+        match self.ring.iter_mut().find(|queue| queue.lane == *lane) {
+            Some(queue) => queue.calls.push_back(call),
+            None => self.ring.push_back(Queue { lane: lane.clone(), calls: VecDeque::from([call]) }),
+        }
+    }
+
+    /// Something has changed: those who may go now look again, and who is next, that it knows when.
+    fn wake(&self, max: usize) {
+        let free = max.saturating_sub(self.sent.len()).max(1);
+        let first = self.ring.iter().take(free).filter_map(|queue| queue.calls.front());
+        first.for_each(|call| call.wake.notify_one());
+    }
+
+    /// Where a call waits: at which turn, and behind how many of its caller's own.
+    fn find(&self, number: u64) -> Option<(usize, usize)> {
+        let own = |queue: &Queue| queue.calls.binary_search_by_key(&number, |call| call.number).ok();
+        self.ring.iter().enumerate().find_map(|(turn, queue)| Some((turn, own(queue)?)))
+    }
+
+    /// How many go before a call that waits there: of each other caller one a round, and one more where its turn is sooner.
+    fn rank(&self, turn: usize, behind: usize) -> usize {
+        let queues = self.ring.iter().enumerate();
+        queues
+            .map(|(at, queue)| if at == turn { behind } else { queue.calls.len().min(behind + usize::from(at < turn)) })
+            .sum()
+    }
+
+    /// How many would go before a further call of the caller.
+    fn before_next(&self, lane: &Lane) -> usize {
+        let own = self.ring.iter().enumerate().find(|(_, queue)| queue.lane == *lane);
+        own.map_or_else(|| self.rank(self.ring.len(), 0), |(turn, queue)| self.rank(turn, queue.calls.len()))
+    }
+
+    /// A call waits no more; where it went out, its caller's turn was that. Whether it waited until now.
+    fn leave(&mut self, number: u64, went: bool) -> bool {
+        let Some((turn, behind)) = self.find(number) else { return false };
+        let Some(queue) = self.ring.get_mut(turn) else { return false };
+        queue.calls.remove(behind);
+        let is_last = queue.calls.is_empty();
+        if (is_last || went)
+            && let Some(queue) = self.ring.remove(turn)
+            && !is_last
+        {
+            self.ring.push_back(queue);
+        }
+        true
+    }
+
     /// When the call with so many before it in the queue may go out: now, where there are places for all of them; else when
     /// enough of those that were sent are over. Further behind, as it will be if all goes out at once.
     fn free_at(&self, before: usize, max: usize, now: Instant) -> Instant {
-        let free = max.saturating_sub(self.sent.len());
-        let Some(behind) = before.checked_sub(free) else { return now };
-        let mut over: Vec<Instant> = self.sent.iter().map(|sent| sent.over()).collect();
-        over.sort_unstable();
+        let mut over: Vec<Instant> = self.sent.iter().map(|sent| sent.over()).filter(|over| *over > now).collect();
+        // More than `max` were sent where another version of the files allows more.
+        let Some(behind) = (before + over.len()).checked_sub(max) else { return now };
         let round = WINDOW + self.lag;
-        over.extend(std::iter::repeat_n(now + round, free));
+        over.extend(std::iter::repeat_n(now + round, max.saturating_sub(over.len())));
         over.sort_unstable();
-        let rounds = u32::try_from(behind / max).unwrap_or(u32::MAX);
-        let last = over.get(behind % max).copied().unwrap_or(now + round);
+        if let Some(at) = over.get(behind) {
+            return *at;
+        }
+        let (behind, first) = (behind - over.len(), over.len() - max);
+        let last = over.get(first + behind % max).copied().unwrap_or(now + round);
+        let rounds = u32::try_from(behind / max).unwrap_or(u32::MAX).saturating_add(1);
         round.checked_mul(rounds).and_then(|more| last.checked_add(more)).unwrap_or(last)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeSet, HashMap};
-
-    use super::*;
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    /// What comes next in a simulation: by time, then in the order of the calls.
-    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-    enum What {
-        Answered(usize),
-        Wakes(usize),
-        Comes(usize),
-    }
-
-    /// Calls that come at these times, each answered after `answer`, each given up after `patience`; `late`: how much later
-    /// than asked a call wakes up. When each went out, of those that did, in order.
-    fn run(
-        rate: &Rate,
-        comes: impl Iterator<Item = Duration>,
-        patience: Duration,
-        answer: Duration,
-        late: impl Fn(usize) -> Duration,
-    ) -> Vec<Instant> {
-        let start = Instant::now();
-        let mut events: BTreeSet<(Instant, What)> =
-            comes.enumerate().map(|(n, at)| (start + at, What::Comes(n))).collect();
-        let mut calls: HashMap<usize, (Turn<'_>, Instant)> = HashMap::new();
-        let mut gone: HashMap<usize, Gone> = HashMap::new();
-        let mut went = Vec::new();
-        while let Some((now, what)) = events.pop_first() {
-            let n = match what {
-                What::Answered(n) => {
-                    rate.answered(gone[&n], now);
-                    continue;
-                }
-                What::Comes(n) => {
-                    let deadline = now + patience;
-                    let Ok(turn) = rate.reserve(now, deadline) else { continue };
-                    calls.insert(n, (turn, deadline));
-                    n
-                }
-                What::Wakes(n) => n,
-            };
-            let (turn, deadline) = &calls[&n];
-            match turn.go(now) {
-                Ok(of) => {
-                    went.push(now);
-                    gone.insert(n, of);
-                    calls.remove(&n);
-                    events.insert((now + answer, What::Answered(n)));
-                }
-                Err(_) if Rate::is_too_late(now, *deadline) => {
-                    calls.remove(&n);
-                }
-                Err(until) => {
-                    assert!(until > now, "it would ask again and again");
-                    events.insert((until.min(*deadline) + late(n), What::Wakes(n)));
-                }
-            }
-        }
-        went
-    }
-
-    fn most_in_a_second(went: &[Instant]) -> usize {
-        went.iter()
-            .map(|from| went.iter().filter(|at| *at >= from && **at - *from <= ms(1_000)).count())
-            .max()
-            .unwrap_or(0)
-    }
-
-    #[tokio::test]
-    async fn no_window_of_a_second_holds_more_calls_than_allowed_however_late_they_go_out() {
-        for (max, answer) in [(1, 500), (3, 0), (3, 40), (5, 300), (5, 5_000)] {
-            let rate = Rate::new(Some(max));
-            let late = |n: usize| ms(u64::try_from(n * 71 % 300).unwrap());
-            let went = run(&rate, (0..60).map(|n| ms(n * 37)), ms(30_000), ms(answer), late);
-            let most = most_in_a_second(&went);
-            assert!(most <= usize::try_from(max).unwrap(), "{max} {answer}: {most}");
-            assert!(went.len() >= 20.min(usize::try_from(max).unwrap() * 15), "{max} {answer}: {}", went.len());
-        }
-    }
-
-    #[tokio::test]
-    async fn in_sustained_overload_a_source_is_asked_nearly_as_often_as_it_allows() {
-        // What is answered later than a call takes to arrive keeps its place that much longer.
-        for (answer, least) in [(2, 95), (100, 85), (300, 80)] {
-            let rate = Rate::new(Some(5));
-            let went = run(&rate, (0..3_000).map(|n| ms(n * 10)), ms(2_000), ms(answer), |_| ms(1));
-            assert!(went.len() >= 150 * least / 100, "answered after {answer} ms: {} of 150", went.len());
-            assert!(most_in_a_second(&went) <= 5);
-        }
-    }
-
-    #[tokio::test]
-    async fn those_that_wait_and_leave_hold_no_place() {
-        let rate = Rate::new(Some(1));
-        let now = Instant::now();
-        let first = rate.reserve(now, now + ms(100)).unwrap();
-        assert!(first.go(now).is_ok());
-        for _ in 0..100 {
-            drop(rate.reserve(now, now + ms(5_000)).unwrap());
-        }
-        let turn = rate.reserve(now, now + ms(5_000)).unwrap();
-        assert_eq!(turn.go(now).unwrap_err(), now + ARRIVED + WINDOW);
-        assert!(turn.go(now + ARRIVED + WINDOW).is_ok());
-    }
-
-    #[tokio::test]
-    async fn who_waits_through_a_standstill_still_goes_at_the_rate() {
-        let rate = Rate::new(Some(5));
-        let went = run(&rate, (0..20).map(|_| ms(0)), ms(60_000), ms(10), |n| if n < 12 { ms(6_000) } else { ms(0) });
-        assert_eq!(went.len(), 20);
-        assert!(most_in_a_second(&went) <= 5);
-    }
-
-    #[tokio::test]
-    async fn a_turn_that_would_come_after_the_deadline_is_not_given() {
-        let rate = Rate::new(Some(1));
-        let now = Instant::now();
-        let first = rate.reserve(now, now + ms(100)).unwrap();
-        assert!(matches!(rate.reserve(now, now + ms(100)), Err(Late::Rate)));
-        assert!(rate.reserve(now, now + ms(2_000)).is_ok());
-        assert!(first.go(now).is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_pause_is_kept_and_bounded() {
-        let rate = Rate::new(None);
-        let now = Instant::now();
-        let second = Duration::from_secs(1);
-        rate.pause(now + 2 * second, now);
-        rate.pause(now + second, now);
-        let at = |turn: Result<Turn<'_>, Late>| turn.map(|turn| turn.at);
-        assert_eq!(at(rate.reserve(now, now + second)), Err(Late::Pause));
-        assert_eq!(at(rate.reserve(now, now + 5 * second)), Ok(now + 2 * second));
-        rate.pause(now + 86_400 * second, now);
-        assert_eq!(at(rate.reserve(now, now + 100 * second)), Ok(now + PAUSE_MAX));
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::apart::APART;
 use super::{Call, Table, Together};
 use crate::base::code::ErrorCode;
 use crate::source::connector::Connector;
@@ -110,7 +111,19 @@ impl Boarded {
             // Each finds its own by their key.
             fetched.records.sort_by_key(|record| record.key);
         }
+        let was_sent = flight.requests.load(Ordering::Relaxed) > 0;
+        if was_sent && flight.is_shared() && ended.as_ref().is_some_and(|ended| came_to_nothing(ended, call)) {
+            self.keeps_apart(call);
+        }
         self.ended = ended;
+    }
+
+    /// It may have been for the sake of one key, which the next batch may hold again.
+    fn keeps_apart(&self, call: &Call) {
+        let Some(sharing) = &self.connector.sharing else { return };
+        sharing.table().apart.keep(&call.template, &call.keys, Instant::now());
+        let (source, seconds) = (self.connector.connection().name(), APART.as_secs());
+        tracing::debug!(%source, keys = call.keys.len(), "a gathered call came to nothing: its keys go out by themselves for {seconds} s");
     }
 
     /// What has gathered until now.
@@ -183,6 +196,11 @@ impl Seat {
         }
     }
 
+    /// Whether the call is its own, whoever else is answered by it.
+    pub fn is_first(&self) -> bool {
+        self.first
+    }
+
     pub fn together(&self) -> Option<Together> {
         let how = if self.places.is_some() { Together::Gathered } else { Together::Joined };
         self.flight.is_shared().then_some(how)
@@ -198,13 +216,21 @@ impl Seat {
         let ended = ended?;
         let beside_others = self.places.is_some() && self.flight.is_shared();
         match (&*ended, &self.places) {
-            (Err(failure), _) if beside_others && is_of_a_key(failure.code) => None,
+            (Err(failure), _) if beside_others && self.is_of_a_key(failure) => None,
             (Err(failure), _) if self.is_for_the_firsts_sake(failure.code) => None,
             (Err(failure), _) => Some(Err(self.error(failure.clone()))),
             (Ok(fetched), Some(places)) if beside_others && self.is_in_doubt(fetched, places) => None,
             (Ok(fetched), Some(places)) => Some(Ok(self.counted(own(fetched, places)))),
             (Ok(fetched), None) => Some(Ok(self.counted(fetched.clone()))),
         }
+    }
+
+    /// Whether it may be for the sake of one key that the call failed: then the others' may be answered without it. Where nothing
+    /// was sent, it is what could not be written into the request.
+    fn is_of_a_key(&self, failure: &Failure) -> bool {
+        let was_sent = self.flight.requests.load(Ordering::Relaxed) > 0;
+        let of_the_source = matches!(failure.code, ErrorCode::SourceError | ErrorCode::SourceBadAnswer);
+        is_of_a_key(failure) && (was_sent || !of_the_source)
     }
 
     /// Whether it got no turn because it stood where the first one stood, or waited no longer than those before it. Where it
@@ -219,8 +245,11 @@ impl Seat {
     fn is_in_doubt(&self, fetched: &Fetched, places: &[u32]) -> bool {
         let Some(call) = self.flight.call.get() else { return true };
         let of_all = fetched.remarks.iter().any(|remark| remark.key.is_none());
-        let all_refused = !fetched.refused.is_empty() && fetched.refused.len() >= call.keys.len();
-        if fetched.next.is_some() || of_all || all_refused || places.iter().any(|key| fetched.failed.contains(key)) {
+        if fetched.next.is_some()
+            || of_all
+            || all_refused(fetched, call)
+            || places.iter().any(|key| fetched.failed.contains(key))
+        {
             return true;
         }
         // Alone it would have been asked, or read, no other way.
@@ -243,10 +272,7 @@ impl Seat {
     }
 
     fn too_late(&self) -> Failure {
-        if self.flight.requests.load(Ordering::Relaxed) > 0 {
-            return Failure::timeout();
-        }
-        Failure::new(ErrorCode::SourceBusy, "the wait for its turn passed the deadline")
+        self.flight.waiters.too_late(self.flight.requests.load(Ordering::Relaxed))
     }
 
     /// The requests sent are the first one's.
@@ -258,15 +284,29 @@ impl Seat {
         Fetched { calls: self.requests(), ..fetched }
     }
 
-    fn error(&self, Failure { code, detail, down, said }: Failure) -> SourceError {
+    fn error(&self, Failure { code, detail, down, said, not_now: _ }: Failure) -> SourceError {
         SourceError { code, detail, calls: self.requests(), down, said }
     }
 }
 
-/// Whether it may be for the sake of one key that a call failed: then the others' may be answered without it.
-fn is_of_a_key(code: ErrorCode) -> bool {
+fn is_of_a_key(failure: &Failure) -> bool {
     use ErrorCode::{SourceBusy, SourceSuspended, SourceTimeout, SourceUnreachable};
-    !matches!(code, SourceUnreachable | SourceTimeout | SourceBusy | SourceSuspended)
+    !failure.not_now && !matches!(failure.code, SourceUnreachable | SourceTimeout | SourceBusy | SourceSuspended)
+}
+
+fn all_refused(fetched: &Fetched, call: &Call) -> bool {
+    !fetched.refused.is_empty() && fetched.refused.len() >= call.keys.len()
+}
+
+/// Whether a call brought none of its several keys anything, be it for the sake of one. That a source is not reached, not asked, or
+/// down is not: alone, its keys would fare no better, and it would be asked more often.
+fn came_to_nothing(ended: &Result<Fetched, Failure>, call: &Call) -> bool {
+    call.keys.len() > 1
+        && match ended {
+            Ok(fetched) => all_refused(fetched, call),
+            Err(failure) if failure.code == ErrorCode::SourceTimeout => failure.down,
+            Err(failure) => is_of_a_key(failure) && !failure.down,
+        }
 }
 
 /// Whether a source may take two keys for one: they differ in case, blanks or leading zeros alone.

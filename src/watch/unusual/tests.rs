@@ -1,5 +1,5 @@
 use super::*;
-use crate::audit::{Access, Kind};
+use crate::audit::{Access, Kind, SubjectDigest};
 use crate::base::code::ErrorCode;
 use crate::base::fault::{Faults, SourceText};
 use crate::model::config::GatewayConfig;
@@ -24,7 +24,7 @@ fn look(who: &str, time: &str, houses: &[u32], seen: bool) -> AuditRecord {
     let words = |word: &str| if seen { [word.to_owned()].into() } else { Default::default() };
     record.access = vec![Access {
         entity: "House".to_owned(),
-        subjects: houses.iter().map(|n| format!("{n:016x}{}", "0".repeat(48))).collect(),
+        subjects: houses.iter().filter_map(|n| SubjectDigest::parse(&format!("{n:016x}{:048x}", 0))).collect(),
         relations: words("near"),
         read: words("1"),
         ..Access::default()

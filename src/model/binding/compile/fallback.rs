@@ -57,7 +57,7 @@ impl Compiler<'_> {
             let mut told = crate::base::fault::Faults::default();
             let faults = if own { &mut *self.faults } else { &mut told };
             let fallback = CallTemplate::compile(request, file.protocol, is_many, envelope, text, faults)?;
-            let fallback = fallback.with_timeout_ms(endpoint.value.timeout_ms).at_standby(standby);
+            let fallback = fallback.with_times_of(&endpoint.value).at_standby(standby);
             if template.as_ref().is_some_and(|template| fallback.batch_max() < template.batch_max()) {
                 let message = format!("the fallback's `{name}` takes fewer keys than its endpoint's");
                 self.faults.add(text, place, message, "give the endpoint's `many` the smaller `batch_max`");
