@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use crate::base::code::{ErrorCode, ItemState};
 use crate::base::json::Held;
@@ -116,12 +117,15 @@ pub enum RowAnswer {
     Parts(Arc<[Part]>),
 }
 
+/// Records of one entity: nearly always one.
+pub type Records = SmallVec<[Held; 1]>;
+
 /// What one instance of a source answered for one entity.
 #[derive(Debug, Clone)]
 pub struct Part {
     /// Index into the source's connections.
     pub instance: usize,
-    pub outcome: Result<Vec<Held>, Failure>,
+    pub outcome: Result<Records, Failure>,
     /// By record of the outcome: the key it was asked by.
     pub keys: Vec<Arc<str>>,
     /// Keys that have no record.

@@ -14,6 +14,7 @@ mod tests;
 
 use std::borrow::Cow;
 
+use crate::base::json::JsonValue;
 use crate::model::binding::conversion::{Conversion, Kind, UNDECIPHERED};
 use raw::Raw;
 
@@ -58,6 +59,25 @@ pub fn convert(raw: &str, conversion: &Conversion, out: &mut Vec<u8>) -> Result<
         out.truncate(start);
     }
     converted
+}
+
+/// As [`convert`], of a value of an answer: what is known of it already is not looked at again.
+pub fn convert_value(
+    value: JsonValue<'_>,
+    conversion: &Conversion,
+    out: &mut Vec<u8>,
+) -> Result<Converted, ConvertError> {
+    if value.plain().is_some_and(|text| is_passed_on(text, conversion)) {
+        out.extend_from_slice(value.raw().as_bytes());
+        return Ok(Converted::Value);
+    }
+    convert(value.raw(), conversion, out)
+}
+
+/// Whether a text is a value as it is: one that is not blank, of a slot that takes texts as they are. Few are not seen to be.
+pub fn is_passed_on(text: &str, conversion: &Conversion) -> bool {
+    // From 0xE4 on no byte begins white space (U+3000 is E3 80 80).
+    conversion.is_plain_text() && matches!(text.as_bytes().first(), Some(b'!'..=b'~' | 0xe4..))
 }
 
 fn write(text: &str, conversion: &Conversion, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {

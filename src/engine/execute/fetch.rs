@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Execution;
 use super::call::{Call, Called};
 use super::quota::Charges;
 use super::rows::NOBODY;
 use crate::base::code::{ErrorCode, ItemState};
-use crate::base::json::Held;
 use crate::base::pointer::Pointer;
-use crate::engine::frame::{Failure, Part, Remark, Row, RowAnswer, Said};
+use crate::engine::frame::{Failure, Part, Records, Remark, Row, RowAnswer, Said};
 use crate::engine::plan::{FetchNode, Node, Stage};
 use crate::engine::project::read::RowView;
 use crate::model::access::{RowRights, SlotSet};
@@ -50,7 +51,7 @@ struct GroupKey {
 }
 
 /// What one entity asks of an endpoint: the keys, each with what goes with it.
-type Asked = Vec<(Arc<str>, GroupKey)>;
+type Asked = SmallVec<[(Arc<str>, GroupKey); 1]>;
 
 /// A row, why it is asked, and what is wanted of rows like it by each of their keys; none: they are not asked.
 type Known<'r> = (&'r Row, Need, Option<Arc<[SlotId]>>);
@@ -75,6 +76,9 @@ struct Place {
     key: usize,
 }
 
+/// An entity's keys in their groups.
+type Places = SmallVec<[Place; 1]>;
+
 impl Execution<'_> {
     /// Asks one fetch for rows, given what its inputs' fetches answered. One answer a row, in order.
     pub(super) async fn fetch(
@@ -88,7 +92,7 @@ impl Execution<'_> {
     ) -> Vec<RowAnswer> {
         let endpoint = self.snapshot.bindings.endpoint(fetch.endpoint);
         let mut groups = Groups::default();
-        let mut asked: Vec<Result<Vec<Place>, RowAnswer>> = Vec::with_capacity(rows.len());
+        let mut asked: Vec<Result<Places, RowAnswer>> = Vec::with_capacity(rows.len());
         let view = |at: usize, row| RowView::new(self.snapshot, self.plan, node, row, at, answers, fetch.stage);
         let mut known = None;
         for (at, row) in rows.iter().enumerate() {
@@ -110,7 +114,7 @@ impl Execution<'_> {
         let answered =
             futures::future::join_all(groups.all.iter().map(|group| self.group(endpoint, group, charges))).await;
         let one_by_one = self.snapshot.contract.slot(endpoint.key).subjects.is_some();
-        let answer = |ask: Result<Vec<Place>, RowAnswer>| match ask {
+        let answer = |ask: Result<Places, RowAnswer>| match ask {
             Ok(places) => answer_of(&places, &groups, &answered, one_by_one),
             Err(why) => why,
         };
@@ -324,7 +328,7 @@ impl Execution<'_> {
 }
 
 /// Whether there was nothing to ask with, and no source is to blame for it.
-fn is_nobodys(asked: &Result<Vec<Place>, RowAnswer>) -> bool {
+fn is_nobodys(asked: &Result<Places, RowAnswer>) -> bool {
     match asked {
         Err(RowAnswer::NoKey) => true,
         Err(RowAnswer::Missing(failure)) => failure.state == ItemState::Undetermined,
@@ -380,10 +384,10 @@ fn part_of<'a>(
     one_by_one: bool,
 ) -> Part {
     let mut latest: Option<jiff::Timestamp> = None;
-    let (mut failure, mut records) = (None, Vec::new());
+    let (mut failure, mut records) = (None, Records::new());
     let mut part = Part {
         instance,
-        outcome: Ok(Vec::new()),
+        outcome: Ok(Records::new()),
         keys: Vec::new(),
         absent: 0,
         at: jiff::Timestamp::default(),
@@ -415,7 +419,7 @@ struct InstanceAnswer {
 
 #[derive(Default)]
 struct KeyAnswer {
-    records: Vec<Held>,
+    records: Records,
     failed: Option<Failure>,
     remarks: Vec<Remark>,
     /// The endpoint's fallback answered.

@@ -8,14 +8,14 @@ use super::node::Related;
 use super::rows::{Seeds, nobody, seed};
 use crate::engine::frame::{Failure, Row, RowAnswer, RowSubjects};
 use crate::engine::plan::{Stage, SubjectNeed};
-use crate::engine::project::read::RowView;
+use crate::engine::project::read::{RowView, Texts};
 use crate::model::access::{RelationId, RowRights, SlotSet};
 use crate::model::contract::SlotId;
 
 /// The entities of one row.
 struct Named {
     row: usize,
-    keys: Vec<Arc<str>>,
+    keys: Texts,
     /// Where the first of them stands among the entities of all rows.
     first: usize,
     failure: Option<Failure>,
@@ -66,7 +66,7 @@ impl Execution<'_> {
             let view = RowView::new(self.snapshot, self.plan, node, row, at, &known, Stage::Relation);
             let (mut keys, failure) = match view.texts(key) {
                 Ok(keys) => (keys, None),
-                Err(failure) => (Vec::new(), Some(failure).filter(Failure::is_sources)),
+                Err(failure) => (Texts::new(), Some(failure).filter(Failure::is_sources)),
             };
             keys.sort();
             keys.dedup();

@@ -500,7 +500,7 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
 fn named_nothing(view: &RowView<'_>, slot: &Slot) -> bool {
     match view.filling(slot.id) {
         Filling::Answer(fetched) => {
-            fetched.parts().is_ok_and(|parts| parts.iter().all(|part| part.outcome.as_ref().is_ok_and(Vec::is_empty)))
+            fetched.parts().is_ok_and(|parts| parts.iter().all(|part| part.outcome.as_ref().is_ok_and(|records| records.is_empty())))
         }
         _ => true,
     }

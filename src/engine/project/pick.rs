@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::base::json::{self, JsonValue};
-use crate::model::binding::mapping::{Mapping, Trie};
+use crate::model::binding::mapping::{Mapping, Term, Trie};
 
 /// A record's wanted values, by term; `None` where the record has no such place.
 #[derive(Debug, Default, Clone)]
@@ -21,8 +21,19 @@ impl<'a> Picked<'a> {
 /// Reads the wanted terms of a record. What is not wanted is passed over unread.
 pub fn pick<'a>(record: JsonValue<'a>, mapping: &Mapping, wanted: &[bool]) -> Picked<'a> {
     let mut values = vec![None; mapping.terms.len()];
-    walk(record, &mapping.trie, wanted, &mut values);
+    let place = |term: Term| Some(term).filter(|term| wanted.get(*term).copied().unwrap_or(false));
+    walk(record, &mapping.trie, &place, &mut values);
     Picked { values }
+}
+
+/// As [`pick`], into `values`, of the terms that have a place there.
+pub fn pick_into<'a>(
+    record: JsonValue<'a>,
+    mapping: &Mapping,
+    place: &impl Fn(Term) -> Option<usize>,
+    values: &mut [Option<JsonValue<'a>>],
+) {
+    walk(record, &mapping.trie, place, values);
 }
 
 /// As [`pick`], of one term alone.
@@ -30,10 +41,13 @@ pub fn pick_one<'a>(record: JsonValue<'a>, mapping: &Mapping, term: usize) -> Op
     record.find(mapping.terms.get(term)?.segments())
 }
 
-fn walk<'a>(record: JsonValue<'a>, trie: &Trie, wanted: &[bool], values: &mut [Option<JsonValue<'a>>]) {
-    if let Some(term) = trie.term.filter(|term| wanted.get(*term).copied().unwrap_or(false))
-        && let Some(value) = values.get_mut(term)
-    {
+fn walk<'a>(
+    record: JsonValue<'a>,
+    trie: &Trie,
+    place: &impl Fn(Term) -> Option<usize>,
+    values: &mut [Option<JsonValue<'a>>],
+) {
+    if let Some(value) = trie.term.and_then(place).and_then(|place| values.get_mut(place)) {
         *value = Some(record);
     }
     if !trie.has_children() {
@@ -43,26 +57,26 @@ fn walk<'a>(record: JsonValue<'a>, trie: &Trie, wanted: &[bool], values: &mut [O
         if let Some(child) = name.content().ok().and_then(|name| trie.child(&name)) {
             // Where a name stands twice, nothing of the first counts.
             if child.has_children() {
-                forget(child, values);
+                forget(child, place, values);
             }
-            walk(value, child, wanted, values);
+            walk(value, child, place, values);
         }
     }
     if record.is_list() {
         for (name, child) in trie.children() {
             let index = Some(name).filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
             if let Some(value) = index.and_then(|name| name.parse().ok()).and_then(|at| record.elements().nth(at)) {
-                walk(value, child, wanted, values);
+                walk(value, child, place, values);
             }
         }
     }
 }
 
-fn forget(trie: &Trie, values: &mut [Option<JsonValue<'_>>]) {
-    if let Some(value) = trie.term.and_then(|term| values.get_mut(term)) {
+fn forget(trie: &Trie, place: &impl Fn(Term) -> Option<usize>, values: &mut [Option<JsonValue<'_>>]) {
+    if let Some(value) = trie.term.and_then(place).and_then(|place| values.get_mut(place)) {
         *value = None;
     }
-    trie.children().for_each(|(_, child)| forget(child, values));
+    trie.children().for_each(|(_, child)| forget(child, place, values));
 }
 
 /// The elements of a list; a single value is a list of one, null and `""` a list of none (an XML list of one, or of

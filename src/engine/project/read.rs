@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use super::fetched::{Fetched, Picks, Wanted};
 use super::pick::{Picked, elements, pick_one, text_of};
 use super::write::{Mode, Writer};
 use crate::base::code::ErrorCode;
 use crate::base::json::{Held, JsonValue};
-use crate::engine::convert::{Converted, convert};
+use crate::engine::convert::{Converted, convert, is_passed_on};
 use crate::engine::frame::{Failure, Frame, Part, Remark, Row, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::{Node, Plan, Stage};
@@ -20,6 +21,9 @@ use crate::model::binding::mapping::{Entry, Mapping, Over, Read};
 use crate::model::binding::{Endpoint, SourceId};
 use crate::model::contract::{Shape, SlotId};
 use crate::model::snapshot::Snapshot;
+
+/// Values of one slot: nearly always one.
+pub type Texts = SmallVec<[Arc<str>; 1]>;
 
 /// One entity with everything that is known of it so far.
 pub struct RowView<'a> {
@@ -125,7 +129,7 @@ impl<'a> RowView<'a> {
     }
 
     /// A slot's value, or the values of a list, as texts: what calls are made with. Nothing there: an empty list.
-    pub fn texts(&self, slot: SlotId) -> Result<Vec<Arc<str>>, Failure> {
+    pub fn texts(&self, slot: SlotId) -> Result<Texts, Failure> {
         match self.filling(slot) {
             Filling::Key => Ok(self.row.key.iter().cloned().collect()),
             Filling::Embedded(mapping, entry, _) => {
@@ -134,7 +138,7 @@ impl<'a> RowView<'a> {
             }
             Filling::Answer(fetched) => {
                 let Fetched { endpoint, entry, .. } = fetched;
-                let mut texts = Vec::new();
+                let mut texts = Texts::new();
                 let place = place_of(&endpoint.mapping, entry);
                 for part in fetched.parts()? {
                     in_full(part, &place, endpoint)?;
@@ -145,13 +149,13 @@ impl<'a> RowView<'a> {
                 Ok(texts)
             }
             Filling::Nobody => Err(Failure::NOBODY),
-            Filling::Derived(_) => Ok(Vec::new()),
+            Filling::Derived(_) => Ok(Texts::new()),
             Filling::Parts => self.texts_in_object(slot),
         }
     }
 
     /// As [`Self::texts`], for a slot inside an object that is read as a whole.
-    fn texts_in_object(&self, slot: SlotId) -> Result<Vec<Arc<str>>, Failure> {
+    fn texts_in_object(&self, slot: SlotId) -> Result<Texts, Failure> {
         let mut path = vec![slot];
         for above in self.snapshot.contract.above(slot) {
             match self.filling(above) {
@@ -166,7 +170,7 @@ impl<'a> RowView<'a> {
                             }
                         }
                     }
-                    return Ok(Vec::new());
+                    return Ok(Texts::new());
                 }
                 Filling::Embedded(mapping, entry, _) => {
                     let record = self.row.embedded.as_ref().map_or_else(|| JsonValue::null(), |record| record.value());
@@ -175,7 +179,7 @@ impl<'a> RowView<'a> {
                 _ => path.insert(0, above),
             }
         }
-        Ok(Vec::new())
+        Ok(Texts::new())
     }
 
     /// The named slots as the contract's JSON, for a condition of a binding; as [`Self::rule_facts`].
@@ -270,9 +274,13 @@ fn in_full(part: &Part, place: &[Box<str>], endpoint: &Endpoint) -> Result<(), F
 }
 
 /// One entry's values in a record, as texts.
-fn entry_texts(record: JsonValue<'_>, mapping: &Mapping, entry: &Entry) -> Vec<Arc<str>> {
-    let mut texts = Vec::new();
+fn entry_texts(record: JsonValue<'_>, mapping: &Mapping, entry: &Entry) -> Texts {
+    let mut texts = Texts::new();
     let mut add = |value: JsonValue<'_>, conversion: &Conversion, split: Option<&str>| {
+        let plain = value.plain().filter(|text| split.is_none() && is_passed_on(text, conversion));
+        if let Some(text) = plain {
+            return texts.push(text.into());
+        }
         for piece in pieces(value.raw(), split) {
             let mut out = Vec::new();
             if matches!(convert(&piece, conversion, &mut out), Ok(Converted::Value | Converted::Unrecognized)) {
@@ -301,12 +309,12 @@ fn entry_texts(record: JsonValue<'_>, mapping: &Mapping, entry: &Entry) -> Vec<A
 }
 
 /// The values of the last slot of `path`, down through the objects that the others are.
-fn texts_inside(record: JsonValue<'_>, mapping: &Mapping, entry: &Entry, path: &[SlotId]) -> Vec<Arc<str>> {
+fn texts_inside(record: JsonValue<'_>, mapping: &Mapping, entry: &Entry, path: &[SlotId]) -> Texts {
     let Some((next, rest)) = path.split_first() else { return entry_texts(record, mapping, entry) };
-    let Read::Object { at, inside, .. } = &entry.read else { return Vec::new() };
+    let Read::Object { at, inside, .. } = &entry.read else { return Texts::new() };
     match (pick_one(record, mapping, *at), inside.entry(*next)) {
         (Some(value), Some(entry)) => texts_inside(value, inside, entry, rest),
-        _ => Vec::new(),
+        _ => Texts::new(),
     }
 }
 

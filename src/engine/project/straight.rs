@@ -4,20 +4,21 @@
 //! nothing, read from one place of one record. That is decided once; of each of them only values are read and written.
 //! Whatever is not so for one (no value, a failure, several records) goes the long way, which decides and tells everything.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
-use super::fetched::{Fetched, PickedPart};
-use super::pick::{Picked, pick};
+use smallvec::{SmallVec, smallvec};
+
+use super::pick::pick_into;
 use super::read::{Filling, RowView};
 use super::write::{Inside, Writer, Written};
 use crate::base::json::JsonValue;
-use crate::engine::convert::{Converted, convert};
+use crate::engine::convert::{Converted, convert_value};
+use crate::engine::frame::RowAnswer;
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::{FetchId, embedded_mapping};
 use crate::model::binding::EndpointId;
 use crate::model::binding::conversion::Combine;
-use crate::model::binding::mapping::{Mapping, Read, Term};
+use crate::model::binding::mapping::{Mapping, Read};
 use crate::model::contract::{Shape, Slot, SlotId};
 
 /// Sets of fields that are remembered.
@@ -27,7 +28,9 @@ const KNOWN_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Straight {
     ways: Vec<Way>,
-    places: Vec<Place>,
+    records: Vec<Wanted>,
+    /// How many values there are, of all records.
+    values: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,19 +38,24 @@ enum Way {
     Long,
     /// The entity's own key.
     Key(SlotId),
-    /// A value of the record at a place.
+    /// The value at a place.
     Value {
         slot: SlotId,
-        place: usize,
-        at: Term,
+        /// Of its record, among the records.
+        record: usize,
+        /// Of its entry, in the record's mapping.
+        entry: usize,
+        /// Its own, among the values of all records.
+        value: usize,
     },
 }
 
 /// Where a record is, and what is wanted of it.
 #[derive(Debug)]
-struct Place {
+struct Wanted {
     record: Record,
-    wanted: Vec<bool>,
+    /// By term of its mapping: where its value goes.
+    places: Vec<Option<usize>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,20 +85,18 @@ struct Set {
 /// A set's ways, with the values of one entity or element.
 pub(super) struct Values<'i> {
     straight: Rc<Straight>,
-    /// By place, once it is read; none: there is not one record there.
-    found: Vec<OnceCell<Option<Found<'i>>>>,
+    /// By record, once it is read.
+    records: SmallVec<[Looked<'i>; 4]>,
+    values: SmallVec<[Option<JsonValue<'i>>; 16]>,
 }
 
-/// One record's values.
-struct Found<'i> {
-    mapping: &'i Mapping,
-    values: Picks<'i>,
-}
-
-enum Picks<'i> {
-    Own(Picked<'i>),
-    /// With all that is wanted of the entity's answer: of its one record.
-    Shared(Rc<[PickedPart<'i>]>),
+#[derive(Clone, Copy)]
+enum Looked<'i> {
+    NotYet,
+    /// There is not one record with members. What there is, the long way says.
+    None,
+    /// By this mapping.
+    Found(&'i Mapping),
 }
 
 fn address<T: ?Sized>(of: &T) -> usize {
@@ -133,20 +139,24 @@ impl Writer<'_> {
             }
             made
         });
-        let found = straight.places.iter().map(|_| OnceCell::new()).collect();
-        Some(Values { straight, found })
+        let records = smallvec![Looked::NotYet; straight.records.len()];
+        let values = smallvec![None; straight.values];
+        Some(Values { straight, records, values })
     }
 
     fn ways(&self, inside: &Inside<'_, '_>, selections: &[Selection]) -> Straight {
-        let mut places = Vec::new();
-        let ways = selections.iter().map(|selection| match &selection.what {
-            What::Slot(id) => self.way(inside, self.snapshot.contract.slot(*id), &mut places),
-            _ => Way::Long,
-        });
-        Straight { ways: ways.collect(), places }
+        let mut straight = Straight { ways: Vec::with_capacity(selections.len()), records: Vec::new(), values: 0 };
+        for selection in selections {
+            let way = match &selection.what {
+                What::Slot(id) => self.way(inside, self.snapshot.contract.slot(*id), &mut straight),
+                _ => Way::Long,
+            };
+            straight.ways.push(way);
+        }
+        straight
     }
 
-    fn way(&self, inside: &Inside<'_, '_>, slot: &Slot, places: &mut Vec<Place>) -> Way {
+    fn way(&self, inside: &Inside<'_, '_>, slot: &Slot, straight: &mut Straight) -> Way {
         let view = inside.view();
         let is_whole = self.permitted(view, slot.id)
             && !view.rights.masks.contains_key(&slot.id)
@@ -167,22 +177,28 @@ impl Writer<'_> {
                 _ => return Way::Long,
             },
         };
-        let Some(Read::Scalar { at, .. }) = mapping.entry(slot.id).map(|entry| &entry.read) else { return Way::Long };
-        let known = places.iter().position(|place| place.record == record);
-        let place = known.unwrap_or_else(|| {
-            places.push(Place { record, wanted: vec![false; mapping.terms.len()] });
-            places.len() - 1
+        let Some(entry) = mapping.place(slot.id) else { return Way::Long };
+        let Some(Read::Scalar { at, .. }) = mapping.entries.get(entry).map(|entry| &entry.read) else {
+            return Way::Long;
+        };
+        let known = straight.records.iter().position(|wanted| wanted.record == record);
+        let record = known.unwrap_or_else(|| {
+            straight.records.push(Wanted { record, places: vec![None; mapping.terms.len()] });
+            straight.records.len() - 1
         });
-        if let Some(wanted) = places.get_mut(place).and_then(|place| place.wanted.get_mut(*at)) {
-            *wanted = true;
-        }
-        Way::Value { slot: slot.id, place, at: *at }
+        let place = straight.records.get_mut(record).and_then(|wanted| wanted.places.get_mut(*at));
+        let Some(place) = place else { return Way::Long };
+        let value = *place.get_or_insert_with(|| {
+            straight.values += 1;
+            straight.values - 1
+        });
+        Way::Value { slot: slot.id, record, entry, value }
     }
 
     /// Writes a field that goes the straight way here; none: it does not, and nothing is written.
     pub(super) fn straightly<'i, 'v: 'i>(
         &mut self,
-        values: &Values<'i>,
+        values: &mut Values<'i>,
         at: usize,
         selection: &Selection,
         inside: &Inside<'i, 'v>,
@@ -190,13 +206,16 @@ impl Writer<'_> {
         let What::Slot(selected) = &selection.what else { return None };
         match values.straight.ways.get(at)? {
             Way::Key(slot) if slot == selected => Some(self.key(inside.view(), self.snapshot.contract.slot(*slot))),
-            Way::Value { slot, place, at } if slot == selected => {
-                let found = values.found.get(*place)?;
-                let found = found.get_or_init(|| values.straight.places.get(*place)?.found(inside)).as_ref()?;
-                let Read::Scalar { conversion, .. } = &found.mapping.entry(*slot)?.read else { return None };
-                let value = found.value(*at)?;
+            Way::Value { slot, record, entry, value } if slot == selected => {
+                let looked = values.records.get_mut(*record)?;
+                if let Looked::NotYet = looked {
+                    *looked = values.straight.records.get(*record)?.look(inside, &mut values.values);
+                }
+                let Looked::Found(mapping) = looked else { return None };
+                let Read::Scalar { conversion, .. } = &mapping.entries.get(*entry)?.read else { return None };
+                let value = values.values.get(*value).copied().flatten()?;
                 let start = self.out.len();
-                match convert(value.raw(), conversion, &mut self.out) {
+                match convert_value(value, conversion, &mut self.out) {
                     Ok(Converted::Value | Converted::Unrecognized) if self.out.get(start..) != Some(b"null") => {
                         Some(Written::answered())
                     }
@@ -223,43 +242,27 @@ impl Known {
     }
 }
 
-impl<'i> Found<'i> {
-    fn value(&self, at: Term) -> Option<JsonValue<'i>> {
-        match &self.values {
-            Picks::Own(picked) => picked.get(at),
-            Picks::Shared(parts) => {
-                let [PickedPart { records: Ok(records), .. }] = &**parts else { return None };
-                records.first().and_then(|(_, picked)| picked.get(at))
-            }
-        }
-    }
-}
-
-impl Place {
-    /// None: there is not one record, or it has no members. What that is the long way says.
-    fn found<'i, 'v: 'i>(&self, inside: &Inside<'i, 'v>) -> Option<Found<'i>> {
-        let (mapping, record) = match (self.record, inside) {
-            (Record::Element, Inside::Element { raw, mapping, .. }) => (*mapping, *raw),
-            (Record::Embedded, Inside::Row(view)) => {
-                let (mapping, _) = embedded_mapping(view.snapshot, &view.plan.nodes, &view.node.origin)?;
-                (mapping, view.row.embedded.as_ref()?.value())
-            }
-            (Record::Answer(fetch, endpoint), Inside::Row(view)) => return answered(view, fetch, endpoint),
-            _ => return None,
+impl Wanted {
+    /// Reads the record and puts what is wanted of it in its place.
+    fn look<'i, 'v: 'i>(&self, inside: &Inside<'i, 'v>, values: &mut [Option<JsonValue<'i>>]) -> Looked<'i> {
+        let found = match (self.record, inside) {
+            (Record::Element, Inside::Element { raw, mapping, .. }) => Some((*mapping, *raw)),
+            (Record::Embedded, Inside::Row(view)) => embedded_mapping(view.snapshot, &view.plan.nodes, &view.node.origin)
+                .and_then(|(mapping, _)| Some((mapping, view.row.embedded.as_ref()?.value()))),
+            (Record::Answer(fetch, endpoint), Inside::Row(view)) => answered(view, fetch, endpoint),
+            _ => None,
         };
-        let own = || Found { mapping, values: Picks::Own(pick(record, mapping, &self.wanted)) };
-        record.is_object().then(own)
+        let Some((mapping, record)) = found.filter(|(_, record)| record.is_object()) else { return Looked::None };
+        pick_into(record, mapping, &|term| self.places.get(term).copied().flatten(), values);
+        Looked::Found(mapping)
     }
 }
 
-/// The one record that a fetch brought of the entity, with what is picked of it for all its fields.
-fn answered<'v>(view: &RowView<'v>, fetch: FetchId, endpoint: EndpointId) -> Option<Found<'v>> {
-    let answer = view.answers.get(fetch).copied().flatten()?.get(view.at)?;
-    let endpoint = view.snapshot.bindings.endpoint(endpoint);
-    let entry = endpoint.mapping.entries.first()?;
-    let parts = Fetched { fetch: Some(fetch), answer, endpoint, entry }.picked(view).ok()?;
-    let [PickedPart { part, records: Ok(records) }] = &*parts else { return None };
-    let [(record, _)] = records.as_slice() else { return None };
-    let is_plain = part.remarks.is_empty() && record.is_object();
-    is_plain.then(|| Found { mapping: &endpoint.mapping, values: Picks::Shared(Rc::clone(&parts)) })
+/// The one record that a fetch brought of the entity.
+fn answered<'v>(view: &RowView<'v>, fetch: FetchId, endpoint: EndpointId) -> Option<(&'v Mapping, JsonValue<'v>)> {
+    let RowAnswer::Parts(parts) = view.answers.get(fetch).copied().flatten()?.get(view.at)? else { return None };
+    let [part] = &**parts else { return None };
+    let Ok([record]) = part.outcome.as_deref() else { return None };
+    let mapping = &view.snapshot.bindings.endpoint(endpoint).mapping;
+    part.remarks.is_empty().then(|| (mapping, record.value()))
 }

@@ -190,7 +190,7 @@ impl<'a> Writer<'a> {
         let mut sum = Sum::default();
         self.out.push(b'{');
         let mut first = true;
-        let straight = self.straight(inside, selections);
+        let mut straight = self.straight(inside, selections);
         for (at, selection) in selections.iter().enumerate() {
             if !self.afford() {
                 break;
@@ -202,7 +202,7 @@ impl<'a> Writer<'a> {
             self.out.push(b'"');
             self.out.extend_from_slice(selection.key.as_bytes());
             self.out.extend_from_slice(b"\":");
-            if let Some(written) = straight.as_ref().and_then(|values| self.straightly(values, at, selection, inside)) {
+            if let Some(written) = straight.as_mut().and_then(|values| self.straightly(values, at, selection, inside)) {
                 sum.add(written);
                 first = false;
                 continue;

@@ -132,10 +132,19 @@ pub struct Types {
 pub struct Trie {
     /// The term that ends here.
     pub term: Option<Term>,
-    /// In the order of their names.
     children: Vec<(Box<str>, Trie)>,
     /// Those of the children.
     names: Names,
+    looks: Looks,
+}
+
+/// The children by what their names look like, so that a name is compared with hardly any but itself.
+#[derive(Debug, Default)]
+struct Looks {
+    /// By look: the last child of it.
+    last: Vec<Option<u32>>,
+    /// By child: the one of its look before it.
+    before: Vec<Option<u32>>,
 }
 
 impl Mapping {
@@ -180,8 +189,13 @@ impl Mapping {
     }
 
     pub fn entry(&self, slot: SlotId) -> Option<&Entry> {
+        self.entries.get(self.place(slot)?)
+    }
+
+    /// Where the slot's entry stands among all.
+    pub fn place(&self, slot: SlotId) -> Option<usize> {
         let at = self.by_slot.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
-        self.by_slot.get(at).and_then(|(_, place)| self.entries.get(*place))
+        self.by_slot.get(at).map(|(_, place)| *place)
     }
 
     /// Whether a slot is read here, or inside an object or list that is.
@@ -285,26 +299,54 @@ impl Read {
     }
 }
 
+impl Looks {
+    /// Kinds of looks.
+    const KINDS: usize = 128;
+
+    /// Of the child that comes next.
+    fn add(&mut self, name: &str) {
+        self.last.resize(Self::KINDS, None);
+        let child = u32::try_from(self.before.len()).ok();
+        let last = self.last.get_mut(Self::look(name));
+        self.before.push(last.and_then(|last| std::mem::replace(last, child)));
+    }
+
+    /// The children that look so.
+    fn like(&self, name: &str) -> impl Iterator<Item = usize> {
+        let place = |at: u32| usize::try_from(at).ok();
+        let last = self.last.get(Self::look(name)).copied().flatten().and_then(place);
+        std::iter::successors(last, move |at| self.before.get(*at).copied().flatten().and_then(place))
+    }
+
+    /// Length and last two bytes: names of one record rather begin alike than that they end alike.
+    fn look(name: &str) -> usize {
+        let mut bytes = name.bytes().rev().map(usize::from);
+        let (last, before) = (bytes.next().unwrap_or_default(), bytes.next().unwrap_or_default());
+        (name.len() * 11 + last * 5 + before * 3) % Self::KINDS
+    }
+}
+
 impl Trie {
     /// Makes the way of these names and gives them the term, where they have none yet; the term they have.
     fn insert(&mut self, segments: &[Box<str>], term: Term) -> Term {
         let Some((name, rest)) = segments.split_first() else { return *self.term.get_or_insert(term) };
-        let at = self.children.partition_point(|(own, _)| own < name);
-        if self.children.get(at).is_none_or(|(own, _)| own != name) {
-            self.children.insert(at, (name.clone(), Self::default()));
+        let at = self.position(name).unwrap_or_else(|| {
+            self.children.push((name.clone(), Self::default()));
             self.names.add(name);
-        }
+            self.looks.add(name);
+            self.children.len() - 1
+        });
         self.children.get_mut(at).map_or(term, |(_, child)| child.insert(rest, term))
     }
 
     /// What a name leads to.
     pub fn child(&self, name: &str) -> Option<&Self> {
-        // Of few names, most differ in their length.
-        if self.children.len() <= 16 {
-            return self.children.iter().find(|(own, _)| **own == *name).map(|(_, child)| child);
-        }
-        let at = self.children.binary_search_by(|(own, _)| (**own).cmp(name)).ok()?;
-        self.children.get(at).map(|(_, child)| child)
+        self.children.get(self.position(name)?).map(|(_, child)| child)
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        let is = |at: &usize| self.children.get(*at).is_some_and(|(own, _)| **own == *name);
+        self.looks.like(name).find(is)
     }
 
     /// The names that lead further.
