@@ -60,8 +60,12 @@ type Known<'r> = (&'r Row, Need, Option<Arc<[SlotId]>>);
 struct Group {
     of: GroupKey,
     keys: Vec<Arc<str>>,
+    /// Places of the keys, where they are more than [`FEW`].
     index: HashMap<Arc<str>, usize>,
 }
+
+/// Keys that are sooner compared with each other than hashed.
+const FEW: usize = 4;
 
 /// All keys of one fetch, each once in each group.
 #[derive(Default)]
@@ -353,12 +357,22 @@ impl Groups {
 
 impl Group {
     fn add(&mut self, key: &Arc<str>) -> usize {
-        if let Some(place) = self.index.get(key) {
-            return *place;
-        }
         let place = self.keys.len();
-        self.index.insert(Arc::clone(key), place);
+        let known = match place <= FEW {
+            true => self.keys.iter().position(|own| own == key),
+            false => self.index.get(key).copied(),
+        };
+        if let Some(known) = known {
+            return known;
+        }
         self.keys.push(Arc::clone(key));
+        match place {
+            ..FEW => {}
+            FEW => self.index.extend(self.keys.iter().enumerate().map(|(at, key)| (Arc::clone(key), at))),
+            _ => {
+                self.index.insert(Arc::clone(key), place);
+            }
+        }
         place
     }
 }

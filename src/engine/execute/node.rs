@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 
 use super::Execution;
@@ -383,8 +385,12 @@ impl Execution<'_> {
                     self.child(node, child.slot, child.node, rows, &known(), given).await
                 }
             });
-            let (_, children) =
-                futures::future::join(futures::future::join_all(fetches), futures::future::join_all(children)).await;
+            // Of many that wait, only those that may go on are looked at.
+            let fetched = async move {
+                let mut fetches: FuturesUnordered<_> = fetches.collect();
+                while fetches.next().await.is_some() {}
+            };
+            let ((), children) = futures::future::join(fetched, futures::future::join_all(children)).await;
             let answers = answers.into_iter().map(|answer| answer.into_inner().unwrap_or_default()).collect();
             let subjects = related.subjects.into_iter().map(Frame::from).collect();
             Frame { node: related.node, rows, answers, children, subjects }

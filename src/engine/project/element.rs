@@ -143,7 +143,9 @@ impl Writer<'_> {
                     (Outcome::Code, None, _) => self.null(),
                     (Outcome::Code, Some(failure), _) => self.string(failure.code.as_str()),
                     (Outcome::State, Some(failure), _) => self.string(failure.state.as_str()),
-                    (Outcome::State, None, Some((_, part))) if part.outcome.as_ref().is_ok_and(|records| records.is_empty()) => {
+                    (Outcome::State, None, Some((_, part)))
+                        if part.outcome.as_ref().is_ok_and(|records| records.is_empty()) =>
+                    {
                         self.string(ItemState::NoRecord.as_str())
                     }
                     (Outcome::State, None, _) => self.string(ItemState::Answered.as_str()),

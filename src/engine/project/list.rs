@@ -499,9 +499,9 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
 /// The source holds no record that could have named any.
 fn named_nothing(view: &RowView<'_>, slot: &Slot) -> bool {
     match view.filling(slot.id) {
-        Filling::Answer(fetched) => {
-            fetched.parts().is_ok_and(|parts| parts.iter().all(|part| part.outcome.as_ref().is_ok_and(|records| records.is_empty())))
-        }
+        Filling::Answer(fetched) => fetched
+            .parts()
+            .is_ok_and(|parts| parts.iter().all(|part| part.outcome.as_ref().is_ok_and(|records| records.is_empty()))),
         _ => true,
     }
 }

@@ -247,8 +247,10 @@ impl Wanted {
     fn look<'i, 'v: 'i>(&self, inside: &Inside<'i, 'v>, values: &mut [Option<JsonValue<'i>>]) -> Looked<'i> {
         let found = match (self.record, inside) {
             (Record::Element, Inside::Element { raw, mapping, .. }) => Some((*mapping, *raw)),
-            (Record::Embedded, Inside::Row(view)) => embedded_mapping(view.snapshot, &view.plan.nodes, &view.node.origin)
-                .and_then(|(mapping, _)| Some((mapping, view.row.embedded.as_ref()?.value()))),
+            (Record::Embedded, Inside::Row(view)) => {
+                embedded_mapping(view.snapshot, &view.plan.nodes, &view.node.origin)
+                    .and_then(|(mapping, _)| Some((mapping, view.row.embedded.as_ref()?.value())))
+            }
             (Record::Answer(fetch, endpoint), Inside::Row(view)) => answered(view, fetch, endpoint),
             _ => None,
         };
