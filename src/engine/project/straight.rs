@@ -28,7 +28,7 @@ const KNOWN_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Straight {
     ways: Vec<Way>,
-    records: Vec<Wanted>,
+    records: Vec<Sought>,
     /// How many values there are, of all records.
     values: usize,
 }
@@ -50,9 +50,9 @@ enum Way {
     },
 }
 
-/// Where a record is, and what is wanted of it.
+/// Where a record is, and what is sought in it.
 #[derive(Debug)]
-struct Wanted {
+struct Sought {
     record: Record,
     /// By term of its mapping: where its value goes.
     places: Vec<Option<usize>>,
@@ -181,12 +181,12 @@ impl Writer<'_> {
         let Some(Read::Scalar { at, .. }) = mapping.entries.get(entry).map(|entry| &entry.read) else {
             return Way::Long;
         };
-        let known = straight.records.iter().position(|wanted| wanted.record == record);
+        let known = straight.records.iter().position(|sought| sought.record == record);
         let record = known.unwrap_or_else(|| {
-            straight.records.push(Wanted { record, places: vec![None; mapping.terms.len()] });
+            straight.records.push(Sought { record, places: vec![None; mapping.terms.len()] });
             straight.records.len() - 1
         });
-        let place = straight.records.get_mut(record).and_then(|wanted| wanted.places.get_mut(*at));
+        let place = straight.records.get_mut(record).and_then(|sought| sought.places.get_mut(*at));
         let Some(place) = place else { return Way::Long };
         let value = *place.get_or_insert_with(|| {
             straight.values += 1;
@@ -212,7 +212,8 @@ impl Writer<'_> {
                     *looked = values.straight.records.get(*record)?.look(inside, &mut values.values);
                 }
                 let Looked::Found(mapping) = looked else { return None };
-                let Read::Scalar { conversion, .. } = &mapping.entries.get(*entry)?.read else { return None };
+                let entry = mapping.entries.get(*entry).filter(|entry| entry.slot == *slot)?;
+                let Read::Scalar { conversion, .. } = &entry.read else { return None };
                 let value = values.values.get(*value).copied().flatten()?;
                 let start = self.out.len();
                 match convert_value(value, conversion, &mut self.out) {
@@ -242,8 +243,8 @@ impl Known {
     }
 }
 
-impl Wanted {
-    /// Reads the record and puts what is wanted of it in its place.
+impl Sought {
+    /// Reads the record and puts what is sought in it in its place.
     fn look<'i, 'v: 'i>(&self, inside: &Inside<'i, 'v>, values: &mut [Option<JsonValue<'i>>]) -> Looked<'i> {
         let found = match (self.record, inside) {
             (Record::Element, Inside::Element { raw, mapping, .. }) => Some((*mapping, *raw)),
