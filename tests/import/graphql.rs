@@ -1,19 +1,17 @@
 //! `huxiang source import` from GraphQL: SDL, and a server that describes itself. The draft is served against the very
 //! server.
 
-mod import_support;
-
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Output;
 
+use crate::support::{Folder, asked, gateway};
 use async_graphql::{
     EmptyMutation, EmptySubscription, Enum, ID, Object, Request, SDLExportOptions, Schema, SimpleObject, Union,
 };
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
-use import_support::{Folder, asked, gateway};
 use serde_json::json;
 
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]

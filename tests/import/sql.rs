@@ -1,12 +1,11 @@
 //! `huxiang source import` from SQL: schemata as people write them and as databases dump them. The draft is served
 //! against a database made from the very schema.
 
-mod import_support;
-
 use std::process::Output;
 
+use crate::support;
+use crate::support::{Folder, asked, gateway};
 use huxiang::answer::Gateway;
-use import_support::{Folder, asked, gateway};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
@@ -455,7 +454,7 @@ fn what_cannot_be_read_is_told_with_its_line_and_the_rest_is_drafted() {
     }
 }
 
-/// What published schemata come to: `IMPORT_SQL=FOLDER cargo test --test source_import_sql -- --ignored --nocapture`.
+/// What published schemata come to: `IMPORT_SQL=FOLDER cargo test --test import sql -- --ignored --nocapture`.
 /// With `HUXIANG_TEST_POSTGRES`, those that PostgreSQL takes are made there, each in a schema of its own, and every table
 /// that is bound is asked for through the gateway: an empty list is an answer, an error is none.
 #[tokio::test(flavor = "multi_thread")]
@@ -472,7 +471,7 @@ async fn published_schemata_are_drafted() {
         let defines = |line: &&str| starts.iter().any(|start| line.to_ascii_lowercase().starts_with(start));
         let tables = text.lines().map(str::trim_start).filter(defines).count();
         let root = Folder::new(&format!("sql-corpus-{name}"));
-        let (drafted, took) = import_support::draft(file, &[], std::time::Duration::from_secs(120));
+        let (drafted, took) = support::draft(file, &[], std::time::Duration::from_secs(120));
         let drafted = drafted.unwrap_or_else(|told| panic!("{name}: {told}"));
         let files = &drafted["files"];
         for path in ["resolvers/src.yaml", "schema/src.graphql"] {

@@ -1,18 +1,16 @@
 //! Drafts of published documents, each asked through the gateway against a mock of the same document.
 //!
-//! `IMPORT_CORPUS=FOLDER cargo test --test source_import_corpus -- --ignored --nocapture`; docs/import.md says which
+//! `IMPORT_CORPUS=FOLDER cargo test --test import corpus -- --ignored --nocapture`; docs/import.md says which
 //! documents. `IMPORT_WHY=1` tells what is not bound or answers otherwise.
-
-mod import_support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use import_support::ask::{Draft, of_parameter};
-use import_support::document::Document;
-use import_support::mock::{Mock, Route};
-use import_support::{Folder, asked, draft, gateway};
+use crate::support::ask::{Draft, of_parameter};
+use crate::support::document::Document;
+use crate::support::mock::{Mock, Route};
+use crate::support::{Folder, asked, draft, gateway};
 use serde_json::{Value, json};
 
 /// One document's draft, and one question.

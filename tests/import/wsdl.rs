@@ -1,15 +1,13 @@
 //! `huxiang source import` from WSDL 1.1: the draft is checked, and served against a mock of the service.
 
-mod import_support;
-
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Output;
 
+use crate::support::{Folder, asked, gateway};
 use axum::Router;
 use axum::http::{HeaderMap, Uri};
 use axum::routing::post;
-use import_support::{Folder, asked, gateway};
 use serde_json::json;
 
 fn import(document: &Path, more: &[&str]) -> Output {

