@@ -1,11 +1,10 @@
 //! The gateway connects to the hosts its files declare, and to nobody else.
 
-mod identity_support;
-
+use crate::alone;
+use crate::identity_support::issuer::{Key, clerk};
+use crate::identity_support::{BINDING, Farms, Files, Folder, World, client, has_name, load, serve_routes, world};
 use axum::Router;
 use axum::http::StatusCode;
-use identity_support::issuer::{Key, clerk};
-use identity_support::{BINDING, Farms, Files, Folder, World, client, has_name, load, serve_routes, world};
 use serde_json::{Value, json};
 
 fn files(key: &Key) -> Files {
@@ -132,21 +131,20 @@ async fn a_name_is_connected_to_only_at_addresses_within_bounds() {
 
 #[tokio::test]
 async fn proxies_of_the_environment_are_not_used() {
-    // Run in a process of its own, whose environment names a proxy that notes every caller.
-    const MARK: &str = "HUXIANG_TEST_BEHIND_PROXY";
-    if std::env::var_os(MARK).is_some() {
+    // In a process of its own, whose environment names a proxy that notes every caller.
+    if alone::is_alone() {
         let key = Key::new(None);
         let world = world(files(&key)).await;
         assert!(has_name(&ask(&world, &key).await));
         return;
     }
     let proxy = Farms::start().await;
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "proxies_of_the_environment_are_not_used"]).env(MARK, "1");
-    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-        command.env(name, &proxy.url);
-    }
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let url = proxy.url.clone();
+    let run = move || {
+        let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+        let environment = names.map(|name| (name, url.as_str()));
+        alone::run(module_path!(), "proxies_of_the_environment_are_not_used", &environment);
+    };
+    tokio::task::spawn_blocking(run).await.unwrap();
     assert!(proxy.taken().is_empty());
 }

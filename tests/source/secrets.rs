@@ -1,10 +1,11 @@
 //! `${file:NAME}`: secrets and addresses in files that are replaced while the gateway runs.
 
-mod source_support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::support::mounted::{A_LOOK, Mounted};
+use crate::support::serve;
+use crate::support::signed::hex;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -13,9 +14,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use huxiang::base::code::ErrorCode;
 use md5::{Digest, Md5};
-use source_support::mounted::{A_LOOK, Mounted};
-use source_support::serve;
-use source_support::signed::hex;
 
 /// Answers with the header.
 async fn echo(name: &'static str) -> String {

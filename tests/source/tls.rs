@@ -1,16 +1,14 @@
 //! Mutual TLS: the client's certificate is shown, and only the binding's authority is trusted.
 
-mod source_support;
-
 use std::sync::Arc;
 
+use crate::support::mounted::{A_LOOK, Mounted};
+use crate::support::{Asked, compile_with, record};
 use huxiang::base::code::ErrorCode;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use source_support::mounted::{A_LOOK, Mounted};
-use source_support::{Asked, compile_with, record};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;

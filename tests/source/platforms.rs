@@ -1,12 +1,11 @@
 //! Platforms: what several sources share, measured where they are asked, and what a binding cannot reach.
 
-mod source_support;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::{Asked, compile_on, serve};
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
@@ -18,7 +17,6 @@ use huxiang::model::binding::published::Published;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::model::snapshot::{Folders, Snapshot};
 use huxiang::source::{BreakerPhase, Shared};
-use source_support::{Asked, compile_on, serve};
 
 /// Two sources on a platform, and one at the same address that is not on it.
 struct Stage {

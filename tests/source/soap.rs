@@ -1,7 +1,6 @@
 //! SOAP sources: envelopes, GBK both ways, faults, lists of one, nil.
 
-mod source_support;
-
+use crate::support::{Asked, record, serve};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -9,7 +8,6 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 use encoding_rs::GBK;
 use huxiang::base::code::ErrorCode;
-use source_support::{Asked, record, serve};
 
 const BINDING: &str = r##"
 source: test

@@ -1,14 +1,12 @@
 //! GraphQL sources: arguments, aliases, federation entities, selection sets, partial errors.
 
-mod source_support;
-
 use std::sync::{Arc, Mutex};
 
+use crate::support::{Asked, record, records, serve};
 use axum::{Json, Router, routing::post};
 use huxiang::base::code::ErrorCode;
 use huxiang::source::PageAt;
 use serde_json::{Value, json};
-use source_support::{Asked, record, records, serve};
 
 fn binding(request: &str) -> String {
     format!(

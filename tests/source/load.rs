@@ -1,12 +1,11 @@
 //! Guards under load, measured where the source is asked: whose turn it is, how often, how much at once.
 
-mod source_support;
-
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::{Asked, at_most_in_a_second, compile_within, noting, serve};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -14,7 +13,6 @@ use futures::future::join_all;
 use huxiang::base::code::ErrorCode;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{CallContext, Fetch};
-use source_support::{Asked, at_most_in_a_second, compile_within, noting, serve};
 
 fn binding(head: &str) -> String {
     format!(

@@ -1,9 +1,8 @@
 //! REST sources: templates, envelopes, lists, pages, columns, keys.
 
-mod source_support;
-
 use std::collections::HashMap;
 
+use crate::support::{Asked, compile, record, records, serve};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, Path, Query};
@@ -12,7 +11,6 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use huxiang::base::code::ErrorCode;
 use serde_json::{Value, json};
-use source_support::{Asked, compile, record, records, serve};
 
 fn binding(head: &str, request: &str) -> String {
     format!(

@@ -1,17 +1,16 @@
 //! SQL sources: bound keys, text columns, nothing writable, deadlines.
 
-mod source_support;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::alone;
+use crate::support::whole::Whole;
+use crate::support::{Asked, compile, compile_on, record};
 use huxiang::base::code::ErrorCode;
 use huxiang::base::pointer::Pointer;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{Fetch, Shared};
-use source_support::whole::Whole;
-use source_support::{Asked, compile, compile_on, record};
 use sqlx::{Connection, Executor};
 
 const SETUP: [&str; 3] = [
@@ -378,13 +377,9 @@ fn threads() -> usize {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn files_that_do_not_open_take_no_more_threads_than_places_and_give_them_back() {
-    // A process of its own: other tests have threads too.
-    if std::env::var_os("HUXIANG_TEST_ALONE").is_none() {
-        let name = "files_that_do_not_open_take_no_more_threads_than_places_and_give_them_back";
-        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
-        let output = alone.args(["--exact", name]).env("HUXIANG_TEST_ALONE", "1").output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    // Other tests have threads too.
+    if !alone::is_alone() {
+        alone::run(module_path!(), "files_that_do_not_open_take_no_more_threads_than_places_and_give_them_back", &[]);
         return;
     }
     let (file, url) = sqlite("hanging").await;

@@ -1,7 +1,7 @@
 //! Signatures, verified by the listener from what it received, with nothing of the gateway's own code.
 
-mod source_support;
-
+use crate::support::signed::{Received, binding, hex, hmac, received};
+use crate::support::{Asked, compile};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::Hmac;
@@ -10,8 +10,6 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use sm2::dsa::signature::Verifier as _;
 use sm3::Sm3;
-use source_support::signed::{Received, binding, hex, hmac, received};
-use source_support::{Asked, compile};
 
 const GET: &str = "{get: /a, query: {z: \"{key}\", b: x}}";
 const POST: &str = "{post: /a, query: {q: 1}, body: {id: \"{key}\", n: 5}}";

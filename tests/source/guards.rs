@@ -1,12 +1,11 @@
 //! Guards and signatures: deadlines, caps, rates, retries, tokens, certificates, what is passed on.
 
-mod source_support;
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::{Asked, at_most_in_a_second, compile, compile_on, compile_with, noting, serve};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Query;
@@ -17,7 +16,6 @@ use futures::future::join_all;
 use huxiang::base::code::ErrorCode;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{CallContext, Caller, Fetch, Shared};
-use source_support::{Asked, at_most_in_a_second, compile, compile_on, compile_with, noting, serve};
 use tokio::net::TcpListener;
 
 fn binding(head: &str) -> String {
@@ -384,7 +382,7 @@ async fn answers_are_read_however_they_are_sent() {
         Response::new(Body::from_stream(futures::stream::iter(bytes.collect::<Vec<_>>())))
     };
     let packed = || {
-        let body = include_bytes!("data/answers/small.json.gz").to_vec();
+        let body = include_bytes!("../data/answers/small.json.gz").to_vec();
         ([("content-encoding", "gzip")], body).into_response()
     };
     let in_charset = |name: &'static str, text: &str| {
@@ -420,7 +418,7 @@ async fn answers_are_read_however_they_are_sent() {
 /// Some kilobytes that would be some megabytes: cut at the cap, whatever was announced.
 #[tokio::test]
 async fn packed_answers_are_capped_by_what_they_unpack_to() {
-    let packed = include_bytes!("data/answers/20-megabytes.json.gz");
+    let packed = include_bytes!("../data/answers/20-megabytes.json.gz");
     assert!(packed.len() < 100_000, "{}", packed.len());
     let bomb = || ([("content-encoding", "gzip")], packed.to_vec()).into_response();
     for head in ["", "limits: {answer_bytes_max: 100000}"] {

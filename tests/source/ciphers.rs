@@ -1,18 +1,16 @@
 //! Values that are encrypted anew each time, held against OpenSSL where it is there, and keys that rotate. What is
 //! encrypted alike each time is in tests/scenarios/ciphers.md.
 
-mod source_support;
-
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use crate::support::mounted::{A_LOOK, Mounted};
+use crate::support::{record, serve};
 use axum::Router;
 use axum::http::Uri;
 use axum::routing::any;
 use huxiang::base::code::ErrorCode;
-use source_support::mounted::{A_LOOK, Mounted};
-use source_support::{record, serve};
 
 const KEYS: [&str; 2] = ["0123456789abcdeffedcba9876543210", "fedcba98765432100123456789abcdef"];
 

@@ -1,18 +1,16 @@
 //! Listings of a source where each county has a system of its own: one county after the other, and no other.
 
-mod source_support;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use crate::support::serve;
+use crate::support::whole::Whole;
 use axum::Router;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
-use source_support::serve;
-use source_support::whole::Whole;
 
 const CONTRACT: &str = r#"
 type Query {

@@ -1,12 +1,12 @@
 //! What callers share of a source's calls, counted at the source: lookups by key go out together, equal calls are made once, and
 //! nobody gets, waits for or suffers from what is another's.
 
-mod source_support;
-
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::whole::Whole;
+use crate::support::{compile, serve};
 use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -18,8 +18,6 @@ use huxiang::base::pointer::Pointer;
 use huxiang::model::binding::request::CallTemplate;
 use huxiang::source::{CallContext, Connector, Fetch, Fetched, Offer, SourceError, Together};
 use serde_json::{Value, json};
-use source_support::whole::Whole;
-use source_support::{compile, serve};
 use tokio::sync::watch;
 
 const CONTRACT: &str = r#"

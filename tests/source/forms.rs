@@ -1,10 +1,10 @@
 //! Requests whose body is what forms send (`application/x-www-form-urlencoded`): read and verified by the listener with
 //! nothing of the gateway's own code.
 
-mod source_support;
-
 use std::sync::{Arc, Mutex};
 
+use crate::support::signed::{binding, hex, hmac, received};
+use crate::support::{Asked, compile, record, serve};
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -15,8 +15,6 @@ use md5::{Digest, Md5};
 use serde_json::json;
 use sha2::Sha256;
 use sm3::Sm3;
-use source_support::signed::{binding, hex, hmac, received};
-use source_support::{Asked, compile, record, serve};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
