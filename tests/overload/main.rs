@@ -6,7 +6,7 @@ mod curve;
 #[path = "../live_support/mod.rs"]
 mod live_support;
 mod plot;
-#[path = "../serve_support/mod.rs"]
+#[path = "../serve/support/mod.rs"]
 mod serve_support;
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! A client that does as any of HTTP/1.1: where a connection that was used before was closed before a byte of the answer came, it
-//! asks once more, on a new one. The gateway closed it while it was idle, and the request crossed that (tests/serve_listen.rs
+//! asks once more, on a new one. The gateway closed it while it was idle, and the request crossed that (tests/serve/listen.rs
 //! holds that it was not begun then). Libraries do that too, but tell nobody.
 
 use std::io;

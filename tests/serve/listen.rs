@@ -1,11 +1,9 @@
 //! The listener: stopping, slow clients, the connection cap, TLS.
 
-mod serve_support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serve_support::{Options, Running, status};
+use crate::support::{Options, Running, status};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -1,8 +1,7 @@
 //! The names that the gateway answers to: a page whose name was made to lead here (DNS rebinding) is refused.
 
-mod serve_support;
-
-use serve_support::{Options, Running};
+use crate::support;
+use crate::support::{Options, Running};
 
 const QUERY: &str = r#"{"query":"{a}"}"#;
 const ADMIN: &str = "admin: {operator: [ops]}\n";
@@ -83,7 +82,7 @@ async fn every_name_of_a_request_must_be_one() {
     ] {
         let mut stream = tokio::net::TcpStream::connect(running.address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
-        assert_eq!(serve_support::status(&mut stream).await, status, "{head}");
+        assert_eq!(support::status(&mut stream).await, status, "{head}");
     }
 }
 

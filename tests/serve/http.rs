@@ -1,11 +1,10 @@
 //! GraphQL over HTTP, over real listeners, with a gateway that only records what it was asked.
 
-mod serve_support;
-
 use std::time::Duration;
 
+use crate::support;
+use crate::support::{Options, Running, token};
 use serde_json::{Value, json};
-use serve_support::{Options, Running, token};
 
 const GRAPHQL: &str = "application/graphql-response+json";
 
@@ -179,14 +178,14 @@ async fn get_takes_queries_only_where_configured_and_never_mutations() {
 async fn trusted_documents_are_taken_by_get_and_post_and_checked_at_start() {
     let (query, mutation) = ("query A { a }", "mutation B { b }");
     let running = Running::start(Options { documents: vec![query, mutation], ..Options::default() }).await;
-    let id = serve_support::sha256(query);
+    let id = support::sha256(query);
     let url = running.url(&format!("/graphql?documentId={id}"));
     assert_eq!(running.client.get(&url).header("x-requested-with", "test").send().await.unwrap().status(), 200);
     assert_eq!(post(&running, &json!({ "documentId": id })).await.0, 200);
     for seen in running.seen() {
         assert_eq!((seen.1.query.as_deref(), seen.1.document_id.as_deref()), (Some(query), Some(id.as_str())));
     }
-    let id = serve_support::sha256(mutation);
+    let id = support::sha256(mutation);
     let url = running.url(&format!("/graphql?documentId={id}"));
     assert_eq!(running.client.get(&url).header("x-requested-with", "test").send().await.unwrap().status(), 405);
     let url = running.url("/graphql?query=%7Ba%7D");

@@ -1,10 +1,8 @@
 //! What browsers send for pages: the gateway's own, listed sites', and everybody else's. Over real listeners.
 
-mod serve_support;
-
+use crate::support::{Options, Running};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
-use serve_support::{Options, Running};
 
 const PORTAL: &str = "https://portal.example";
 const QUERY: &str = r#"{"query":"{a}"}"#;

@@ -1,10 +1,8 @@
 //! What no client library sends: requests of two readings, heads without end, clients that hardly read. Raw sockets.
 
-mod serve_support;
-
 use std::time::{Duration, Instant};
 
-use serve_support::{Options, Running, status};
+use crate::support::{Options, Running, status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;

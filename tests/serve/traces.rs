@@ -1,19 +1,17 @@
 //! Traces at an OpenTelemetry collector: which steps and calls a request was, how long they took and how they ended, and
 //! nothing of what was asked or answered; a collector that is away costs no request anything.
 
-mod live_support;
-
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::live_support::{CONFIG, Live, Place, binding};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path as UrlPath;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
-use live_support::{CONFIG, Live, Place, binding};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;

@@ -1,13 +1,11 @@
 //! Files that are changed while the gateway serves: what is without faults comes into force within seconds, what has faults
 //! does not, and no request notices.
 
-mod live_support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::live_support::{CONFIG, Live, Place, binding};
 use huxiang::audit::{Kind, Reader, Search};
-use live_support::{CONFIG, Live, Place, binding};
 
 const QUICK: &str = "reload: {every_ms: 100}\n";
 

@@ -1,0 +1,13 @@
+//! The listener: HTTP, browsers, rates, TLS, files that change while it serves, and the traces it sends.
+
+mod browser;
+mod host;
+mod http;
+mod listen;
+#[path = "../live_support/mod.rs"]
+mod live_support;
+mod rates;
+mod raw;
+mod reload;
+mod support;
+mod traces;
