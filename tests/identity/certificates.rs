@@ -1,11 +1,9 @@
 //! Client certificates: of the connection, forwarded by a proxy, asked for by roles, bound to tokens.
 
-mod identity_support;
-
+use crate::identity_support::issuer::{Key, clerk};
+use crate::identity_support::pki::{Authority, Made};
+use crate::identity_support::{Files, World, client, has_name, world};
 use huxiang::identify::ClientCertificate;
-use identity_support::issuer::{Key, clerk};
-use identity_support::pki::{Authority, Made};
-use identity_support::{Files, World, client, has_name, world};
 use serde_json::{Value, json};
 
 /// One server, its authority, and a token issuer.

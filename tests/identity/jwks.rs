@@ -1,12 +1,10 @@
 //! Keys from a URL: rotation, a bounded number of fetches, endpoints that are down, slow or hostile.
 
-mod identity_support;
-
 use std::time::{Duration, Instant};
 
+use crate::identity_support::issuer::{JwksServer, Key, Reply, clerk};
+use crate::identity_support::{Files, Folder, World, client, has_name, load, world};
 use futures::future::join_all;
-use identity_support::issuer::{JwksServer, Key, Reply, clerk};
-use identity_support::{Files, Folder, World, client, has_name, load, world};
 use serde_json::json;
 
 async fn start(server: &JwksServer, more: &str) -> World {

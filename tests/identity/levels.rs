@@ -1,12 +1,12 @@
 //! Gateways over gateways: each asks the one below in the caller's name, and that one's own rules and records hold.
 
-mod identity_support;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
+use crate::identity_support::Folder;
+use crate::identity_support::issuer::{Key, now};
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -15,8 +15,6 @@ use huxiang::base::fault::Faults;
 use huxiang::identify::Verifier;
 use huxiang::model::snapshot::{Folders, Snapshot};
 use huxiang::serve;
-use identity_support::Folder;
-use identity_support::issuer::{Key, now};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;

@@ -1,14 +1,12 @@
 //! Revoked tokens: at once, in every process on the list, and not at all where the list cannot be read.
 
-mod identity_support;
-
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use crate::identity_support::issuer::{Key, clerk, now};
+use crate::identity_support::{Files, Folder, ROLES, World, client, world_in};
 use huxiang::identify::{RevocationError, RevocationOrder, Revoked, Verifier};
-use identity_support::issuer::{Key, clerk, now};
-use identity_support::{Files, Folder, ROLES, World, client, world_in};
 use serde_json::{Value, json};
 
 fn files(key: &Key) -> Files {

@@ -1,10 +1,10 @@
 //! A portal's code for a token: the whole flow against an issuer of the test's own, and all that can be wrong with it.
 
-mod identity_support;
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use crate::identity_support::issuer::{Key, clerk, now};
+use crate::identity_support::{Files, Folder, World, client, has_name, load, serve_routes, world};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -12,8 +12,6 @@ use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use huxiang::audit::{Entry, Kind, Reader, Search};
-use identity_support::issuer::{Key, clerk, now};
-use identity_support::{Files, Folder, World, client, has_name, load, serve_routes, world};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256, Sha512};
 
