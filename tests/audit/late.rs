@@ -1,17 +1,15 @@
 //! What comes too late: the records say what was sent, and what was not.
 
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
+use crate::support::served::Served;
+use crate::support::{HOUSEHOLD, records, world_edited};
 use departments::Options;
 use huxiang::identify::mint;
 use serde_json::{Map, Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor, SqliteConnection};
-use support::served::Served;
-use support::{HOUSEHOLD, records, world_edited};
 
 /// Keeps everybody else from writing to a store until it is dropped.
 async fn locked(store: &Path) -> SqliteConnection {

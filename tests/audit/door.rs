@@ -1,7 +1,5 @@
 //! One durable record before each answer, or no answer; and no household's value in records or logs.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -12,11 +10,12 @@ use departments::{Fault, Options};
 use huxiang::answer::GraphqlRequest;
 use huxiang::audit::{SubjectKey, verify};
 
+use crate::alone;
+use crate::support::served::Served;
+use crate::support::{HOUSEHOLD, World, admin, ask, caller, document, edit_limits, supervisor, world, world_edited};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
-use support::served::Served;
-use support::{HOUSEHOLD, World, admin, ask, caller, document, edit_limits, supervisor, world, world_edited};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The key that the tests' gateways stand on.
@@ -343,13 +342,17 @@ fn told<'v>(values: &'v BTreeSet<String>, text: &str) -> Vec<&'v String> {
     values.iter().filter(|value| text.contains(value.as_str())).collect()
 }
 
-/// In a process of its own where nextest runs it; under `cargo test` it hears the other tests too, which hold the same.
+/// In a process of its own, where it hears nobody else's tests.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_value_of_a_household_is_in_records_or_logs() {
+    if !alone::is_alone() {
+        alone::run(module_path!(), "no_value_of_a_household_is_in_records_or_logs", &[]);
+        return;
+    }
     let log = Everything::default();
     let subscriber =
         tracing_subscriber::fmt().with_env_filter("trace").with_ansi(false).with_writer(log.clone()).finish();
-    tracing::subscriber::set_global_default(subscriber).expect("the only subscriber of this file");
+    tracing::subscriber::set_global_default(subscriber).expect("the only subscriber of this process");
     let options = Options { latency: false, rates: false, ..Options::default() };
     let world: World = world_edited(options, |snapshot| {
         edit_limits(snapshot, |_, limits| (limits.timeout_ms, limits.per_second_max) = (1_500, None));
