@@ -1,16 +1,14 @@
 //! What a grant requires beside role and relation: purpose, days, hours, people, networks, issuers. Each holds for the
 //! moment of the request, says what is missing where it does not, and nothing is asked of a department then.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use crate::support::{HOUSEHOLD, World, ask, caller, config, world_at};
 use huxiang::base::clock::Clock;
 use huxiang::identify::Identity;
 use jiff::Timestamp;
 use serde_json::json;
-use support::{HOUSEHOLD, World, ask, caller, config, world_at};
 
 const QUERY: &str = "query($id: ID!) { household(id: $id) { registry { phone } } }";
 

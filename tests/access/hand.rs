@@ -1,14 +1,12 @@
 //! The department's own hand: what a binding withholds, no grant gives back.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::support::files::Files;
+use crate::support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 use departments::expected::{at, portrait};
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
-use support::files::Files;
-use support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 
 const VILLAGE: &str = "331122101348";
 

@@ -1,19 +1,17 @@
 //! Who gets in, and to what: tokens, networks, purposes, cases, relations, introspection, masks.
 
-#[path = "authorization/access_oracle.rs"]
-mod access_oracle;
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use access_oracle::{Access, Caller, Contract, Roles};
+use crate::access_oracle;
+use crate::access_oracle::{Access, Caller, Contract, Roles};
+use crate::support;
+use crate::support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 use departments::expected::{ITEMS, at, portrait};
 use huxiang::identify::{Identity, Verifier, mint};
 use huxiang::serve;
 use serde_json::{Map, Value, json};
-use support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 
 const NEIGHBOUR: &str = "331122101348000009";
 const ABROAD: &str = "330109102202000001";

@@ -1,16 +1,15 @@
 //! What is told of single persons: by themselves, their guardians and with their consent; relations that end.
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support;
+use crate::support::files::Files;
+use crate::support::{World, ask, caller, world};
 use departments::expected::{at, portrait};
 use departments::standing::{self, Stage};
 use departments::world::{Household, Member, Role};
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
-use support::files::Files;
-use support::{World, ask, caller, world};
 
 const VILLAGE: &str = "331122101348";
 

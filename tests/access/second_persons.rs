@@ -1,10 +1,9 @@
 //! Approvals and emergencies: what a second person must have said before, and what one says afterwards.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use crate::support::{HOUSEHOLD, World, admin, ask, caller, config, records, supervisor, world_at};
 use huxiang::approval::{Act, Approval, Person, State, Wanted};
 use huxiang::audit::verify;
 use huxiang::base::clock::Clock;
@@ -12,7 +11,6 @@ use huxiang::engine::error::RequestError;
 use huxiang::identify::Identity;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use support::{HOUSEHOLD, World, admin, ask, caller, config, records, supervisor, world_at};
 
 const NEIGHBOUR: &str = "331122101348000009";
 const DEPOSITS: &str = "query($id: ID!) { household(id: $id) { id items(no: [\"49\"]) { no state message } } }";

@@ -1,15 +1,13 @@
 //! What is refused or masked is not found out by asking for it: a key, an argument or an order needs the grant to read.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::files::Files;
+use crate::support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 use departments::expected::{at, portrait};
 use huxiang::answer::GraphqlRequest;
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
-use support::files::Files;
-use support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 
 /// A number with a right check digit that nobody has.
 const NOBODY: &str = "331122199001011230";

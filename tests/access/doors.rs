@@ -1,10 +1,10 @@
 //! What a role may send: how much it may cost, which documents it runs, whether it may introspect.
 
-mod support;
-
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::support::served::Served;
+use crate::support::{HOUSEHOLD, World, ask, caller, document, supervisor, world_edited};
 use departments::Options;
 use huxiang::answer::GraphqlRequest;
 use huxiang::audit::{Kind, Search};
@@ -16,8 +16,6 @@ use huxiang::model::config::rates::{Rate, Rates};
 use huxiang::model::documents::{Documents, digest};
 use huxiang::model::snapshot::Snapshot;
 use serde_json::{Value, json};
-use support::served::Served;
-use support::{HOUSEHOLD, World, ask, caller, document, supervisor, world_edited};
 
 async fn edited(edit: impl FnOnce(&mut Snapshot)) -> World {
     world_edited(Options { latency: false, rates: false, ..Options::default() }, edit).await

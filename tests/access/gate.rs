@@ -1,17 +1,16 @@
 //! What is asked to find out how a caller stands to entities, and what of it is asked again: row by row, no more than
 //! is needed, and nothing that the caller needs is left out for having been asked of others.
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support;
+use crate::support::files::Files;
+use crate::support::{HOUSEHOLD, World, ask, caller, records, world};
 use departments::expected::{at, portrait};
 use departments::world::Role;
 use huxiang::answer::Gateway;
 use huxiang::audit::{SubjectDigest, SubjectKey};
 use serde_json::{Value, json};
-use support::files::Files;
-use support::{HOUSEHOLD, World, ask, caller, records, world};
 
 const VILLAGE: &str = "331122101348";
 

@@ -1,17 +1,16 @@
 //! `huxiang access diff`: what a change of the files opens is named and fails the command; what it closes is named.
 //! `huxiang access explain`: the grant that gives a field, or what is missing; departments are asked for relations alone.
 
-mod support;
-
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use crate::support;
+use crate::support::{HOUSEHOLD, config, records, repository};
 use departments::{Options, Running};
 use huxiang::approval::{Act, Wanted};
 use huxiang::audit::SubjectKey;
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
-use support::{HOUSEHOLD, config, records, repository};
 
 /// The repository's files with some of `config/` changed; removed at the end.
 struct Copied(PathBuf);

@@ -1,0 +1,18 @@
+//! Access: who is told what, under which conditions, and what nobody finds out by asking otherwise.
+
+#[path = "../authorization/access_oracle.rs"]
+mod access_oracle;
+mod attack;
+mod bands;
+mod callers;
+mod commands;
+mod derived_values;
+mod doors;
+mod gate;
+mod grant_conditions;
+mod hand;
+mod masked_keys;
+mod persons;
+mod second_persons;
+#[path = "../support/mod.rs"]
+mod support;
