@@ -1,9 +1,7 @@
 //! Scenarios in Markdown (`tests/scenarios/*.md`): what departments answer, and what the caller is then told.
 //! `tests/scenarios/README.md` says how one is written.
 
-mod scenario;
-
-use scenario::Scenario;
+use crate::scenario::Scenario;
 
 fn files() -> Vec<(String, String)> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");

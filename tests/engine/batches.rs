@@ -1,9 +1,9 @@
 //! One call an endpoint and batch, never one a household where the source can batch: counted at the departments.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::support;
+use crate::support::{World, ask, document, edit_limits, supervisor, world_edited};
 use departments::{Logged, Options};
 use huxiang::answer::GraphqlRequest;
 use huxiang::engine::plan::cost::Assumed;
@@ -13,7 +13,6 @@ use huxiang::model::binding::{Endpoint, EndpointId};
 use huxiang::model::contract::{Shape, SlotId};
 use huxiang::model::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
-use support::{World, ask, document, edit_limits, supervisor, world_edited};
 
 const VILLAGE: &str = "331122101348";
 

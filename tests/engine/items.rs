@@ -1,12 +1,11 @@
 //! `items(no:)`: which items are told of, and what is asked of departments for it.
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support;
+use crate::support::{HOUSEHOLD, World, ask, supervisor, world};
 use departments::expected::{at, portrait};
 use serde_json::{Value, json};
-use support::{HOUSEHOLD, World, ask, supervisor, world};
 
 async fn told(world: &World, fields: &str) -> Value {
     world.departments.clear_logs();

@@ -1,10 +1,10 @@
 //! A department that is down, slow or answers nonsense costs only its own fields, each with state, code and source.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::support::sources::{Origin, origin};
+use crate::support::{World, ask, document, edit_limits, supervisor, world_edited};
 use departments::{Fault, Options};
 use huxiang::model::access::RelationId;
 use huxiang::model::binding::SourceId;
@@ -13,8 +13,6 @@ use huxiang::model::binding::mapping::{Mapping, Read};
 use huxiang::model::contract::{EntityId, Shape, SlotId};
 use huxiang::model::snapshot::Snapshot;
 use serde_json::{Value, json};
-use support::sources::{Origin, origin};
-use support::{World, ask, document, edit_limits, supervisor, world_edited};
 
 /// Long for departments that answer at once, short for a test that waits for it.
 const TIMEOUT_MS: u64 = 900;

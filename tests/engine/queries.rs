@@ -1,9 +1,8 @@
 //! The contract's queries, asked as a frontend would.
 
-mod support;
-
+use crate::support;
+use crate::support::{HOUSEHOLD, ask, caller, supervisor, world};
 use serde_json::{Value, json};
-use support::{HOUSEHOLD, ask, caller, supervisor, world};
 
 const VILLAGE: &str = "331122101348";
 

@@ -1,0 +1,17 @@
+//! Answers: what is asked of departments for a query, what the caller is told, and what an ill department costs.
+
+mod abstract_types;
+mod batches;
+mod faults;
+mod fuzz;
+mod general_contract;
+mod items;
+mod limits;
+mod plans;
+mod portrait;
+mod posts_example;
+mod queries;
+mod scenario;
+mod scenarios;
+#[path = "../support/mod.rs"]
+mod support;
