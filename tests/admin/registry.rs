@@ -1,17 +1,15 @@
 //! Bindings that departments publish themselves, through the admin API: submitted, reviewed, approved by a second person,
 //! published, withdrawn, taken back; no request notices, and nobody does another's part.
 
-mod live_support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::live_support::{CONFIG, Live, Place, ROLES, SCHEMA, binding};
 use huxiang::audit::{Kind, Reader, Search};
 use huxiang::base::fault::Faults;
 use huxiang::identify::mint;
 use huxiang::model::config::GatewayConfig;
-use live_support::{CONFIG, Live, Place, ROLES, SCHEMA, binding};
 use serde_json::{Map, Value, json};
 use sqlx::{Connection, Executor};
 

@@ -1,10 +1,8 @@
 //! The gateway's own API: each part may ask its own fields and no others, and every request leaves its record.
 
-mod support;
-
+use crate::support::served::Served;
+use crate::support::{admin, caller, records, world};
 use serde_json::{Value, json};
-use support::served::Served;
-use support::{admin, caller, records, world};
 
 const OPERATOR: &str = "{ health { ready auditWritable } sources { id calls } configuration { roles } }";
 

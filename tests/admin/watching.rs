@@ -1,13 +1,13 @@
 //! What operators see of the departments' systems: counted where they are called, and kept when files change.
 
-mod live_support;
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::live_support;
+use crate::support;
+use crate::support::{admin, ask, caller};
 use axum::Router;
 use axum::extract::Path as UrlPath;
 use axum::http::StatusCode;
@@ -16,7 +16,6 @@ use huxiang::answer::Gateway;
 use huxiang::base::fault::Faults;
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Value, json};
-use support::{admin, ask, caller};
 
 const SCHEMA: &str = r#"
 directive @key(fields: String!) on OBJECT
@@ -275,7 +274,7 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_read_at_a_listener_of_their_own_and_name_nobody() {
-    use live_support::{CONFIG, Place, binding};
+    use crate::live_support::{CONFIG, Place, binding};
     let config = format!("{CONFIG}metrics: {{listen: \"${{METRICS}}\"}}\n");
     let place =
         Place::new("metrics", &[("config/gateway.yaml", &config), ("resolvers/people.yaml", &binding("v1"))]).await;
@@ -375,7 +374,7 @@ async fn a_member_that_is_gone_is_told_and_nulls_never_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn source_status_shows_an_operator_how_sources_do() {
-    use live_support::{CONFIG, Place, ROLES, binding};
+    use crate::live_support::{CONFIG, Place, ROLES, binding};
     const ISSUER: &str = "issuers:\n  - {issuer: \"https://test.invalid\", audience: huxiang, algorithms: [EdDSA], \
         keys: [\"${PUBLIC}\"], demo: true, signing_key: \"${PRIVATE}\"}\nadmin: {operator: [operator]}\n";
     let people =

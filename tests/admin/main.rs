@@ -1,0 +1,10 @@
+//! The gateway's own API: each part's fields, statistics and alerts, what operators see, and bindings published through it.
+
+#[path = "../live_support/mod.rs"]
+mod live_support;
+mod parts;
+mod registry;
+#[path = "../support/mod.rs"]
+mod support;
+mod watch;
+mod watching;
