@@ -1,14 +1,13 @@
 //! `huxiang source try`, `--record` and `source test` with every source of the demo: SOAP in GBK, GraphQL, FHIR, GeoJSON,
 //! rows without names, signatures of all kinds.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use crate::support;
+use crate::support::HOUSEHOLD;
 use serde_json::Value;
-use support::HOUSEHOLD;
 
 struct Demo {
     variables: BTreeMap<String, String>,

@@ -1,13 +1,11 @@
 //! `huxiang demo --once --json`, held against the world's generator, which knows nothing of the gateway.
 #![cfg(feature = "demo")]
 
-#[path = "authorization/access_oracle.rs"]
-mod access_oracle;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use crate::access_oracle;
 use departments::World;
 use departments::expected::{ITEMS, at, portrait};
 use serde_json::Value;
