@@ -1,7 +1,7 @@
 //! The one door: who asks is known, has asked no more than allowed, and has its turn, before anything of the request itself
 //! is looked at.
 //!
-//! Every handler that answers goes through [`admit`]; `tests/tidy.rs` holds them to it.
+//! Every handler that answers goes through [`admit`]; `tests/repo/tidy.rs` holds them to it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

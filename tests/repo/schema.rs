@@ -21,7 +21,7 @@ fn made(path: &str, text: &str) {
         fs::write(&path, text).unwrap();
     }
     let there = fs::read_to_string(&path).unwrap_or_default();
-    assert!(there == text, "{} is not what is made: UPDATE_EXPECTED=1 cargo test --test schema", path.display());
+    assert!(there == text, "{} is not what is made: UPDATE_EXPECTED=1 cargo test --test repo schema", path.display());
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn every_directive_and_item_state_is_told() {
 }
 
 /// Each way round: what a client may match on is told, and nothing is told that is never sent. (That the contract has
-/// the same list is for `tests/contract.rs`.)
+/// the same list is for `tests/repo/contract.rs`.)
 #[test]
 fn the_list_of_error_codes_is_closed() {
     let frontends = read("docs/frontends.md");

@@ -1,0 +1,9 @@
+//! The repository: its files load, its documents tell what is so, and its tree stays readable.
+
+mod commands;
+mod contract;
+mod docs;
+mod load_faults;
+mod rules;
+mod schema;
+mod tidy;
