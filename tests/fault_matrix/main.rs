@@ -3,7 +3,7 @@
 //!
 //! The table here is that of docs/reliability.md; `UPDATE_EXPECTED=1` writes it there.
 
-mod fault_support;
+mod support;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use fault_support::department::{Speaks, enveloped};
-use fault_support::door::{Door, Log, OPEN_MS, TIMEOUT_MS};
-use fault_support::sql::{Postgres, Sql, Sqlite};
-use fault_support::{CANARY, Proxy, Wire, department};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
+use support::department::{Speaks, enveloped};
+use support::door::{Door, Log, OPEN_MS, TIMEOUT_MS};
+use support::sql::{Postgres, Sql, Sqlite};
+use support::{CANARY, Proxy, Wire, department};
 
 /// What becomes of the ill source's fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
