@@ -1,5 +1,5 @@
 //! What a record costs. For whoever measures: `cargo test --release --test audit_cost -- --ignored --nocapture`;
-//! docs/benchmarks.md says how to read it.
+//! docs/benchmarks.md says how to read it. A crate of its own: what is measured has its process to itself.
 
 use std::time::{Duration, Instant};
 

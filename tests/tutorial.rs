@@ -4,7 +4,7 @@
 //!
 //! The programs are those that the page installs (blocks `sh install`), in the folder that `HUXIANG_TEST_TUTORIAL` names;
 //! what is not there is skipped, visibly. `UPDATE_EXPECTED=1` writes what was printed into the page (with `--test-threads 1`);
-//! the `…` are for you.
+//! the `…` are for you. A crate of its own: it needs programs from elsewhere, and of the gateway the binary alone.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;

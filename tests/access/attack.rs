@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::served::Served;
-use crate::support::{HOUSEHOLD, World, ask, caller, document, supervisor, world, world_edited};
 use departments::{Fault, Options};
 use huxiang::answer::GraphqlRequest;
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
+
+use crate::support::served::Served;
+use crate::support::{HOUSEHOLD, World, ask, caller, document, supervisor, world, world_edited};
 
 /// Of another town and county than the callers here have to do with.
 const UNRELATED: &str = "331122105221000001";

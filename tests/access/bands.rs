@@ -1,10 +1,11 @@
 //! Bands with edges of their own, by grant: the caller is told the band and nothing finer.
 
-use crate::support::{World, ask, caller, config, world_at};
 use departments::expected::{at, portrait};
 use huxiang::base::clock::Clock;
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
+
+use crate::support::{World, ask, caller, config, world_at};
 
 const MASK: &str = "income.perCapita: band}";
 const QUERY: &str = "query($id: ID!) { household(id: $id) { income { perCapita } } }";

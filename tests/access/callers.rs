@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::access_oracle;
-use crate::access_oracle::{Access, Caller, Contract, Roles};
-use crate::support;
-use crate::support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 use departments::expected::{ITEMS, at, portrait};
 use huxiang::identify::{Identity, Verifier, mint};
 use huxiang::serve;
 use serde_json::{Map, Value, json};
+
+use crate::access_oracle::{self, Access, Caller, Contract, Roles};
+use crate::support::{self, HOUSEHOLD, World, ask, caller, supervisor, world};
+use crate::temporary::Temporary;
 
 const NEIGHBOUR: &str = "331122101348000009";
 const ABROAD: &str = "330109102202000001";
@@ -416,10 +416,9 @@ fn without(text: &str, sections: &[&str]) -> String {
     text.lines().filter(kept).collect::<Vec<_>>().join("\n")
 }
 
-/// A gateway over the repository's files with other roles.
-async fn with_roles(world: &World, name: &str, roles: &str) -> huxiang::answer::Gateway {
-    let root = std::env::temp_dir().join(format!("huxiang-access-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&root);
+/// A gateway over the repository's files with other roles, and the folder of its files and its audit store.
+async fn with_roles(world: &World, name: &str, roles: &str) -> (huxiang::answer::Gateway, Temporary) {
+    let root = Temporary::new(&format!("access-{name}"));
     for folder in ["schema", "resolvers", "config", "config/codes", "config/rules"] {
         std::fs::create_dir_all(root.join(folder)).unwrap();
         for file in std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
@@ -439,9 +438,7 @@ async fn with_roles(world: &World, name: &str, roles: &str) -> huxiang::answer::
         std::fs::write(root.join(path), without(&text, sections)).unwrap();
     }
     let gateway = support::gateway(&root, world.departments.variables(), &root).await;
-    // The files are read at load; the audit store stays open.
-    let _ = std::fs::remove_dir_all(root.join("config"));
-    gateway
+    (gateway, root)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -452,7 +449,7 @@ async fn a_class_gives_nothing_inside_a_list_of_a_class_that_is_not_given() {
         \x20 both: {title: x, networks: [gov], grants: [{relation: any, classes: [basic, health]}, {relation: any, classes: [basic, identity]}]}\n\
         \x20 named: {title: x, networks: [gov], grants: [{relation: any, classes: [basic], fields: [health.majorIllnesses, health.majorIllnesses.name]}]}\n\
         \x20 except: {title: x, networks: [gov], grants: [{relation: any, classes: [basic, health, identity], except: [health.majorIllnesses.name, medical]}]}\n";
-    let gateway = with_roles(&world, "lists", roles).await;
+    let (gateway, _root) = with_roles(&world, "lists", roles).await;
     let ill = world.departments.world().village_household_ids("331122101348").find(|id| {
         portrait(world.departments.world(), id).is_some_and(|portrait| {
             at(&portrait, "health.majorIllnesses").as_array().is_some_and(|list| !list.is_empty())
@@ -525,7 +522,7 @@ async fn a_field_is_masked_only_if_every_grant_that_gives_it_masks_it() {
         same: {{title: x, networks: [gov], grants: [{name}, {name}]}}\n  class: {{title: x, networks: [gov], grants: [{class}]}}\n  \
         field: {{title: x, networks: [gov], grants: [{field}]}}\n"
     );
-    let gateway = with_roles(&world, "masks", &roles).await;
+    let (gateway, _root) = with_roles(&world, "masks", &roles).await;
     let query = format!("{{ household(id: \"{HOUSEHOLD}\") {{ registry {{ headName phone address }} }} }}");
     let known = world.departments.world().household(HOUSEHOLD).unwrap();
     let mut seen = BTreeMap::new();
@@ -560,7 +557,7 @@ async fn what_the_mask_of_a_class_does_not_fit_is_not_given_at_all() {
     let world = world().await;
     let roles = "roles:\n  banded: {title: x, networks: [gov], grants: [\
         {relation: any, classes: [basic, income, asset], mask: {income: band, asset: band}}]}\n";
-    let gateway = with_roles(&world, "class-mask", roles).await;
+    let (gateway, _root) = with_roles(&world, "class-mask", roles).await;
     let known = world.departments.world();
     let with_income = known.village_household_ids("331122101348").find(|id| {
         let portrait = portrait(known, id).unwrap();
@@ -590,7 +587,7 @@ async fn a_batch_is_split_by_what_each_household_may_be_asked_for() {
     let roles = "roles:\n  mixed: {title: x, networks: [gov], grants: [\
         {relation: any, classes: [basic], fields: [help.cadre.name, education.students.school]},\
         {relation: paired, classes: [help, narrative, welfare, risk]}]}\n";
-    let gateway = with_roles(&world, "batch", roles).await;
+    let (gateway, _root) = with_roles(&world, "batch", roles).await;
     let all: Vec<_> = world.departments.world().village_household_ids("331122101348").collect();
     let known = |id: &String| world.departments.world().household(id).unwrap();
     let cadre = known(&all[0]).cadre_id;

@@ -1,24 +1,23 @@
 //! `huxiang access diff`: what a change of the files opens is named and fails the command; what it closes is named.
 //! `huxiang access explain`: the grant that gives a field, or what is missing; departments are asked for relations alone.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use crate::support;
-use crate::support::{HOUSEHOLD, config, records, repository};
 use departments::{Options, Running};
 use huxiang::approval::{Act, Wanted};
 use huxiang::audit::SubjectKey;
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
 
+use crate::support::{self, HOUSEHOLD, config, records, repository};
+use crate::temporary::Temporary;
+
 /// The repository's files with some of `config/` changed; removed at the end.
-struct Copied(PathBuf);
+struct Copied(Temporary);
 
 impl Copied {
     fn new(name: &str, changes: &[(&str, &str, &str)]) -> Self {
-        let to = std::env::temp_dir().join(format!("huxiang-access-diff-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&to);
+        let to = Temporary::new(&format!("access-diff-{name}"));
         for folder in ["schema", "resolvers", "config"] {
             support::lay_over(&repository().join(folder), &to.join(folder));
         }
@@ -28,12 +27,6 @@ impl Copied {
             std::fs::write(to.join("config").join(file), text.replacen(from, with, 1)).unwrap();
         }
         Self(to)
-    }
-}
-
-impl Drop for Copied {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -146,22 +139,14 @@ const ABROAD: &str = "330109102202000001";
 /// The demo's departments, and what the command needs to know of them.
 struct Bench {
     departments: Running,
-    folder: PathBuf,
+    folder: Temporary,
     key: rcgen::KeyPair,
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
 }
 
 impl Bench {
     async fn start(name: &str) -> Self {
         let departments = departments::start(Options { latency: false, ..Options::default() }).await.unwrap();
-        let folder = std::env::temp_dir().join(format!("huxiang-explain-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = Temporary::new(&format!("explain-{name}"));
         Self { departments, folder, key: rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap() }
     }
 

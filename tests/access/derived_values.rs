@@ -1,10 +1,11 @@
 //! Yes or no without the value: a derived field tells on which side of a line something is, and nothing of its inputs.
 
-use crate::support::files::Files;
-use crate::support::{World, ask, caller, supervisor, world};
 use departments::expected::{at, portrait};
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
+
+use crate::support::files::Files;
+use crate::support::{World, ask, caller, supervisor, world};
 
 const VILLAGE: &str = "331122101348";
 

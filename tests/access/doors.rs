@@ -1,10 +1,7 @@
 //! What a role may send: how much it may cost, which documents it runs, whether it may introspect.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::support::served::Served;
-use crate::support::{HOUSEHOLD, World, ask, caller, document, supervisor, world_edited};
 use departments::Options;
 use huxiang::answer::GraphqlRequest;
 use huxiang::audit::{Kind, Search};
@@ -16,6 +13,10 @@ use huxiang::model::config::rates::{Rate, Rates};
 use huxiang::model::documents::{Documents, digest};
 use huxiang::model::snapshot::Snapshot;
 use serde_json::{Value, json};
+
+use crate::support::served::Served;
+use crate::support::{HOUSEHOLD, World, ask, caller, document, supervisor, world_edited};
+use crate::temporary::Temporary;
 
 async fn edited(edit: impl FnOnce(&mut Snapshot)) -> World {
     world_edited(Options { latency: false, rates: false, ..Options::default() }, edit).await
@@ -152,22 +153,13 @@ async fn a_refused_estimate_costs_nothing() {
 const TRUSTED: &str = "query Head($id: ID!) { household(id: $id) { id registry { headName } } }";
 
 fn trust(snapshot: &mut Snapshot, texts: &[&str]) {
-    let folder = folder();
+    let folder = Temporary::new("doors");
     for text in texts {
         std::fs::write(folder.join(format!("{}.graphql", digest(text))), text).unwrap();
     }
     let mut faults = Faults::default();
     snapshot.documents = Documents::load(&folder, &snapshot.contract, &snapshot.config.limits, &mut faults);
     assert!(faults.is_empty(), "{}", faults.render());
-    std::fs::remove_dir_all(folder).unwrap();
-}
-
-fn folder() -> PathBuf {
-    use std::hash::{BuildHasher, Hasher};
-    let name = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    let folder = std::env::temp_dir().join(format!("huxiang-doors-{name:x}"));
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
 }
 
 fn strict(snapshot: &mut Snapshot, name: &str) {

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::support;
-use crate::support::files::Files;
-use crate::support::{HOUSEHOLD, World, ask, caller, records, world};
 use departments::expected::{at, portrait};
 use departments::world::Role;
 use huxiang::answer::Gateway;
 use huxiang::audit::{SubjectDigest, SubjectKey};
 use serde_json::{Value, json};
+
+use crate::support::files::Files;
+use crate::support::{self, HOUSEHOLD, World, ask, caller, records, world};
 
 const VILLAGE: &str = "331122101348";
 

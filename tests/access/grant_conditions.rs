@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::support::{HOUSEHOLD, World, ask, caller, config, world_at};
 use huxiang::base::clock::Clock;
 use huxiang::identify::Identity;
 use jiff::Timestamp;
 use serde_json::json;
+
+use crate::support::{HOUSEHOLD, World, ask, caller, config, world_at};
 
 const QUERY: &str = "query($id: ID!) { household(id: $id) { registry { phone } } }";
 

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::files::Files;
-use crate::support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 use departments::expected::{at, portrait};
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
+
+use crate::support::files::Files;
+use crate::support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 
 const VILLAGE: &str = "331122101348";
 

@@ -16,3 +16,5 @@ mod persons;
 mod second_persons;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/temporary.rs"]
+mod temporary;

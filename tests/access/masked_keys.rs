@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::files::Files;
-use crate::support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 use departments::expected::{at, portrait};
 use huxiang::answer::GraphqlRequest;
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
+
+use crate::support::files::Files;
+use crate::support::{HOUSEHOLD, World, ask, caller, supervisor, world};
 
 /// A number with a right check digit that nobody has.
 const NOBODY: &str = "331122199001011230";

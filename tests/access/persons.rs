@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::support;
-use crate::support::files::Files;
-use crate::support::{World, ask, caller, world};
 use departments::expected::{at, portrait};
 use departments::standing::{self, Stage};
 use departments::world::{Household, Member, Role};
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
+
+use crate::support::files::Files;
+use crate::support::{self, World, ask, caller, world};
 
 const VILLAGE: &str = "331122101348";
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::support::{HOUSEHOLD, World, admin, ask, caller, config, records, supervisor, world_at};
 use huxiang::approval::{Act, Approval, Person, State, Wanted};
 use huxiang::audit::verify;
 use huxiang::base::clock::Clock;
@@ -11,6 +10,8 @@ use huxiang::engine::error::RequestError;
 use huxiang::identify::Identity;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+use crate::support::{HOUSEHOLD, World, admin, ask, caller, config, records, supervisor, world_at};
 
 const NEIGHBOUR: &str = "331122101348000009";
 const DEPOSITS: &str = "query($id: ID!) { household(id: $id) { id items(no: [\"49\"]) { no state message } } }";

@@ -6,5 +6,7 @@ mod parts;
 mod registry;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/temporary.rs"]
+mod temporary;
 mod watch;
 mod watching;

@@ -1,8 +1,9 @@
 //! The gateway's own API: each part may ask its own fields and no others, and every request leaves its record.
 
+use serde_json::{Value, json};
+
 use crate::support::served::Served;
 use crate::support::{admin, caller, records, world};
-use serde_json::{Value, json};
 
 const OPERATOR: &str = "{ health { ready auditWritable } sources { id calls } configuration { roles } }";
 

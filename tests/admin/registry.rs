@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::live_support::{CONFIG, Live, Place, ROLES, SCHEMA, binding};
 use huxiang::audit::{Kind, Reader, Search};
 use huxiang::base::fault::Faults;
 use huxiang::identify::mint;
 use huxiang::model::config::GatewayConfig;
 use serde_json::{Map, Value, json};
 use sqlx::{Connection, Executor};
+
+use crate::live_support::{CONFIG, Live, Place, ROLES, SCHEMA, binding};
 
 const REGISTRY: &str = "reload: {every_ms: 200}\n\
     issuers:\n  - {issuer: \"https://test.invalid\", audience: huxiang, algorithms: [EdDSA], keys: [\"${PUBLIC}\"], demo: true, signing_key: \"${PRIVATE}\"}\n\

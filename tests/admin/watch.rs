@@ -1,13 +1,13 @@
 //! Those who supervise, secure and audit see how data was read: statistics, alerts, records; each part its own, and none
 //! another's.
 
-use crate::support;
-use crate::support::{HOUSEHOLD, World, admin, ask, caller, records, supervisor, world, world_edited};
 use departments::Options;
 use huxiang::answer::Gateway;
 use huxiang::identify::Identity;
 use huxiang::model::config::watch::AlertRule;
 use serde_json::{Value, json};
+
+use crate::support::{self, HOUSEHOLD, World, admin, ask, caller, records, supervisor, world, world_edited};
 
 const OTHER: &str = "331122101348000002";
 

@@ -1,13 +1,10 @@
 //! What operators see of the departments' systems: counted where they are called, and kept when files change.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::live_support;
-use crate::support;
-use crate::support::{admin, ask, caller};
 use axum::Router;
 use axum::extract::Path as UrlPath;
 use axum::http::StatusCode;
@@ -16,6 +13,10 @@ use huxiang::answer::Gateway;
 use huxiang::base::fault::Faults;
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Value, json};
+
+use crate::live_support;
+use crate::support::{self, admin, ask, caller};
+use crate::temporary::Temporary;
 
 const SCHEMA: &str = r#"
 directive @key(fields: String!) on OBJECT
@@ -49,14 +50,13 @@ struct Stage {
     gateway: Gateway,
     says: Arc<Mutex<Says>>,
     variables: BTreeMap<String, String>,
-    root: PathBuf,
+    root: Temporary,
     department: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
         self.department.abort();
-        let _ = std::fs::remove_dir_all(&self.root);
     }
 }
 
@@ -66,8 +66,7 @@ fn usual() -> Value {
 
 impl Stage {
     async fn new(name: &str) -> Self {
-        let root = std::env::temp_dir().join(format!("huxiang-watching-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&root);
+        let root = Temporary::new(&format!("watching-{name}"));
         for (path, text) in [
             ("schema/people.graphql", SCHEMA),
             ("config/roles.yaml", ROLES),

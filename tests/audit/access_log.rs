@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::support::{HOUSEHOLD, World, ask, caller, config, records, supervisor, world, world_at, world_edited};
 use departments::Options;
 use huxiang::base::clock::Clock;
 use huxiang::identify::Identity;
 use huxiang::model::config::watch::AccessLogConfig;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+
+use crate::support::{HOUSEHOLD, World, ask, caller, config, records, supervisor, world, world_at, world_edited};
 
 const LOG: &str = "query Log($id: ID!, $from: Date, $to: Date, $first: Int) { household(id: $id) { \
                    accessLog(from: $from, to: $to, first: $first) { at roles organisation principal purpose case \

@@ -14,13 +14,13 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-struct Folder(PathBuf);
+use crate::temporary::Temporary;
+
+struct Folder(Temporary);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("huxiang-checkpoints-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
+        let path = Temporary::new(&format!("checkpoints-{name}"));
         Self(path)
     }
 
@@ -47,12 +47,6 @@ impl Folder {
         let kept = read_checkpoints(&self.places(), &keys).unwrap();
         assert!(kept.unsigned.is_empty() && kept.unreadable.is_empty());
         kept.by_store.into_values().flatten().collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

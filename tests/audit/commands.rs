@@ -1,6 +1,5 @@
 //! `huxiang audit`, as the auditor runs it; nobody else can.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use huxiang::audit::{Access, AuditRecord, AuditStore, SubjectKey};
@@ -10,26 +9,20 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
+use crate::temporary::Temporary;
+
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const ANSWER: &[u8] = b"{\"data\":{}}";
 
 struct Place {
-    folder: PathBuf,
+    folder: Temporary,
     keys: rcgen::KeyPair,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
 }
 
 impl Place {
     /// A store with five records: three of one household, of which the third proves [`ANSWER`].
     async fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("huxiang-audit-commands-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = Temporary::new(&format!("audit-commands-{name}"));
         let place = Self { folder, keys: rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap() };
         assert!(place.run(&["audit", "keygen", &place.path("signing.pem")]).status.success());
         let mut config = AuditConfig::new(&place.folder.join("audit.sqlite"), KEY.as_bytes());

@@ -16,20 +16,16 @@ use futures::TryStreamExt;
 use huxiang::audit::{Entry, Kind, PAGE_MAX, Reader, Search, Signer, SubjectKey, new_key, read_checkpoints, verify};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::temporary::Temporary;
+
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const CLIENTS: usize = 8;
 
 /// The contract of `examples/posts` with checkpoints, over a service that answers at once.
 struct Place {
-    folder: PathBuf,
+    folder: Temporary,
     service: String,
     signing_key: String,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
 }
 
 impl Place {
@@ -39,8 +35,7 @@ impl Place {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let service = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        let folder = std::env::temp_dir().join(format!("huxiang-crash-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
+        let folder = Temporary::new(&format!("crash-{name}"));
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/posts"), &folder);
         let many = "{requests_per_minute: 10000000, upstream_calls_per_minute: 10000000}";
         let config = format!(

@@ -10,13 +10,14 @@ use departments::{Fault, Options};
 use huxiang::answer::GraphqlRequest;
 use huxiang::audit::{SubjectKey, verify};
 
-use crate::alone;
-use crate::support::served::Served;
-use crate::support::{HOUSEHOLD, World, admin, ask, caller, document, edit_limits, supervisor, world, world_edited};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::alone;
+use crate::support::served::Served;
+use crate::support::{HOUSEHOLD, World, admin, ask, caller, document, edit_limits, supervisor, world, world_edited};
 
 /// The key that the tests' gateways stand on.
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";

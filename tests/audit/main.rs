@@ -11,3 +11,5 @@ mod late;
 #[path = "../support/mod.rs"]
 mod support;
 mod tampering;
+#[path = "../support/temporary.rs"]
+mod temporary;

@@ -11,15 +11,15 @@ use proptest::prelude::*;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
+use crate::temporary::Temporary;
+
 const RECORDS: i64 = 24;
 
-struct Folder(PathBuf);
+struct Folder(Temporary);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("huxiang-tampering-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
+        let path = Temporary::new(&format!("tampering-{name}"));
         Self(path)
     }
 
@@ -29,12 +29,6 @@ impl Folder {
 
     fn checkpoints(&self) -> PathBuf {
         self.0.join("elsewhere")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

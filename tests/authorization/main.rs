@@ -5,6 +5,8 @@
 //! runs one case again. `URL=… ISSUER_KEY=… ROOT=…` asks a deployment over the demo's data instead of its own;
 //! `URL=… KEYS=… ROOT=…` with ISSUER_KEY or tokens, one whose data is not known: `facts.rs` learns it, `unknown.rs` shows
 //! that a hole in it is found. docs/security.md has the file KEYS, and what is held then and what is not.
+//!
+//! A crate of its own: it is run alone, for long, and hears all that its process logs.
 
 mod access_oracle;
 mod bench;
@@ -14,7 +16,7 @@ mod document;
 mod facts;
 mod odds;
 #[path = "../identity_support/pki.rs"]
-#[allow(dead_code, reason = "each test file uses its part")]
+#[allow(dead_code, reason = "each crate of tests uses its part")]
 mod pki;
 mod rules;
 mod stage;

@@ -6,6 +6,8 @@
 //! Recognised are words of three Han characters or more, numbers and codes of eleven digits or more, every id that was
 //! asked about, and tokens, codes and verifiers that callers showed; in UTF-8, GBK, percent encoding and JSON escapes. Not recognised are amounts, dates, and names and other
 //! words of two characters: they stand by chance in any text.
+//!
+//! A crate of its own: it is run alone, with rounds and a seed.
 #![cfg(feature = "demo")]
 
 mod gateway;
@@ -15,6 +17,8 @@ mod marks;
 mod portal;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/temporary.rs"]
+mod temporary;
 mod ways;
 
 use std::collections::BTreeMap;

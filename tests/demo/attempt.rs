@@ -2,22 +2,16 @@
 //! rows without names, signatures of all kinds.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use crate::support;
-use crate::support::HOUSEHOLD;
 use serde_json::Value;
+
+use crate::support::{self, HOUSEHOLD};
+use crate::temporary::Temporary;
 
 struct Demo {
     variables: BTreeMap<String, String>,
-    folder: PathBuf,
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
+    folder: Temporary,
 }
 
 impl Demo {
@@ -44,8 +38,7 @@ fn numbers(text: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_source_of_the_demo_can_be_tried_recorded_and_tested_without_it() {
     let departments = departments::start(departments::Options { latency: false, ..Default::default() }).await.unwrap();
-    let folder = std::env::temp_dir().join(format!("huxiang-try-demo-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Temporary::new("try-demo");
     let mut variables = departments.variables();
     variables.insert("AUDIT_KEY".to_owned(), "k".repeat(32));
     let demo = Demo { variables, folder };

@@ -10,3 +10,5 @@ mod serving;
 mod sources;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/temporary.rs"]
+mod temporary;

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use crate::access_oracle;
 use departments::World;
 use departments::expected::{ITEMS, at, portrait};
 use serde_json::Value;
+
+use crate::access_oracle;
 
 /// Run once for all tests.
 static DEMO: LazyLock<Value> = LazyLock::new(|| {

@@ -16,6 +16,8 @@ use huxiang::model::access::Rights;
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Map, Value, json};
 
+use crate::temporary::Temporary;
+
 type Log = Arc<Mutex<Vec<String>>>;
 
 fn root() -> PathBuf {
@@ -76,13 +78,8 @@ fn load(url: &str, folder: &Path) -> Snapshot {
 struct Served {
     gateway: Gateway,
     log: Log,
-    folder: PathBuf,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
+    /// Holds the audit store.
+    _folder: Temporary,
 }
 
 async fn served(name: &str) -> Served {
@@ -91,9 +88,8 @@ async fn served(name: &str) -> Served {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, routes).await });
-    let folder = std::env::temp_dir().join(format!("huxiang-library-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    Served { gateway: Gateway::start(load(&url, &folder)).await.unwrap(), log, folder }
+    let folder = Temporary::new(&format!("library-{name}"));
+    Served { gateway: Gateway::start(load(&url, &folder)).await.unwrap(), log, _folder: folder }
 }
 
 impl Served {

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support;
-use crate::support::{World, ask, document, edit_limits, supervisor, world_edited};
 use departments::{Logged, Options};
 use huxiang::answer::GraphqlRequest;
 use huxiang::engine::plan::cost::Assumed;
@@ -13,6 +11,8 @@ use huxiang::model::binding::{Endpoint, EndpointId};
 use huxiang::model::contract::{Shape, SlotId};
 use huxiang::model::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
+
+use crate::support::{self, World, ask, document, edit_limits, supervisor, world_edited};
 
 const VILLAGE: &str = "331122101348";
 

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::support::sources::{Origin, origin};
-use crate::support::{World, ask, document, edit_limits, supervisor, world_edited};
 use departments::{Fault, Options};
 use huxiang::model::access::RelationId;
 use huxiang::model::binding::SourceId;
@@ -13,6 +11,9 @@ use huxiang::model::binding::mapping::{Mapping, Read};
 use huxiang::model::contract::{EntityId, Shape, SlotId};
 use huxiang::model::snapshot::Snapshot;
 use serde_json::{Value, json};
+
+use crate::support::sources::{Origin, origin};
+use crate::support::{World, ask, document, edit_limits, supervisor, world_edited};
 
 /// Long for departments that answer at once, short for a test that waits for it.
 const TIMEOUT_MS: u64 = 900;

@@ -2,7 +2,7 @@
 //! in the shape of a GraphQL response.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -15,19 +15,18 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
+use crate::temporary::Temporary;
+
 /// What every department says, whatever it is asked.
 type Said = Arc<Mutex<String>>;
 
-async fn gateway(said: &Said) -> (Gateway, PathBuf) {
+async fn gateway(said: &Said) -> (Gateway, Temporary) {
     let say = |State(said): State<Said>| async move { said.lock().unwrap().clone() };
     let routes = Router::new().fallback(say).with_state(Arc::clone(said));
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, routes).await });
-    static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("huxiang-fuzz-{count}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Temporary::new("fuzz");
     let variables = |name: &str| match name {
         "BLOG_URL" => Some(url.clone()),
         "HUXIANG_AUDIT" => Some(folder.join("audit.sqlite").display().to_string()),
@@ -63,13 +62,12 @@ fn run<S: Strategy<Value = String>>(
 ) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let said = Said::default();
-    let (gateway, folder) = runtime.block_on(gateway(&said));
+    let (gateway, _folder) = runtime.block_on(gateway(&said));
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(&of, |text| {
         test(&runtime, &gateway, &said, text);
         Ok(())
     });
-    let _ = std::fs::remove_dir_all(&folder);
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 

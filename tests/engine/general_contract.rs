@@ -17,6 +17,8 @@ use huxiang::identify::{Declared, Identity, Principal};
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Map, Value, json};
 
+use crate::temporary::Temporary;
+
 /// What the services were asked.
 type Log = Arc<Mutex<Vec<String>>>;
 
@@ -134,19 +136,13 @@ fn taken(log: &Log) -> Vec<String> {
 struct Served {
     gateway: Gateway,
     log: Log,
-    folder: PathBuf,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
+    /// Holds the audit store.
+    _folder: Temporary,
 }
 
 async fn served(name: &str) -> Served {
     let (url, log) = services().await;
-    let folder = std::env::temp_dir().join(format!("huxiang-blog-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Temporary::new(&format!("blog-{name}"));
     let variables = |name: &str| match name {
         "BLOG_URL" => Some(url.clone()),
         "HUXIANG_AUDIT" => Some(folder.join("audit.sqlite").display().to_string()),
@@ -156,7 +152,7 @@ async fn served(name: &str) -> Served {
     let mut faults = Faults::default();
     let snapshot = Snapshot::load(&Folders::under(&root()), &variables, &mut faults);
     let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
-    Served { gateway: Gateway::start(snapshot).await.unwrap(), log, folder }
+    Served { gateway: Gateway::start(snapshot).await.unwrap(), log, _folder: folder }
 }
 
 impl Served {
@@ -299,8 +295,7 @@ impl Drop for Process {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_binary_serves_it() {
     let (url, _log) = services().await;
-    let folder = std::env::temp_dir().join(format!("huxiang-blog-binary-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Temporary::new("blog-binary");
     let process = Process::start(&url, &folder);
     let body = json!({"query": "query($id: Int!) { post(id: $id) { title author { name } } __type(name: \"User\") { fields { name } } }", "variables": {"id": 2}});
     let response = reqwest::Client::new()
@@ -315,5 +310,4 @@ async fn the_binary_serves_it() {
     assert_eq!(answer["data"]["post"], json!({"title": "Post 2", "author": {"name": "u1"}}), "{answer:#}");
     let fields = answer["data"]["__type"]["fields"].to_string();
     assert!(fields.contains("weather") && !fields.contains("email"), "pruned to the role: {fields}");
-    let _ = std::fs::remove_dir_all(&folder);
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::support;
-use crate::support::{HOUSEHOLD, World, ask, supervisor, world};
 use departments::expected::{at, portrait};
 use serde_json::{Value, json};
+
+use crate::support::{self, HOUSEHOLD, World, ask, supervisor, world};
 
 async fn told(world: &World, fields: &str) -> Value {
     world.departments.clear_logs();

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use crate::support::served::Served;
-use crate::support::{HOUSEHOLD, document, world, world_edited};
 use departments::Options;
 use serde_json::{Value, json};
+
+use crate::support::served::Served;
+use crate::support::{HOUSEHOLD, document, world, world_edited};
 
 /// A debug build on a busy machine; what blows up takes far longer, or all memory.
 const QUICK: Duration = Duration::from_secs(15);

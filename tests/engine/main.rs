@@ -15,3 +15,5 @@ mod scenario;
 mod scenarios;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/temporary.rs"]
+mod temporary;

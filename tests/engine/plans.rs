@@ -1,11 +1,12 @@
 //! The plans of typical queries as text: which departments would be asked, in which waves, and what is refused.
 //! A snapshot that changes is a change of what departments are asked: read it before it is accepted.
 
-use crate::support::{HOUSEHOLD, caller, supervisor, world};
 use huxiang::answer::GraphqlRequest;
 use huxiang::engine::plan::cost::Assumed;
 use huxiang::identify::Identity;
 use serde_json::json;
+
+use crate::support::{HOUSEHOLD, caller, supervisor, world};
 
 fn declared(mut identity: Identity, purpose: &str) -> Identity {
     identity.purpose = Some(purpose.to_owned());

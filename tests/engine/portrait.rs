@@ -1,7 +1,8 @@
 //! The household's portrait through the gateway, over the demo departments.
 
-use crate::support::{HOUSEHOLD, ask, supervisor, world};
 use serde_json::json;
+
+use crate::support::{HOUSEHOLD, ask, supervisor, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_supervisor_is_answered() {

@@ -1,7 +1,7 @@
 //! The gateway over an unrelated contract: `examples/posts`, as the README tells it, over a service of that shape.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -14,6 +14,8 @@ use huxiang::identify::{Declared, Identity};
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Value, json};
 
+use crate::temporary::Temporary;
+
 /// What the service was asked, as path and query.
 type Log = Arc<Mutex<Vec<String>>>;
 
@@ -21,13 +23,8 @@ struct Served {
     gateway: Gateway,
     log: Log,
     service: tokio::task::JoinHandle<()>,
-    folder: PathBuf,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
+    /// Holds the audit store.
+    _folder: Temporary,
 }
 
 fn user(id: u32) -> Value {
@@ -69,8 +66,7 @@ async fn served(name: &str) -> Served {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let service = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-    let folder = std::env::temp_dir().join(format!("huxiang-posts-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Temporary::new(&format!("posts-{name}"));
     let store = folder.join("audit.sqlite").to_string_lossy().into_owned();
     let variables = |variable: &str| match variable {
         "PLACEHOLDER_URL" => Some(url.clone()),
@@ -82,7 +78,7 @@ async fn served(name: &str) -> Served {
     let mut faults = Faults::default();
     let snapshot = Snapshot::load(&Folders::under(&root), &variables, &mut faults);
     let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
-    Served { gateway: Gateway::start(snapshot).await.unwrap(), log, service, folder }
+    Served { gateway: Gateway::start(snapshot).await.unwrap(), log, service, _folder: folder }
 }
 
 impl Served {

@@ -1,8 +1,9 @@
 //! The contract's queries, asked as a frontend would.
 
-use crate::support;
-use crate::support::{HOUSEHOLD, ask, caller, supervisor, world};
 use serde_json::{Value, json};
+
+use crate::support::{self, HOUSEHOLD, ask, caller, supervisor, world};
+use crate::temporary::Temporary;
 
 const VILLAGE: &str = "331122101348";
 
@@ -428,7 +429,7 @@ async fn a_listing_of_the_unrelated_can_be_paged_to_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_keeps_its_own_deadline() {
     let world = world().await;
-    let root = std::env::temp_dir().join(format!("huxiang-deadline-{}", std::process::id()));
+    let root = Temporary::new("deadline");
     let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     std::fs::create_dir_all(root.join("resolvers")).expect("a folder");
     for folder in ["schema", "config"] {
@@ -444,7 +445,6 @@ async fn an_endpoint_keeps_its_own_deadline() {
     world.departments.set_fault("water", departments::Fault::Slow(std::time::Duration::from_millis(500)));
     let query = "query($id: ID!) { household(id: $id) { water { safe migrantSubsidy } } }";
     let answer = ask(&gateway, &supervisor(), query, json!({ "id": HOUSEHOLD })).await;
-    let _ = std::fs::remove_dir_all(&root);
     assert_eq!(answer["data"]["household"]["water"]["safe"], true, "the source's deadline is longer");
     assert_eq!(answer["errors"][0]["path"], json!(["household", "water", "migrantSubsidy"]));
     assert_eq!(answer["errors"][0]["extensions"]["code"], "SOURCE_TIMEOUT");

@@ -2,6 +2,8 @@
 //! time; nothing the department says is anywhere but with the department; and when the fault is gone, so is its trace.
 //!
 //! The table here is that of docs/reliability.md; `UPDATE_EXPECTED=1` writes it there.
+//!
+//! A crate of its own: it hears all that its process logs, and says what was lost in time.
 
 mod support;
 

@@ -1,10 +1,11 @@
 //! Client certificates: of the connection, forwarded by a proxy, asked for by roles, bound to tokens.
 
+use huxiang::identify::ClientCertificate;
+use serde_json::{Value, json};
+
 use crate::identity_support::issuer::{Key, clerk};
 use crate::identity_support::pki::{Authority, Made};
 use crate::identity_support::{Files, World, client, has_name, world};
-use huxiang::identify::ClientCertificate;
-use serde_json::{Value, json};
 
 /// One server, its authority, and a token issuer.
 struct Pki {

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::identity_support::issuer::{JwksServer, Key, Reply, clerk};
-use crate::identity_support::{Files, Folder, World, client, has_name, load, world};
 use futures::future::join_all;
 use serde_json::json;
+
+use crate::identity_support::issuer::{JwksServer, Key, Reply, clerk};
+use crate::identity_support::{Files, Folder, World, client, has_name, load, world};
 
 async fn start(server: &JwksServer, more: &str) -> World {
     let gateway = format!(

@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
-use crate::identity_support::Folder;
-use crate::identity_support::issuer::{Key, now};
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -20,6 +18,9 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
 use tokio::net::TcpListener;
+
+use crate::identity_support::Folder;
+use crate::identity_support::issuer::{Key, now};
 
 const SCHEMA: &str = r#"
 directive @key(fields: String!) on OBJECT

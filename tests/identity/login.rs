@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use crate::identity_support::issuer::{Key, clerk, now};
-use crate::identity_support::{Files, Folder, World, client, has_name, load, serve_routes, world};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +12,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use huxiang::audit::{Entry, Kind, Reader, Search};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256, Sha512};
+
+use crate::identity_support::issuer::{Key, clerk, now};
+use crate::identity_support::{Files, Folder, World, client, has_name, load, serve_routes, world};
 
 const BACK: &str = "https://portal.example/back";
 

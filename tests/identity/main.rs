@@ -7,3 +7,5 @@ mod jwks;
 mod levels;
 mod login;
 mod revocation;
+#[path = "../support/temporary.rs"]
+mod temporary;

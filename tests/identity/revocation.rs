@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::identity_support::issuer::{Key, clerk, now};
-use crate::identity_support::{Files, Folder, ROLES, World, client, world_in};
 use huxiang::identify::{RevocationError, RevocationOrder, Revoked, Verifier};
 use serde_json::{Value, json};
+
+use crate::identity_support::issuer::{Key, clerk, now};
+use crate::identity_support::{Files, Folder, ROLES, World, client, world_in};
 
 fn files(key: &Key) -> Files {
     let gateway = "issuers:\n  - {issuer: 'https://id', audience: huxiang, algorithms: [EdDSA], jwks: jwks.json}\n\
@@ -207,7 +208,7 @@ fn run(folder: &Path, token: &str, args: &[&str]) -> Output {
 async fn the_security_officer_revokes_from_the_command_line_on_record() {
     let key = Key::new(Some("one"));
     let world = start(&key).await;
-    let folder = world.folder.0.clone();
+    let folder = world.folder.0.to_path_buf();
     let as_roles = |roles: &[&str]| key.sign(&clerk(json!({"sub": "wang", "roles": roles})));
     let lost = key.sign(&clerk(json!({"jti": "lost"})));
     assert_eq!(world.ask_plain(&lost).await, 200);

@@ -1,13 +1,11 @@
 //! A small gateway (farms, one source) behind a real listener, with the files a test gives it.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, reason = "each crate of tests uses its part")]
 
 pub mod issuer;
 pub mod pki;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -21,6 +19,8 @@ use huxiang::serve;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::temporary::Temporary;
+
 const SCHEMA: &str = include_str!("../data/farms/contract.graphql");
 const RELATIONS: &str = "relations:\n  any: {on: Farm, when: \"true\"}\n";
 pub const BINDING: &str = "source: farms\ntitle: Farms\nbase_url: ${FARMS_URL}\nlimits: {retries_max: 0}\nendpoints:\n  farm:\n    entity: Farm\n    \
@@ -29,27 +29,17 @@ pub const ROLES: &str =
     "roles:\n  clerk:\n    title: Clerk\n    networks: [office]\n    grants: [{relation: any, classes: [open]}]\n";
 
 /// A folder of this test run's own, removed at the end.
-pub struct Folder(pub PathBuf);
+pub struct Folder(pub Temporary);
 
 impl Folder {
     pub fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("huxiang-identity-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(Temporary::new("identity"))
     }
 
     pub fn put(&self, path: &str, text: &str) {
         let path = self.0.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::support::ask::{Draft, of_parameter};
 use crate::support::document::Document;
 use crate::support::mock::{Mock, Route};
 use crate::support::{Folder, asked, draft, gateway};
-use serde_json::{Value, json};
 
 /// One document's draft, and one question.
 const DRAFT_MAX: Duration = Duration::from_secs(120);

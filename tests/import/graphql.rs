@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Output;
 
-use crate::support::{Folder, asked, gateway};
 use async_graphql::{
     EmptyMutation, EmptySubscription, Enum, ID, Object, Request, SDLExportOptions, Schema, SimpleObject, Union,
 };
@@ -13,6 +12,8 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
 use serde_json::json;
+
+use crate::support::{Folder, asked, gateway};
 
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 enum State {

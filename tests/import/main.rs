@@ -5,4 +5,6 @@ mod graphql;
 mod openapi;
 mod sql;
 mod support;
+#[path = "../support/temporary.rs"]
+mod temporary;
 mod wsdl;

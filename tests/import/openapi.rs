@@ -19,24 +19,18 @@ use huxiang::model::snapshot::{Folders, Snapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::temporary::Temporary;
+
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import").join(name)
 }
 
 /// A folder of its own, removed at the end.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+struct Folder(Temporary);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("huxiang-import-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
+        let path = Temporary::new(&format!("import-{name}"));
         Self(path)
     }
 

@@ -3,11 +3,11 @@
 
 use std::process::Output;
 
-use crate::support;
-use crate::support::{Folder, asked, gateway};
 use huxiang::answer::Gateway;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor};
+
+use crate::support::{self, Folder, asked, gateway};
 
 /// Read by SQLite and by PostgreSQL.
 const SCHEMA: &str = "

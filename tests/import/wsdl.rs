@@ -4,11 +4,12 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Output;
 
-use crate::support::{Folder, asked, gateway};
 use axum::Router;
 use axum::http::{HeaderMap, Uri};
 use axum::routing::post;
 use serde_json::json;
+
+use crate::support::{Folder, asked, gateway};
 
 fn import(document: &Path, more: &[&str]) -> Output {
     let arguments = ["source", "import", document.to_str().unwrap(), "--source", "src", "--title", "T"];

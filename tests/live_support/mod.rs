@@ -1,7 +1,7 @@
 //! A gateway as a process of its own over two endpoints that both tell under which version of the binding they were
 //! asked: an answer in which they differ is of two versions.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, reason = "each crate of tests uses its part")]
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -13,6 +13,8 @@ use axum::Router;
 use axum::extract::Path as UrlPath;
 use axum::routing::get;
 use serde_json::{Value, json};
+
+use crate::temporary::Temporary;
 
 pub struct Live {
     pub url: String,
@@ -64,7 +66,7 @@ pub const CONFIG: &str = "listen: ${HUXIANG_LISTEN}\nnetworks: {local: [127.0.0.
 
 /// The service, and a gateway's files in a folder of their own.
 pub struct Place {
-    pub root: PathBuf,
+    pub root: Temporary,
     pub service_url: String,
     service: tokio::task::JoinHandle<()>,
 }
@@ -72,15 +74,13 @@ pub struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.service.abort();
-        let _ = std::fs::remove_dir_all(&self.root);
     }
 }
 
 impl Place {
     /// With these files in place of what others have, or beside it.
     pub async fn new(name: &str, files: &[(&str, &str)]) -> Self {
-        let root = std::env::temp_dir().join(format!("huxiang-live-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&root);
+        let root = Temporary::new(&format!("live-{name}"));
         for folder in ["schema", "resolvers", "config/rules"] {
             std::fs::create_dir_all(root.join(folder)).expect("a folder");
         }

@@ -1,6 +1,6 @@
 //! Overload: what is more than can be taken on is refused early, in turn by caller; and clients that send or read slowly cost
 //! nothing but their own connection. `cargo test --test overload -- --ignored --nocapture` measures the curve of
-//! docs/reliability.md.
+//! docs/reliability.md. A crate of its own: what is measured under load has its process to itself.
 
 mod curve;
 #[path = "../live_support/mod.rs"]
@@ -8,6 +8,8 @@ mod live_support;
 mod plot;
 #[path = "../serve/support/mod.rs"]
 mod serve_support;
+#[path = "../support/temporary.rs"]
+mod temporary;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

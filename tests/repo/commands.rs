@@ -1,9 +1,11 @@
 //! The commands, run as a user runs them, on the repository's own files and on broken copies.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+
+use crate::temporary::Temporary;
 
 fn huxiang(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_huxiang"))
@@ -23,12 +25,11 @@ fn stderr(output: &Output) -> String {
 }
 
 /// A copy of the repository's files that a test may break; removed at the end.
-struct Copied(PathBuf);
+struct Copied(Temporary);
 
 impl Copied {
     fn new(name: &str) -> Self {
-        let to = std::env::temp_dir().join(format!("huxiang-cli-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&to);
+        let to = Temporary::new(&format!("cli-{name}"));
         for folder in ["schema", "resolvers", "config"] {
             copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &to.join(folder));
         }
@@ -44,12 +45,6 @@ impl Copied {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{file} has no {from}");
         std::fs::write(path, text.replacen(from, to, 1)).unwrap();
-    }
-}
-
-impl Drop for Copied {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

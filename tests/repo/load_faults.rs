@@ -1,5 +1,6 @@
-//! Faulty files: each of `tests/data/faulty/NNNN_name/` is laid over `base/`, and what loading says of it is
-//! `expected.txt`. `UPDATE_EXPECTED=1` writes them anew; read the difference before it is committed.
+//! Faulty files (`tests/data/faulty`): each `NNNN_name/` is laid over `base/`, and what loading says of it is
+//! `expected.txt`. `UPDATE_EXPECTED=1 cargo test --test repo load_faults` writes them anew; read the difference before it is
+//! committed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,17 +8,18 @@ use std::path::{Path, PathBuf};
 use huxiang::base::fault::Faults;
 use huxiang::model::snapshot::{Folders, Snapshot};
 
+use crate::temporary::Temporary;
+
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/faulty")
 }
 
 /// A copy of `base/` that a test may break; removed at the end.
-struct Copied(PathBuf);
+struct Copied(Temporary);
 
 impl Copied {
     fn new(name: &str) -> Self {
-        let to = std::env::temp_dir().join(format!("huxiang-faulty-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&to);
+        let to = Temporary::new(&format!("faulty-{name}"));
         lay_over(&data().join("base"), &to);
         Self(to)
     }
@@ -45,12 +47,6 @@ impl Copied {
     /// The faults as they are printed, with paths relative to the root.
     fn rendered(&self) -> String {
         self.load().render().replace(&format!("{}/", self.0.display()), "")
-    }
-}
-
-impl Drop for Copied {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -6,4 +6,6 @@ mod docs;
 mod load_faults;
 mod rules;
 mod schema;
+#[path = "../support/temporary.rs"]
+mod temporary;
 mod tidy;

@@ -1,8 +1,9 @@
 //! What browsers send for pages: the gateway's own, listed sites', and everybody else's. Over real listeners.
 
-use crate::support::{Options, Running};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
+
+use crate::support::{Options, Running};
 
 const PORTAL: &str = "https://portal.example";
 const QUERY: &str = r#"{"query":"{a}"}"#;

@@ -1,7 +1,6 @@
 //! The names that the gateway answers to: a page whose name was made to lead here (DNS rebinding) is refused.
 
-use crate::support;
-use crate::support::{Options, Running};
+use crate::support::{self, Options, Running};
 
 const QUERY: &str = r#"{"query":"{a}"}"#;
 const ADMIN: &str = "admin: {operator: [ops]}\n";

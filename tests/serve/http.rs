@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support;
-use crate::support::{Options, Running, token};
 use serde_json::{Value, json};
+
+use crate::support::{self, Options, Running, token};
 
 const GRAPHQL: &str = "application/graphql-response+json";
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{Options, Running, status};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::support::{Options, Running, status};
 
 #[tokio::test]
 async fn a_stop_lets_requests_under_way_end_and_takes_no_new_ones() {

@@ -10,4 +10,6 @@ mod rates;
 mod raw;
 mod reload;
 mod support;
+#[path = "../support/temporary.rs"]
+mod temporary;
 mod traces;

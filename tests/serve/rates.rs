@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::{Options, Running, token, token_of};
 use huxiang::model::config::rates::{Rate, Rates};
 use serde_json::Value;
+
+use crate::support::{Options, Running, token, token_of};
 
 fn requests(n: u32) -> Rate {
     Rate { requests_per_minute: Some(n), upstream_calls_per_minute: None }

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::live_support::{CONFIG, Live, Place, binding};
 use huxiang::audit::{Kind, Reader, Search};
+
+use crate::live_support::{CONFIG, Live, Place, binding};
 
 const QUICK: &str = "reload: {every_ms: 100}\n";
 
@@ -93,7 +94,7 @@ async fn a_file_that_changes_while_the_gateway_starts_comes_into_force_too() {
     let config = format!("{CONFIG}{QUICK}{issuer}");
     let files = [("config/gateway.yaml", config.as_str()), ("resolvers/people.yaml", &binding("v1"))];
     let place = Place::new("start", &files).await;
-    root.set(place.root.clone()).expect("said once");
+    root.set(place.root.to_path_buf()).expect("said once");
     let routes = axum::Router::new().route("/keys", axum::routing::get(keys));
     let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
     let live = place.start("gateway", &[]).await;

@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::live_support::{CONFIG, Live, Place, binding};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path as UrlPath;
@@ -17,6 +16,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use serde_json::json;
+
+use crate::live_support::{CONFIG, Live, Place, binding};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";

@@ -2,12 +2,15 @@
 //!
 //! `SOAK_MINUTES=30 cargo test --release --test soak -- --ignored --nocapture` measures what docs/reliability.md tells;
 //! `SOAK_PER_SECOND=5` sets the load. Every run prints its seed; `SEED=…` runs it again.
+//! A crate of its own: it is run alone, and counts what a process takes.
 
 mod client;
 mod disturb;
 mod process;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/temporary.rs"]
+mod temporary;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

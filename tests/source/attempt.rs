@@ -1,7 +1,7 @@
 //! `huxiang source try`, `try --record` and `source test`: a live call through the gateway's own code, what is shown of it,
 //! and a recording that holds no value of the department's.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use axum::Router;
@@ -14,6 +14,8 @@ use huxiang::base::fault::Faults;
 use huxiang::identify::{Declared, Identity, Principal};
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Value, json};
+
+use crate::temporary::Temporary;
 
 const CONTRACT: &str = r#"
 directive @key(fields: String!) on OBJECT
@@ -157,18 +159,11 @@ impl Department {
     }
 }
 
-struct Root(PathBuf);
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+struct Root(Temporary);
 
 impl Root {
     fn new(name: &str) -> Self {
-        let root = Self(std::env::temp_dir().join(format!("huxiang-source-try-{name}-{}", std::process::id())));
-        let _ = std::fs::remove_dir_all(&root.0);
+        let root = Self(Temporary::new(&format!("source-try-{name}")));
         root.write("schema/contract.graphql", CONTRACT);
         root.write("resolvers/farms.yaml", BINDING);
         root.write("config/codes/grade.csv", "code,value,zh\n1,A,\n2,B,\n");

@@ -1,9 +1,11 @@
 //! `huxiang source check`: every fault of a binding as a compiler tells it, and what will hurt in service.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+
+use crate::temporary::Temporary;
 
 const CONTRACT: &str = r#"
 directive @key(fields: String!) on OBJECT
@@ -65,18 +67,11 @@ endpoints:
 "#;
 
 /// A folder of its own, removed at the end.
-struct Root(PathBuf);
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+struct Root(Temporary);
 
 impl Root {
     fn new(name: &str) -> Self {
-        let root = Self(std::env::temp_dir().join(format!("huxiang-source-check-{name}-{}", std::process::id())));
-        let _ = std::fs::remove_dir_all(&root.0);
+        let root = Self(Temporary::new(&format!("source-check-{name}")));
         root.write("schema/contract.graphql", CONTRACT);
         root.write("resolvers/register.yaml", REGISTER);
         root.write("resolvers/herds.yaml", HERDS);

@@ -5,12 +5,13 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use crate::support::mounted::{A_LOOK, Mounted};
-use crate::support::{record, serve};
 use axum::Router;
 use axum::http::Uri;
 use axum::routing::any;
 use huxiang::base::code::ErrorCode;
+
+use crate::support::mounted::{A_LOOK, Mounted};
+use crate::support::{record, serve};
 
 const KEYS: [&str; 2] = ["0123456789abcdeffedcba9876543210", "fedcba98765432100123456789abcdef"];
 

@@ -1,11 +1,12 @@
 //! The gateway connects to the hosts its files declare, and to nobody else.
 
-use crate::alone;
-use crate::identity_support::issuer::{Key, clerk};
-use crate::identity_support::{BINDING, Farms, Files, Folder, World, client, has_name, load, serve_routes, world};
 use axum::Router;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+
+use crate::alone;
+use crate::identity_support::issuer::{Key, clerk};
+use crate::identity_support::{BINDING, Farms, Files, Folder, World, client, has_name, load, serve_routes, world};
 
 fn files(key: &Key) -> Files {
     let gateway = "issuers:\n  - {issuer: 'https://id', audience: huxiang, algorithms: [EdDSA], keys: ['${PUBLIC}']}\n";

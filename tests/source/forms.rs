@@ -3,8 +3,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::support::signed::{binding, hex, hmac, received};
-use crate::support::{Asked, compile, record, serve};
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +13,9 @@ use md5::{Digest, Md5};
 use serde_json::json;
 use sha2::Sha256;
 use sm3::Sm3;
+
+use crate::support::signed::{binding, hex, hmac, received};
+use crate::support::{Asked, compile, record, serve};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Asked, record, records, serve};
 use axum::{Json, Router, routing::post};
 use huxiang::base::code::ErrorCode;
 use huxiang::source::PageAt;
 use serde_json::{Value, json};
+
+use crate::support::{Asked, record, records, serve};
 
 fn binding(request: &str) -> String {
     format!(

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Asked, at_most_in_a_second, compile, compile_on, compile_with, noting, serve};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Query;
@@ -17,6 +16,8 @@ use huxiang::base::code::ErrorCode;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{CallContext, Caller, Fetch, Shared};
 use tokio::net::TcpListener;
+
+use crate::support::{Asked, at_most_in_a_second, compile, compile_on, compile_with, noting, serve};
 
 fn binding(head: &str) -> String {
     format!(

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crate::support::serve;
-use crate::support::whole::Whole;
 use axum::Router;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
+
+use crate::support::serve;
+use crate::support::whole::Whole;
 
 const CONTRACT: &str = r#"
 type Query {

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Asked, at_most_in_a_second, compile_within, noting, serve};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -13,6 +12,8 @@ use futures::future::join_all;
 use huxiang::base::code::ErrorCode;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{CallContext, Fetch};
+
+use crate::support::{Asked, at_most_in_a_second, compile_within, noting, serve};
 
 fn binding(head: &str) -> String {
     format!(

@@ -23,4 +23,6 @@ mod signing;
 mod soap;
 mod sql;
 mod support;
+#[path = "../support/temporary.rs"]
+mod temporary;
 mod tls;

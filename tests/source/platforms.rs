@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Asked, compile_on, serve};
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
@@ -17,6 +16,9 @@ use huxiang::model::binding::published::Published;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::model::snapshot::{Folders, Snapshot};
 use huxiang::source::{BreakerPhase, Shared};
+
+use crate::support::{Asked, compile_on, serve};
+use crate::temporary::Temporary;
 
 /// Two sources on a platform, and one at the same address that is not on it.
 struct Stage {
@@ -202,9 +204,8 @@ fn a_binding_on_a_platform_is_asked_at_the_platforms_host_alone() {
 #[test]
 fn a_published_binding_joins_only_a_platform_that_lists_it() {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/faulty/base");
-    let root = std::env::temp_dir().join(format!("huxiang-platforms-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&root);
-    let copied = std::process::Command::new("cp").arg("-r").arg(&base).arg(&root).status().unwrap();
+    let root = Temporary::new("platforms");
+    let copied = std::process::Command::new("cp").arg("-r").arg(base.join(".")).arg(&root).status().unwrap();
     assert!(copied.success());
     let grades = std::fs::read_to_string(root.join("resolvers/grades.yaml")).unwrap();
     std::fs::remove_file(root.join("resolvers/grades.yaml")).unwrap();
@@ -253,7 +254,6 @@ fn a_published_binding_joins_only_a_platform_that_lists_it() {
         assert!(told.contains(expected) && !told.contains("hub-secret"), "{head}: {told}");
         assert!(!told.contains("other-hub") || head.contains("other-hub"), "names what is another's: {told}");
     }
-    let _ = std::fs::remove_dir_all(&root);
 }
 
 /// An address may stand in a file of secrets, and change while the gateway runs: it stays at the platform's host.
@@ -268,12 +268,11 @@ async fn an_address_that_changes_in_a_file_does_not_leave_the_platforms_host() {
         "{}"
     });
     let thief = serve(thief).await;
-    let folder = std::env::temp_dir().join(format!("huxiang-platform-files-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Temporary::new("platform-files");
     let holds = |address: &str| std::fs::write(folder.join("one.url"), address).unwrap();
     holds(&format!("{hub}/one"));
     std::fs::write(folder.join("hub.token"), "hub-secret").unwrap();
-    let egress = EgressConfig { secrets: Some(folder.clone()), ..EgressConfig::default() };
+    let egress = EgressConfig { secrets: Some(folder.to_path_buf()), ..EgressConfig::default() };
     let variables = |name: &str| (name == "HUB").then(|| hub.clone());
     let sign = "sign: {scheme: bearer, token: \"${file:hub.token}\"}";
     let platforms = format!("platforms:\n  hub: {{base_url: \"${{HUB}}\", sources: [one], {sign}}}\n");
@@ -294,5 +293,4 @@ async fn an_address_that_changes_in_a_file_does_not_leave_the_platforms_host() {
     let in_a_file = "platforms:\n  hub: {base_url: \"${file:one.url}\", sources: [one]}\n";
     let told = compile_on(&text, &variables, &egress, in_a_file, &Shared::default()).err();
     assert!(told.is_some_and(|told| told.contains("does not stand in a file of secrets")));
-    let _ = std::fs::remove_dir_all(&folder);
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use crate::support::{Asked, compile, record, records, serve};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, Path, Query};
@@ -11,6 +10,8 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use huxiang::base::code::ErrorCode;
 use serde_json::{Value, json};
+
+use crate::support::{Asked, compile, record, records, serve};
 
 fn binding(head: &str, request: &str) -> String {
     format!(

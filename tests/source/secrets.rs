@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::support::mounted::{A_LOOK, Mounted};
-use crate::support::serve;
-use crate::support::signed::hex;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use huxiang::base::code::ErrorCode;
 use md5::{Digest, Md5};
+
+use crate::support::mounted::{A_LOOK, Mounted};
+use crate::support::serve;
+use crate::support::signed::hex;
 
 /// Answers with the header.
 async fn echo(name: &'static str) -> String {

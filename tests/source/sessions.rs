@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::signed::{binding, hex, hmac};
-use crate::support::{Asked, serve};
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +13,9 @@ use hmac::Hmac;
 use huxiang::base::code::ErrorCode;
 use md5::{Digest, Md5};
 use sm3::Sm3;
+
+use crate::support::signed::{binding, hex, hmac};
+use crate::support::{Asked, serve};
 
 /// A token endpoint that counts; the data only with a token it knows.
 struct Issuer {

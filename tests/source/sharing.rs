@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::whole::Whole;
-use crate::support::{compile, serve};
 use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -19,6 +17,9 @@ use huxiang::model::binding::request::CallTemplate;
 use huxiang::source::{CallContext, Connector, Fetch, Fetched, Offer, SourceError, Together};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use crate::support::whole::Whole;
+use crate::support::{compile, serve};
 
 const CONTRACT: &str = r#"
 type Query {

@@ -1,7 +1,5 @@
 //! Signatures, verified by the listener from what it received, with nothing of the gateway's own code.
 
-use crate::support::signed::{Received, binding, hex, hmac, received};
-use crate::support::{Asked, compile};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::Hmac;
@@ -10,6 +8,10 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use sm2::dsa::signature::Verifier as _;
 use sm3::Sm3;
+
+use crate::support::signed::{Received, binding, hex, hmac, received};
+use crate::support::{Asked, compile};
+use crate::temporary::Temporary;
 
 const GET: &str = "{get: /a, query: {z: \"{key}\", b: x}}";
 const POST: &str = "{post: /a, query: {q: 1}, body: {id: \"{key}\", n: 5}}";
@@ -182,8 +184,7 @@ fn is_signed(id: &str, text: &str, signature: &[u8]) -> bool {
 
 /// None: there is no OpenSSL here.
 fn openssl_verifies(id: &str, text: &str, der: &[u8]) -> Option<bool> {
-    let folder = std::env::temp_dir().join(format!("huxiang-sm2-{}-{}", id.len(), std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Temporary::new("sm2");
     let file = |name: &str, content: &[u8]| {
         std::fs::write(folder.join(name), content).unwrap();
         folder.join(name).display().to_string()
@@ -197,7 +198,6 @@ fn openssl_verifies(id: &str, text: &str, der: &[u8]) -> Option<bool> {
     let verified = std::process::Command::new("openssl")
         .args(["dgst", "-sm3", "-sigopt", &format!("distid:{id}"), "-verify", &public, "-signature", &signature, &text])
         .output();
-    let _ = std::fs::remove_dir_all(&folder);
     Some(verified.ok()?.status.success())
 }
 

@@ -1,6 +1,5 @@
 //! SOAP sources: envelopes, GBK both ways, faults, lists of one, nil.
 
-use crate::support::{Asked, record, serve};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -8,6 +7,8 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 use encoding_rs::GBK;
 use huxiang::base::code::ErrorCode;
+
+use crate::support::{Asked, record, serve};
 
 const BINDING: &str = r##"
 source: test

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::alone;
-use crate::support::whole::Whole;
-use crate::support::{Asked, compile, compile_on, record};
 use huxiang::base::code::ErrorCode;
 use huxiang::base::pointer::Pointer;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{Fetch, Shared};
 use sqlx::{Connection, Executor};
+
+use crate::alone;
+use crate::support::whole::Whole;
+use crate::support::{Asked, compile, compile_on, record};
+use crate::temporary::Temporary;
 
 const SETUP: [&str; 3] = [
     "CREATE TABLE houses (owner TEXT, no BIGINT, grade TEXT, area NUMERIC, built DATE, secret TEXT, mark UUID)",
@@ -29,24 +31,19 @@ fn binding(request: &str) -> String {
 
 const MANY: &str = "many: {view: v_houses, key_column: owner}";
 
-struct File(PathBuf);
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
+/// A database, in a folder of its own.
+struct File(PathBuf, #[expect(dead_code, reason = "removes the folder in the end")] Temporary);
 
 async fn sqlite(name: &str) -> (File, String) {
-    let path = std::env::temp_dir().join(format!("huxiang-test-{}-{name}.db", std::process::id()));
-    let _ = std::fs::remove_file(&path);
+    let folder = Temporary::new(&format!("sql-{name}"));
+    let path = folder.join("houses.db");
     let url = format!("sqlite:{}", path.display());
     let mut connection = sqlx::SqliteConnection::connect(&format!("{url}?mode=rwc")).await.unwrap();
     for statement in SETUP {
         connection.execute(statement).await.unwrap();
     }
     connection.close().await.unwrap();
-    (File(path), url)
+    (File(path, folder), url)
 }
 
 async fn reads_rows(url: &str) {
@@ -428,7 +425,8 @@ async fn a_database_that_cannot_be_opened_gives_way_to_its_fallback_and_one_that
         )
     };
     let query = "{ house(owner: \"b'x\") { grade parts { owner grade } more { area } items { state fallback } } }";
-    let missing = std::env::temp_dir().join(format!("huxiang-test-{}-none.db", std::process::id()));
+    let folder = Temporary::new("sql-none");
+    let missing = folder.join("none.db");
     let served = house("down", &binding(&format!("sqlite:{}", missing.display()), "v_houses")).await;
     let answer = served.ask(query).await;
     assert_eq!(answer["data"]["house"]["grade"], "D", "{answer}");

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::support::mounted::{A_LOOK, Mounted};
-use crate::support::{Asked, compile_with, record};
 use huxiang::base::code::ErrorCode;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -12,6 +10,9 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+
+use crate::support::mounted::{A_LOOK, Mounted};
+use crate::support::{Asked, compile_with, record};
 
 struct Certificates {
     ca: String,

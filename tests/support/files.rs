@@ -1,24 +1,18 @@
 //! Copies of the repository's files that a test may change.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use huxiang::answer::Gateway;
 
 use super::World;
+use crate::temporary::Temporary;
 
 /// A copy of the repository's files, with changes to some; removed at the end.
-pub struct Files(pub PathBuf);
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+pub struct Files(pub Temporary);
 
 impl Files {
     pub fn copied(name: &str) -> Self {
-        let root = std::env::temp_dir().join(format!("huxiang-hand-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&root);
+        let root = Temporary::new(&format!("hand-{name}"));
         for folder in ["schema", "resolvers", "config", "config/codes", "config/rules"] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
             for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {

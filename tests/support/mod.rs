@@ -1,5 +1,5 @@
 //! The whole gateway with the demo departments, in one process: what end-to-end tests stand on.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, reason = "each crate of tests uses its part")]
 
 pub mod document;
 pub mod files;
@@ -8,7 +8,7 @@ pub mod sources;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use departments::{Options, Running};
 use huxiang::answer::{Gateway, GraphqlRequest};
@@ -21,6 +21,8 @@ use serde_json::{Map, Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
 
+use crate::temporary::Temporary;
+
 /// The household that the documents name.
 pub const HOUSEHOLD: &str = "331122101348000001";
 
@@ -28,13 +30,7 @@ pub struct World {
     pub departments: Running,
     pub gateway: Gateway,
     /// Holds the audit store.
-    pub folder: PathBuf,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
+    pub folder: Temporary,
 }
 
 /// Departments that answer at once, and the repository's own files.
@@ -49,8 +45,7 @@ pub async fn world_with(options: Options) -> World {
 /// With a change to the snapshot before the gateway starts on it: shorter deadlines, other limits.
 pub async fn world_edited(options: Options, edit: impl FnOnce(&mut Snapshot)) -> World {
     let departments = departments::start(options).await.expect("the departments start");
-    let folder = std::env::temp_dir().join(format!("huxiang-test-{}-{:x}", std::process::id(), rand()));
-    std::fs::create_dir_all(&folder).expect("a folder for the audit store");
+    let folder = Temporary::new("world");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut snapshot = snapshot(root, departments.variables(), &folder);
     edit(&mut snapshot);
@@ -62,7 +57,7 @@ pub async fn world_edited(options: Options, edit: impl FnOnce(&mut Snapshot)) ->
 pub async fn world_at(clock: Clock, files: &[(&str, String)]) -> World {
     let departments =
         departments::start(Options { latency: false, ..Options::default() }).await.expect("the departments start");
-    let folder = std::env::temp_dir().join(format!("huxiang-test-{}-{:x}", std::process::id(), rand()));
+    let folder = Temporary::new("world");
     lay_over(&repository().join("config"), &folder.join("config"));
     for (path, text) in files {
         std::fs::write(folder.join("config").join(path), text).expect("the file is written");
@@ -93,11 +88,6 @@ pub fn lay_over(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).expect("a copy");
         }
     }
-}
-
-fn rand() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 /// A gateway over the files under `root`.

@@ -1,13 +1,11 @@
 //! Reads scenarios out of Markdown and runs them: mocked departments, a gateway over them, one query.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
 mod exchange;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use huxiang::answer::{Gateway, GraphqlRequest};
 use huxiang::base::fault::Faults;
@@ -16,6 +14,8 @@ use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Map, Value, json};
 
 use exchange::{Departments, Exchange};
+
+use crate::temporary::Temporary;
 
 #[derive(Clone, Default)]
 pub struct Scenario {
@@ -91,17 +91,17 @@ impl Scenario {
 
     /// `Err`: what differs from what the scenario says.
     pub async fn run(&self) -> Result<(), String> {
-        let folder = Folder::new();
-        self.write(&folder.0);
+        let folder = Temporary::new("scenario");
+        self.write(&folder);
         let departments = Departments::start(self.exchanges.clone()).await;
         let variables = |name: &str| match name {
             "AUDIT_KEY" => Some("k".repeat(32)),
             _ => name.ends_with("_URL").then(|| departments.url.clone()),
         };
         let mut faults = Faults::default();
-        let snapshot = Snapshot::load(&Folders::under(&folder.0), &variables, &mut faults);
+        let snapshot = Snapshot::load(&Folders::under(&folder), &variables, &mut faults);
         let Some(mut snapshot) = snapshot else { return Err(faults.render()) };
-        snapshot.config.audit.store = folder.0.join("audit.sqlite");
+        snapshot.config.audit.store = folder.join("audit.sqlite");
         let gateway = Gateway::start(snapshot).await.map_err(|error| error.to_string())?;
         let mut differences = String::new();
         for asked in std::iter::once(&self.first).chain(&self.then) {
@@ -211,24 +211,5 @@ fn holds(expected: &Value, actual: &Value) -> bool {
                 && expected.iter().zip(actual).all(|(expected, actual)| holds(expected, actual))
         }
         _ => expected == actual,
-    }
-}
-
-/// A folder that goes away with its owner.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("huxiang-scenario-{}-{count}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,11 +1,10 @@
 //! Drafts tried: laid into a root, asked through the gateway, and held against what a mock of the document answered.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod ask;
 pub mod document;
 pub mod mock;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,20 +14,14 @@ use huxiang::identify::{Declared, Identity};
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::Value;
 
-/// A folder of its own, removed at the end.
-pub struct Folder(pub PathBuf);
+use crate::temporary::Temporary;
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+/// A folder of its own, removed at the end.
+pub struct Folder(pub Temporary);
 
 impl Folder {
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("huxiang-import-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
+        let path = Temporary::new(&format!("import-{name}"));
         Self(path)
     }
 

@@ -1,5 +1,5 @@
 //! A gateway that records what it is asked, behind a real listener.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, reason = "each crate of tests uses its part")]
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,4 @@
 //! A source to ask: a binding as text, a real listener, and the records that come back.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod mounted;
 pub mod signed;

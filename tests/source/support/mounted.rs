@@ -6,18 +6,17 @@ use huxiang::model::config::egress::EgressConfig;
 
 use super::signed::binding;
 use super::{Asked, compile_within};
+use crate::temporary::Temporary;
 
 /// Longer than between two looks at a file.
 pub const A_LOOK: Duration = Duration::from_millis(1_100);
 
 /// A folder of secrets that is removed at the end.
-pub struct Mounted(pub std::path::PathBuf);
+pub struct Mounted(pub Temporary);
 
 impl Mounted {
     pub fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("huxiang-secrets-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = Temporary::new(&format!("secrets-{name}"));
         Self(folder)
     }
 
@@ -32,13 +31,7 @@ impl Mounted {
     }
 
     pub fn compile_whole(&self, yaml: &str, url: &str) -> Result<Asked, String> {
-        let egress = EgressConfig { secrets: Some(self.0.clone()), ..EgressConfig::default() };
+        let egress = EgressConfig { secrets: Some(self.0.to_path_buf()), ..EgressConfig::default() };
         compile_within(yaml, &|name| (name == "URL").then(|| url.to_owned()), &egress)
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,7 +1,6 @@
 //! A whole gateway over a contract and bindings of a test's own.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 
 use huxiang::answer::{Gateway, GraphqlRequest};
 use huxiang::base::fault::Faults;
@@ -11,24 +10,20 @@ use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row};
 
+use crate::temporary::Temporary;
+
 pub struct Whole {
     gateway: Gateway,
     folder: Folder,
 }
 
 /// Removed at the end.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+struct Folder(Temporary);
 
 impl Whole {
     /// With one role, `clerk`, that has all of one entity of the class `open`. Every variable `${…_URL}` is the address.
     pub async fn new(name: &str, entity: &str, contract: &str, files: &[(&str, &str)], url: &str) -> Self {
-        let folder = Folder(std::env::temp_dir().join(format!("huxiang-whole-{name}-{}", std::process::id())));
+        let folder = Folder(Temporary::new(&format!("whole-{name}")));
         let write = |path: &str, text: &str| {
             let path = folder.0.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
