@@ -273,6 +273,94 @@ fn links_between_documents_lead_somewhere() {
     none(faults);
 }
 
+/// A file that its crate does not name is compiled by nobody, and its tests run no more.
+#[test]
+fn every_file_of_a_test_crate_is_a_part_of_it() {
+    let mut faults = Vec::new();
+    let mut crates = 0;
+    for main in rust("tests").iter().filter(|path| path.ends_with("/main.rs")) {
+        crates += 1;
+        let (folder, names) = (main.trim_end_matches("main.rs"), read(main));
+        for path in rust(folder.trim_end_matches('/')).iter().filter(|path| *path != main) {
+            let name = path[folder.len()..].trim_end_matches("/mod.rs").trim_end_matches(".rs");
+            // What lies deeper is named by the module it belongs to.
+            if !name.contains('/') && !names.lines().any(|line| line == format!("mod {name};")) {
+                faults.push(format!("{main}: does not name `{name}`"));
+            }
+        }
+    }
+    assert!(crates >= 10, "{crates}");
+    none(faults);
+}
+
+/// Whether `tests/` has a crate of this name.
+fn is_test_crate(name: &str) -> bool {
+    [format!("tests/{name}.rs"), format!("tests/{name}/main.rs")].iter().any(|path| root().join(path).is_file())
+}
+
+/// The name that a text begins with, empty where it begins with none.
+fn name(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_');
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// The commands that a line tells to run tests of a crate: its name, and the name after it, which chooses some of them.
+fn test_commands(line: &str) -> Vec<(&str, &str)> {
+    let after = ["--test ", "--test="].iter().flat_map(|flag| line.split(flag).skip(1));
+    let commands = after.map(|rest| (name(rest), name(rest[name(rest).len()..].strip_prefix(' ').unwrap_or_default())));
+    commands.filter(|(crate_name, _)| !crate_name.is_empty()).collect()
+}
+
+/// The files and folders under `tests/` that a line names, and the test that may stand behind one.
+fn test_paths(line: &str) -> Vec<(&str, Option<&str>)> {
+    let outside = |c: char| !c.is_ascii_alphanumeric() && !"_-./".contains(c);
+    let starts = line.match_indices("tests/").filter(|(at, _)| line[..*at].chars().next_back().is_none_or(outside));
+    let paths = starts.map(|(at, _)| {
+        let rest = &line[at..];
+        let (path, rest) = rest.split_at(rest.find(outside).unwrap_or(rest.len()));
+        let test = rest.strip_prefix("::").map(|test| test.split(|c: char| !c.is_alphanumeric() && c != '_').next());
+        (path.trim_end_matches(['.', '/']), test.flatten())
+    });
+    paths.collect()
+}
+
+/// Commands and paths that are told to readers, in documents, sources and what tests print.
+#[test]
+fn tests_that_are_named_are_there() {
+    let (mut faults, mut paths, mut commands) = (Vec::new(), 0, 0);
+    let folders = ["src", "departments/src", "docs", "examples", "tests", "benches", "fuzz", ".ci", ".cargo"];
+    let single = ["README.md", "README.zh-CN.md", "Cargo.toml"];
+    let all = folders.iter().chain(&single).flat_map(|under| files(under));
+    for path in all.filter(|path| path != "tests/repo/tidy.rs" && !path.starts_with("fuzz/target")) {
+        for (line, text) in read(&path).lines().enumerate() {
+            let at = format!("{path}:{}", line + 1);
+            for (named, test) in test_paths(text) {
+                paths += 1;
+                if !root().join(named).exists() {
+                    faults.push(format!("{at}: there is no `{named}`"));
+                } else if test.is_some_and(|test| !read(named).contains(&format!("fn {test}()"))) {
+                    faults.push(format!("{at}: `{named}` has no test `{}`", test.unwrap_or_default()));
+                }
+            }
+            for (tests, chosen) in test_commands(text) {
+                commands += 1;
+                let modules = || rust(&format!("tests/{tests}")).into_iter().chain([format!("tests/{tests}.rs")]);
+                let of_module = |path: &String| path.ends_with(&format!("/{chosen}.rs"));
+                let of_test = |path: &String| read(path).contains(&format!("fn {chosen}"));
+                if !is_test_crate(tests) {
+                    faults.push(format!("{at}: there are no tests `{tests}`"));
+                } else if !modules().any(|path| of_module(&path) || of_test(&path)) {
+                    faults.push(format!("{at}: the tests `{tests}` have no `{chosen}`"));
+                }
+            }
+        }
+    }
+    none(faults);
+    assert!(paths > 80 && commands > 15, "the test reads no more: {paths} paths, {commands} commands");
+    assert_eq!(test_commands("cargo test --test no_such some -- --test-threads 1"), [("no_such", "some")]);
+    assert_eq!(test_paths("see (`tests/no/such.rs::is_there`), src/tests/x"), [("tests/no/such.rs", Some("is_there"))]);
+}
+
 /// Routes that answer without knowing who asks, because they hold nothing of anybody.
 const OPEN_ROUTES: [&str; 5] = ["/health/live", "/health/ready", "/metrics", "/graphiql", "/graphiql/{file}"];
 
