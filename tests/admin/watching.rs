@@ -277,7 +277,7 @@ async fn metrics_are_read_at_a_listener_of_their_own_and_name_nobody() {
     let config = format!("{CONFIG}metrics: {{listen: \"${{METRICS}}\"}}\n");
     let place =
         Place::new("metrics", &[("config/gateway.yaml", &config), ("resolvers/people.yaml", &binding("v1"))]).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap().port();
+    let port = live_support::free_port();
     let own = format!("127.0.0.1:{port}");
     let live = place.start("gateway", &[("METRICS", &own)]).await;
     live.ask("{ person(id: \"somebody-77\") { name city } }").await;

@@ -4,9 +4,10 @@
 #![allow(dead_code, reason = "each crate of tests uses its part")]
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -41,6 +42,18 @@ async fn service() -> (String, tokio::task::JoinHandle<()>) {
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let routes = Router::new().route("/{version}/{what}/{id}", get(told));
     (url, tokio::spawn(async move { axum::serve(listener, routes).await.expect("it serves") }))
+}
+
+/// A port for a gateway that is told it. Below those that systems give to whoever asks for any, so that no other test has
+/// it between this look and the gateway's own.
+pub fn free_port() -> u16 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(17);
+    let mut ports = std::iter::repeat_with(|| begin.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed)) % 12_000);
+    let free = |offset: u32| {
+        u16::try_from(20_000 + offset).ok().filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+    };
+    ports.find_map(free).expect("ports have no end")
 }
 
 /// The binding in one of its versions.
@@ -110,8 +123,7 @@ impl Place {
     }
 
     pub fn spawn(&self, name: &str, variables: &[(&str, &str)]) -> Live {
-        let port =
-            std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        let port = free_port();
         let log = self.root.join(format!("{name}.log"));
         let process = Command::new(env!("CARGO_BIN_EXE_huxiang"))
             .args(["serve", "--root"])
