@@ -1,12 +1,10 @@
 //! One fetch node: which entities it is asked for, with which keys, in which batches.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-
-use smallvec::SmallVec;
 
 use super::Execution;
 use super::call::{Call, Called};
+use super::groups::{Asked, Group, GroupKey, Groups, Place, Places};
 use super::quota::Charges;
 use super::rows::NOBODY;
 use crate::base::code::{ErrorCode, ItemState};
@@ -39,49 +37,8 @@ impl Need {
     }
 }
 
-/// What shares calls.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct GroupKey {
-    /// The one instance that is asked; without it, all of them.
-    instance: Option<usize>,
-    /// Further inputs of the templates.
-    inputs: Arc<[(Arc<str>, String)]>,
-    /// The fields wanted, only of endpoints that take field names.
-    wanted: Arc<[SlotId]>,
-}
-
-/// What one entity asks of an endpoint: the keys, each with what goes with it.
-type Asked = SmallVec<[(Arc<str>, GroupKey); 1]>;
-
 /// A row, why it is asked, and what is wanted of rows like it by each of their keys; none: they are not asked.
 type Known<'r> = (&'r Row, Need, Option<Arc<[SlotId]>>);
-
-/// Keys that can share calls.
-struct Group {
-    of: GroupKey,
-    keys: Vec<Arc<str>>,
-    /// Places of the keys, where they are more than [`FEW`].
-    index: HashMap<Arc<str>, usize>,
-}
-
-/// Keys that are sooner compared with each other than hashed.
-const FEW: usize = 4;
-
-/// All keys of one fetch, each once in each group.
-#[derive(Default)]
-struct Groups {
-    all: Vec<Group>,
-    index: HashMap<GroupKey, usize>,
-}
-
-/// A key in its group.
-struct Place {
-    group: usize,
-    key: usize,
-}
-
-/// An entity's keys in their groups.
-type Places = SmallVec<[Place; 1]>;
 
 impl Execution<'_> {
     /// Asks one fetch for rows, given what its inputs' fetches answered. One answer a row, in order.
@@ -337,43 +294,6 @@ fn is_nobodys(asked: &Result<Places, RowAnswer>) -> bool {
         Err(RowAnswer::NoKey) => true,
         Err(RowAnswer::Missing(failure)) => failure.state == ItemState::Undetermined,
         _ => false,
-    }
-}
-
-impl Groups {
-    fn add(&mut self, key: &Arc<str>, of: GroupKey) -> Place {
-        // Nearly always there is one.
-        let group = match self.all.first().filter(|first| first.of == of) {
-            Some(_) => 0,
-            None => *self.index.entry(of.clone()).or_insert_with(|| {
-                self.all.push(Group { of, keys: Vec::new(), index: HashMap::new() });
-                self.all.len() - 1
-            }),
-        };
-        let key = self.all.get_mut(group).map_or(0, |group| group.add(key));
-        Place { group, key }
-    }
-}
-
-impl Group {
-    fn add(&mut self, key: &Arc<str>) -> usize {
-        let place = self.keys.len();
-        let known = match place <= FEW {
-            true => self.keys.iter().position(|own| own == key),
-            false => self.index.get(key).copied(),
-        };
-        if let Some(known) = known {
-            return known;
-        }
-        self.keys.push(Arc::clone(key));
-        match place {
-            ..FEW => {}
-            FEW => self.index.extend(self.keys.iter().enumerate().map(|(at, key)| (Arc::clone(key), at))),
-            _ => {
-                self.index.insert(Arc::clone(key), place);
-            }
-        }
-        place
     }
 }
 

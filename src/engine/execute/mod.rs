@@ -8,6 +8,7 @@ mod call;
 pub mod cursor;
 pub mod drift;
 mod fetch;
+mod groups;
 mod listing;
 mod node;
 pub mod quota;
