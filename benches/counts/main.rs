@@ -105,7 +105,7 @@ impl Drop for Running {
 fn counted(program: &Path) -> Result<BTreeMap<String, u64>, Error> {
     let folder = std::env::temp_dir().join(format!("huxiang-counts-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
-    let port = 20_000 + u16::try_from(std::process::id() % 20_000)?;
+    let port = client::first_port()?;
     std::thread::spawn(move || upstream::run(port, 0));
     std::fs::create_dir_all(&folder)?;
     let mut all = BTreeMap::new();
@@ -138,7 +138,7 @@ fn requests(program: &Path, folder: &Path, workload: &Workload, upstream: u16, t
     let mut gateway = Running(files.start(&wrapper, program, port, upstream)?);
     let asked = runtime()?.block_on(tokio::task::LocalSet::new().run_until(async {
         let until = Instant::now() + Duration::from_secs(60);
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        while !client::listens(port).await {
             if let Some(status) = gateway.0.try_wait()? {
                 return Err(format!("the gateway ended: {status}").into());
             }
@@ -150,7 +150,9 @@ fn requests(program: &Path, folder: &Path, workload: &Workload, upstream: u16, t
         let few = files.tokens.get(..10).unwrap_or_default();
         client::one_by_one(port, few, &workload.body, times).await
     }));
-    asked.map_err(|why| format!("{why}\n{}", std::fs::read_to_string(files.log(port)).unwrap_or_default()))?;
+    asked.map_err(|why| {
+        format!("{}: {why}\n{}", workload.name, std::fs::read_to_string(files.log(port)).unwrap_or_default())
+    })?;
     let ended = Command::new("kill").args(["-TERM", &gateway.0.id().to_string()]).status()?;
     let status = gateway.0.wait()?;
     if !ended.success() || !status.success() {

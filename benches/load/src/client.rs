@@ -36,6 +36,19 @@ impl Load {
     }
 }
 
+/// The first of a dozen ports for this process, below those that the kernel gives to connections: nobody has taken one of
+/// them by chance when it is wanted.
+pub fn first_port() -> Result<u16, Error> {
+    Ok(20_000 + u16::try_from(std::process::id() % 600)? * 20)
+}
+
+/// Whether somebody listens there. Where ports of connections begin lower than usual, who asks a port that nobody has may
+/// be given that very port, and be connected to itself.
+pub async fn listens(port: u16) -> bool {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await;
+    stream.is_ok_and(|stream| stream.local_addr().ok() != stream.peer_addr().ok())
+}
+
 async fn connect(port: u16) -> Result<SendRequest<Full<Bytes>>, Error> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;

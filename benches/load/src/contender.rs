@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::client::Error;
+use crate::client::{Error, listens};
 
 pub struct Contender {
     pub name: String,
@@ -43,7 +43,7 @@ impl Contender {
             if let Some(status) = self.process.try_wait()? {
                 return Err(format!("ended while starting: {status}").into());
             }
-            if tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
+            if listens(self.port).await {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(30)).await;

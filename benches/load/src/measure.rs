@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::client::{Error, Question, ask, get, load, one_by_one};
+use crate::client::{Error, Question, ask, first_port, get, load, one_by_one};
 use crate::contender::{Contender, Instructions, Sample, Tailcall, cpu_seconds, own, peak_megabytes, tailcall};
 use crate::gateway::Gateway;
 use crate::report;
@@ -90,7 +90,7 @@ fn start(
     folder: &Path,
     program: &Path,
 ) -> Result<(Contender, Vec<Contender>), Error> {
-    let mut port = 20_000 + u16::try_from(std::process::id() % 20_000)?;
+    let mut port = first_port()?;
     let upstream = port;
     let address = format!("127.0.0.1:{upstream}");
     let delay = run.delay.unwrap_or(workload.delay).to_string();
