@@ -314,26 +314,6 @@ impl<L: Lane> Drop for Waiting<'_, L> {
     }
 }
 
-impl<L: Lane> Place<L> {
-    /// What was sent then has ended, with an answer or without; what was given up was slow, however soon that was.
-    pub fn ended(&self, sent: Instant, now: Instant, given_up: bool) {
-        let Some((hall, slow)) = self.hall.as_ref().and_then(|hall| Some((hall, hall.slow?))) else { return };
-        let mut state = hall.lock();
-        if given_up || now.saturating_duration_since(sent) > slow {
-            if state.shrunk.is_none_or(|at| sent >= at) {
-                state.most = state.most.saturating_sub((state.most / 5).max(1)).max(1);
-                (state.shrunk, state.quick) = (Some(now), 0);
-            }
-            return;
-        }
-        state.quick += 1;
-        if state.quick >= state.most && state.most < hall.max {
-            state.most += 1;
-            state.quick = 0;
-        }
-    }
-}
-
 impl<L: Lane> Drop for Place<L> {
     fn drop(&mut self) {
         if let Some(hall) = self.hall.take() {

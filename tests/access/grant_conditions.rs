@@ -1,42 +1,16 @@
 //! What a grant requires beside role and relation: purpose, days, hours, people, networks, issuers. Each holds for the
 //! moment of the request, says what is missing where it does not, and nothing is asked of a department then.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use huxiang::base::clock::Clock;
 use huxiang::identify::Identity;
-use jiff::Timestamp;
 use serde_json::json;
 
+use crate::set_clock::SetClock;
 use crate::support::{HOUSEHOLD, World, ask, caller, config, world_at};
 
 const QUERY: &str = "query($id: ID!) { household(id: $id) { registry { phone } } }";
 
-/// A clock that a test sets.
-#[derive(Clone)]
-struct Hand(Arc<AtomicI64>);
-
-impl Hand {
-    fn at(time: &str) -> Self {
-        let hand = Self(Arc::default());
-        hand.set(time);
-        hand
-    }
-
-    fn set(&self, time: &str) {
-        let time: Timestamp = format!("{time}:00+08:00").parse().unwrap();
-        self.0.store(time.as_second(), Ordering::SeqCst);
-    }
-
-    fn clock(&self) -> Clock {
-        let time = Arc::clone(&self.0);
-        Clock::new(move || Timestamp::from_second(time.load(Ordering::SeqCst)).unwrap())
-    }
-}
-
 /// The demo with one more role, `probe`, whose one grant gives a household's telephone to anybody, under `conditions`.
-async fn probed(hand: &Hand, role: &str, conditions: &str) -> World {
+async fn probed(hand: &SetClock, role: &str, conditions: &str) -> World {
     let grant = format!("{{relation: any, fields: [id, registry.phone]{conditions}}}");
     let probe = format!("  probe: {{title: Probe, networks: [gov, public-proxy]{role}, grants: [{grant}]}}\n");
     world_at(hand.clock(), &[("roles.yaml", config("roles.yaml") + &probe)]).await
@@ -66,7 +40,7 @@ fn refused(result: Result<(), String>, with: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purpose_that_nobody_declared_is_refused_with_those_that_would_do() {
-    let hand = Hand::at("2026-06-01T10:00");
+    let hand = SetClock::at("2026-06-01T10:00");
     let world = probed(&hand, "", ", purposes: [help, duty]").await;
     let mut identity = probe();
     refused(asked(&world, &identity).await, "for the purpose `help` or `duty`");
@@ -89,7 +63,7 @@ async fn a_purpose_that_nobody_declared_is_refused_with_those_that_would_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_begins_and_ends_with_its_days_also_for_a_plan_that_is_kept() {
-    let hand = Hand::at("2026-06-30T23:59");
+    let hand = SetClock::at("2026-06-30T23:59");
     let world = probed(&hand, "", ", from: 2026-07-01, until: 2026-07-31").await;
     refused(asked(&world, &probe()).await, "from 2026-07-01 on");
     hand.set("2026-07-01T00:00");
@@ -107,7 +81,7 @@ async fn a_grant_begins_and_ends_with_its_days_also_for_a_plan_that_is_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hours_and_days_of_the_week_are_those_of_the_request() {
-    let hand = Hand::at("2026-06-05T08:00");
+    let hand = SetClock::at("2026-06-05T08:00");
     let world = probed(&hand, "", r#", hours: ["08:00-12:00", "14:00-18:00"], days: [mon, tue, wed, thu, fri]"#).await;
     // The 5th is a Friday.
     for (time, given) in [
@@ -136,7 +110,7 @@ async fn hours_and_days_of_the_week_are_those_of_the_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_may_be_for_people_named_one_by_one() {
-    let hand = Hand::at("2026-06-01T10:00");
+    let hand = SetClock::at("2026-06-01T10:00");
     let world = probed(&hand, "", ", people: [{id: zhang-3}, {id: li-4, issuer: https://demo.huxiang.invalid}]").await;
     refused(asked(&world, &probe()).await, "to people named one by one");
     let mut named = caller("probe", json!({ "id": "zhang-3" }));
@@ -153,7 +127,7 @@ async fn a_grant_may_be_for_people_named_one_by_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_may_count_from_fewer_networks_than_its_role() {
-    let hand = Hand::at("2026-06-01T10:00");
+    let hand = SetClock::at("2026-06-01T10:00");
     let world = probed(&hand, "", ", networks: [public-proxy]").await;
     refused(asked(&world, &probe()).await, "does not count from this network");
     let mut outside = probe();
@@ -167,7 +141,7 @@ async fn a_grant_may_count_from_fewer_networks_than_its_role() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_counts_only_with_tokens_of_its_issuers() {
-    let hand = Hand::at("2026-06-01T10:00");
+    let hand = SetClock::at("2026-06-01T10:00");
     let world = probed(&hand, ", issuers: [https://demo.huxiang.invalid]", "").await;
     refused(asked(&world, &probe()).await, "does not count with a token of this issuer");
     let mut identity = probe();
@@ -179,7 +153,7 @@ async fn a_role_counts_only_with_tokens_of_its_issuers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_grants_the_nearest_miss_is_told() {
-    let hand = Hand::at("2026-06-01T10:00");
+    let hand = SetClock::at("2026-06-01T10:00");
     let probe_role = "  probe:\n    title: Probe\n    networks: [gov]\n    grants:\n\
         \x20     - {relation: any, fields: [id, registry.phone], purposes: [help], hours: [\"20:00-21:00\"]}\n\
         \x20     - {relation: any, fields: [id, registry.phone], people: [{id: somebody}]}\n";

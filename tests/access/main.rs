@@ -14,6 +14,7 @@ mod hand;
 mod masked_keys;
 mod persons;
 mod second_persons;
+mod set_clock;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/temporary.rs"]

@@ -1,45 +1,20 @@
 //! Approvals and emergencies: what a second person must have said before, and what one says afterwards.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use huxiang::approval::{Act, Approval, Person, State, Wanted};
 use huxiang::audit::verify;
 use huxiang::base::clock::Clock;
 use huxiang::engine::error::RequestError;
 use huxiang::identify::Identity;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::set_clock::SetClock;
 use crate::support::{HOUSEHOLD, World, admin, ask, caller, config, records, supervisor, world_at};
 
 const NEIGHBOUR: &str = "331122101348000009";
 const DEPOSITS: &str = "query($id: ID!) { household(id: $id) { id items(no: [\"49\"]) { no state message } } }";
 
-/// A clock that a test sets.
-#[derive(Clone)]
-struct Hand(Arc<AtomicI64>);
-
-impl Hand {
-    fn at(time: &str) -> Self {
-        let hand = Self(Arc::default());
-        hand.set(time);
-        hand
-    }
-
-    fn set(&self, time: &str) {
-        let time: Timestamp = format!("{time}:00+08:00").parse().unwrap();
-        self.0.store(time.as_second(), Ordering::SeqCst);
-    }
-
-    fn clock(&self) -> Clock {
-        let time = Arc::clone(&self.0);
-        Clock::new(move || Timestamp::from_second(time.load(Ordering::SeqCst)).unwrap())
-    }
-}
-
-async fn demo() -> (World, Hand) {
-    let hand = Hand::at("2026-06-01T09:00");
+async fn demo() -> (World, SetClock) {
+    let hand = SetClock::at("2026-06-01T09:00");
     (world_at(hand.clock(), &[]).await, hand)
 }
 
@@ -266,7 +241,7 @@ async fn each_sees_what_is_theirs_to_decide_and_the_store_holds_no_record_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_outlives_the_gateway_and_its_files_may_only_become_narrower() {
-    let hand = Hand::at("2026-06-01T09:00");
+    let hand = SetClock::at("2026-06-01T09:00");
     let first = world_at(hand.clock(), &[]).await;
     let approval = given(&first, &wanted(HOUSEHOLD)).await;
     let narrower = config("roles.yaml").replace("valid_minutes_max: 480", "valid_minutes_max: 30");
@@ -364,7 +339,7 @@ async fn what_waits_for_others_hides_nothing_that_waits_for_the_caller() {
 async fn a_request_that_is_refused_as_a_whole_uses_up_no_approval() {
     let roles =
         config("roles.yaml").replace("    title: 核对人员\n", "    title: 核对人员\n    introspection: false\n");
-    let world = world_at(Hand::at("2026-06-01T09:00").clock(), &[("roles.yaml", roles)]).await;
+    let world = world_at(SetClock::at("2026-06-01T09:00").clock(), &[("roles.yaml", roles)]).await;
     let approval = given(&world, &wanted(HOUSEHOLD)).await;
     let identity = relying_on(verifier(), &approval.id);
     let with = DEPOSITS.replace("{ household", "{ __schema { queryType { name } } household");
@@ -449,8 +424,8 @@ async fn an_emergency_is_reviewed_by_somebody_else_and_unreviewed_there_is_no_ot
 }
 
 /// The demo with other grants for the officer on duty.
-async fn duty(grants: &str) -> (World, Hand) {
-    let hand = Hand::at("2026-06-01T09:00");
+async fn duty(grants: &str) -> (World, SetClock) {
+    let hand = SetClock::at("2026-06-01T09:00");
     let roles = config("roles.yaml");
     let (before, rest) = roles.split_once("    title: 应急值班员\n    networks: [gov]\n    grants:\n").unwrap();
     let (_, after) = rest.split_once("review_hours_max: 72}\n").unwrap();

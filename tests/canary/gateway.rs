@@ -262,7 +262,8 @@ impl Serving {
         let process = Process(child);
         for _ in 0..600 {
             let ready = std::net::TcpStream::connect(self.url.trim_start_matches("http://"));
-            if ready.is_ok() {
+            // Whoever asks a port that nobody has yet may be given that very port, and be connected to itself.
+            if ready.is_ok_and(|stream| stream.local_addr().ok() != stream.peer_addr().ok()) {
                 return process;
             }
             std::thread::sleep(Duration::from_millis(50));

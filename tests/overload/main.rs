@@ -293,6 +293,17 @@ async fn taken(reader: &mut TcpStream, bytes: usize) -> bool {
     true
 }
 
+/// Which of the answers come whole; ten are as much as is held.
+async fn held(readers: &mut [TcpStream], bytes: usize) -> Vec<bool> {
+    let mut whole = Vec::new();
+    for reader in readers {
+        whole.push(taken(reader, bytes).await);
+    }
+    let left = whole.iter().filter(|whole| **whole).count();
+    assert!((5..=10).contains(&left), "ten are as much as is held: {left}");
+    whole
+}
+
 #[tokio::test]
 async fn answers_that_nobody_takes_are_dropped_when_they_are_too_much_and_who_reads_gets_all() {
     const BYTES: usize = 4_000_000;
@@ -304,12 +315,7 @@ async fn answers_that_nobody_takes_are_dropped_when_they_are_too_much_and_who_re
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let answer = ask(&running, &bearer("li"), &body).await;
     assert_eq!(answer.bytes().await.expect("all of it").len(), BYTES);
-    let mut whole = Vec::new();
-    for reader in &mut readers {
-        whole.push(taken(reader, BYTES).await);
-    }
-    let left = whole.iter().filter(|whole| **whole).count();
-    assert!((5..=10).contains(&left), "ten are as much as is held: {left}");
+    let whole = held(&mut readers, BYTES).await;
     assert!(!whole[..20].contains(&true), "those whose answers waited longest are cut: {whole:?}");
 }
 
@@ -322,10 +328,5 @@ async fn answers_that_came_at_once_are_dropped_when_they_are_too_much_though_no_
     let mut readers = connections(&running, 40, &asked).await;
     worked_on(&running, 40).await;
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    let mut whole = Vec::new();
-    for reader in &mut readers {
-        whole.push(taken(reader, BYTES).await);
-    }
-    let left = whole.iter().filter(|whole| **whole).count();
-    assert!((5..=10).contains(&left), "ten are as much as is held: {left}");
+    held(&mut readers, BYTES).await;
 }

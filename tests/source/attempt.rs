@@ -1,6 +1,7 @@
 //! `huxiang source try`, `try --record` and `source test`: a live call through the gateway's own code, what is shown of it,
 //! and a recording that holds no value of the department's.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -15,7 +16,7 @@ use huxiang::identify::{Declared, Identity, Principal};
 use huxiang::model::snapshot::{Folders, Snapshot};
 use serde_json::{Value, json};
 
-use crate::temporary::Temporary;
+use crate::project::Project;
 
 const CONTRACT: &str = r#"
 directive @key(fields: String!) on OBJECT
@@ -159,36 +160,21 @@ impl Department {
     }
 }
 
-struct Root(Temporary);
+struct Root(Project);
+
+impl Deref for Root {
+    type Target = Project;
+
+    fn deref(&self) -> &Project {
+        &self.0
+    }
+}
 
 impl Root {
     fn new(name: &str) -> Self {
-        let root = Self(Temporary::new(&format!("source-try-{name}")));
-        root.write("schema/contract.graphql", CONTRACT);
-        root.write("resolvers/farms.yaml", BINDING);
-        root.write("config/codes/grade.csv", "code,value,zh\n1,A,\n2,B,\n");
-        root.write(
-            "config/gateway.yaml",
-            "listen: 127.0.0.1:0\nnetworks: {local: [127.0.0.0/8]}\naudit: {store: a.sqlite, key: \"${AUDIT_KEY}\"}\n",
-        );
-        root.write("config/rules/relations.yaml", "relations:\n  any: {on: Farm, when: \"true\"}\n");
-        root.write(
-            "config/roles.yaml",
-            "roles:\n  clerk:\n    title: Clerk\n    networks: [local]\n    grants:\n      - {relation: any, classes: [open]}\n",
-        );
-        root
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.0.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-
-    fn edit(&self, path: &str, old: &str, new: &str) {
-        let text = std::fs::read_to_string(self.0.join(path)).unwrap();
-        assert!(text.contains(old), "{path} has no {old}");
-        self.write(path, &text.replace(old, new));
+        let project = Project::new(&format!("source-try-{name}"), CONTRACT, "open");
+        project.write("resolvers/farms.yaml", BINDING);
+        Self(project)
     }
 
     fn read(&self, path: &str) -> String {

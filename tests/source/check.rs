@@ -1,11 +1,12 @@
 //! `huxiang source check`: every fault of a binding as a compiler tells it, and what will hurt in service.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::temporary::Temporary;
+use crate::project::Project;
 
 const CONTRACT: &str = r#"
 directive @key(fields: String!) on OBJECT
@@ -67,39 +68,22 @@ endpoints:
 "#;
 
 /// A folder of its own, removed at the end.
-struct Root(Temporary);
+struct Root(Project);
+
+impl Deref for Root {
+    type Target = Project;
+
+    fn deref(&self) -> &Project {
+        &self.0
+    }
+}
 
 impl Root {
     fn new(name: &str) -> Self {
-        let root = Self(Temporary::new(&format!("source-check-{name}")));
-        root.write("schema/contract.graphql", CONTRACT);
-        root.write("resolvers/register.yaml", REGISTER);
-        root.write("resolvers/herds.yaml", HERDS);
-        root.write("config/codes/grade.csv", "code,value,zh\n1,A,\n2,B,\n");
-        root.write(
-            "config/gateway.yaml",
-            "listen: 127.0.0.1:0\nnetworks: {local: [127.0.0.0/8]}\naudit: {store: a.sqlite, key: \"${AUDIT_KEY}\"}\n",
-        );
-        root.write("config/rules/relations.yaml", "relations:\n  any: {on: Farm, when: \"true\"}\n");
-        root.write(
-            "config/roles.yaml",
-            "roles:\n  clerk:\n    title: Clerk\n    networks: [local]\n    grants:\n      \
-             - {relation: any, classes: [open, trade]}\n",
-        );
-        root
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.0.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-
-    /// The file with one text put for another.
-    fn edit(&self, path: &str, old: &str, new: &str) {
-        let text = std::fs::read_to_string(self.0.join(path)).unwrap();
-        assert!(text.contains(old), "{path} has no {old}");
-        self.write(path, &text.replace(old, new));
+        let project = Project::new(&format!("source-check-{name}"), CONTRACT, "open, trade");
+        project.write("resolvers/register.yaml", REGISTER);
+        project.write("resolvers/herds.yaml", HERDS);
+        Self(project)
     }
 
     fn check(&self, file: &str, more: &[&str]) -> (i32, String) {

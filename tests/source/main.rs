@@ -15,6 +15,7 @@ mod identity_support;
 mod listings;
 mod load;
 mod platforms;
+mod project;
 mod rest;
 mod secrets;
 mod sessions;

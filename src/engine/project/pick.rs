@@ -22,18 +22,8 @@ impl<'a> Picked<'a> {
 pub fn pick<'a>(record: JsonValue<'a>, mapping: &Mapping, wanted: &[bool]) -> Picked<'a> {
     let mut values = vec![None; mapping.terms.len()];
     let place = |term: Term| Some(term).filter(|term| wanted.get(*term).copied().unwrap_or(false));
-    walk(record, &mapping.trie, &place, &mut values);
+    pick_into(record, &mapping.trie, &place, &mut values);
     Picked { values }
-}
-
-/// As [`pick`], into `values`, of the terms that have a place there.
-pub fn pick_into<'a>(
-    record: JsonValue<'a>,
-    mapping: &Mapping,
-    place: &impl Fn(Term) -> Option<usize>,
-    values: &mut [Option<JsonValue<'a>>],
-) {
-    walk(record, &mapping.trie, place, values);
 }
 
 /// As [`pick`], of one term alone.
@@ -41,7 +31,8 @@ pub fn pick_one<'a>(record: JsonValue<'a>, mapping: &Mapping, term: usize) -> Op
     record.find(mapping.terms.get(term)?.segments())
 }
 
-fn walk<'a>(
+/// As [`pick`], into `values`, of the terms of the trie that have a place there.
+pub fn pick_into<'a>(
     record: JsonValue<'a>,
     trie: &Trie,
     place: &impl Fn(Term) -> Option<usize>,
@@ -59,14 +50,14 @@ fn walk<'a>(
             if child.has_children() {
                 forget(child, place, values);
             }
-            walk(value, child, place, values);
+            pick_into(value, child, place, values);
         }
     }
     if record.is_list() {
         for (name, child) in trie.children() {
             let index = Some(name).filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
             if let Some(value) = index.and_then(|name| name.parse().ok()).and_then(|at| record.elements().nth(at)) {
-                walk(value, child, place, values);
+                pick_into(value, child, place, values);
             }
         }
     }

@@ -256,7 +256,7 @@ impl Sought {
             _ => None,
         };
         let Some((mapping, record)) = found.filter(|(_, record)| record.is_object()) else { return Looked::None };
-        pick_into(record, mapping, &|term| self.places.get(term).copied().flatten(), values);
+        pick_into(record, &mapping.trie, &|term| self.places.get(term).copied().flatten(), values);
         Looked::Found(mapping)
     }
 }
