@@ -243,6 +243,13 @@ impl<'a> Name<'a> {
     pub fn content(self) -> Result<Cow<'a, str>, NoText> {
         self.0.content()
     }
+
+    /// Its bytes, where they stand there as they are.
+    pub fn plain(self) -> Option<&'a [u8]> {
+        let node = self.0.node();
+        let inside = index(node.start) + 1..index(node.end).saturating_sub(1);
+        if node.end & ESCAPED == 0 { self.0.json.text.as_bytes().get(inside) } else { None }
+    }
 }
 
 /// Some names, known by their lengths and first bytes: most members of a record are none of those that are looked for, which

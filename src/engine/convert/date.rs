@@ -6,7 +6,7 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ConvertError, Converted};
+use super::{ConvertError, Converted, trimmed};
 use crate::model::binding::conversion::date_pattern::{DatePattern, Part, Unit};
 
 const NOT_A_DATE: ConvertError = ConvertError { reason: "the value is not a date of the binding's pattern" };
@@ -26,7 +26,7 @@ struct Parts {
 }
 
 pub(super) fn date(text: &str, pattern: &DatePattern, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
-    let parts = local(read(text.trim(), pattern)?)?;
+    let parts = local(read(trimmed(text), pattern)?)?;
     if parts.hour.is_some() {
         civil(&parts)?;
     }
@@ -48,7 +48,7 @@ pub(super) fn date(text: &str, pattern: &DatePattern, out: &mut Vec<u8>) -> Resu
 }
 
 pub(super) fn date_time(text: &str, pattern: &DatePattern, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
-    let parts = local(read(text.trim(), pattern)?)?;
+    let parts = local(read(trimmed(text), pattern)?)?;
     let at = civil(&parts)?;
     write!(
         out,

@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use rust_decimal::Decimal;
 
+use super::raw::is_unsigned;
 use super::{ConvertError, Converted};
 use crate::base::decimal::exact;
 use crate::model::binding::conversion::Conversion;
@@ -27,10 +28,7 @@ pub(super) fn decimal(text: &str, conversion: &Conversion, out: &mut Vec<u8>) ->
 
 /// Whether it stands as a Decimal is written: `0`, `12`, `12.50`, with no more digits than a Decimal holds.
 fn is_plain(text: &str) -> bool {
-    let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let led = whole.len() > 1 && whole.starts_with('0');
-    text.len() <= 28 && digits(whole) && !led && fraction.is_none_or(digits)
+    text.len() <= 28 && is_unsigned(text.as_bytes())
 }
 
 pub(super) fn write(value: Decimal, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {

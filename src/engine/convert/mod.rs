@@ -53,12 +53,8 @@ impl std::error::Error for ConvertError {}
 /// Null, blank texts and the binding's `null:` values become `null`. Code tables are looked up with the trimmed text;
 /// for a String slot the table's value counts, or its `zh` where the value is empty.
 pub fn convert(raw: &str, conversion: &Conversion, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
-    let start = out.len();
-    let converted = write(raw.trim(), conversion, out);
-    if converted.is_err() {
-        out.truncate(start);
-    }
-    converted
+    let text = raw.trim();
+    write(&raw::read(text)?, text, conversion, out)
 }
 
 /// As [`convert`], of a value of an answer: what is known of it already is not looked at again.
@@ -67,42 +63,81 @@ pub fn convert_value(
     conversion: &Conversion,
     out: &mut Vec<u8>,
 ) -> Result<Converted, ConvertError> {
-    if value.plain().is_some_and(|text| is_passed_on(text, conversion)) {
-        out.extend_from_slice(value.raw().as_bytes());
-        return Ok(Converted::Value);
+    let plain = value.plain();
+    if let Some(text) = plain.filter(|text| is_passed_on(text, conversion)) {
+        return spliced(text, out);
     }
-    convert(value.raw(), conversion, out)
+    let text = value.raw();
+    let raw = plain.map_or_else(|| raw::read(text), |plain| Ok(Raw::Text(Cow::Borrowed(plain))))?;
+    write(&raw, text, conversion, out)
 }
 
 /// Whether a text is a value as it is: one that is not blank, of a slot that takes texts as they are. Few are not seen to be.
 pub fn is_passed_on(text: &str, conversion: &Conversion) -> bool {
-    // From 0xE4 on no byte begins white space (U+3000 is E3 80 80).
-    conversion.is_plain_text() && matches!(text.as_bytes().first(), Some(b'!'..=b'~' | 0xe4..))
+    conversion.is_plain_text() && is_begun(text)
 }
 
-fn write(text: &str, conversion: &Conversion, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
-    if text == UNDECIPHERED {
-        return Err(ConvertError::new("the value cannot be decrypted (`cipher`)"));
+/// Whether a text is seen to begin with no white space; of few that do not, it is not seen.
+fn is_begun(text: &str) -> bool {
+    // From 0xE4 on no byte begins white space (U+3000 is E3 80 80).
+    matches!(text.as_bytes().first(), Some(b'!'..=b'~' | 0xe4..))
+}
+
+/// As [`str::trim`], which takes characters apart; where there is nothing to trim, two bytes mostly show it.
+fn trimmed(text: &str) -> &str {
+    let text = if is_begun(text) { text } else { text.trim_start() };
+    match text.as_bytes().last() {
+        Some(b'!'..=b'~') => text,
+        _ => text.trim_end(),
     }
-    let raw = raw::read(text)?;
-    if let Some(scalar) = raw.scalar()
-        && (scalar.trim().is_empty() || conversion.nulls.iter().any(|null| null == scalar.trim()))
-    {
-        return Ok(null(out));
+}
+
+/// Of a value that was read, and its whole text. On an error `out` is as before.
+fn write(raw: &Raw<'_>, text: &str, conversion: &Conversion, out: &mut Vec<u8>) -> Result<Converted, ConvertError> {
+    match raw {
+        Raw::Null => return Ok(null(out)),
+        Raw::Compound(UNDECIPHERED) => return Err(ConvertError::new("the value cannot be decrypted (`cipher`)")),
+        Raw::Compound(_) => {}
+        Raw::Bool(_) | Raw::Number(_) | Raw::Text(_) => {
+            if raw.scalar().is_some_and(|scalar| is_null(scalar, conversion)) {
+                return Ok(null(out));
+            }
+        }
     }
-    if matches!(raw, Raw::Null) {
-        return Ok(null(out));
+    let start = out.len();
+    let converted = write_there(raw, text, conversion, out);
+    if converted.is_err() {
+        out.truncate(start);
     }
+    converted
+}
+
+/// Whether a scalar stands for nothing: a blank one, and what the binding says.
+fn is_null(scalar: &str, conversion: &Conversion) -> bool {
+    if conversion.nulls.is_empty() {
+        return !is_begun(scalar) && scalar.trim_start().is_empty();
+    }
+    let scalar = trimmed(scalar);
+    scalar.is_empty() || conversion.nulls.iter().any(|null| null == scalar)
+}
+
+/// As [`write`], of a value that is there.
+fn write_there(
+    raw: &Raw<'_>,
+    text: &str,
+    conversion: &Conversion,
+    out: &mut Vec<u8>,
+) -> Result<Converted, ConvertError> {
     match &conversion.kind {
-        Kind::Text | Kind::Id => text_value(&raw, conversion, out),
-        Kind::Int => decimal::int(scalar(&raw, "an Int is a number")?, conversion, out),
-        Kind::Decimal => decimal::decimal(scalar(&raw, "a Decimal is a number")?, conversion, out),
-        Kind::Boolean => boolean::boolean(&raw, conversion, out),
-        Kind::Date => date::date(scalar(&raw, "a Date is a text or a number")?, &conversion.date, out),
-        Kind::DateTime => date::date_time(scalar(&raw, "a DateTime is a text or a number")?, &conversion.date, out),
-        Kind::Enum(values) => enumeration(scalar(&raw, "an enumeration's value is a text")?, values, conversion, out),
-        Kind::GeoJson => geojson::geojson(&raw, out),
-        Kind::Any => any(&raw, text, out),
+        Kind::Text | Kind::Id => text_value(raw, conversion, out),
+        Kind::Int => decimal::int(scalar(raw, "an Int is a number")?, conversion, out),
+        Kind::Decimal => decimal::decimal(scalar(raw, "a Decimal is a number")?, conversion, out),
+        Kind::Boolean => boolean::boolean(raw, conversion, out),
+        Kind::Date => date::date(scalar(raw, "a Date is a text or a number")?, &conversion.date, out),
+        Kind::DateTime => date::date_time(scalar(raw, "a DateTime is a text or a number")?, &conversion.date, out),
+        Kind::Enum(values) => enumeration(scalar(raw, "an enumeration's value is a text")?, values, conversion, out),
+        Kind::GeoJson => geojson::geojson(raw, out),
+        Kind::Any => any(raw, text, out),
     }
 }
 
@@ -130,7 +165,7 @@ fn text_value(raw: &Raw<'_>, conversion: &Conversion, out: &mut Vec<u8>) -> Resu
             _ => string(text, out),
         };
     };
-    match codes.get(text.trim()) {
+    match codes.get(trimmed(text)) {
         Some(row) if row.value.is_empty() => string(&row.zh, out),
         Some(row) => string(&row.value, out),
         None => string(text, out).map(|_| Converted::Unrecognized),
@@ -143,7 +178,7 @@ fn enumeration(
     conversion: &Conversion,
     out: &mut Vec<u8>,
 ) -> Result<Converted, ConvertError> {
-    let text = text.trim();
+    let text = trimmed(text);
     let known = |value: &&str| values.iter().any(|known| known == value);
     let coded = conversion.codes.as_ref().and_then(|codes| codes.get(text)).map(|row| row.value.as_str());
     if let Some(value) = coded.filter(known).or(Some(text).filter(known)) {

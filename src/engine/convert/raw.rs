@@ -58,14 +58,45 @@ fn plain(text: &str) -> Option<&str> {
 }
 
 fn number(text: &str) -> Result<Raw<'_>, ConvertError> {
-    // So few digits are in range, however they stand.
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let short = digits.len() <= 15 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if short && (digits == "0" || !digits.starts_with('0')) && !digits.is_empty() {
+    if is_short(text.as_bytes()) {
         return Ok(Raw::Number(text));
     }
     match serde_json::from_str::<serde_json::Number>(text) {
         Ok(_) => Ok(Raw::Number(text)),
         Err(_) => Err(ConvertError::new("the number is out of range, or not JSON")),
+    }
+}
+
+/// Whether it is a number of few digits, with no exponent: those are in range, however they stand.
+fn is_short(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    digits.len() <= 15 && is_unsigned(digits)
+}
+
+/// Whether it is a number as JSON has it, with neither sign nor exponent.
+pub(super) fn is_unsigned(digits: &[u8]) -> bool {
+    let begins = match digits {
+        [b'0', rest @ ..] => matches!(rest, [] | [b'.', ..]),
+        [b'1'..=b'9', ..] => true,
+        _ => false,
+    };
+    let ends = digits.last().is_some_and(u8::is_ascii_digit);
+    let mut others = digits.iter().filter(|byte| !byte.is_ascii_digit());
+    begins && ends && matches!((others.next(), others.next()), (None | Some(b'.'), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_number_that_is_seen_to_be_one_is_one_for_others_too(text in "-?[0-2]{0,3}[.e+-]?[0-9]{0,3}.?") {
+            let others = serde_json::from_str::<serde_json::Number>(&text).is_ok_and(|_| text.trim() == text);
+            prop_assert!(!is_short(text.as_bytes()) || others, "{}", text);
+            prop_assert!(is_short(text.as_bytes()) || !others || text.contains(['e', 'E']), "{}", text);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Child, FetchId, FetchNode, Hidden, Node, NodeId, Origin, Plan, Stage};
+use super::{Child, FetchId, FetchNode, Given, Hidden, Node, NodeId, Origin, Plan, Stage};
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::Permitted;
 use crate::engine::error::RequestError;
@@ -38,6 +38,7 @@ pub fn build(snapshot: &Snapshot, permitted: &Permitted) -> Result<Plan, Request
     for node in (0..nodes).rev() {
         builder.needs(node)?;
     }
+    builder.nodes.iter_mut().for_each(|node| node.settle(snapshot));
     Ok(Plan { operation, nodes: builder.nodes, roots })
 }
 
@@ -90,6 +91,7 @@ impl<'a> Builder<'a> {
             items: Vec::new(),
             claims: false,
             embedded,
+            given: Given::default(),
         });
         Ok(self.nodes.len() - 1)
     }

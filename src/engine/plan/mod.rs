@@ -20,6 +20,7 @@ use crate::model::access::hand::Unread;
 use crate::model::access::{RelationId, RowRights, SlotSet};
 use crate::model::binding::{EndpointId, SourceId};
 use crate::model::contract::{EntityId, ItemId, SlotId};
+use crate::model::snapshot::Snapshot;
 
 pub use build::build;
 pub(crate) use build::embedded_mapping;
@@ -67,6 +68,24 @@ pub struct Node {
     pub claims: bool,
     /// What the record that named the entity tells of it.
     pub embedded: SlotSet,
+    given: Given,
+}
+
+/// The fetch that gives a slot for the answer, by slot, once the node's fetches are known: every field of every entity is
+/// looked up when it is written and when it is recorded. Of its provider, or of what it stands in, where several endpoints
+/// hold it.
+#[derive(Debug, Default)]
+struct Given {
+    /// The first slot there is a place for.
+    first: usize,
+    fetches: Vec<Option<u32>>,
+}
+
+impl Given {
+    fn get(&self, slot: SlotId) -> Option<FetchId> {
+        let fetch = *self.fetches.get(slot.index().checked_sub(self.first)?)?;
+        usize::try_from(fetch?).ok()
+    }
 }
 
 impl Node {
@@ -208,6 +227,15 @@ impl Node {
 
     /// The fetch that gives a slot, in the order of preference: what is shown, then what is read.
     pub fn fetch_of(&self, endpoint: EndpointId, slot: SlotId, stage: Stage) -> Option<FetchId> {
+        let given = self.given.get(slot).filter(|_| stage == Stage::Answer);
+        match given.filter(|given| self.fetches.get(*given).is_some_and(|fetch| fetch.endpoint == endpoint)) {
+            Some(given) => Some(given),
+            None => self.sought(endpoint, slot, stage),
+        }
+    }
+
+    /// As [`Self::fetch_of`], among all fetches.
+    fn sought(&self, endpoint: EndpointId, slot: SlotId, stage: Stage) -> Option<FetchId> {
         let of = |wanted: Stage| {
             self.fetches.iter().position(|fetch| {
                 fetch.endpoint == endpoint
@@ -219,5 +247,24 @@ impl Node {
             Stage::Relation => of(Stage::Relation),
             Stage::Answer => of(Stage::Answer).or_else(|| of(Stage::Relation)),
         }
+    }
+
+    /// Once nothing is added to its fetches any more: remembers which gives what.
+    fn settle(&mut self, snapshot: &Snapshot) {
+        let mut slots = SlotSet::new();
+        for fetch in &self.fetches {
+            slots.union(&fetch.shown);
+            slots.union(&fetch.hidden.all());
+        }
+        let first = slots.iter().next().map_or(0, |slot| slot.index());
+        let mut fetches = Vec::new();
+        for slot in slots.iter() {
+            let mut whole = std::iter::once(slot).chain(snapshot.contract.above(slot));
+            let provider = whole.find_map(|slot| snapshot.bindings.provider(slot));
+            let given = provider.and_then(|endpoint| self.sought(endpoint, slot, Stage::Answer));
+            fetches.resize(slot.index() - first, None);
+            fetches.push(given.and_then(|fetch| u32::try_from(fetch).ok()));
+        }
+        self.given = Given { first, fetches };
     }
 }

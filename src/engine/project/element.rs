@@ -11,7 +11,7 @@ use super::write::{Inside, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::base::json::JsonValue;
 use crate::engine::convert::combine::combine;
-use crate::engine::convert::convert;
+use crate::engine::convert::convert_value;
 use crate::engine::frame::{Failure, Part, Remark};
 use crate::engine::operation::Selection;
 use crate::model::binding::conversion::{Conversion, Kind};
@@ -112,9 +112,9 @@ impl Writer<'_> {
                 let masked = Remark::is_masked(told.remarks, place);
                 match picked.get(*at) {
                     Some(raw) if masked => self.masked_below(raw.raw(), conversion, told.source),
-                    Some(raw) if !raw.is_null() || silent.is_none() => self.converted(raw.raw(), conversion, told),
+                    Some(raw) if !raw.is_null() || silent.is_none() => self.converted(raw, conversion, told),
                     _ if let Some(failure) = silent => self.failed(failure),
-                    Some(raw) => self.converted(raw.raw(), conversion, told),
+                    Some(raw) => self.converted(raw, conversion, told),
                     None if entry.required => self.failed(told.bad(ErrorCode::SourceBadAnswer)),
                     None => {
                         self.null();
@@ -216,12 +216,12 @@ impl Writer<'_> {
             // The entry stands in the mapping of the list's elements; an instance's elements are its records.
             let Some(mapping) = instance_mapping(endpoint, entry.slot) else { continue };
             let raw = match pick_one(record.value(), mapping, at) {
-                Some(raw) => raw.raw(),
+                Some(raw) => raw,
                 None if !entry.required => continue,
                 None => return self.failed(bad(ErrorCode::SourceBadAnswer)),
             };
             let mut value = Vec::new();
-            if convert(raw, conversion, &mut value).is_err() {
+            if convert_value(raw, conversion, &mut value).is_err() {
                 return self.failed(bad(ErrorCode::ValueInvalid));
             }
             values.extend(String::from_utf8(value));
@@ -255,9 +255,9 @@ impl Writer<'_> {
     }
 
     /// One raw value, converted.
-    fn converted(&mut self, raw: &str, conversion: &Conversion, told: Told<'_>) -> Written {
+    fn converted(&mut self, raw: JsonValue<'_>, conversion: &Conversion, told: Told<'_>) -> Written {
         let start = self.out.len();
-        match convert(raw, conversion, &mut self.out) {
+        match convert_value(raw, conversion, &mut self.out) {
             Ok(_) if self.out.get(start..) == Some(b"null") => Written::no_record(),
             Ok(_) => Written::answered(),
             Err(_) => self.failed(told.bad(ErrorCode::ValueInvalid)),

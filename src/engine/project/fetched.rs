@@ -15,7 +15,7 @@ use super::write::{Mode, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
 use crate::base::json::{Held, JsonValue};
 use crate::engine::convert::combine::combine;
-use crate::engine::convert::{Converted, convert};
+use crate::engine::convert::{Converted, convert_value};
 use crate::engine::frame::{Failure, Part, Remark, Row, RowAnswer};
 use crate::engine::operation::Selection;
 use crate::engine::plan::FetchId;
@@ -135,7 +135,7 @@ impl<'a> Fetched<'a> {
         let dated = self.endpoint.valid_on.as_ref()?;
         let day = |picked: &Picked<'a>| {
             let mut json = Vec::new();
-            convert(picked.get(dated.at)?.raw(), &dated.conversion, &mut json).ok()?;
+            convert_value(picked.get(dated.at)?, &dated.conversion, &mut json).ok()?;
             text_of(std::str::from_utf8(&json).ok()?).map(Cow::into_owned)
         };
         let parts = self.picked(view).ok()?;
@@ -265,7 +265,7 @@ impl Writer<'_> {
             && let Some(raw) = picked.get(at).filter(|_| !masked && part.part.remarks.is_empty())
             && !is_held(*record, &fetched.endpoint.mapping, entry.slot, held)
         {
-            return match convert(raw.raw(), conversion, &mut self.out) {
+            return match convert_value(raw, conversion, &mut self.out) {
                 Ok(Converted::Null) => Written::no_record(),
                 Ok(_) => Written::answered(),
                 Err(_) => self.failed(bad(ErrorCode::ValueInvalid)),
@@ -298,7 +298,7 @@ impl Writer<'_> {
                     return self.masked_below(raw.raw(), conversion, fetched.endpoint.source);
                 }
                 let mut value = Vec::new();
-                if convert(raw.raw(), conversion, &mut value).is_err() {
+                if convert_value(raw, conversion, &mut value).is_err() {
                     return self.failed(bad(ErrorCode::ValueInvalid));
                 }
                 values.push(value);

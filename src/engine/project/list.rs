@@ -291,13 +291,12 @@ fn elements_of(
     if found.iter().any(|element| !element.raw.is_object() && !element.raw.is_null()) {
         return writer.failed(told.bad(ErrorCode::SourceBadAnswer));
     }
-    let mut counted = Vec::new();
-    let left = |element: &Element<'_, '_>| {
+    let mut counted = Vec::with_capacity(found.len());
+    for element in found {
         let held = writer.held(element.view, slot.id);
-        counts(element.raw, inside, only) && !is_held(element.raw, inside, slot.id, held)
-    };
-    let left: Vec<Element<'_, '_>> = found.into_iter().filter(left).collect();
-    for element in left {
+        if !counts(element.raw, inside, only) || is_held(element.raw, inside, slot.id, held) {
+            continue;
+        }
         match types.map(|types| typed::type_of(element.raw, inside, types)).transpose() {
             Ok(of) => counted.push(Element { of, ..element }),
             Err(_) => return writer.failed(told.bad(ErrorCode::ValueInvalid)),

@@ -38,19 +38,23 @@ pub fn pick_into<'a>(
     place: &impl Fn(Term) -> Option<usize>,
     values: &mut [Option<JsonValue<'a>>],
 ) {
-    if let Some(value) = trie.term.and_then(place).and_then(|place| values.get_mut(place)) {
-        *value = Some(record);
-    }
+    put(trie, place, values, Some(record));
     if !trie.has_children() {
         return;
     }
     for (name, value) in record.members_like(trie.names()) {
-        if let Some(child) = name.content().ok().and_then(|name| trie.child(&name)) {
-            // Where a name stands twice, nothing of the first counts.
-            if child.has_children() {
+        let child = match name.plain() {
+            Some(name) => trie.child(name),
+            None => name.content().ok().and_then(|name| trie.child(name.as_bytes())),
+        };
+        match child {
+            Some(child) if child.has_children() => {
+                // Where a name stands twice, nothing of the first counts.
                 forget(child, place, values);
+                pick_into(value, child, place, values);
             }
-            pick_into(value, child, place, values);
+            Some(child) => put(child, place, values, Some(value)),
+            None => {}
         }
     }
     if record.is_list() {
@@ -63,10 +67,21 @@ pub fn pick_into<'a>(
     }
 }
 
-fn forget(trie: &Trie, place: &impl Fn(Term) -> Option<usize>, values: &mut [Option<JsonValue<'_>>]) {
+/// Puts the value of the term that ends at this place of the trie where it belongs.
+#[inline]
+fn put<'a>(
+    trie: &Trie,
+    place: &impl Fn(Term) -> Option<usize>,
+    values: &mut [Option<JsonValue<'a>>],
+    new: Option<JsonValue<'a>>,
+) {
     if let Some(value) = trie.term.and_then(place).and_then(|place| values.get_mut(place)) {
-        *value = None;
+        *value = new;
     }
+}
+
+fn forget(trie: &Trie, place: &impl Fn(Term) -> Option<usize>, values: &mut [Option<JsonValue<'_>>]) {
+    put(trie, place, values, None);
     trie.children().for_each(|(_, child)| forget(child, place, values));
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Of entities that are alike, and of the elements of a list, most fields are decided alike: permitted in full, withheld in
 //! nothing, read from one place of one record. That is decided once; of each of them only values are read and written.
-//! Whatever is not so for one (no value, a failure, several records) goes the long way, which decides and tells everything.
+//! Whatever is not so for one (no record, a failure, several records) goes the long way, which decides and tells everything.
 
 use std::rc::Rc;
 
@@ -10,7 +10,8 @@ use smallvec::{SmallVec, smallvec};
 
 use super::pick::pick_into;
 use super::read::{Filling, RowView};
-use super::write::{Inside, Writer, Written};
+use super::write::{Inside, Writer};
+use crate::base::code::ItemState;
 use crate::base::json::JsonValue;
 use crate::engine::convert::{Converted, convert_value};
 use crate::engine::frame::RowAnswer;
@@ -28,7 +29,8 @@ const KNOWN_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Straight {
     ways: Vec<Way>,
-    records: Vec<Sought>,
+    /// Nearly always one.
+    records: SmallVec<[Sought; 1]>,
     /// How many values there are, of all records.
     values: usize,
 }
@@ -71,7 +73,15 @@ enum Record {
 /// is written: plans, mappings, what may be had of entities. Of selections that is not so sure: each way names its field.
 #[derive(Default)]
 pub(super) struct Known {
-    sets: Vec<(Set, Option<Rc<Straight>>)>,
+    sets: Vec<Met>,
+}
+
+struct Met {
+    set: Set,
+    /// None: all of its fields go the long way.
+    straight: Option<Rc<Straight>>,
+    /// More than once.
+    again: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +114,8 @@ fn address<T: ?Sized>(of: &T) -> usize {
 }
 
 impl Writer<'_> {
-    /// The fields' ways, from the second time on that such fields are written: most sets are written once.
+    /// The fields' ways, where any of them is straight. It pays for a set that is written once, too: to decide on a field
+    /// takes less than the long way, which decides the same.
     pub(super) fn straight<'i, 'v: 'i>(
         &mut self,
         inside: &Inside<'i, 'v>,
@@ -127,25 +138,30 @@ impl Writer<'_> {
             Inside::Element { mapping, .. } => address(*mapping),
         };
         let set = Set { of, rights: address(view.rights), selections: selections.as_ptr().addr() };
-        let Some(at) = self.known.sets.iter().position(|(known, _)| *known == set) else {
-            self.known.add(set);
-            return None;
-        };
-        let known = self.known.sets.get(at).and_then(|(_, straight)| straight.clone());
-        let straight = known.unwrap_or_else(|| {
-            let made = Rc::new(self.ways(inside, selections));
-            if let Some((_, straight)) = self.known.sets.get_mut(at) {
-                *straight = Some(Rc::clone(&made));
+        let straight = match self.known.sets.iter_mut().find(|met| met.set == set) {
+            Some(met) => {
+                met.again = true;
+                met.straight.clone()
             }
-            made
-        });
+            None => {
+                let place = self.known.place()?;
+                let straight = self.ways(inside, selections).map(Rc::new);
+                let met = Met { set, straight: straight.clone(), again: false };
+                match self.known.sets.get_mut(place) {
+                    Some(known) => *known = met,
+                    None => self.known.sets.push(met),
+                }
+                straight
+            }
+        }?;
         let records = smallvec![Looked::NotYet; straight.records.len()];
         let values = smallvec![None; straight.values];
         Some(Values { straight, records, values })
     }
 
-    fn ways(&self, inside: &Inside<'_, '_>, selections: &[Selection]) -> Straight {
-        let mut straight = Straight { ways: Vec::with_capacity(selections.len()), records: Vec::new(), values: 0 };
+    fn ways(&self, inside: &Inside<'_, '_>, selections: &[Selection]) -> Option<Straight> {
+        let ways = Vec::with_capacity(selections.len());
+        let mut straight = Straight { ways, records: SmallVec::new(), values: 0 };
         for selection in selections {
             let way = match &selection.what {
                 What::Slot(id) => self.way(inside, self.snapshot.contract.slot(*id), &mut straight),
@@ -153,15 +169,17 @@ impl Writer<'_> {
             };
             straight.ways.push(way);
         }
-        straight
+        straight.ways.iter().any(|way| !matches!(way, Way::Long)).then_some(straight)
     }
 
     fn way(&self, inside: &Inside<'_, '_>, slot: &Slot, straight: &mut Straight) -> Way {
         let view = inside.view();
-        let is_whole = self.permitted(view, slot.id)
-            && !view.rights.masks.contains_key(&slot.id)
-            && self.held(view, slot.id).is_empty();
-        if !is_whole || !matches!(slot.shape, Shape::Leaf(_)) {
+        let is_whole = || {
+            self.permitted(view, slot.id)
+                && !view.rights.masks.contains_key(&slot.id)
+                && self.held(view, slot.id).is_empty()
+        };
+        if !matches!(slot.shape, Shape::Leaf(_)) || !is_whole() {
             return Way::Long;
         }
         let (record, mapping) = match inside {
@@ -195,17 +213,19 @@ impl Writer<'_> {
         Way::Value { slot: slot.id, record, entry, value }
     }
 
-    /// Writes a field that goes the straight way here; none: it does not, and nothing is written.
+    /// Writes a field that goes the straight way here, and says what came of it; none: it does not, and nothing is written.
     pub(super) fn straightly<'i, 'v: 'i>(
         &mut self,
         values: &mut Values<'i>,
         at: usize,
         selection: &Selection,
         inside: &Inside<'i, 'v>,
-    ) -> Option<Written> {
+    ) -> Option<ItemState> {
         let What::Slot(selected) = &selection.what else { return None };
         match values.straight.ways.get(at)? {
-            Way::Key(slot) if slot == selected => Some(self.key(inside.view(), self.snapshot.contract.slot(*slot))),
+            Way::Key(slot) if slot == selected => {
+                Some(self.key(inside.view(), self.snapshot.contract.slot(*slot)).state)
+            }
             Way::Value { slot, record, entry, value } if slot == selected => {
                 let looked = values.records.get_mut(*record)?;
                 if let Looked::NotYet = looked {
@@ -214,11 +234,18 @@ impl Writer<'_> {
                 let Looked::Found(mapping) = looked else { return None };
                 let entry = mapping.entries.get(*entry).filter(|entry| entry.slot == *slot)?;
                 let Read::Scalar { conversion, .. } = &entry.read else { return None };
-                let value = values.values.get(*value).copied().flatten()?;
+                let Some(value) = values.values.get(*value).copied().flatten() else {
+                    if entry.required {
+                        return None;
+                    }
+                    self.null();
+                    return Some(ItemState::NoRecord);
+                };
                 let start = self.out.len();
                 match convert_value(value, conversion, &mut self.out) {
+                    Ok(Converted::Null) => Some(ItemState::NoRecord),
                     Ok(Converted::Value | Converted::Unrecognized) if self.out.get(start..) != Some(b"null") => {
-                        Some(Written::answered())
+                        Some(ItemState::Answered)
                     }
                     _ => {
                         self.out.truncate(start);
@@ -232,13 +259,12 @@ impl Writer<'_> {
 }
 
 impl Known {
-    /// Where there are too many, in the place of one that was met once.
-    fn add(&mut self, set: Set) {
+    /// Where one more is kept: where there are too many, in the place of one that was met once, and else nowhere.
+    fn place(&self) -> Option<usize> {
         if self.sets.len() < KNOWN_MAX {
-            return self.sets.push((set, None));
-        }
-        if let Some(place) = self.sets.iter_mut().find(|(_, straight)| straight.is_none()) {
-            *place = (set, None);
+            Some(self.sets.len())
+        } else {
+            self.sets.iter().position(|known| !known.again)
         }
     }
 }

@@ -265,7 +265,7 @@ fn look(value: &Value, tries: &[(&Mapping, &Trie)], known: &[&Pointer], at: &str
         Value::Object(members) if listed.is_empty() || members.is_empty() => {
             for (name, inside) in members {
                 let below: Vec<_> =
-                    here.iter().filter_map(|(mapping, trie)| Some((*mapping, trie.child(name)?))).collect();
+                    here.iter().filter_map(|(mapping, trie)| Some((*mapping, trie.child(name.as_bytes())?))).collect();
                 let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
                 let leads = known.iter().any(|pointer| pointer.to_string().starts_with(&at));
                 if below.is_empty() && !leads {

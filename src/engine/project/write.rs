@@ -202,8 +202,8 @@ impl<'a> Writer<'a> {
             self.out.push(b'"');
             self.out.extend_from_slice(selection.key.as_bytes());
             self.out.extend_from_slice(b"\":");
-            if let Some(written) = straight.as_mut().and_then(|values| self.straightly(values, at, selection, inside)) {
-                sum.add(written);
+            if let Some(state) = straight.as_mut().and_then(|values| self.straightly(values, at, selection, inside)) {
+                sum.add_state(state);
                 first = false;
                 continue;
             }
@@ -236,7 +236,7 @@ impl<'a> Writer<'a> {
             What::Slot(id) => {
                 let slot = self.snapshot.contract.slot(*id);
                 let view = inside.view();
-                if slot.shape == Shape::ItemStates {
+                if matches!(slot.shape, Shape::ItemStates) {
                     if self.permitted(view, *id) {
                         items::write(self, view, selection, beside);
                     } else {
@@ -256,7 +256,7 @@ impl<'a> Writer<'a> {
 
     /// One slot, permitted or not.
     pub(super) fn slot(&mut self, inside: &Inside<'_, '_>, slot: &Slot, selection: &Selection) -> Written {
-        let section = slot.shape == Shape::Object && slot.class.is_none();
+        let section = matches!(slot.shape, Shape::Object) && slot.class.is_none();
         if !section && !self.permitted(inside.view(), slot.id) && !self.in_part(inside.view(), slot.id) {
             if let Some(failure) = undecided(self, inside.view(), slot.id) {
                 return self.failed(failure);
@@ -359,7 +359,7 @@ impl<'a> Writer<'a> {
     }
 
     fn is_section(&self, slot: &Slot) -> bool {
-        slot.shape == Shape::Object && !self.snapshot.contract.is_abstract(slot.id)
+        matches!(slot.shape, Shape::Object) && !self.snapshot.contract.is_abstract(slot.id)
     }
 
     /// An object that is nothing but its fields: null where it may be and none of them has a value.
@@ -389,7 +389,7 @@ impl<'a> Writer<'a> {
 
     fn empty_or_null(&mut self, slot: &Slot, inside: &Inside<'_, '_>, selection: &Selection) {
         // A non-null object keeps its shape: every field of it is refused too, and noted once, above.
-        if slot.shape == Shape::Object && !slot.nullable {
+        if matches!(slot.shape, Shape::Object) && !slot.nullable {
             let mark = self.journal.mark();
             self.object(inside, &selection.children);
             self.journal.forget(mark);
@@ -438,6 +438,21 @@ struct Sum {
 
 impl Sum {
     fn add(&mut self, written: Written) {
+        self.truncated |= written.truncated;
+        self.left_out = self.left_out.or(written.left_out);
+        if self.is_better(written.state) {
+            self.best = Some(written);
+        }
+    }
+
+    /// As [`Self::add`], of a field of which there is no more to say.
+    fn add_state(&mut self, state: ItemState) {
+        if self.is_better(state) {
+            self.best = Some(Written { state, failure: None, truncated: false, left_out: None });
+        }
+    }
+
+    fn is_better(&self, state: ItemState) -> bool {
         let rank = |state: ItemState| match state {
             ItemState::Answered => 7,
             ItemState::Masked => 6,
@@ -448,11 +463,7 @@ impl Sum {
             ItemState::NoRecord => 1,
             ItemState::Refused => 0,
         };
-        self.truncated |= written.truncated;
-        self.left_out = self.left_out.or(written.left_out);
-        if self.best.is_none_or(|best| rank(written.state) > rank(best.state)) {
-            self.best = Some(written);
-        }
+        self.best.is_none_or(|best| rank(state) > rank(best.state))
     }
 
     fn written(self) -> Written {

@@ -304,7 +304,7 @@ impl Looks {
     const KINDS: usize = 128;
 
     /// Of the child that comes next.
-    fn add(&mut self, name: &str) {
+    fn add(&mut self, name: &[u8]) {
         self.last.resize(Self::KINDS, None);
         let child = u32::try_from(self.before.len()).ok();
         let last = self.last.get_mut(Self::look(name));
@@ -312,17 +312,20 @@ impl Looks {
     }
 
     /// The children that look so.
-    fn like(&self, name: &str) -> impl Iterator<Item = usize> {
+    fn like(&self, name: &[u8]) -> impl Iterator<Item = usize> {
         let place = |at: u32| usize::try_from(at).ok();
         let last = self.last.get(Self::look(name)).copied().flatten().and_then(place);
         std::iter::successors(last, move |at| self.before.get(*at).copied().flatten().and_then(place))
     }
 
     /// Length and last two bytes: names of one record rather begin alike than that they end alike.
-    fn look(name: &str) -> usize {
-        let mut bytes = name.bytes().rev().map(usize::from);
-        let (last, before) = (bytes.next().unwrap_or_default(), bytes.next().unwrap_or_default());
-        (name.len() * 11 + last * 5 + before * 3) % Self::KINDS
+    fn look(name: &[u8]) -> usize {
+        let (before, last) = match name {
+            [.., before, last] => (*before, *last),
+            [last] => (0, *last),
+            [] => (0, 0),
+        };
+        (name.len() * 11 + usize::from(last) * 5 + usize::from(before) * 3) % Self::KINDS
     }
 }
 
@@ -330,22 +333,22 @@ impl Trie {
     /// Makes the way of these names and gives them the term, where they have none yet; the term they have.
     fn insert(&mut self, segments: &[Box<str>], term: Term) -> Term {
         let Some((name, rest)) = segments.split_first() else { return *self.term.get_or_insert(term) };
-        let at = self.position(name).unwrap_or_else(|| {
+        let at = self.position(name.as_bytes()).unwrap_or_else(|| {
             self.children.push((name.clone(), Self::default()));
             self.names.add(name);
-            self.looks.add(name);
+            self.looks.add(name.as_bytes());
             self.children.len() - 1
         });
         self.children.get_mut(at).map_or(term, |(_, child)| child.insert(rest, term))
     }
 
     /// What a name leads to.
-    pub fn child(&self, name: &str) -> Option<&Self> {
+    pub fn child(&self, name: &[u8]) -> Option<&Self> {
         self.children.get(self.position(name)?).map(|(_, child)| child)
     }
 
-    fn position(&self, name: &str) -> Option<usize> {
-        let is = |at: &usize| self.children.get(*at).is_some_and(|(own, _)| **own == *name);
+    fn position(&self, name: &[u8]) -> Option<usize> {
+        let is = |at: &usize| self.children.get(*at).is_some_and(|(own, _)| own.as_bytes() == name);
         self.looks.like(name).find(is)
     }
 
