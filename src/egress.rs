@@ -6,21 +6,21 @@
 
 mod address;
 mod answer;
+mod pool;
 mod resolve;
 mod tls;
 
-use std::error::Error as _;
+use std::collections::HashMap;
+use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Uri};
 use http_body_util::Full;
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::Url;
 
 use crate::model::binding::connection::TlsFiles;
@@ -28,23 +28,25 @@ use crate::model::config::egress::EgressConfig;
 use address::Host;
 pub use address::{Address, Unfit, request};
 pub use answer::{Answer, Unread};
+use pool::{Connecting, Pool};
 use resolve::Bounded;
 pub use resolve::Unresolved;
 
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection that nothing is heard of is asked whether it is there: so often, this many times.
+/// A connection that nobody has used for so long is not used again.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// One that nothing is heard of is asked whether it is there: so often, this many times.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_TRIES: u32 = 3;
 /// One over which something was sent that the other side does not acknowledge for so long is given up.
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 
-type Inner = Pooled<HttpsConnector<HttpConnector<Bounded>>, Full<Bytes>>;
-
-/// Connections of one TLS setting, with their pool. It asks nobody by itself: see [`Http::to`].
+/// Connections of one TLS setting, in a pool for each host. It asks nobody by itself: see [`Http::to`].
 #[derive(Debug, Clone)]
 pub struct Http {
-    inner: Inner,
+    connecting: Connecting,
+    /// Of the hosts that a client has.
+    pools: Arc<Mutex<HashMap<Host, Weak<Pool>>>>,
     rule: Arc<EgressConfig>,
 }
 
@@ -59,11 +61,8 @@ impl Http {
         tcp.set_keepalive_retries(Some(KEEPALIVE_TRIES));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
-        let inner = Pooled::builder(TokioExecutor::new())
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_timer(TokioTimer::new())
-            .build(HttpsConnector::from((tcp, tls::config(tls)?)));
-        Ok(Self { inner, rule: Arc::clone(rule) })
+        let connecting = HttpsConnector::from((tcp, tls::config(tls)?));
+        Ok(Self { connecting, pools: Arc::default(), rule: Arc::clone(rule) })
     }
 
     /// A client for the hosts of these declared URLs alone. The error names none of them: URLs may hold secrets.
@@ -73,28 +72,47 @@ impl Http {
             let url = Url::parse(url).map_err(|_| "a declared address is not a URL".to_owned())?;
             let host = Host::of(&url).ok_or_else(|| "a declared address is not one of HTTP".to_owned())?;
             self.rule.check(&host.name, host.port).map_err(|refused| refused.to_string())?;
-            hosts.push(host);
+            let pool = self.pool(&host).ok_or_else(|| "a declared address is not one of HTTP".to_owned())?;
+            hosts.push((host, pool));
         }
-        Ok(Client { inner: self.inner.clone(), hosts: hosts.into() })
+        Ok(Client { hosts: hosts.into() })
+    }
+
+    fn pool(&self, host: &Host) -> Option<Arc<Pool>> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get(host).and_then(Weak::upgrade) {
+            return Some(pool);
+        }
+        let pool = Arc::new(Pool::new(host.origin()?, self.connecting.clone(), IDLE_MAX));
+        pools.retain(|_, known| known.strong_count() > 0);
+        pools.insert(host.clone(), Arc::downgrade(&pool));
+        Some(pool)
     }
 }
 
 /// Sends requests to the hosts it was made for.
 #[derive(Debug, Clone)]
 pub struct Client {
-    inner: Inner,
-    hosts: Arc<[Host]>,
+    hosts: Arc<[(Host, Arc<Pool>)]>,
 }
 
 impl Client {
     /// Sends a request as it is: see [`Address::headers`] and [`request`] for what each one tells of the gateway. The answer
     /// is there as soon as its head is; there is no deadline but the caller's.
-    pub async fn send(&self, request: Request<Bytes>) -> Result<Answer, Unanswered> {
-        if !self.hosts.iter().any(|host| host.is_of(request.uri())) {
-            return Err(Unanswered::Undeclared);
+    // What is waited in holds no request: calls under way are many, and each holds one of these.
+    pub fn send(&self, request: Request<Bytes>) -> impl Future<Output = Result<Answer, Unanswered>> + Send + use<> {
+        let declared = self.hosts.iter().find(|(host, _)| host.is_of(request.uri()));
+        let sent = declared.map(|(_, pool)| {
+            let mut request = request.map(Full::new);
+            // RFC 9112, 3.2.1: the host stands in its header alone.
+            let target = request.uri().path_and_query().cloned();
+            *request.uri_mut() = target.map_or_else(Uri::default, Uri::from);
+            pool.send(request)
+        });
+        async move {
+            let (response, lent) = sent.ok_or(Unanswered::Undeclared)?.await?;
+            Ok(Answer::new(response, lent))
         }
-        let answered = self.inner.request(request.map(Full::new)).await;
-        answered.map(Answer::new).map_err(|error| Unanswered::Failed(Box::new(error)))
     }
 }
 
@@ -103,56 +121,48 @@ impl Client {
 pub enum Unanswered {
     /// The URL's host was not declared; nothing was sent.
     Undeclared,
-    /// Its text is for those who know the address: it may name the host.
-    Failed(Box<hyper_util::client::legacy::Error>),
+    /// No connection came about. The text is for those who know the address: it may name the host.
+    Unconnected(Box<dyn Error + Send + Sync>),
+    /// The connection ended before the answer's head did, or what came is none.
+    Failed(Box<hyper::Error>),
 }
 
 impl Unanswered {
     /// Whether what came is no answer of HTTP, or one whose headers do not end.
     pub fn is_not_http(&self) -> bool {
-        let Self::Failed(error) = self else { return false };
-        let mut source = error.source();
-        while let Some(inner) = source {
-            if inner.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
-                return true;
-            }
-            source = inner.source();
-        }
-        false
+        matches!(self, Self::Failed(error) if error.is_parse())
     }
 
     /// Whether no connection came about.
     pub fn is_connect(&self) -> bool {
-        matches!(self, Self::Failed(error) if error.is_connect())
+        matches!(self, Self::Unconnected(_))
     }
 }
 
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Undeclared => f.write_str("the address is of another host than was declared, and is not asked"),
-            Self::Failed(error) => match told(error) {
-                Some(why) => write!(f, "{why}"),
-                None => write!(f, "{error}"),
-            },
+        match self.source() {
+            None => f.write_str("the address is of another host than was declared, and is not asked"),
+            Some(error) => write!(f, "{}", told(error)),
         }
     }
 }
 
-impl std::error::Error for Unanswered {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for Unanswered {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Undeclared => None,
+            Self::Unconnected(error) => Some(&**error),
             Self::Failed(error) => Some(&**error),
         }
     }
 }
 
 /// The innermost reason: what wraps it says only in which step it came up.
-fn told<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e (dyn std::error::Error + 'static)> {
-    let mut reason = error.source()?;
+fn told<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    let mut reason = error;
     while let Some(inner) = reason.source() {
         reason = inner;
     }
-    Some(reason)
+    reason
 }

@@ -116,7 +116,7 @@ impl<L: Lane> Places<L> {
 
     /// A place, and whether it was waited for, no longer than the deadline.
     pub async fn enter(&self, lane: &L, deadline: Instant) -> Result<(Place<L>, bool), NoPlace> {
-        let mut waiting = {
+        let waiting = {
             let mut state = self.0.lock();
             if state.may_begin(lane, self.0.room) {
                 let lane = state.begin(lane, self.0.room);
@@ -125,12 +125,8 @@ impl<L: Lane> Places<L> {
             let (number, place) = state.queue(lane, self.0.room)?;
             Waiting { hall: &self.0, lane, number, place }
         };
-        match timeout_at(deadline, &mut waiting.place).await {
-            // A place that comes free at the deadline is too late: nothing is begun for nobody.
-            Ok(Ok(place)) if Instant::now() < deadline => Ok((place, true)),
-            Ok(Err(_)) => Err(NoPlace::MadeRoom),
-            _ => Err(NoPlace::TooLate),
-        }
+        // Nearly all find a place free: what waits has its timer elsewhere.
+        Box::pin(waiting.wait(deadline)).await
     }
 
     /// Why one that comes now would not even wait; none: there is a place, or room to wait for one.
@@ -170,6 +166,17 @@ impl<L: Lane> Places<L> {
     #[cfg(test)]
     fn most(&self) -> usize {
         self.0.lock().most
+    }
+}
+
+impl<L: Lane> Waiting<'_, L> {
+    async fn wait(mut self, deadline: Instant) -> Result<(Place<L>, bool), NoPlace> {
+        match timeout_at(deadline, &mut self.place).await {
+            // A place that comes free at the deadline is too late: nothing is begun for nobody.
+            Ok(Ok(place)) if Instant::now() < deadline => Ok((place, true)),
+            Ok(Err(_)) => Err(NoPlace::MadeRoom),
+            _ => Err(NoPlace::TooLate),
+        }
     }
 }
 

@@ -30,11 +30,13 @@ impl fmt::Display for Unfit {
 impl std::error::Error for Unfit {}
 
 /// Scheme, name and port: a host declared with `https` is not asked in the clear.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Host {
     pub secure: bool,
     pub name: String,
     pub port: u16,
+    /// As [`Address`] writes it, and so nearly every request: what is equal needs not be taken apart.
+    authority: String,
 }
 
 impl Host {
@@ -44,15 +46,30 @@ impl Host {
             "http" => false,
             _ => return None,
         };
-        Some(Self { secure, name: url.host_str()?.to_owned(), port: url.port_or_known_default()? })
+        let name = url.host_str()?.to_owned();
+        let authority = match url.port() {
+            Some(port) => format!("{name}:{port}"),
+            None => name.clone(),
+        };
+        Some(Self { secure, name, port: url.port_or_known_default()?, authority })
+    }
+
+    /// Its address, without a path.
+    pub fn origin(&self) -> Option<Uri> {
+        let scheme = if self.secure { Scheme::HTTPS } else { Scheme::HTTP };
+        let authority = format!("{}:{}", self.name, self.port);
+        Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build().ok()
     }
 
     pub fn is_of(&self, uri: &Uri) -> bool {
         let scheme = if self.secure { &Scheme::HTTPS } else { &Scheme::HTTP };
         let usual = if self.secure { 443 } else { 80 };
-        uri.scheme() == Some(scheme)
-            && uri.port_u16().unwrap_or(usual) == self.port
-            && uri.host().is_some_and(|host| host.eq_ignore_ascii_case(&self.name))
+        if uri.scheme() != Some(scheme) {
+            return false;
+        }
+        uri.authority().is_some_and(|authority| authority.as_str() == self.authority)
+            || (uri.port_u16().unwrap_or(usual) == self.port
+                && uri.host().is_some_and(|host| host.eq_ignore_ascii_case(&self.name)))
     }
 }
 
@@ -74,10 +91,7 @@ impl Address {
 
     fn of(url: &Url) -> Result<Self, Unfit> {
         let host = Host::of(url).ok_or(Unfit)?;
-        let authority = match url.port() {
-            Some(port) => format!("{}:{port}", host.name),
-            None => host.name,
-        };
+        let authority = host.authority;
         let mut headers = HeaderMap::with_capacity(HEADERS);
         headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|_| Unfit)?);
         headers.insert(USER_AGENT, AGENT);
@@ -211,7 +225,7 @@ mod tests {
     fn a_host_is_its_scheme_name_and_port() {
         let host = Host::of(&Url::parse("https://a.example/x").expect("a URL")).expect("a host");
         let is = |uri: &str| host.is_of(&uri.parse().expect("a URI"));
-        assert!(is("https://a.example/y") && is("https://A.example:443/"));
+        assert!(is("https://a.example/y") && is("https://a.example:443/") && is("https://A.example:443/"));
         assert!(!is("http://a.example/x") && !is("https://a.example:444/") && !is("https://b.example/") && !is("/x"));
     }
 }

@@ -11,6 +11,8 @@ use http::{HeaderMap, Response, StatusCode, response};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
+use super::pool::Lent;
+
 /// No more room is made for a body because its head announces it.
 const ROOM_MAX: usize = 1 << 20;
 /// What cannot be compressed grows by less than this part of it, and by a header.
@@ -26,6 +28,8 @@ pub struct Answer {
     head: response::Parts,
     body: Incoming,
     gzip: bool,
+    #[expect(dead_code, reason = "gives the connection back when it is dropped, after the body")]
+    lent: Lent,
 }
 
 /// Why a body could not be read.
@@ -52,7 +56,7 @@ impl fmt::Display for Unread {
 impl Error for Unread {}
 
 impl Answer {
-    pub(super) fn new(response: Response<Incoming>) -> Self {
+    pub(super) fn new(response: Response<Incoming>, lent: Lent) -> Self {
         let (mut head, body) = response.into_parts();
         let gzip = head.headers.get(CONTENT_ENCODING).is_some_and(|value| {
             let value = value.as_bytes().trim_ascii();
@@ -63,7 +67,7 @@ impl Answer {
             head.headers.remove(CONTENT_ENCODING);
             head.headers.remove(CONTENT_LENGTH);
         }
-        Self { head, body, gzip }
+        Self { head, body, gzip, lent }
     }
 
     pub fn status(&self) -> StatusCode {
@@ -75,39 +79,66 @@ impl Answer {
     }
 
     /// The body, decompressed, at most `max` bytes; one that came in one piece is not copied.
-    pub async fn bytes(self, max: usize) -> Result<(response::Parts, Bytes), Unread> {
-        let body = if self.gzip { unpacked(self.body, max).await? } else { whole(self.body, max).await? };
+    pub async fn bytes(mut self, max: usize) -> Result<(response::Parts, Bytes), Unread> {
+        let body = self.read(max).await?;
         Ok((self.head, body))
+    }
+
+    /// As [`Self::bytes`], where the head is to be had later: who waits for it holds the answer once.
+    pub fn read(&mut self, max: usize) -> impl Future<Output = Result<Bytes, Unread>> + Send {
+        let Self { body, gzip, .. } = self;
+        // What decompresses is large, and stands elsewhere.
+        async move { if *gzip { Box::pin(unpacked(body, max)).await } else { whole(body, max).await } }
+    }
+
+    pub fn into_head(self) -> response::Parts {
+        self.head
     }
 }
 
-async fn whole(mut body: Incoming, max: usize) -> Result<Bytes, Unread> {
+fn whole(body: &mut Incoming, max: usize) -> impl Future<Output = Result<Bytes, Unread>> + Send {
     let announced = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    if announced.is_some_and(|length| length > max) {
-        return Err(Unread::TooLarge);
+    async move {
+        if announced.is_some_and(|length| length > max) {
+            return Err(Unread::TooLarge);
+        }
+        let Some(first) = piece(body).await? else { return Ok(Bytes::new()) };
+        if first.len() > max {
+            return Err(Unread::TooLarge);
+        }
+        // What has ended needs not be asked for more; chunked, the end comes by itself.
+        match if body.is_end_stream() { None } else { piece(body).await? } {
+            None => Ok(first),
+            Some(second) => Box::pin(joined(body, announced, first, second, max)).await,
+        }
     }
-    let Some(first) = piece(&mut body).await? else { return Ok(Bytes::new()) };
-    if first.len() > max {
-        return Err(Unread::TooLarge);
-    }
-    // What has ended needs not be asked for more; chunked, the end comes by itself.
-    let Some(second) = (if body.is_end_stream() { None } else { piece(&mut body).await? }) else { return Ok(first) };
+}
+
+/// A body that came in several pieces.
+async fn joined(
+    body: &mut Incoming,
+    announced: Option<usize>,
+    first: Bytes,
+    second: Bytes,
+    max: usize,
+) -> Result<Bytes, Unread> {
     let mut all = BytesMut::with_capacity(announced.unwrap_or(0).min(ROOM_MAX).max(first.len() + second.len()));
     all.extend_from_slice(&first);
+    drop(first);
     let mut next = Some(second);
     while let Some(piece_of_it) = next {
         if all.len() + piece_of_it.len() > max {
             return Err(Unread::TooLarge);
         }
         all.extend_from_slice(&piece_of_it);
-        next = piece(&mut body).await?;
+        next = piece(body).await?;
     }
     Ok(all.freeze())
 }
 
-async fn unpacked(mut body: Incoming, max: usize) -> Result<Bytes, Unread> {
+async fn unpacked(body: &mut Incoming, max: usize) -> Result<Bytes, Unread> {
     let mut unpacking = Unpacking::new(max);
-    while let Some(packed) = piece(&mut body).await? {
+    while let Some(packed) = piece(body).await? {
         unpacking.add(&packed)?;
     }
     unpacking.end()

@@ -229,9 +229,13 @@ impl Connector {
     /// Reads records. The error's code is one of the SOURCE_* codes, or INPUT_MISSING or VALUE_INVALID where a
     /// value the request needs is not there or cannot be sent.
     pub async fn fetch(&self, fetch: Fetch<'_>) -> Result<Fetched, SourceError> {
+        self.asked(&fetch).await
+    }
+
+    pub(super) async fn asked(&self, fetch: &Fetch<'_>) -> Result<Fetched, SourceError> {
         let calls = AtomicU32::new(0);
         let counting = self.tally.begin();
-        let read = self.read(&fetch, &calls).await;
+        let read = self.read(fetch, &calls).await;
         counting.end(read.as_ref().err().map(|failure| failure.code), calls.load(Ordering::Relaxed));
         match read {
             Ok(fetched) => Ok(Fetched { calls: calls.into_inner(), ..fetched }),
@@ -273,41 +277,30 @@ impl Connector {
         if fetch.keys.len() > template.batch_max().max(1) {
             return Err(Failure::new(ErrorCode::Internal, "more keys than one call takes (batch_max)"));
         }
-        let mut fetched = Fetched::default();
         if template.many && fetch.keys.is_empty() {
-            return Ok(fetched);
+            return Ok(Fetched::default());
         }
         let made = self.made.now(&self.connection, &self.kept.secrets)?;
-        let keys = KeyIndex::new(fetch.keys);
-        let written = today();
-        let today = written.1.as_str();
-        let mut at = fetch.page.clone().unwrap_or(PageAt::First);
-        if let (Some(ticket), Ask::Http(ask)) = (template.ticket(), &template.ask) {
-            let deadline = fetch.deadline.min(Instant::now() + self.timeout(template.timeout()));
-            let call = Call { connector: self, made: &made, fetch, keys: &keys, today, deadline, calls };
-            Box::pin(ticket::read(&call, ask, ticket, &mut fetched)).await?;
-            return Ok(fetched);
+        let (keys, written) = (KeyIndex::new(fetch.keys), today());
+        let deadline = self.deadline(fetch);
+        let call = Call { connector: self, made: &made, fetch, keys: &keys, today: &written.1, deadline, calls };
+        let mut fetched = Fetched::default();
+        if template.page().is_some() || template.ticket().is_some() {
+            Box::pin(call.several(&mut fetched)).await?;
+        } else {
+            call.page(fetch.page.as_ref().unwrap_or(&PageAt::First), &mut fetched).await?;
         }
-        let mut walk = Walk::default();
-        loop {
-            let deadline = fetch.deadline.min(Instant::now() + self.timeout(template.timeout()));
-            let call = Call { connector: self, made: &made, fetch, keys: &keys, today, deadline, calls };
-            let end = call.page(&at, &mut fetched).await?;
-            let Some(page) = template.page() else { return Ok(fetched) };
-            let Some(next) = walk.next(page, &at, end)? else { return Ok(fetched) };
-            if fetch.page.is_some() || walk.pages >= page.pages_max {
-                fetched.next = Some(next);
-                return Ok(fetched);
-            }
-            if fetched.bytes > self.connection.limits.answer_bytes_max.saturating_mul(READ_FACTOR) {
-                return Err(Failure::bad("the pages of the answer are together too large (limits.answer_bytes_max)"));
-            }
-            at = next;
-        }
+        Ok(fetched)
+    }
+
+    /// Of a request that goes out now.
+    fn deadline(&self, fetch: &Fetch<'_>) -> Instant {
+        fetch.deadline.min(Instant::now() + self.timeout(fetch.template.timeout()))
     }
 }
 
 /// One page's call.
+#[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub connector: &'a Connector,
     made: &'a Ready,
@@ -319,6 +312,32 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// What may take several requests: an answer in pages, or to a ticket.
+    async fn several(&self, out: &mut Fetched) -> Result<(), Failure> {
+        let (fetch, template) = (self.fetch, self.fetch.template);
+        if let (Some(ticket), Ask::Http(ask)) = (template.ticket(), &template.ask) {
+            return Box::pin(ticket::read(self, ask, ticket, out)).await;
+        }
+        let mut at = fetch.page.clone().unwrap_or(PageAt::First);
+        let mut walk = Walk::default();
+        let mut deadline = self.deadline;
+        loop {
+            let call = Call { deadline, ..*self };
+            let end = call.page(&at, out).await?;
+            let Some(page) = template.page() else { return Ok(()) };
+            let Some(next) = walk.next(page, &at, end)? else { return Ok(()) };
+            if fetch.page.is_some() || walk.pages >= page.pages_max {
+                out.next = Some(next);
+                return Ok(());
+            }
+            if out.bytes > self.connector.connection.limits.answer_bytes_max.saturating_mul(READ_FACTOR) {
+                return Err(Failure::bad("the pages of the answer are together too large (limits.answer_bytes_max)"));
+            }
+            at = next;
+            deadline = self.connector.deadline(fetch);
+        }
+    }
+
     // A request holds as many of these as it makes calls at once: what is not REST stands elsewhere.
     async fn page(&self, at: &PageAt, out: &mut Fetched) -> Result<PageEnd, Failure> {
         match (&self.fetch.template.ask, &self.made.way) {

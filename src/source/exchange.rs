@@ -138,7 +138,7 @@ fn shown_parameters(own: &str, sent: &str) -> String {
 
 /// A body to which signing added members, or parameters.
 fn shown_body(out: &Outgoing, sealed: &Sealed) -> String {
-    if out.form.is_some() {
+    if out.plain.as_ref().is_some_and(|plain| plain.form.is_some()) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         return shown_parameters(&text(&out.body), &text(&sealed.body));
     }

@@ -80,11 +80,10 @@ impl Failure {
 impl Failure {
     /// A request that got no answer. The reason is in words of ours: what the client says may hold addresses.
     pub fn unanswered(error: &Unanswered) -> Self {
-        let failed = match error {
-            Unanswered::Undeclared => return Self::new(ErrorCode::SourceUnreachable, error.to_string()),
-            Unanswered::Failed(failed) => failed,
+        let Some(failed) = error.source() else {
+            return Self::new(ErrorCode::SourceUnreachable, error.to_string());
         };
-        if is_timeout(&**failed) {
+        if is_timeout(failed) {
             return Self::timeout();
         }
         if error.is_not_http() {
@@ -92,7 +91,7 @@ impl Failure {
                 "what is at its address and port does not answer in HTTP, or its headers do not end; see `base_url`";
             return Self::down(ErrorCode::SourceBadAnswer, detail);
         }
-        let what = match reason(&**failed, &OF_SOURCES) {
+        let what = match reason(failed, &OF_SOURCES) {
             Some((_, reason)) => format!("the source cannot be reached: {reason}"),
             None if error.is_connect() => "the source cannot be reached".to_owned(),
             None => "the source closed the connection unanswered".to_owned(),

@@ -22,7 +22,7 @@ use crate::model::binding::request::PageBy;
 use crate::model::binding::request::graphql::{GraphqlAsk, GraphqlField, GraphqlVariable, is_name};
 use crate::model::binding::request::reading::ErrorReading;
 use crate::model::binding::request::template::{json_number, json_text, key_list};
-use crate::source::wire::{Outgoing, content_type};
+use crate::source::wire::{Outgoing, Plain, content_type};
 
 /// Fields to select, nested.
 #[derive(Debug, Default)]
@@ -324,9 +324,9 @@ fn outgoing(call: &Call<'_>, body: String) -> Result<Outgoing, Failure> {
     let uri = address.at(address.path().to_owned())?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let json = call.connection().sign.is_some().then(|| body.clone());
-    let body = Bytes::from(body);
-    Ok(Outgoing { method: Method::POST, uri, query: Vec::new(), headers, json, form: None, body })
+    let signed = call.connection().sign.is_some();
+    let plain = signed.then(|| Box::new(Plain { json: Some(body.clone()), ..Plain::default() }));
+    Ok(Outgoing { method: Method::POST, uri, headers, body: Bytes::from(body), plain })
 }
 
 fn document(call: &Call<'_>, ask: &GraphqlAsk, at: &PageAt) -> Result<String, Failure> {

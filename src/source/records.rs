@@ -30,21 +30,34 @@ pub(crate) struct PageEnd {
 /// Records, each with the key it is known to be of.
 type Items<'t> = Vec<(Option<u32>, JsonValue<'t>)>;
 
+/// Keys that are sooner compared with each other than hashed.
+const FEW: usize = 4;
+
 /// Keys by their text.
 #[derive(Debug)]
-pub(crate) struct KeyIndex<'k>(HashMap<&'k str, u32>);
+pub(crate) enum KeyIndex<'k> {
+    Few(&'k [Arc<str>]),
+    #[expect(clippy::box_collection, reason = "every call under way has an index, and few have one of many keys")]
+    Many(Box<HashMap<&'k str, u32>>),
+}
 
 impl<'k> KeyIndex<'k> {
     pub fn new(keys: &'k [Arc<str>]) -> Self {
+        if keys.len() <= FEW {
+            return Self::Few(keys);
+        }
         let mut index = HashMap::with_capacity(keys.len());
         for (key, n) in keys.iter().zip(0..) {
             index.entry(key.as_ref()).or_insert(n);
         }
-        Self(index)
+        Self::Many(Box::new(index))
     }
 
     pub fn get(&self, key: &str) -> Option<u32> {
-        self.0.get(key).copied()
+        match self {
+            Self::Few(keys) => keys.iter().zip(0..).find(|(own, _)| ***own == *key).map(|(_, n)| n),
+            Self::Many(index) => index.get(key).copied(),
+        }
     }
 }
 

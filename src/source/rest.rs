@@ -9,7 +9,7 @@ use super::connector::Call;
 use super::failure::Failure;
 use super::records::{PageEnd, Reader};
 use super::sign::header;
-use super::wire::{Outgoing, Reply, content_type};
+use super::wire::{Outgoing, Plain, Reply, content_type};
 use super::{Fetched, PageAt, charset, json, link, soap, xml};
 use crate::base::code::ErrorCode;
 use crate::base::percent::percent;
@@ -22,15 +22,24 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const TARGET_ROOM: usize = 128;
 
 /// One page of a read.
-pub(crate) async fn page(call: &Call<'_>, ask: &HttpAsk, at: &PageAt, out: &mut Fetched) -> Result<PageEnd, Failure> {
-    let outgoing = outgoing(call, ask, &call.values(), at)?;
-    let mut reply = call.wire()?.send(&outgoing).await?;
-    let mut end = read(call, ask, &mut reply, out)?;
-    if let Some(PageBy::Link { at }) = call.fetch.template.page().map(|page| &page.by) {
-        let told = if at.is_none() { link::next(&reply.headers) } else { end.cursor.as_deref() };
-        end.cursor = told.map(|told| link::followed(call, &outgoing.uri, told)).transpose()?;
+// What is waited in is captured, not handed over: of what an `async fn` is given, it holds two.
+pub(crate) fn page(
+    call: &Call<'_>,
+    ask: &HttpAsk,
+    at: &PageAt,
+    out: &mut Fetched,
+) -> impl Future<Output = Result<PageEnd, Failure>> + Send {
+    let ready = outgoing(call, ask, &call.values(), at).and_then(|outgoing| Ok((outgoing, call.wire()?)));
+    async move {
+        let (outgoing, wire) = ready.as_ref().map_err(Failure::clone)?;
+        let mut reply = wire.send(outgoing).await?;
+        let mut end = read(call, ask, &mut reply, out)?;
+        if let Some(PageBy::Link { at }) = call.fetch.template.page().map(|page| &page.by) {
+            let told = if at.is_none() { link::next(&reply.headers) } else { end.cursor.as_deref() };
+            end.cursor = told.map(|told| link::followed(call, &outgoing.uri, told)).transpose()?;
+        }
+        Ok(end)
     }
-    Ok(end)
 }
 
 fn read(call: &Call<'_>, ask: &HttpAsk, reply: &mut Reply, out: &mut Fetched) -> Result<PageEnd, Failure> {
@@ -142,7 +151,8 @@ pub(crate) fn outgoing(call: &Call<'_>, ask: &HttpAsk, values: &Values<'_>, at: 
         }
     };
     let method = if ask.post { Method::POST } else { Method::GET };
-    Ok(Outgoing { method, uri, query, headers, json, form, body })
+    let plain = signed.then(|| Box::new(Plain { query, json, form }));
+    Ok(Outgoing { method, uri, headers, body, plain })
 }
 
 /// The next page, at the address that the one before told.
@@ -155,8 +165,10 @@ fn linked(call: &Call<'_>, ask: &HttpAsk, told: &str) -> Result<Outgoing, Failur
         None => url.path().to_owned(),
     })?;
     let headers = headers(ask, &call.values())?;
-    let query = link::query(&url, call.connection().encoding);
-    Ok(Outgoing { method: Method::GET, uri, query, headers, json: None, form: None, body: Bytes::new() })
+    let query = || link::query(&url, call.connection().encoding);
+    let signed = call.connection().sign.is_some();
+    let plain = signed.then(|| Box::new(Plain { query: query(), ..Plain::default() }));
+    Ok(Outgoing { method: Method::GET, uri, headers, body: Bytes::new(), plain })
 }
 
 fn headers(ask: &HttpAsk, values: &Values<'_>) -> Result<HeaderMap, Failure> {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::failure::Failure;
 use super::secret::Secrets;
 use super::sign::{Sealed, basic, seal};
-use super::wire::Outgoing;
+use super::wire::{Outgoing, Plain};
 use super::{charset, json};
 use crate::base::code::ErrorCode;
 use crate::base::percent::percent;
@@ -227,7 +227,8 @@ async fn own(client: &Client, secrets: &Secrets, call: &SessionCall) -> Result<H
         json = Some(text);
     }
     let method = if call.post { Method::POST } else { Method::GET };
-    let out = Outgoing { method, uri, query, headers: HeaderMap::new(), json, form, body };
+    let plain = Some(Box::new(Plain { query, json, form }));
+    let out = Outgoing { method, uri, headers: HeaderMap::new(), body, plain };
     let sealed = match &call.seal {
         Some(own) => {
             let first = own.secret.as_ref().map(|origin| secrets.read(origin)).transpose()?;

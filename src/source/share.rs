@@ -112,7 +112,7 @@ struct Gathering {
 /// What becomes of a call.
 enum Turn<'c> {
     /// It is made by who asks.
-    Own(Option<UnderWay<'c>>),
+    Own(Option<Box<UnderWay<'c>>>),
     /// It is waited for.
     Seat(Seat),
 }
@@ -167,26 +167,26 @@ impl Connector {
     /// As [`Self::fetch`], by a call that others share where that may be: each gets what it would have got alone.
     pub async fn fetch_together(
         self: &Arc<Self>,
-        fetch: Fetch<'_>,
-        offer: Offer<'_>,
+        fetch: &Fetch<'_>,
+        offer: &Offer<'_>,
     ) -> (Result<Fetched, SourceError>, Option<Together>) {
-        let mut together = None;
-        let _under_way = match self.turn(&fetch, offer) {
+        let _under_way = match self.turn(fetch, *offer) {
             Turn::Own(under_way) => under_way,
-            Turn::Seat(mut seat) => match seat.wait().await {
-                Some(ended) => {
-                    if ended.is_ok() && !seat.is_first() {
-                        self.tally.shared();
-                    }
-                    return (ended, seat.together());
-                }
-                None => {
-                    together = Some(Together::Apart);
-                    None
-                }
-            },
+            // Waiting for others' calls takes more room than most calls need.
+            Turn::Seat(seat) => return Box::pin(self.seated(seat, fetch)).await,
         };
-        (self.fetch(fetch).await, together)
+        (self.asked(fetch).await, None)
+    }
+
+    async fn seated(&self, mut seat: Seat, fetch: &Fetch<'_>) -> (Result<Fetched, SourceError>, Option<Together>) {
+        if let Some(ended) = seat.wait().await {
+            if ended.is_ok() && !seat.is_first() {
+                self.tally.shared();
+            }
+            return (ended, seat.together());
+        }
+        drop(seat);
+        (self.asked(fetch).await, Some(Together::Apart))
     }
 
     /// Decides at once: what is under way now is what counts.
@@ -223,7 +223,7 @@ impl Connector {
         } else if lane.under_way.iter().all(|asker| *asker == offer.asker) {
             lane.under_way.push(offer.asker);
             let Some(own) = own else {
-                return Turn::Own(Some(UnderWay { sharing, lane: key, asker: offer.asker }));
+                return Turn::Own(Some(Box::new(UnderWay { sharing, lane: key, asker: offer.asker })));
             };
             let flight = Flight::of(own, &mut table);
             drop(table);

@@ -19,7 +19,7 @@ use sm3::Sm3;
 
 use super::failure::Failure;
 use super::secret::Secrets;
-use super::wire::Outgoing;
+use super::wire::{Outgoing, Plain};
 use super::{charset, json};
 use crate::base::code::ErrorCode;
 use crate::egress::Unfit;
@@ -57,6 +57,7 @@ pub(crate) fn seal(
     mut headers: HeaderMap,
     encoding: Encoding,
 ) -> Result<Sealed, Failure> {
+    let Plain { query, json, form } = out.plain.as_deref().cloned().unwrap_or_default();
     let mut making = Making {
         seal,
         secrets,
@@ -65,9 +66,9 @@ pub(crate) fn seal(
         out,
         encoding,
         target: out.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned(),
-        query: out.query.clone(),
-        json: out.json.clone(),
-        form: out.form.clone(),
+        query,
+        json,
+        form,
         body: out.body.clone(),
         timestamp: timestamp(&seal.timestamp),
         nonce: nonce(),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::exchange::{Exchange, Exchanges};
@@ -21,7 +22,7 @@ use super::tally::Tally;
 use super::{CallContext, Caller, Waiters, charset, delegation, json, xml};
 use crate::base::code::ErrorCode;
 use crate::base::percent::percent;
-use crate::egress::{Client, Unanswered};
+use crate::egress::{Answer, Client, Unanswered};
 use crate::model::binding::connection::Connection;
 use crate::model::binding::connection::sign::{Secret, Session};
 use crate::model::binding::format::{Authority, Format, Protocol};
@@ -37,15 +38,22 @@ const CASE: HeaderName = HeaderName::from_static("x-case");
 pub(crate) struct Outgoing {
     pub method: Method,
     pub uri: Uri,
-    /// Query parameters, not encoded, where the request is signed.
-    pub query: Vec<(String, String)>,
     /// Its own, beside those that all requests there have.
     pub headers: HeaderMap,
-    /// The text of a JSON body, where the request is signed.
-    pub json: Option<String>,
-    /// Parameters of a form, not encoded.
-    pub form: Option<Vec<(String, String)>>,
     pub body: Bytes,
+    /// Where the request is signed.
+    pub plain: Option<Box<Plain>>,
+}
+
+/// What signatures are over, not encoded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Plain {
+    /// Parameters of the query.
+    pub query: Vec<(String, String)>,
+    /// The text of a JSON body.
+    pub json: Option<String>,
+    /// Parameters of a form.
+    pub form: Option<Vec<(String, String)>>,
 }
 
 #[derive(Debug)]
@@ -91,18 +99,36 @@ impl Wire<'_> {
     /// Sends the request, again where the source says "not now" or cannot be reached and the deadline allows. Only
     /// reads go this way.
     pub async fn send(&self, out: &Outgoing) -> Result<Reply, Failure> {
+        self.guards.retries.earn(self.connection.limits.retries_percent);
+        // Nearly always the first try is the only one, and there is no session: what else may come stands elsewhere.
+        if self.session().is_some() {
+            return Box::pin(self.tries(out, None)).await;
+        }
+        match self.attempt(out, None, 0).await? {
+            Tried::Reply(reply) => Ok(reply),
+            first => Box::pin(self.tries(out, Some(first))).await,
+        }
+    }
+
+    /// Tries until there is an answer, or no use in trying. `first`: how the first one ended, where that was made already.
+    async fn tries(&self, out: &Outgoing, mut first: Option<Tried>) -> Result<Reply, Failure> {
         let mut refused: Option<Secret> = None;
         let mut tries = 0;
-        self.guards.retries.earn(self.connection.limits.retries_percent);
         let mut failed: Option<Failure> = None;
         loop {
-            let token = self.token(refused.as_ref()).await?;
-            let tried = self.attempt(out, token.as_ref(), tries).await;
-            let tried = tried.map_err(|failure| match failed.take() {
-                // What happened says more than that the breaker is open since.
-                Some(before) if failure.code == ErrorCode::SourceSuspended => before,
-                _ => failure,
-            })?;
+            let (token, tried) = match first.take() {
+                Some(tried) => (None, tried),
+                None => {
+                    let token = self.token(refused.as_ref()).await?;
+                    let tried = self.attempt(out, token.as_ref(), tries).await;
+                    let tried = tried.map_err(|failure| match failed.take() {
+                        // What happened says more than that the breaker is open since.
+                        Some(before) if failure.code == ErrorCode::SourceSuspended => before,
+                        _ => failure,
+                    })?;
+                    (token, tried)
+                }
+            };
             match tried {
                 Tried::Reply(reply) => return Ok(reply),
                 Tried::Unauthorized if token.is_some() && token != refused => {
@@ -126,6 +152,10 @@ impl Wire<'_> {
         }
     }
 
+    fn session(&self) -> Option<&Session> {
+        self.connection.sign.as_ref()?.session.as_ref()
+    }
+
     async fn token(&self, refused: Option<&Secret>) -> Result<Option<Secret>, Failure> {
         match &self.connection.sign {
             Some(signing) if signing.session.is_some() => {
@@ -137,30 +167,38 @@ impl Wire<'_> {
         }
     }
 
-    async fn attempt(&self, out: &Outgoing, token: Option<&Secret>, tries: u32) -> Result<Tried, Failure> {
+    fn attempt(
+        &self,
+        out: &Outgoing,
+        token: Option<&Secret>,
+        tries: u32,
+    ) -> impl Future<Output = Result<Tried, Failure>> + Send {
         let mut span = self.context.trace.call("http");
         span.tell("huxiang.try", || i64::from(tries) + 1);
-        let entered = Instant::now();
-        let permit =
-            self.guards.enter(self.tally, &self.context.principal, self.context.turn_until(self.deadline)).await?;
-        let permit = permit.given_up_after(self.patience, self.context.waiters.as_deref().map(|waiters| &waiters.late));
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let began = permit.sent;
-        span.tell("huxiang.waited_ms", || i64::try_from((began - entered).as_millis()).unwrap_or(i64::MAX));
-        let mut seen = self.exchanges.map(|_| Exchange::default());
-        let tried = timeout_at(self.deadline, self.once(out, token, tries, &mut seen)).await;
-        let ended = Instant::now();
-        permit.end(self.health(tried.as_ref().ok(), ended - began), ended);
-        if let (Some(exchanges), Some(seen)) = (self.exchanges, seen) {
-            exchanges.add(Exchange { total: ended - began, ..seen });
+        async move {
+            let entered = Instant::now();
+            let permit =
+                self.guards.enter(self.tally, &self.context.principal, self.context.turn_until(self.deadline)).await?;
+            let permit =
+                permit.given_up_after(self.patience, self.context.waiters.as_deref().map(|waiters| &waiters.late));
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            let began = permit.sent;
+            span.tell("huxiang.waited_ms", || i64::try_from((began - entered).as_millis()).unwrap_or(i64::MAX));
+            let mut seen = self.exchanges.map(|_| Box::<Exchange>::default());
+            let tried = timeout_at(self.deadline, self.once(out, token, tries, seen.as_deref_mut())).await;
+            let ended = Instant::now();
+            permit.end(self.health(tried.as_ref().ok(), ended - began), ended);
+            if let (Some(exchanges), Some(seen)) = (self.exchanges, seen) {
+                exchanges.add(Exchange { total: ended - began, ..*seen });
+            }
+            let tried = tried.unwrap_or_else(|_| Err(Failure::timeout()));
+            match &tried {
+                Ok(Tried::Reply(reply)) => span.tell("http.response.status_code", || i64::from(reply.status.as_u16())),
+                Ok(Tried::Unauthorized) => span.tell("http.response.status_code", || 401_i64),
+                Ok(Tried::NotNow(_, failure)) | Err(failure) => span.failed(failure.code),
+            }
+            tried
         }
-        let tried = tried.unwrap_or_else(|_| Err(Failure::timeout()));
-        match &tried {
-            Ok(Tried::Reply(reply)) => span.tell("http.response.status_code", || i64::from(reply.status.as_u16())),
-            Ok(Tried::Unauthorized) => span.tell("http.response.status_code", || 401_i64),
-            Ok(Tried::NotNow(_, failure)) | Err(failure) => span.failed(failure.code),
-        }
-        tried
     }
 
     /// What a try says of the system; none: it did not end before the deadline.
@@ -183,33 +221,55 @@ impl Wire<'_> {
         out: &Outgoing,
         token: Option<&Secret>,
         tries: u32,
-        seen: &mut Option<Exchange>,
+        mut seen: Option<&mut Exchange>,
     ) -> Result<Tried, Failure> {
+        let (request, began) = self.request(out, token, seen.as_deref_mut())?;
+        let sending = self.client.send(request);
+        let sent = match self.first_byte {
+            Some(first_byte) => Box::pin(timeout(first_byte, sending)).await.map_err(|_| Failure::silent())?,
+            None => sending.await,
+        };
+        let mut answer = match sent {
+            Ok(answer) => answer,
+            Err(error) => return unanswered(&error, tries),
+        };
+        let blank = token.map(Secret::reveal);
+        if let Some(seen) = &mut seen {
+            seen.answered(answer.status(), answer.headers(), began.elapsed(), blank);
+        }
+        if let Some(ended) = self.without_body(&answer, tries) {
+            return Ok(ended);
+        }
+        let max = self.connection.limits.answer_bytes_max;
+        let body = answer.read(max).await.map_err(|unread| Failure::unread(unread, max))?;
+        let Parts { status, headers, .. } = answer.into_head();
+        if let Some(seen) = seen {
+            seen.read(&body, content_type(&headers), self.connection, blank);
+        }
+        if self.is_over(&body, &headers) {
+            return Ok(Tried::Unauthorized);
+        }
+        Ok(Tried::Reply(Reply { status, headers, body }))
+    }
+
+    /// The request, and when it begins to go out.
+    fn request(
+        &self,
+        out: &Outgoing,
+        token: Option<&Secret>,
+        seen: Option<&mut Exchange>,
+    ) -> Result<(Request<Bytes>, Instant), Failure> {
         let sealed = self.sealed(out, token)?;
         if let Some(seen) = seen {
             seen.sent(out, &sealed, self.connection);
         }
         let began = Instant::now();
-        let blank = token.map(Secret::reveal);
-        let sending = self.client.send(sealed.request(&out.method));
-        let sent = match self.first_byte {
-            Some(first_byte) => timeout(first_byte, sending).await.map_err(|_| Failure::silent())?,
-            None => sending.await,
-        };
-        let response = match sent {
-            Ok(response) => response,
-            Err(error) => {
-                let failure = Failure::unanswered(&error);
-                if matches!(error, Unanswered::Undeclared) || failure.code != ErrorCode::SourceUnreachable {
-                    return Err(failure);
-                }
-                return Ok(Tried::NotNow(Instant::now() + retry::wait(None, tries), failure));
-            }
-        };
-        let status = response.status();
-        if let Some(seen) = seen {
-            seen.answered(status, response.headers(), began.elapsed(), blank);
-        }
+        Ok((sealed.request(&out.method), began))
+    }
+
+    /// How a try ended whose answer's body says nothing more.
+    fn without_body(&self, answer: &Answer, tries: u32) -> Option<Tried> {
+        let status = answer.status();
         if retry::is_not_now(status) {
             let code =
                 if status == StatusCode::TOO_MANY_REQUESTS { ErrorCode::SourceBusy } else { ErrorCode::SourceError };
@@ -217,31 +277,19 @@ impl Wire<'_> {
             let failure = failure.with_status(status);
             // What one caller may not ask now says nothing of others.
             let own = self.connection.authority == Authority::Gateway && code == ErrorCode::SourceBusy;
-            if let Some(named) = retry::named(response.headers()).filter(|_| own) {
+            if let Some(named) = retry::named(answer.headers()).filter(|_| own) {
                 self.guards.pause(named);
             }
             let now = Instant::now();
-            let at = now.checked_add(retry::wait(Some(response.headers()), tries)).unwrap_or(self.deadline);
-            return Ok(Tried::NotNow(at, failure));
+            let at = now.checked_add(retry::wait(Some(answer.headers()), tries)).unwrap_or(self.deadline);
+            return Some(Tried::NotNow(at, failure));
         }
-        if status == StatusCode::UNAUTHORIZED {
-            return Ok(Tried::Unauthorized);
-        }
-        let max = self.connection.limits.answer_bytes_max;
-        let (head, body) = response.bytes(max).await.map_err(|unread| Failure::unread(unread, max))?;
-        if let Some(seen) = seen {
-            seen.read(&body, content_type(&head.headers), self.connection, blank);
-        }
-        if self.is_over(&body, &head.headers) {
-            return Ok(Tried::Unauthorized);
-        }
-        Ok(Tried::Reply(Reply { status, headers: head.headers, body }))
+        (status == StatusCode::UNAUTHORIZED).then_some(Tried::Unauthorized)
     }
 
     /// Whether the answer says that the session is no longer good. What cannot be read says nothing of it.
     fn is_over(&self, body: &Bytes, headers: &HeaderMap) -> bool {
-        let session = self.connection.sign.as_ref().and_then(|signing| signing.session.as_ref());
-        let Some(over) = session.and_then(Session::renew_on) else { return false };
+        let Some(over) = self.session().and_then(Session::renew_on) else { return false };
         let xml = self.connection.format == Format::Xml;
         let read = || -> Result<bool, Failure> {
             let text = charset::decode(body.clone(), self.connection.encoding, content_type(headers), xml)?;
@@ -313,13 +361,23 @@ impl<'a> Wire<'a> {
     }
 }
 
+/// How a try ended that got no answer.
+fn unanswered(error: &Unanswered, tries: u32) -> Result<Tried, Failure> {
+    let failure = Failure::unanswered(error);
+    if matches!(error, Unanswered::Undeclared) || failure.code != ErrorCode::SourceUnreachable {
+        return Err(failure);
+    }
+    Ok(Tried::NotNow(Instant::now() + retry::wait(None, tries), failure))
+}
+
 fn unauthorized() -> Failure {
     Failure::new(ErrorCode::SourceError, "the source answered with HTTP status 401, or that its session is over")
 }
 
 /// Printable ASCII as it is, everything else (and `%`) percent-encoded.
 fn printable(value: &str) -> Cow<'_, str> {
-    if value.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'%') {
+    // Not `all`: nearly always it goes to the end, and so it takes many bytes at once.
+    if value.bytes().fold(true, |plain, byte| plain & (b' '..=b'~').contains(&byte) & (byte != b'%')) {
         return value.into();
     }
     let mut out = String::new();

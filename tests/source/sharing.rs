@@ -666,7 +666,7 @@ impl Asked {
         let fetch = Fetch { template, keys: &keys, inputs, wanted, deadline, context: &context, page: None };
         let inputs = inputs.into();
         let offer = Offer { template, batch, inputs: &inputs, wanted, asker };
-        self.connector.fetch_together(fetch, offer).await
+        self.connector.fetch_together(&fetch, &offer).await
     }
 
     async fn lookup(&self, key: &str) -> Found {

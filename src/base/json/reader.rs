@@ -18,10 +18,14 @@ enum Halt {
     Deep,
 }
 
+/// No more room is made at first: a long text may be one value.
+const NODES_ROOM_MAX: usize = 64 << 10;
+
 /// The values and member names of a text, in their order.
 pub(super) fn read(text: &str) -> Result<Vec<Node>, Stop> {
     let bytes = text.as_bytes();
-    let nodes = Vec::with_capacity(bytes.len() / 12 + 4);
+    // Records have a value or a name every ten bytes: too little room costs more, since what is there is then moved.
+    let nodes = Vec::with_capacity((bytes.len() / 8 + 4).min(NODES_ROOM_MAX));
     let mut reader = Reader { bytes, at: 0, marks: marks(bytes, 0), block: 0, nodes, open: Vec::with_capacity(16) };
     match reader.document() {
         Ok(()) => Ok(reader.nodes),

@@ -43,26 +43,30 @@ pub(super) struct Called {
 
 impl Execution<'_> {
     /// Calls, and where the endpoint is not there its fallback, within the request's budget and deadline.
-    pub(super) async fn call(&self, call: Call<'_>) -> Result<Called, Failure> {
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Called, Failure> {
         if !call.connector.speaks_for(self.caller_context.caller.as_ref()) {
             return Err(Failure::refused(call.source));
         }
-        let mut tried = self.once(&call, call.template, call.batch).await?;
-        let mut fallback = false;
-        let elsewhere = call.template.fallback().filter(|_| tried.as_ref().is_err_and(|error| error.down));
+        match self.once(call, call.template, call.batch).await? {
+            Ok(fetched) => Ok(Called { fetched, at: Timestamp::now(), fallback: false }),
+            // Rare, and as large as the call itself.
+            Err(error) => Box::pin(self.elsewhere(call, error)).await,
+        }
+    }
+
+    /// What the endpoint's fallback answers, where it has one that may be asked; else why there is no answer.
+    async fn elsewhere(&self, call: &Call<'_>, error: SourceError) -> Result<Called, Failure> {
+        let elsewhere = call.template.fallback().filter(|_| error.down);
         if let Some(template) = elsewhere.filter(|_| Instant::now() < self.deadline)
-            && let Ok(Ok(answered)) = self.once(&call, template, call.batch.and_then(|batch| batch.fallback())).await
+            && let Ok(Ok(fetched)) = self.once(call, template, call.batch.and_then(|batch| batch.fallback())).await
         {
-            (tried, fallback) = (Ok(answered), true);
+            return Ok(Called { fetched, at: Timestamp::now(), fallback: true });
         }
-        match tried {
-            Ok(fetched) => Ok(Called { fetched, at: Timestamp::now(), fallback }),
-            Err(SourceError { code: ErrorCode::InputMissing, .. }) => {
-                Err(Failure::undetermined(ErrorCode::InputMissing, call.source))
-            }
-            Err(SourceError { code: ErrorCode::SourcePending, .. }) => Err(Failure::pending(call.source)),
-            Err(error) => Err(Failure::unavailable(error.code, call.source)),
-        }
+        Err(match error.code {
+            ErrorCode::InputMissing => Failure::undetermined(ErrorCode::InputMissing, call.source),
+            ErrorCode::SourcePending => Failure::pending(call.source),
+            code => Failure::unavailable(code, call.source),
+        })
     }
 
     /// One request for what is asked. The outer error: it was not made.
@@ -84,9 +88,9 @@ impl Execution<'_> {
         let mut span = self.trace.call("call");
         let below = self.trace.is_on().then(|| {
             let trace = span.trace();
-            CallContext { traceparent: trace.traceparent(), trace, ..context.clone() }
+            Box::new(CallContext { traceparent: trace.traceparent(), trace, ..context.clone() })
         });
-        let context = below.as_ref().unwrap_or(context);
+        let context = below.as_deref().unwrap_or(context);
         let fetch = Fetch {
             template,
             keys: call.keys,
@@ -98,7 +102,7 @@ impl Execution<'_> {
         };
         let asker = std::ptr::from_ref(&self.calls).addr();
         let offer = Offer { template, batch, inputs: call.inputs, wanted: call.wanted, asker };
-        let (answered, together) = call.connector.fetch_together(fetch, offer).await;
+        let (answered, together) = call.connector.fetch_together(&fetch, &offer).await;
         if let Some(together) = together {
             span.tell("huxiang.shared", || together.as_str());
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::Execution;
 use super::call::{Call, Called};
 use super::groups::{Asked, Group, GroupKey, Groups, Place, Places};
@@ -40,9 +42,13 @@ impl Need {
 /// A row, why it is asked, and what is wanted of rows like it by each of their keys; none: they are not asked.
 type Known<'r> = (&'r Row, Need, Option<Arc<[SlotId]>>);
 
+/// Keys, and what is wanted by each.
+type WantedByKey = SmallVec<[(Arc<str>, Arc<[SlotId]>); 1]>;
+
 impl Execution<'_> {
     /// Asks one fetch for rows, given what its inputs' fetches answered. One answer a row, in order.
-    pub(super) async fn fetch(
+    // What is asked is known before anything is waited for: the future holds that alone.
+    pub(super) fn fetch(
         &self,
         node: &Node,
         fetch: &FetchNode,
@@ -50,9 +56,9 @@ impl Execution<'_> {
         answers: &[Option<&[RowAnswer]>],
         needed: impl Fn(usize) -> Need,
         charges: &Charges,
-    ) -> Vec<RowAnswer> {
+    ) -> impl Future<Output = Vec<RowAnswer>> + Send {
         let endpoint = self.snapshot.bindings.endpoint(fetch.endpoint);
-        let mut groups = Groups::default();
+        let mut groups = Groups::of(rows.len());
         let mut asked: Vec<Result<Places, RowAnswer>> = Vec::with_capacity(rows.len());
         let view = |at: usize, row| RowView::new(self.snapshot, self.plan, node, row, at, answers, fetch.stage);
         let mut known = None;
@@ -72,16 +78,23 @@ impl Execution<'_> {
                 }
             }
         }
-        let answered =
-            futures::future::join_all(groups.all.iter().map(|group| self.group(endpoint, group, charges))).await;
-        let one_by_one = self.snapshot.contract.slot(endpoint.key).subjects.is_some();
-        let answer = |ask: Result<Places, RowAnswer>| match ask {
-            Ok(places) => answer_of(&places, &groups, &answered, one_by_one),
-            Err(why) => why,
-        };
-        let answers: Vec<RowAnswer> = asked.into_iter().map(answer).collect();
-        self.drifts.look(self.snapshot, fetch, rows, &answers);
-        answers
+        let groups = groups.all;
+        async move {
+            let answered: SmallVec<[Answered; 1]> = match groups.as_slice() {
+                [group] => smallvec![self.group(endpoint, group, charges).await],
+                all => {
+                    futures::future::join_all(all.iter().map(|group| self.group(endpoint, group, charges))).await.into()
+                }
+            };
+            let one_by_one = self.snapshot.contract.slot(endpoint.key).subjects.is_some();
+            let answer = |ask: Result<Places, RowAnswer>| match ask {
+                Ok(places) => answer_of(&places, &groups, &answered, one_by_one),
+                Err(why) => why,
+            };
+            let answers: Vec<RowAnswer> = asked.into_iter().map(answer).collect();
+            self.drifts.look(self.snapshot, fetch, rows, &answers);
+            answers
+        }
     }
 
     /// What is asked at the gate in place of an entity that there is nothing to ask with: it is asked for nobody, so that
@@ -180,7 +193,7 @@ impl Execution<'_> {
         row: &Row,
         keys: &[Arc<str>],
         need: Need,
-    ) -> Vec<(Arc<str>, Arc<[SlotId]>)> {
+    ) -> WantedByKey {
         let gate = fetch.stage == Stage::Relation;
         let mut hidden = if need.inputs { fetch.hidden.inputs.clone() } else { SlotSet::new() };
         let over = row.over_quota.contains(&endpoint.source);
@@ -200,7 +213,7 @@ impl Execution<'_> {
             Some(wanted.iter().collect())
         };
         let Some(subjects) = row.subjects_by(endpoint.key).filter(|_| !gate && !over) else {
-            let Some(wanted) = of(whole, &row.rights) else { return Vec::new() };
+            let Some(wanted) = of(whole, &row.rights) else { return WantedByKey::new() };
             return keys.iter().map(|key| (Arc::clone(key), Arc::clone(&wanted))).collect();
         };
         let one_by_one = fetch.shown.intersection(self.snapshot.subjects.one_by_one_of(endpoint.id));
@@ -241,7 +254,7 @@ impl Execution<'_> {
     }
 
     /// An answer of each instance that is asked.
-    async fn group(&self, endpoint: &Endpoint, group: &Group, charges: &Charges) -> Vec<InstanceAnswer> {
+    async fn group(&self, endpoint: &Endpoint, group: &Group, charges: &Charges) -> Answered {
         let charges = charges.get(&endpoint.source).map_or(&[][..], Vec::as_slice);
         let GroupKey { instance, inputs, wanted } = &group.of;
         let wanted: Arc<[Pointer]> = if endpoint.selects_fields {
@@ -249,28 +262,39 @@ impl Execution<'_> {
         } else {
             Arc::default()
         };
-        let Some((template, size)) = endpoint.template(group.keys.len()) else { return Vec::new() };
+        let Some((template, size)) = endpoint.template(group.keys.len()) else { return Answered::new() };
         let (_, connectors) = self.source_of(endpoint);
         let establishes = self.snapshot.bindings.establishes.get(endpoint.entity.index()) == Some(&Some(endpoint.id));
-        let asked = connectors.iter().enumerate().filter(|(at, _)| instance.is_none_or(|instance| instance == *at));
-        let calls = asked.map(|(instance, connector)| {
-            let wanted = &wanted;
+        let call = |connector, keys| Call {
+            source: endpoint.source,
+            name: &endpoint.name,
+            connector,
+            template,
+            batch: endpoint.many.as_ref(),
+            keys,
+            inputs,
+            wanted: &wanted,
+            page: None,
+            charges,
+        };
+        let asked = |(at, _): &(usize, _)| instance.is_none_or(|instance| instance == *at);
+        let mut asked = connectors.iter().enumerate().filter(asked);
+        let (first, second) = (asked.next(), asked.next());
+        // Nearly always it is one call.
+        if let (Some((instance, connector)), None) = (first, second)
+            && group.keys.len() <= size
+        {
+            let call = call(connector, &group.keys);
+            let called = Box::pin(self.call(&call)).await;
+            let mut answer = InstanceAnswer::new(instance, group.keys.len());
+            answer.add(0, group.keys.len(), called, endpoint, establishes);
+            return smallvec![answer];
+        }
+        let calls = first.into_iter().chain(second).chain(asked).map(|(instance, connector)| {
+            let call = &call;
             async move {
-                let batches = group.keys.chunks(size).map(|keys| {
-                    let source = endpoint.source;
-                    self.call(Call {
-                        source,
-                        name: &endpoint.name,
-                        connector,
-                        template,
-                        batch: endpoint.many.as_ref(),
-                        keys,
-                        inputs,
-                        wanted,
-                        page: None,
-                        charges,
-                    })
-                });
+                let batches =
+                    group.keys.chunks(size).map(|keys| async move { self.call(&call(connector, keys)).await });
                 let mut answer = InstanceAnswer::new(instance, group.keys.len());
                 for (batch, fetched) in futures::future::join_all(batches).await.into_iter().enumerate() {
                     answer.add(
@@ -284,7 +308,7 @@ impl Execution<'_> {
                 answer
             }
         });
-        futures::future::join_all(calls).await
+        futures::future::join_all(calls).await.into()
     }
 }
 
@@ -298,11 +322,11 @@ fn is_nobodys(asked: &Result<Places, RowAnswer>) -> bool {
 }
 
 /// What was answered by an entity's keys, one part an instance. `one_by_one`: whose each record is counts.
-fn answer_of(places: &[Place], groups: &Groups, answered: &[Vec<InstanceAnswer>], one_by_one: bool) -> RowAnswer {
-    let instances = answered.iter().map(Vec::len).max().unwrap_or(0);
+fn answer_of(places: &[Place], groups: &[Group], answered: &[Answered], one_by_one: bool) -> RowAnswer {
+    let instances = answered.iter().map(SmallVec::len).max().unwrap_or(0);
     let of_instance = |at: usize| {
         let answers = places.iter().filter_map(move |place| {
-            let key = groups.all.get(place.group)?.keys.get(place.key)?;
+            let key = groups.get(place.group)?.keys.get(place.key)?;
             let answer = answered.get(place.group)?.get(at)?;
             Some((key, answer, answer.keys.get(place.key)?))
         });
@@ -342,6 +366,9 @@ fn part_of<'a>(
     }
     Part { outcome: failure.map_or(Ok(records), Err), at: latest.unwrap_or_default(), ..part }
 }
+
+/// What a group's calls brought, by instance that was asked: nearly always one.
+type Answered = SmallVec<[InstanceAnswer; 1]>;
 
 /// What one instance's calls brought.
 struct InstanceAnswer {

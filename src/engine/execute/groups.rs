@@ -33,10 +33,12 @@ pub(super) struct Group {
 const FEW: usize = 4;
 
 /// All keys of one fetch, each once in each group.
-#[derive(Default)]
 pub(super) struct Groups {
     pub all: Vec<Group>,
+    /// Places of the groups, but for the first.
     index: HashMap<GroupKey, usize>,
+    /// As many keys as there may be.
+    keys: usize,
 }
 
 /// A key in its group.
@@ -49,14 +51,22 @@ pub(super) struct Place {
 pub(super) type Places = SmallVec<[Place; 1]>;
 
 impl Groups {
+    pub fn of(rows: usize) -> Self {
+        Self { all: Vec::new(), index: HashMap::new(), keys: rows }
+    }
+
     pub fn add(&mut self, key: &Arc<str>, of: GroupKey) -> Place {
-        // Nearly always there is one.
-        let group = match self.all.first().filter(|first| first.of == of) {
-            Some(_) => 0,
-            None => *self.index.entry(of.clone()).or_insert_with(|| {
+        // Nearly always there is one: it is not hashed.
+        let group = match self.all.first() {
+            Some(first) if first.of == of => 0,
+            Some(_) => *self.index.entry(of.clone()).or_insert_with(|| {
                 self.all.push(Group { of, keys: Vec::new(), index: HashMap::new() });
                 self.all.len() - 1
             }),
+            None => {
+                self.all = Vec::from([Group { of, keys: Vec::with_capacity(self.keys), index: HashMap::new() }]);
+                0
+            }
         };
         let key = self.all.get_mut(group).map_or(0, |group| group.add(key));
         Place { group, key }

@@ -237,6 +237,8 @@ impl Execution<'_> {
         by_key: &[Vec<Truth>],
     ) {
         let mut sets: HashMap<Vec<RelationId>, Arc<RowRights>> = HashMap::new();
+        // Those of the row before: most rows stand alike.
+        let mut last: Option<(Vec<RelationId>, Arc<RowRights>)> = None;
         let known: Vec<Option<&[RowAnswer]>> = related.answers.iter().map(Option::as_deref).collect();
         let mut decided = Vec::with_capacity(related.rows.len());
         for (at, row) in related.rows.iter().enumerate() {
@@ -271,15 +273,23 @@ impl Execution<'_> {
             }
             relations.sort_unstable();
             relations.dedup();
-            let rights =
-                Arc::clone(sets.entry(relations.clone()).or_insert_with(|| Arc::new(self.rights.under(relations))));
+            let rights = match &last {
+                Some((of, rights)) if *of == relations => Arc::clone(rights),
+                _ => {
+                    let under = || Arc::new(self.rights.under(relations.clone()));
+                    let rights = Arc::clone(sets.entry(relations.clone()).or_insert_with(under));
+                    last = Some((relations, Arc::clone(&rights)));
+                    rights
+                }
+            };
             on_behalf_of.sort();
             on_behalf_of.dedup();
+            let on_behalf_of = if on_behalf_of.is_empty() { Arc::default() } else { on_behalf_of.into() };
             decided.push((rights, on_behalf_of, undecided));
         }
         for (row, (rights, on_behalf_of, undecided)) in related.rows.iter_mut().zip(decided) {
             row.rights = rights;
-            row.on_behalf_of = on_behalf_of.into();
+            row.on_behalf_of = on_behalf_of;
             row.undecided = undecided;
         }
     }

@@ -277,7 +277,7 @@ impl Execution<'_> {
             page,
             charges: &charges,
         };
-        let fetched = self.call(call).await?.fetched;
+        let fetched = Box::pin(self.call(&call)).await?.fetched;
         let key = self.snapshot.contract.entity(query.entity).key;
         let mut found = Vec::with_capacity(fetched.records.len());
         for record in &fetched.records {

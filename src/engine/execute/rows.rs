@@ -20,12 +20,17 @@ pub(super) struct Seeds {
     pub inherited: Option<Vec<Arc<RowRights>>>,
 }
 
+thread_local! {
+    /// Those over an entity before its relations are known. Each thread has its own: every row counts the references.
+    static NONE: Arc<RowRights> = Arc::default();
+}
+
 /// An entity of which nothing is known but what names it.
 pub(super) fn seed(key: Option<Arc<str>>, embedded: Option<Held>) -> Row {
     Row {
         key,
         embedded,
-        rights: Arc::default(),
+        rights: NONE.with(Arc::clone),
         subjects: Arc::default(),
         on_behalf_of: Arc::default(),
         undecided: None,

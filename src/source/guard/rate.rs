@@ -186,7 +186,8 @@ impl Turn<'_> {
                 None => std::future::pending().await,
             }
         };
-        let _ = timeout_at(until.min(enough), changed).await;
+        // Few wait.
+        let _ = Box::pin(timeout_at(until.min(enough), changed)).await;
     }
 
     /// Why a call that waited will not go out before its deadline.
