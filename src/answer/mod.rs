@@ -7,6 +7,7 @@ mod cache;
 mod declared;
 mod ending;
 mod explain;
+mod fate;
 mod introspect;
 mod record;
 mod request;

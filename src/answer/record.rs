@@ -8,20 +8,18 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 
+use super::fate::{FetchFate, RowFate, is_answered, remarked, used};
 use super::{Asked, Executed, Inner, Planned};
 use crate::audit::{Access, AuditRecord, Outcome, SubjectDigest};
 use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
 use crate::engine::execute::{key_of, looked_for};
-use crate::engine::frame::{Frame, Remark, RootAnswer, RootRows, Row, RowAnswer};
+use crate::engine::frame::{Frame, RootAnswer, RootRows, Row, RowAnswer};
 use crate::engine::operation::Selection;
-use crate::engine::plan::{FetchNode, Node, NodeId, Origin, Stage};
+use crate::engine::plan::{Node, NodeId, Origin, Stage};
 use crate::engine::project::answer::{each_row, is_there};
-use crate::engine::project::fetched::Fetched;
-use crate::engine::project::read::{Filling, RowView};
+use crate::engine::project::read::RowView;
 use crate::model::access::SlotSet;
-use crate::model::binding::Bindings;
-use crate::model::binding::mapping::{Mapping, Read};
 use crate::model::contract::SlotId;
 
 /// Variables of one operation that are recorded.
@@ -240,8 +238,9 @@ impl Inner {
         // A node of the gate alone shows nothing of its own.
         let shown = if is_subject(view) { SlotSet::new() } else { node.shown.clone() };
         let given = shown.intersection(&row.rights.slots);
-        let (answered, unanswered): (Vec<SlotId>, Vec<SlotId>) =
-            given.iter().partition(|slot| fate.is_there && is_answered(view, fate, *slot));
+        let given = given.iter().filter_map(|slot| Some((slot, fate.is_there && is_answered(view, fate, slot)?)));
+        let (mut answered, mut unanswered) = (Vec::new(), Vec::new());
+        given.for_each(|(slot, is_answered)| if is_answered { answered.push(slot) } else { unanswered.push(slot) });
         let (masked, read): (Vec<SlotId>, Vec<SlotId>) = answered
             .into_iter()
             .partition(|slot| row.rights.masks.contains_key(slot) || fate.remarked.masked.contains(*slot));
@@ -281,11 +280,11 @@ impl Inner {
     /// Item numbers where a slot is of an item, paths elsewhere; sections, which hold nothing of their own, left out.
     pub(super) fn names(&self, slots: impl Iterator<Item = SlotId>) -> BTreeSet<String> {
         let contract = &self.snapshot.contract;
-        let (mut items, mut names) = (Vec::new(), Vec::new());
+        let (mut items, mut names) = (Vec::new(), Vec::with_capacity(slots.size_hint().1.unwrap_or_default()));
         for slot in slots.map(|slot| contract.slot(slot)).filter(|slot| slot.class.is_some()) {
             match slot.item {
                 Some(item) => items.push(item),
-                None => names.push(slot.path.to_string()),
+                None => names.push(str::to_owned(&slot.path)),
             }
         }
         // Many slots are of one item.
@@ -392,13 +391,18 @@ fn one_by_one(view: &RowView<'_>, fate: &RowFate, told: &mut HashMap<(NodeId, Ar
         for (key, rights) in &subjects.rights {
             let told = told.entry((need.node, Arc::clone(key))).or_default();
             for slot in need.slots.iter().filter(|slot| !view.row.rights.slots.contains(*slot)) {
-                let into = match subjects.of_some.contains(slot) && rights.slots.contains(slot) {
-                    false => &mut told.refused,
-                    true if !is_answered(view, fate, slot) => &mut told.unanswered,
-                    true if rights.masks.contains_key(&slot) || fate.remarked.masked.contains(slot) => &mut told.masked,
-                    true => &mut told.read,
-                };
-                into.push(slot);
+                if !subjects.of_some.contains(slot) || !rights.slots.contains(slot) {
+                    told.refused.push(slot);
+                    continue;
+                }
+                match is_answered(view, fate, slot) {
+                    None => {}
+                    Some(false) => told.unanswered.push(slot),
+                    Some(true) if rights.masks.contains_key(&slot) || fate.remarked.masked.contains(slot) => {
+                        told.masked.push(slot);
+                    }
+                    Some(true) => told.read.push(slot),
+                }
             }
         }
     }
@@ -410,126 +414,4 @@ fn is_subject(view: &RowView<'_>) -> bool {
         Origin::Slot { slot, .. } => view.snapshot.contract.slot(slot).subjects.is_some(),
         Origin::Query(_) => false,
     }
-}
-
-/// What became of one row: which sources answered for it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct RowFate {
-    fetches: Vec<FetchFate>,
-    /// Hidden inputs that were read of it.
-    used: SlotSet,
-    remarked: Remarked,
-    is_embedded: bool,
-    /// The entity was shown to the caller at all.
-    is_there: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum FetchFate {
-    NotAsked,
-    /// Asked without an answer, or there was nothing to ask with.
-    Unanswered,
-    Answered,
-}
-
-impl FetchFate {
-    fn of(answer: &RowAnswer) -> Self {
-        match answer {
-            RowAnswer::NotAsked => Self::NotAsked,
-            RowAnswer::NoKey | RowAnswer::Missing(_) => Self::Unanswered,
-            RowAnswer::Parts(parts) if parts.iter().any(|part| part.outcome.is_ok()) => Self::Answered,
-            RowAnswer::Parts(_) => Self::Unanswered,
-        }
-    }
-}
-
-/// Whether the slot's source said anything of it.
-fn is_answered(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {
-    if fate.remarked.silent.contains(slot) {
-        return false;
-    }
-    let answered = |fetched: &Fetched<'_>| FetchFate::of(fetched.answer) == FetchFate::Answered;
-    match view.filling(slot) {
-        Filling::Key => true,
-        Filling::Nobody => false,
-        Filling::Embedded(..) => fate.is_embedded,
-        Filling::Answer(fetched) => answered(&fetched),
-        // By rules: known, where any of what they read is.
-        Filling::Derived(_) => is_derived(view, fate, slot),
-        // A part of an object that is read as a whole.
-        Filling::Parts => view.snapshot.contract.above(slot).any(|above| match view.filling(above) {
-            Filling::Answer(Fetched { endpoint, entry, .. }) => answered(&view.fetched(endpoint, slot, entry)),
-            Filling::Embedded(..) => fate.is_embedded,
-            Filling::Derived(_) => is_derived(view, fate, above),
-            Filling::Key | Filling::Parts | Filling::Nobody => false,
-        }),
-    }
-}
-
-/// What sources that answered say of slots.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-struct Remarked {
-    /// They left them out because of an error.
-    silent: SlotSet,
-    /// They show them in part.
-    masked: SlotSet,
-}
-
-fn remarked(bindings: &Bindings, node: &Node, answers: &[Vec<RowAnswer>], at: usize) -> Remarked {
-    let mut all = Remarked::default();
-    for (fetch, rows) in node.fetches.iter().zip(answers) {
-        let Some(RowAnswer::Parts(parts)) = rows.get(at) else { continue };
-        let mapping = &bindings.endpoint(fetch.endpoint).mapping;
-        for part in parts.iter().filter(|part| !part.remarks.is_empty()) {
-            all.add(mapping, &part.remarks);
-        }
-    }
-    all
-}
-
-impl Remarked {
-    /// Goes as deep as the mapping nests, which its loader bounds.
-    fn add(&mut self, mapping: &Mapping, remarks: &[Remark]) {
-        for entry in &mapping.entries {
-            let place = entry.read.term().and_then(|term| mapping.terms.get(term)).map_or(&[][..], |at| at.segments());
-            if Remark::failure(remarks, place).is_some() {
-                self.silent.insert(entry.slot);
-            }
-            if Remark::is_masked(remarks, place) {
-                self.masked.insert(entry.slot);
-            }
-            if let Read::Object { inside, .. } | Read::Objects { inside, .. } = &entry.read {
-                let inner = Remark::inside(remarks, place);
-                if !inner.is_empty() {
-                    self.add(inside, &inner);
-                }
-            }
-        }
-    }
-}
-
-fn is_derived(view: &RowView<'_>, fate: &RowFate, slot: SlotId) -> bool {
-    let fetches = view.node.fetches.iter().zip(&fate.fetches);
-    let mut reading = fetches.filter(|(fetch, _)| fetch.hidden.derived.contains_key(&slot)).peekable();
-    reading.peek().is_none() || reading.any(|(_, fate)| *fate == FetchFate::Answered)
-}
-
-/// Hidden inputs that were read of a row: of the fetches that answered, what was read at the gate or by fetches that came
-/// after, and what rules may read of it.
-fn used(bindings: &Bindings, node: &Node, row: &Row, fates: &[FetchFate]) -> SlotSet {
-    let mut used = SlotSet::new();
-    for (at, (fetch, _)) in
-        node.fetches.iter().zip(fates).enumerate().filter(|(_, (_, fate))| **fate == FetchFate::Answered)
-    {
-        let asked_after =
-            |(later, fate): (&FetchNode, &FetchFate)| later.after.contains(&at) && *fate != FetchFate::NotAsked;
-        if fetch.stage == Stage::Relation || node.fetches.iter().zip(fates).any(asked_after) {
-            used.union(&fetch.hidden.inputs);
-        }
-        let source = bindings.endpoint(fetch.endpoint).source;
-        if fetch.stage == Stage::Answer && !row.over_quota.contains(&source) {
-            used.union(&fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), source));
-        }
-    }
-    used
 }

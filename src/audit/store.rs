@@ -22,6 +22,8 @@ use crate::model::config::{AuditConfig, ChainHash};
 
 /// Records waiting to be written; when it is full, requests wait.
 const QUEUE_MAX: usize = 1_024;
+/// As long as the JSON of most records.
+const JSON_ROOM: usize = 4 << 10;
 /// How long a request waits for its record before it is refused.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the last checkpoint.
@@ -190,7 +192,9 @@ impl AuditStore {
         let recorded = self.shared.recorded.now();
         record.record_claims(&recorded);
         record.record_declared(&recorded, &self.shared.subjects);
-        let json = serde_json::to_string(&record).map_err(|e| AuditError(e.to_string()))?;
+        let mut json = Vec::with_capacity(JSON_ROOM);
+        serde_json::to_writer(&mut json, &record).map_err(|e| AuditError(e.to_string()))?;
+        let json = String::from_utf8(json).map_err(|e| AuditError(e.to_string()))?;
         let (ack, answer) = oneshot::channel();
         record.claims = Map::new();
         let waiting = Waiting::new(record, json, ack);

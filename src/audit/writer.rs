@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::chain::chain;
 use super::reader::Reader;
@@ -20,6 +22,12 @@ use crate::model::config::{AuditConfig, ChainHash};
 
 /// Records in one transaction.
 const GROUP_MAX: usize = 256;
+/// Where so many came together, more are on their way: those that come as soon as the commit has ended wait for others, as
+/// long as it took and no longer than [`GATHER_MAX`]. A commit costs as much for many records as for few. What takes less
+/// than [`GATHER_MIN`] is over before a timer would be.
+const GATHER_FROM: usize = 3;
+const GATHER_MIN: Duration = Duration::from_millis(1);
+const GATHER_MAX: Duration = Duration::from_millis(5);
 /// How often a group is tried again because another process has begun a new segment meanwhile.
 const CLOSED_TRIES_MAX: usize = 3;
 
@@ -73,8 +81,17 @@ impl Writer {
     /// Runs until the last [`super::AuditStore`] is gone and the queue is empty.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
         let mut group = Vec::with_capacity(GROUP_MAX);
+        // How long the last commit took, where it was of several records, and when it ended.
+        let mut last = (Duration::ZERO, Instant::now());
         while queue.recv_many(&mut group, GROUP_MAX).await > 0 {
+            let (took, ended) = last;
+            if took >= GATHER_MIN && ended.elapsed() < took {
+                gather(&mut queue, &mut group, took.min(GATHER_MAX)).await;
+            }
+            let began = Instant::now();
             let result = self.write(&mut group).await;
+            let is_shared = group.len() >= GATHER_FROM;
+            last = (if is_shared { began.elapsed() } else { Duration::ZERO }, Instant::now());
             self.healthy.store(result.is_ok(), Ordering::Relaxed);
             match result {
                 Ok(receipts) => {
@@ -202,6 +219,19 @@ impl Writer {
     fn is_of_another_month(&self, opened: &Opened) -> bool {
         let month = |time: &str| time.get(..7).map(str::to_owned);
         self.rotate_monthly && month(&opened.about.opened) != month(&timestamp(Timestamp::now()))
+    }
+}
+
+/// Adds to a group what comes within the time, as far as there is room.
+async fn gather(queue: &mut mpsc::Receiver<Waiting>, group: &mut Vec<Waiting>, wait: Duration) {
+    if group.len() >= GROUP_MAX {
+        return;
+    }
+    tokio::time::sleep(wait).await;
+    while group.len() < GROUP_MAX
+        && let Ok(waiting) = queue.try_recv()
+    {
+        group.push(waiting);
     }
 }
 

@@ -2,17 +2,9 @@
 
 use crate::trace::random;
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
 /// 32 random hex digits.
 pub fn new_request_id() -> String {
-    hex(&random::<16>())
+    format!("{:032x}", u128::from_ne_bytes(random()))
 }
 
 /// Whether a proxy's request id can be taken over: 8 to 64 letters, digits, `-` and `_`.

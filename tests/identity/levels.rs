@@ -355,8 +355,11 @@ async fn what_the_county_refuses_is_refused_at_every_level_above_and_what_it_mas
     // At the level above, the record does not say that it was read.
     let record = records(&levels.province).await.pop().unwrap();
     assert_eq!(record["outcome"], "PARTIAL");
-    assert!(record["access"][0]["unanswered"].as_array().unwrap().contains(&json!("pay")), "{record}");
-    assert!(!record["access"][0]["read"].as_array().unwrap().contains(&json!("pay")));
+    let unanswered = record["access"][0]["unanswered"].as_array().unwrap();
+    assert!(unanswered.contains(&json!("pay")), "{record}");
+    let read = record["access"][0]["read"].as_array().unwrap();
+    assert!(read.contains(&json!("address.city")) && !read.contains(&json!("pay")), "{record}");
+    assert!(!unanswered.contains(&json!("address")), "a section holds nothing of its own: {record}");
     // The same, in full, to whom the county gives it for this purpose and case; without the case, not.
     let (_, answer) = ask(&levels.province, &Levels::token("auditor"), inspection()).await;
     assert_eq!(answer["data"]["person"]["pay"], "5120.50", "{answer}");
