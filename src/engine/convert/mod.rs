@@ -121,7 +121,7 @@ fn is_null(scalar: &str, conversion: &Conversion) -> bool {
     scalar.is_empty() || conversion.nulls.iter().any(|null| null == scalar)
 }
 
-/// As [`write`], of a value that is there.
+/// As [`write()`], of a value that is there.
 fn write_there(
     raw: &Raw<'_>,
     text: &str,
