@@ -7,6 +7,7 @@ mod fuzz;
 mod general_contract;
 mod items;
 mod limits;
+mod one_way_or_another;
 mod plans;
 mod portrait;
 mod posts_example;
