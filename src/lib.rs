@@ -20,6 +20,7 @@ pub mod engine;
 pub mod identify;
 pub mod model;
 pub mod registry;
+pub mod scan;
 pub mod serve;
 pub mod source;
 pub mod trace;

@@ -44,7 +44,7 @@ impl Inner {
     }
 
     /// The widest of the caller's roles, within the gateway's own limit.
-    fn calls_max(&self, planned: &Planned) -> usize {
+    pub(super) fn calls_max(&self, planned: &Planned) -> usize {
         let overall = self.snapshot.config.limits.upstream_calls_max;
         let roles = self.snapshot.access.counting(planned.asking.presented());
         roles.map(|role| role.doors.upstream_calls_max.unwrap_or(overall)).max().unwrap_or(overall).min(overall)

@@ -177,6 +177,7 @@ mod tests {
             operation: Arc::new(crate::engine::operation::Operation {
                 name: None,
                 roots: Vec::new(),
+                scan: None,
                 introspects: false,
             }),
             nodes: Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, oneshot, watch};
 
 use crate::audit::{AuditRecord, Kind, Outcome};
 use crate::base::code::ErrorCode;
@@ -20,13 +20,30 @@ pub(super) struct Ending {
     is_decided: AtomicBool,
     /// The number of the record of what was sent instead.
     instead: Mutex<Option<oneshot::Receiver<i64>>>,
+    /// Nobody waits for the answer any more.
+    gone: watch::Receiver<bool>,
+}
+
+/// Held by who waits for the answer: once it is dropped, nobody does.
+pub(super) struct Waits(watch::Sender<bool>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
 }
 
 impl Ending {
-    /// With where to tell the record of what was sent instead of the answer.
-    pub fn new() -> (Self, oneshot::Sender<i64>) {
+    /// With where to tell the record of what was sent instead of the answer, and what stands for who waits.
+    pub fn new() -> (Self, oneshot::Sender<i64>, Waits) {
         let (told, instead) = oneshot::channel();
-        (Self { is_decided: AtomicBool::new(false), instead: Mutex::new(Some(instead)) }, told)
+        let (waits, gone) = watch::channel(false);
+        (Self { is_decided: AtomicBool::new(false), instead: Mutex::new(Some(instead)), gone }, told, Waits(waits))
+    }
+
+    /// Tells once nobody waits for the answer any more.
+    pub fn gone(&self) -> watch::Receiver<bool> {
+        self.gone.clone()
     }
 
     /// Whether it is for whoever calls this to send; true once.

@@ -18,8 +18,9 @@ use super::Planned;
 use super::cache::Caches;
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
-use crate::model::access::Rights;
-use crate::model::contract::published::pruned;
+use crate::model::access::{Rights, ScanRights};
+use crate::model::contract::published::{Seen, pruned};
+use crate::model::contract::scan::SeenScans;
 use crate::model::snapshot::Snapshot;
 
 /// Fields of an operation that introspects, fragments written out; the usual tools ask for some 300. Each is answered
@@ -51,10 +52,43 @@ impl RoleSchema {
                 visible.insert((contract.query_type(), &query.name));
             }
         }
-        let schema =
-            pruned(&contract.published, |parent, field| !known.contains(parent) || visible.contains(&(parent, field)))?;
+        // By what is read one by one nothing is scanned.
+        let scanned = ScanRights::new(&snapshot.access, rights.key.clone());
+        let comparable = |slot| scanned.as_ref().is_some_and(|scanned| scanned.rights.may_compare_somewhere(slot));
+        let scans = SeenScans::new(contract, comparable);
+        let schema = pruned(&contract.published, &ToRole { known, visible, scans })?;
         let implementers = schema.implementers_map();
         Some(Self { schema, implementers })
+    }
+}
+
+/// What is seen under some rights.
+struct ToRole<'c> {
+    /// Types whose fields the rights give, one by one.
+    known: HashSet<&'c str>,
+    /// Those that they give, by the names of both.
+    visible: HashSet<(&'c str, &'c str)>,
+    scans: SeenScans<'c>,
+}
+
+impl Seen for ToRole<'_> {
+    fn field(&self, type_name: &str, field: &str) -> bool {
+        match self.scans.field(type_name, field) {
+            Some(seen) => seen,
+            None => !self.known.contains(type_name) || self.visible.contains(&(type_name, field)),
+        }
+    }
+
+    fn argument(&self, type_name: &str, field: &str, argument: &str) -> bool {
+        self.scans.argument(type_name, field, argument)
+    }
+
+    fn input(&self, type_name: &str, field: &str) -> bool {
+        self.scans.input(type_name, field)
+    }
+
+    fn value(&self, type_name: &str, value: &str) -> bool {
+        self.scans.value(type_name, value)
     }
 }
 

@@ -9,8 +9,10 @@ mod ending;
 mod explain;
 mod fate;
 mod introspect;
+mod planned;
 mod record;
 mod request;
+mod scanned;
 mod second;
 mod start;
 pub mod versions;
@@ -27,7 +29,6 @@ use crate::approval::Approvals;
 use crate::audit::{self, AuditRecord, AuditStore, RevokeError, SubjectKey};
 use crate::base::clock::Clock;
 use crate::base::code::ErrorCode;
-use crate::engine::authorize::{Asking, active_grants, authorize};
 use crate::engine::error::RequestError;
 use crate::engine::execute::cursor::CursorSeal;
 use crate::engine::execute::drift::Drifts;
@@ -41,9 +42,9 @@ use crate::engine::plan::{self, Plan};
 use crate::engine::project::answer::{self as projection, Response};
 use crate::identify::rate::Meter;
 use crate::identify::{Identity, Revocation, RevocationError, RevocationOrder, Revocations, Verifier};
-use crate::model::access::{Approved, Presented, Rights};
 use crate::model::snapshot::Snapshot;
 use crate::registry::{Known, Registry};
+use crate::scan;
 use crate::source::{CallContext, Period, Shared};
 use crate::trace::{Parent, Span, Trace, Traces};
 use crate::watch::Watch;
@@ -53,6 +54,7 @@ use cache::Caches;
 use ending::{Ending, GRACE};
 pub use explain::{Looked, Standing};
 pub use introspect::RoleSchema;
+use planned::{Planned, plan_of};
 pub use request::{Answer, GraphqlRequest, Outcome};
 use second::Noted;
 pub use start::StartError;
@@ -102,13 +104,11 @@ struct Asked<'a> {
     trace: &'a Trace,
 }
 
-/// An operation planned for the caller.
-struct Planned {
-    asking: Asking,
-    document: Arc<Document>,
-    variables: Map<String, Value>,
-    rights: Arc<Rights>,
-    plan: Arc<Plan>,
+/// A plan that is run, and what is left for it.
+struct Running<'a> {
+    plan: &'a Plan,
+    calls: CallLog,
+    deadline: tokio::time::Instant,
 }
 
 /// What is there before any department is asked.
@@ -266,7 +266,7 @@ impl Gateway {
         };
         let of_asked = Arc::clone(&asked);
         let id = &asked.2;
-        let (ending, told) = Ending::new();
+        let (ending, told, _waits) = Ending::new();
         let ending = Arc::new(ending);
         let of_flow = Arc::clone(&ending);
         let mut flow = tokio::spawn(async move {
@@ -326,9 +326,9 @@ fn plan_text(
 ) -> Result<String, RequestError> {
     let asked = Asked { identity, request, request_id: "", traceparent: None, trace: &Trace::default() };
     let planned = plan_of(snapshot, caches, &asked, Clock::system().now(), None)?;
-    Ok(plan::print::text(snapshot, &planned.plan, &planned.rights, assumed, |slot| {
-        planned.asking.denied(snapshot, slot).to_string()
-    }))
+    let denied = |slot| planned.asking.denied(snapshot, slot).to_string();
+    let text = plan::print::text(snapshot, &planned.plan, &planned.rights, assumed, denied);
+    Ok(planned.scan.map_or_else(String::new, |scan| scan::print::text(snapshot, &scan)) + &text)
 }
 
 impl Inner {
@@ -348,7 +348,10 @@ impl Inner {
         drop(planning);
         let executed = match (not_approved, &planned) {
             (Some(error), _) => Err(error),
-            (None, Ok(planned)) => self.within_budget(asked, planned).await,
+            (None, Ok(planned)) => match &planned.scan {
+                Some(scan) => self.scanned(asked, planned, scan, ending.gone()).await,
+                None => self.within_budget(asked, planned).await,
+            },
             (None, Err(error)) => Err(error.clone()),
         };
         let record = self.record(asked, planned.as_ref().ok(), executed.as_ref(), began);
@@ -424,8 +427,27 @@ impl Inner {
         noted: Noted,
         calls_max: usize,
     ) -> Executed {
-        let config = &self.snapshot.config;
-        let Ready { introspection, periods } = ready;
+        let running = Running { plan: &planned.plan, calls: CallLog::new(calls_max), deadline: self.deadline() };
+        let execution = self.execution(asked, planned, &ready.periods, running);
+        let roots = execution.run().await;
+        let log = execution.calls;
+        self.project(asked, planned, ready, noted, roots, log)
+    }
+
+    /// When a request that begins now is to be answered.
+    fn deadline(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + Duration::from_millis(self.snapshot.config.limits.request_timeout_ms)
+    }
+
+    /// One that runs a plan for the caller.
+    fn execution<'a>(
+        &'a self,
+        asked: &Asked<'a>,
+        planned: &'a Planned,
+        periods: &Arc<[Period]>,
+        running: Running<'a>,
+    ) -> Execution<'a> {
+        let Running { plan, calls, deadline } = running;
         let context = CallContext {
             traceparent: asked.traceparent.map(str::to_owned),
             request_id: asked.request_id.to_owned(),
@@ -433,13 +455,13 @@ impl Inner {
             caller: None,
             principal: planned.asking.principal(),
             asker: planned.asking.asker(),
-            periods,
+            periods: Arc::clone(periods),
             waiters: None,
         };
         let caller = self.caller(asked.identity, &planned.asking);
-        let execution = Execution {
+        Execution {
             snapshot: &self.snapshot,
-            plan: &planned.plan,
+            plan,
             rights: &planned.rights,
             asking: &planned.asking,
             connectors: &self.connectors,
@@ -447,14 +469,24 @@ impl Inner {
             caller_context: CallContext { caller: Some(caller), ..context.clone() },
             context,
             trace: asked.trace,
-            deadline: tokio::time::Instant::now() + Duration::from_millis(config.limits.request_timeout_ms),
-            calls: CallLog::new(calls_max),
+            deadline,
+            calls,
             cursors: &self.kept.cursors,
             quotas: &self.kept.quotas,
             drifts: &self.kept.drifts,
-        };
-        let roots = execution.run().await;
-        let log = execution.calls;
+        }
+    }
+
+    /// Writes what was executed.
+    fn project(
+        &self,
+        asked: &Asked<'_>,
+        planned: &Planned,
+        ready: Ready,
+        noted: Noted,
+        roots: Vec<Option<RootAnswer>>,
+        log: CallLog,
+    ) -> Executed {
         let called = log.sources(&self.snapshot.bindings);
         let parts = projection::Parts {
             snapshot: &self.snapshot,
@@ -462,12 +494,12 @@ impl Inner {
             asking: &planned.asking,
             variables: &planned.variables,
             roots: &roots,
-            introspection: &introspection,
+            introspection: &ready.introspection,
             request_id: asked.request_id,
             extensions: &noted.extensions,
             called: &called,
             whole: asked.request.extensions.get("masked") == Some(&serde_json::Value::Bool(true)),
-            bytes_max: config.limits.answer_bytes_max / asked.request.others.saturating_add(1),
+            bytes_max: self.snapshot.config.limits.answer_bytes_max / asked.request.others.saturating_add(1),
         };
         let response = if log.has_too_many_entities() {
             let message = format!("the operation reaches more than {ENTITIES_MAX} entities; ask for fewer at once");
@@ -496,47 +528,4 @@ fn told(span: &mut Span, record: &AuditRecord) {
     if let (true, Some(code)) = (record.outcome == audit::Outcome::Rejected, record.errors.iter().next()) {
         span.failed(*code);
     }
-}
-
-/// operation → authorize → plan.
-fn plan_of(
-    snapshot: &Snapshot,
-    caches: &Caches,
-    asked: &Asked<'_>,
-    now: Timestamp,
-    approved: Option<Approved>,
-) -> Result<Planned, RequestError> {
-    declared::check(snapshot, asked.identity)?;
-    let text = asked
-        .request
-        .query
-        .as_deref()
-        .ok_or_else(|| RequestError::new(ErrorCode::BadRequest, "the request has no `query`".to_owned()))?;
-    let limits = DocumentLimits::of(&snapshot.config.limits);
-    let name = asked.request.operation_name.as_deref();
-    let asking = Asking { approved, ..asking_for(snapshot, asked.identity, text, now)? };
-    let document = caches.document(text, || Document::parse(text, &snapshot.contract, limits))?;
-    let operation = document.operation(name)?;
-    let variables = document.variables(&snapshot.contract, operation, &asked.request.variables)?;
-    let active = active_grants(&snapshot.access, &asking);
-    let rights = caches.rights(active, |active| Rights::new(&snapshot.access, active));
-    let key = cache::PlanKey::new(text, name, &document, &variables, &rights);
-    let plan = caches.plan(key, || {
-        let collected = document.collect(&snapshot.contract, operation, &variables, limits)?;
-        plan::build(snapshot, &authorize(Arc::new(collected), Arc::clone(&rights)))
-    })?;
-    Ok(Planned { asking, document: Arc::clone(&document), variables, rights, plan })
-}
-
-/// Who asks for this document. A role that may only run trusted documents does not count for any other; where the caller
-/// has no other role, that is told before anything is parsed.
-fn asking_for(snapshot: &Snapshot, identity: &Identity, text: &str, now: Timestamp) -> Result<Asking, RequestError> {
-    let asking = Asking { trusted: snapshot.documents.contains(text), ..Asking::new(identity, now) };
-    let presented = asking.presented();
-    let counts = |presented| snapshot.access.counting(presented).next().is_some();
-    if !counts(presented) && counts(Presented { trusted: true, ..presented }) {
-        let message = "your role runs only trusted documents: send the `documentId` of one, or its text to the letter";
-        return Err(RequestError::new(ErrorCode::Forbidden, message.to_owned()));
-    }
-    Ok(asking)
 }

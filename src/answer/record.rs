@@ -50,6 +50,7 @@ impl Inner {
             Ok(executed) => {
                 if let Some(planned) = planned {
                     self.accesses(&mut record, planned, executed);
+                    self.concerned(&mut record, planned, &executed.noted.concerned);
                 }
                 for (source, failed) in executed.log.entries() {
                     record.called(&self.snapshot.bindings.source(source).id, failed);

@@ -16,6 +16,7 @@ use crate::engine::plan::{Origin, Plan};
 use crate::model::access::condition::BreakGlass;
 use crate::model::access::{Approved, Grant, SlotSet};
 use crate::model::snapshot::Snapshot;
+use crate::scan::Concerned;
 
 /// What was noted of a request, for its answer and its record.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,8 @@ pub(super) struct Noted {
     pub extensions: Map<String, Value>,
     /// Details of the audit record.
     pub details: Vec<(String, Value)>,
+    /// Whom a scan concerned.
+    pub concerned: Concerned,
 }
 
 impl Inner {
@@ -44,7 +47,13 @@ impl Inner {
             self.break_glass(&act, planned, reason, &mut noted).await?;
         }
         let by_approval = |relation| access.relation(relation).is_some_and(|relation| relation.approved);
-        let relies = planned.plan.nodes.iter().flat_map(|node| &node.relations).any(|need| by_approval(need.relation));
+        let of_scan = planned.scan.as_ref().and_then(|scan| scan.approval.as_ref());
+        if let Some(approval) = of_scan.filter(|approval| !approval.is_given) {
+            // Whom it is asked of, and by whom it is given, name it so.
+            noted.extensions.insert("scan".to_owned(), json!({ "entity": approval.entity, "key": approval.key }));
+        }
+        let relies = planned.plan.nodes.iter().flat_map(|node| &node.relations).any(|need| by_approval(need.relation))
+            || of_scan.is_some_and(|approval| approval.is_given);
         if let Some(approved) = planned.asking.approved.as_ref().filter(|_| relies) {
             self.kept.approvals.take(&act, &approved.id).await?;
             noted.extensions.insert("approval".to_owned(), json!({ "id": approved.id }));

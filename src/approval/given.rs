@@ -12,6 +12,7 @@ use crate::audit::{AuditRecord, Kind};
 use crate::engine::error::RequestError;
 use crate::identify::{DECLARED_CHARS_MAX, Identity, check_reason};
 use crate::model::access::condition;
+use crate::model::access::scans::is_scan;
 use crate::model::access::{Access, Approved, Grant};
 
 /// How long one may wait to be decided.
@@ -81,24 +82,33 @@ pub struct Approval {
     pub(super) decided_at: Option<Timestamp>,
 }
 
-/// The grants that an approval would open: those of the role that need one, for this purpose and case.
+/// What an approval would meet, of the role, for this purpose and case: of grants that need one for single records; of a
+/// scan, what the role needs for it.
 fn opened<'a>(
     access: &'a Access,
     role: &'a str,
     purpose: Option<&'a str>,
     case: Option<&'a str>,
     entity: &'a str,
-) -> impl Iterator<Item = (&'a Grant, &'a condition::Approval)> {
-    let grants = access.role(role).into_iter().flat_map(|role| &role.grants).filter_map(|at| access.grants.get(*at));
-    grants.filter_map(move |grant| {
+) -> impl Iterator<Item = &'a condition::Approval> {
+    let role = access.role(role);
+    let of_scan = role.filter(|_| is_scan(entity)).and_then(|role| role.doors.scans.as_ref()?.approval.as_ref());
+    let fits = move |grant: &&Grant| {
         let conditions = &grant.conditions;
         let purposes = &conditions.purposes;
         let purpose_fits = purposes.is_empty() || purpose.is_some_and(|name| purposes.iter().any(|one| **one == *name));
-        let case_fits = conditions.case.as_ref().is_none_or(|fits| case.is_some_and(|case| fits.is_match(case)));
+        purpose_fits && conditions.case.as_ref().is_none_or(|fits| case.is_some_and(|case| fits.is_match(case)))
+    };
+    let grants = move || {
+        let all = role.into_iter().flat_map(|role| &role.grants);
+        all.filter_map(move |at| Some((*at, access.grants.get(*at)?))).filter(move |(_, grant)| fits(grant))
+    };
+    let scans = grants().any(|(at, _)| access.scans_by(at));
+    let of_record = move |(_, grant): (usize, &'a Grant)| {
         let on = access.relation(grant.relation)?;
-        let fits = purpose_fits && case_fits && *on.rule.on == *entity;
-        conditions.approval.as_ref().filter(|_| fits).map(|approval| (grant, approval))
-    })
+        grant.conditions.approval.as_ref().filter(|_| *on.rule.on == *entity)
+    };
+    grants().filter_map(of_record).chain(of_scan.filter(|_| scans).map(|approval| &approval.needed))
 }
 
 impl Approvals {
@@ -288,7 +298,7 @@ impl Approvals {
             return Err(malformed("there is no such purpose; name the one that the look is to declare, or none"));
         }
         let needed: Vec<&condition::Approval> =
-            opened(act.access, role, purpose.as_deref(), case.as_deref(), entity).map(|(_, needed)| needed).collect();
+            opened(act.access, role, purpose.as_deref(), case.as_deref(), entity).collect();
         let (Some(minutes_max), Some(uses_max)) =
             (needed.iter().map(|one| one.valid_minutes_max).max(), needed.iter().map(|one| one.uses).max())
         else {
@@ -420,22 +430,19 @@ fn is_case(access: &Access, role: &str, case: &str) -> bool {
 
 /// The names of the roles of whose approvals some may be decided by these.
 fn decided_by<'a>(access: &'a Access, roles: &[String]) -> Vec<&'a str> {
-    let by = |grant: &Grant| {
-        grant
-            .conditions
-            .approval
-            .as_ref()
-            .is_some_and(|needed| needed.by.iter().any(|by| roles.iter().any(|role| **role == **by)))
-    };
-    let decided = access.grants.iter().filter(|grant| by(grant)).map(|grant| &*grant.role);
-    decided.collect::<BTreeSet<_>>().into_iter().collect()
+    let decides = |needed: &condition::Approval| needed.by.iter().any(|by| roles.iter().any(|role| **role == **by));
+    let by = |grant: &&Grant| grant.conditions.approval.as_ref().is_some_and(decides);
+    let of_records = access.grants.iter().filter(by).map(|grant| &*grant.role);
+    let scans = access.roles.iter().filter_map(|role| Some((role, role.doors.scans.as_ref()?.approval.as_ref()?)));
+    let of_scans = scans.filter(|(_, approval)| decides(&approval.needed)).map(|(role, _)| &*role.name);
+    of_records.chain(of_scans).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Of the deciding person's roles, one that may approve this.
 fn decider_role(access: &Access, asked: &Approval, roles: &[String]) -> Option<String> {
     let purpose = asked.purpose.as_deref();
     opened(access, &asked.role, purpose, asked.case.as_deref(), &asked.entity)
-        .flat_map(|(_, needed)| &needed.by)
+        .flat_map(|needed| &needed.by)
         .find(|by| roles.iter().any(|role| **role == ***by))
         .map(ToString::to_string)
 }

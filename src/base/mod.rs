@@ -11,4 +11,5 @@ pub mod open_files;
 pub mod percent;
 pub mod places;
 pub mod pointer;
+pub mod prefix;
 pub mod private_file;

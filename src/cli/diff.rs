@@ -20,8 +20,7 @@ struct Changes {
 
 pub fn run(old: &Path, new: &Path) -> Done {
     let (old, new) = (read(old)?, read(new)?);
-    let mut changes = schemas(&old.published, &new.published);
-    items(&old, &new, &mut changes);
+    let changes = between(&old, &new);
     let mut out = String::new();
     for change in &changes.breaks {
         out.push_str(&format!("breaks  {change}\n"));
@@ -33,6 +32,14 @@ pub fn run(old: &Path, new: &Path) -> Done {
     out.push_str(&format!("{} breaking, {} other changes\n", breaks.len(), notes.len()));
     text::out(&out);
     Ok(u8::from(!breaks.is_empty()))
+}
+
+fn between(old: &Contract, new: &Contract) -> Changes {
+    // What is made for scans changes with the fields that it is made of, which are told.
+    let made = |name: &str| old.is_made(name) || new.is_made(name);
+    let mut changes = schemas(&old.published, &new.published, made);
+    items(old, new, &mut changes);
+    changes
 }
 
 fn read(folder: &Path) -> Result<Contract, super::Stop> {
@@ -57,9 +64,10 @@ fn items(old: &Contract, new: &Contract, changes: &mut Changes) {
     }
 }
 
-fn schemas(old: &Schema, new: &Schema) -> Changes {
+fn schemas(old: &Schema, new: &Schema, leave_out: impl Fn(&str) -> bool) -> Changes {
     let mut changes = Changes::default();
-    for (name, before) in old.types.iter().filter(|(_, definition)| !definition.is_built_in()) {
+    let told = |name: &str, definition: &ExtendedType| !definition.is_built_in() && !leave_out(name);
+    for (name, before) in old.types.iter().filter(|(name, definition)| told(name, definition)) {
         match (before, new.types.get(name)) {
             (_, None) => changes.breaks.push(format!("type {name} is gone")),
             (ExtendedType::Object(before), Some(ExtendedType::Object(after))) => {
@@ -96,7 +104,7 @@ fn schemas(old: &Schema, new: &Schema) -> Changes {
             }
         }
     }
-    for name in new.types.keys().filter(|name| !old.types.contains_key(*name)) {
+    for name in new.types.keys().filter(|name| !old.types.contains_key(*name) && !leave_out(name)) {
         changes.notes.push(format!("type {name} is new"));
     }
     changes
@@ -238,10 +246,44 @@ fn stricter_or_equal(was: &Type, is: &Type) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::fault::SourceText;
 
     fn changed(old: &str, new: &str) -> Changes {
         let parse = |text: &str| Schema::parse(text, "x.graphql").unwrap();
-        schemas(&parse(old), &parse(new))
+        schemas(&parse(old), &parse(new), |_| false)
+    }
+
+    fn changed_contract(old: &str, new: &str) -> Changes {
+        let load = |text: &str| {
+            let (mut faults, whole) = (Faults::default(), SourceText::new("schema", ""));
+            let contract = contract::parse(vec![SourceText::new("x.graphql", text)], whole, &mut faults);
+            assert!(faults.is_empty(), "{}", faults.render());
+            contract.unwrap()
+        };
+        between(&load(old), &load(new))
+    }
+
+    #[test]
+    fn what_is_made_for_scans_is_told_by_what_it_is_made_of() {
+        let plain = "directive @key(fields: String!) on OBJECT
+            directive @class(name: String!, level: Int!) on FIELD_DEFINITION | OBJECT
+            directive @scan(division: String!, stats: String) on FIELD_DEFINITION
+            type Query { farm(id: ID!): Farm farms(id: ID!): Page }
+            type Farm @key(fields: \"id\") @class(name: \"open\", level: 1) { id: ID! age: Int open: Boolean size: Int kind: Kind }
+            enum Kind { A B }
+            type Page { edges: [Edge!]! pageInfo: PageInfo! }
+            type Edge { node: Farm! }
+            type PageInfo { hasNextPage: Boolean! }";
+        let scanned = plain.replace("): Page", "): Page @scan(division: \"id\", stats: \"counted\")");
+        let without = scanned.replace(" size: Int kind: Kind", "").replace("enum Kind { A B }", "");
+        let changes = changed_contract(&scanned, &without);
+        assert_eq!(
+            changes.breaks,
+            ["Farm.size: the field is gone", "Farm.kind: the field is gone", "type Kind is gone"]
+        );
+        let stopped = changed_contract(&scanned, plain);
+        assert!(stopped.breaks.contains(&"Query.farms(where): the argument is gone".to_owned()), "{stopped:?}");
+        assert!(stopped.breaks.iter().all(|told| !told.starts_with("type ")), "{stopped:?}");
     }
 
     #[test]

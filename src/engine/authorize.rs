@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::operation::Operation;
 use crate::base::clock;
 use crate::identify::Identity;
-use crate::model::access::{Access, Approved, ClientCertificate, Denied, Presented, Rights};
+use crate::model::access::{Access, Approved, ClientCertificate, Denied, Presented, Rights, ScanRights};
 use crate::model::contract::SlotId;
 use crate::model::rule::Truth;
 use crate::model::snapshot::Snapshot;
@@ -110,6 +110,11 @@ impl Asking {
     /// What the caller may have, before it is known how the caller stands to each entity.
     pub fn rights(&self, access: &Access) -> Rights {
         Rights::new(access, active_grants(access, self))
+    }
+
+    /// What the caller may scan: less than [`Self::rights`]; `None`: nothing.
+    pub fn scan_rights(&self, access: &Access) -> Option<ScanRights> {
+        ScanRights::new(access, active_grants(access, self))
     }
 }
 

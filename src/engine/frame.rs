@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use smallvec::SmallVec;
 
 use crate::base::code::{ErrorCode, ItemState};
@@ -250,7 +251,19 @@ pub enum RootRows {
         end: Option<String>,
         has_next: bool,
         has_previous: bool,
+        /// Of a scan.
+        told: Option<Box<Told>>,
     },
+    /// What the gateway itself made, of no entity: statistics.
+    Made(Box<Value>),
+}
+
+/// What a scan tells beside what it found, as the contract has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    pub coverage: Value,
+    /// By row: why it is undetermined.
+    pub missing: Vec<Value>,
 }
 
 impl RootRows {
@@ -259,7 +272,9 @@ impl RootRows {
         match kind {
             RootKind::ByKey { .. } | RootKind::Lookup => Self::One(0),
             RootKind::List => Self::List,
-            RootKind::Connection => Self::Page { cursors: Vec::new(), end: None, has_next: false, has_previous: false },
+            RootKind::Connection => {
+                Self::Page { cursors: Vec::new(), end: None, has_next: false, has_previous: false, told: None }
+            }
         }
     }
 }

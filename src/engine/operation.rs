@@ -2,11 +2,12 @@
 //! fields collected and merged as in section 6.3.2 of the GraphQL specification.
 
 mod collect;
+mod scan;
 
 use std::sync::Arc;
 
 use apollo_compiler::ExecutableDocument;
-use apollo_compiler::ast::Value as AstValue;
+use apollo_compiler::ast::{OperationType, Value as AstValue};
 use apollo_compiler::executable::{Operation as AstOperation, Selection as AstSelection, SelectionSet};
 use apollo_compiler::parser::Parser;
 use apollo_compiler::request::coerce_variable_values;
@@ -48,19 +49,23 @@ impl DocumentLimits {
 pub struct Document {
     pub valid: Valid<ExecutableDocument>,
     deciding: Vec<Arc<str>>,
+    scans: bool,
 }
 
-/// One operation, its fields collected. Holds no variables' values but those of `@skip` and `@include`.
+/// One operation, its fields collected. Holds no variables' values but those of `@skip` and `@include`, and those of a
+/// scan's arguments.
 #[derive(Debug)]
 pub struct Operation {
     pub name: Option<Arc<str>>,
     pub roots: Vec<Selection>,
+    /// The root that is a scan, which is then the only one.
+    pub scan: Option<usize>,
     /// `__schema` or `__type` is asked.
     pub introspects: bool,
 }
 
 /// One field of the answer.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
     /// The response key.
     pub key: Arc<str>,
@@ -75,6 +80,8 @@ pub enum What {
     Typename(Arc<str>),
     /// A query of the contract, by its index.
     Query(usize),
+    /// The statistics of a scan of the contract, by its index.
+    Stats(usize),
     Slot(SlotId),
     /// The entity of a connection's edge or node list.
     Nodes(EntityId),
@@ -84,13 +91,13 @@ pub enum What {
     Introspection,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Argument {
     pub name: Arc<str>,
     pub value: ArgumentValue,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ArgumentValue {
     Given(Value),
     /// A variable, and the argument's default where the variable is not there.
@@ -129,7 +136,8 @@ impl Document {
         let known = parsed.to_executable(&contract.published).map_err(|with_errors| invalid(&with_errors.errors))?;
         let valid = known.validate(&contract.published).map_err(|with_errors| invalid(&with_errors.errors))?;
         let deciding = deciding_variables(&valid, contract);
-        Ok(Self { valid, deciding })
+        let scans = scan::scans(&valid, contract);
+        Ok(Self { valid, deciding, scans })
     }
 
     /// The operation to execute, by its name where there are several.
@@ -139,11 +147,12 @@ impl Document {
             .operations
             .get(name)
             .map_err(|error| RequestError::new(ErrorCode::BadRequest, error.message().to_string()))?;
-        if operation.is_query() {
-            Ok(operation)
-        } else {
-            Err(RequestError::new(ErrorCode::ValidationFailed, "only queries are answered".to_owned()))
-        }
+        let message = match operation.operation_type {
+            OperationType::Query => return Ok(operation),
+            OperationType::Subscription => "subscriptions are not answered here: ask the same as a query",
+            OperationType::Mutation => "only queries are answered",
+        };
+        Err(RequestError::new(ErrorCode::ValidationFailed, message.to_owned()))
     }
 
     /// The caller's variables, coerced to their types.
@@ -164,10 +173,12 @@ impl Document {
             .map_err(|_| RequestError::new(ErrorCode::BadRequest, "variables are not JSON".to_owned()))?;
         for definition in &operation.variables {
             if let Some(value) = coerced.get(definition.name.as_str()) {
-                scalar::check(definition.ty.inner_named_type(), value).map_err(|reason| {
-                    let message = format!("the variable `${}` {reason}", definition.name);
-                    RequestError::new(ErrorCode::ValidationFailed, message)
-                })?;
+                scalar::check_input(&contract.published, definition.ty.inner_named_type(), value).map_err(
+                    |reason| {
+                        let message = format!("the variable `${}` {reason}", definition.name);
+                        RequestError::new(ErrorCode::ValidationFailed, message)
+                    },
+                )?;
             }
         }
         Ok(coerced)
@@ -184,7 +195,13 @@ impl Document {
         let mut collector = Collector { contract, document: &self.valid, variables, limits, looked_at: 0, aliases: 0 };
         let roots = collector.roots(operation)?;
         let introspects = roots.iter().any(|root| root.what == What::Introspection);
-        Ok(Operation { name: operation.name.as_ref().map(|name| name.as_str().into()), roots, introspects })
+        let scan = scan::scan_of(contract, &roots)?;
+        Ok(Operation { name: operation.name.as_ref().map(|name| name.as_str().into()), roots, scan, introspects })
+    }
+
+    /// Whether the document may scan: what is made of its operations holds conditions, and is not kept.
+    pub fn scans(&self) -> bool {
+        self.scans
     }
 
     /// The variables that decide what is fetched. With their values, the document and the name, an operation is known.

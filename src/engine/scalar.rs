@@ -1,9 +1,12 @@
 //! Scalars of the contract as callers send them: the specification leaves checking custom scalars to the server.
 
+use apollo_compiler::Schema;
 use jiff::civil::Date;
 use serde_json::Value;
 
+use super::execute::cursor::RESUME_CHARS_MAX;
 use crate::base::decimal::is_decimal;
+use crate::model::contract::scan::RESUME;
 
 /// Departments are asked with these, in addresses and headers too.
 const ID_BYTES_MAX: usize = 256;
@@ -30,11 +33,43 @@ pub fn check(type_name: &str, value: &Value) -> Result<(), &'static str> {
     };
     match type_name {
         "ID" if is_longer(value, ID_BYTES_MAX) => Err("is longer than 256 bytes"),
+        RESUME if is_longer(value, RESUME_CHARS_MAX) => Err("is longer than 65536 bytes"),
+        RESUME => Ok(()),
         _ if is_longer(value, TEXT_BYTES_MAX) => Err("is longer than 4096 bytes"),
         "Date" if !holds(is_date) => Err("must be a date: 2021-03-10, 2021-03 or 2021"),
         "DateTime" if !holds(is_time) => Err("must be a time with an offset: 2021-03-10T08:00:00+08:00"),
         "Decimal" if !holds(is_decimal) => Err("must be a decimal number, as a text: \"12.50\""),
         "IdNumber" if !holds(is_id_number) => Err("must be an id number of 18 characters with its check digit"),
+        _ => Ok(()),
+    }
+}
+
+/// As [`check`], for a value of any input type: the fields of input objects are looked at by their definitions, and the
+/// reason names the one that is at fault.
+pub fn check_input(schema: &Schema, type_name: &str, value: &Value) -> Result<(), String> {
+    inside(schema, type_name, value, &mut Vec::new())
+}
+
+/// JSON's nesting was counted when it was read, that of literals before the parser.
+fn inside<'v>(schema: &Schema, type_name: &str, value: &'v Value, path: &mut Vec<&'v str>) -> Result<(), String> {
+    let Some(input) = schema.get_input_object(type_name) else {
+        let told = |reason: &str| match path.is_empty() {
+            true => reason.to_owned(),
+            false => format!("is not valid: `{}` {reason}", path.join(".")),
+        };
+        return check(type_name, value).map_err(told);
+    };
+    match value {
+        Value::Array(list) => list.iter().try_for_each(|one| inside(schema, type_name, one, path)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                let Some(field) = input.fields.get(name.as_str()) else { continue };
+                path.push(name);
+                inside(schema, field.ty.inner_named_type(), member, path)?;
+                path.pop();
+            }
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

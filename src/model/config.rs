@@ -10,6 +10,7 @@ pub mod hosts;
 pub mod login;
 pub mod rates;
 mod reader;
+pub mod scans;
 pub mod traces;
 pub mod watch;
 
@@ -51,6 +52,8 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// How many requests are worked on at once, and how many wait.
     pub admission: admission::Admission,
+    /// What a scan may take.
+    pub scans: scans::Scans,
     pub rates: rates::Rates,
     pub cors: cors::Cors,
     pub graphql: GraphqlConfig,

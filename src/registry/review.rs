@@ -140,6 +140,11 @@ fn gather(contract: &Contract, selections: &[Selection], asked: &mut BTreeSet<St
                 asked.insert(contract.full_path(*slot));
             }
             What::Query(at) => asked.extend(contract.queries.get(*at).map(|query| query.name.to_string())),
+            // Statistics are counted over the listing.
+            What::Stats(at) => {
+                let listing = contract.scans.get(*at).and_then(|scan| contract.queries.get(scan.query));
+                asked.extend(listing.map(|query| query.name.to_string()));
+            }
             _ => {}
         }
         gather(contract, &selection.children, asked);

@@ -82,6 +82,65 @@ fn a_field_more_opens_and_a_field_less_closes() {
     assert!(text.contains("nothing opens") && text.contains("assets.vehicles"), "{text}");
 }
 
+#[test]
+fn a_role_or_a_relation_that_scans_over_more_opens() {
+    let base = Copied::new("scans", &[]);
+    let supervisor = "scans: {statistics: true, candidates_max: 20000, named_max: 5000}";
+    let approval = "approval: {by: [supervisor], valid_minutes_max: 240, uses: 1, above: 200}";
+    let cases: &[(&str, &str, &str, &str, &str)] = &[
+        (
+            "more",
+            "roles.yaml",
+            supervisor,
+            "scans: {statistics: true, candidates_max: 20001, named_max: 5000}",
+            "role supervisor",
+        ),
+        ("fewer", "roles.yaml", supervisor, "scans: {candidates_max: 20000, named_max: 5000}", ""),
+        ("none", "roles.yaml", supervisor, "introspection: true", ""),
+        ("no-approval", "roles.yaml", approval, "", "role verifier"),
+        (
+            "later",
+            "roles.yaml",
+            approval,
+            "approval: {by: [supervisor], valid_minutes_max: 240, uses: 1, above: 201}",
+            "role verifier",
+        ),
+        (
+            "others",
+            "roles.yaml",
+            approval,
+            "approval: {by: [auditor], valid_minutes_max: 240, uses: 1, above: 200}",
+            "role verifier",
+        ),
+        (
+            "another-role",
+            "roles.yaml",
+            "    grants:\n      - relation: paired\n",
+            // A role that scans needs a relation that scans go by.
+            "    scans: {candidates_max: 10, named_max: 10}\n    grants:\n      - relation: jurisdiction\n",
+            "role cadre",
+        ),
+    ];
+    for (name, file, from, with, opened) in cases {
+        let changed = Copied::new(&format!("scans-{name}"), &[(*file, *from, *with)]);
+        let (code, report) = counted(&base, &changed);
+        let told = report["opens"]["scans"].as_array().unwrap();
+        assert_eq!(told.iter().any(|told| told == opened), !opened.is_empty(), "{name}: {report}");
+        if opened.is_empty() {
+            assert_eq!((code, told.len()), (0, 0), "{name}: {report}");
+            assert_eq!(report["closes"]["scans"], json!(["role supervisor"]), "{name}");
+        } else {
+            assert_eq!(code, 1, "{name}");
+        }
+    }
+    let unmarked =
+        Copied::new("scans-unmarked", &[("rules/relations.yaml", "when: \"true\", scans: {}}", "when: \"true\"}")]);
+    let (code, report) = counted(&base, &unmarked);
+    assert_eq!((code, &report["closes"]["scans"]), (0, &json!(["relation any"])), "{report}");
+    let (code, text) = diff(&unmarked, &base, false);
+    assert!(code == 1 && text.contains("scans over more: relation any"), "{text}");
+}
+
 /// Each pair: a change, and whether it opens (1) or only closes (0).
 #[test]
 fn wider_conditions_open_and_narrower_ones_close() {

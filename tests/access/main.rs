@@ -13,6 +13,9 @@ mod grant_conditions;
 mod hand;
 mod masked_keys;
 mod persons;
+mod scan_approvals;
+mod scan_traces;
+mod scans;
 mod second_persons;
 mod set_clock;
 #[path = "../support/mod.rs"]

@@ -13,22 +13,22 @@ use crate::support::{HOUSEHOLD, World, admin, ask, caller, config, records, supe
 const NEIGHBOUR: &str = "331122101348000009";
 const DEPOSITS: &str = "query($id: ID!) { household(id: $id) { id items(no: [\"49\"]) { no state message } } }";
 
-async fn demo() -> (World, SetClock) {
+pub async fn demo() -> (World, SetClock) {
     let hand = SetClock::at("2026-06-01T09:00");
     (world_at(hand.clock(), &[]).await, hand)
 }
 
-fn verifier() -> Identity {
+pub fn verifier() -> Identity {
     let mut identity = caller("verifier", json!({ "divisions": ["331122"] }));
     (identity.purpose, identity.case) = (Some("recognition".to_owned()), Some("HD-2026-0001".to_owned()));
     identity
 }
 
-fn relying_on(identity: Identity, id: &str) -> Identity {
+pub fn relying_on(identity: Identity, id: &str) -> Identity {
     Identity { approval: Some(id.to_owned()), ..identity }
 }
 
-fn wanted(household: &str) -> Wanted {
+pub fn wanted(household: &str) -> Wanted {
     Wanted {
         role: "verifier".to_owned(),
         purpose: Some("recognition".to_owned()),
@@ -49,7 +49,7 @@ async fn asked_for(world: &World, wanted: &Wanted) -> Approval {
     world.gateway.approvals().request(&act(world, &verifier()), wanted).await.unwrap()
 }
 
-async fn given(world: &World, wanted: &Wanted) -> Approval {
+pub async fn given(world: &World, wanted: &Wanted) -> Approval {
     let asked = asked_for(world, wanted).await;
     let given =
         world.gateway.approvals().decide(&act(world, &supervisor()), &asked.id, &wanted.key, true).await.unwrap();
@@ -66,7 +66,7 @@ fn state(answer: &Value) -> &str {
 }
 
 /// The request as a whole was refused, with this.
-fn refused(answer: &Value, with: &str) {
+pub fn refused(answer: &Value, with: &str) {
     let said = answer["errors"][0]["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
     assert!(answer.get("data").is_none() && said.contains(with), "{answer}");
     assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");

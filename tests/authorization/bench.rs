@@ -1,6 +1,6 @@
 //! One worker's stage, and how a case is run on it.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -15,6 +15,8 @@ use crate::check;
 use crate::document::{LEFT_OUT, Rooted, Selected, Writer, name};
 use crate::facts::{Facts, Home};
 use crate::odds;
+use crate::scan::{self, Chance, Drawing, Scan};
+use crate::scan_oracle::{self, Marked};
 use crate::stage::{Asked, Gate, PATIENCE, Reply, Stage, curl};
 use crate::tally::Tally;
 
@@ -28,6 +30,9 @@ pub struct Bench {
     pub derived: std::collections::BTreeMap<String, BTreeSet<String>>,
     pub purposes: BTreeSet<String>,
     pub titles: BTreeSet<String>,
+    pub marked: Marked,
+    /// Households of the village, to take values from.
+    examples: OnceCell<Vec<Value>>,
     households: RefCell<BTreeMap<String, Option<Rc<Home>>>>,
     portraits: RefCell<BTreeMap<String, Option<Rc<Value>>>>,
     leaves: RefCell<BTreeMap<&'static str, Rc<Vec<Vec<Field>>>>>,
@@ -44,6 +49,7 @@ struct Written {
     selected: Vec<Selected>,
     items: Vec<Field>,
     person: String,
+    scan: Option<Scan>,
     asked: Asked,
 }
 
@@ -60,6 +66,8 @@ impl Bench {
             derived: access_oracle::derived_inputs(&root),
             purposes: access_oracle::purposes(&root),
             titles: access_oracle::titles(&root),
+            marked: Marked::read(&root),
+            examples: OnceCell::new(),
             households: RefCell::default(),
             portraits: RefCell::default(),
             leaves: RefCell::default(),
@@ -115,7 +123,9 @@ impl Bench {
     fn select(&self, case: &Case, entity: &'static str) -> Vec<Selected> {
         let leaves = self.leaves(entity);
         let mut tree = Vec::new();
-        for (at, index) in case.leaves.iter().enumerate() {
+        // What a scan compares says enough.
+        let most = if case.root == Root::Scan { 8 } else { usize::MAX };
+        for (at, index) in case.leaves.iter().take(most).enumerate() {
             let leaf = &leaves[index.index(leaves.len())];
             let mut level = &mut tree;
             for field in leaf {
@@ -147,7 +157,10 @@ impl Bench {
                 enter(level, field, case.aliases.then_some(case.leaves.len() + at));
             }
         }
-        if entity == "Household" && !tree.iter().any(|one: &Selected| one.key == "id") && case.root == Root::Listing {
+        if entity == "Household"
+            && !tree.iter().any(|one: &Selected| one.key == "id")
+            && matches!(case.root, Root::Listing | Root::Scan)
+        {
             enter(&mut tree, self.stage.contract.field("Household", "id"), None);
         }
         tree
@@ -205,17 +218,25 @@ impl Bench {
             declared,
             argument,
             value: value.to_owned(),
-            more: "",
+            more: String::new(),
         };
+        let scan = (case.root == Root::Scan).then(|| self.scan(case, &caller));
         let rooted = match case.root {
             Root::Household => by("household", "$key: ID!", "id", target),
             Root::ByCode => by("householdByCode", "$key: String!", "code", &code),
             Root::Person => by("person", "$key: IdNumber!", "idNumber", &person),
             Root::Listing => {
                 let division = self.drawn.division.as_deref().unwrap_or_default();
-                Rooted { more: ", first: 3", ..by("households", "$key: ID!", "division", division) }
+                Rooted { more: ", first: 3".to_owned(), ..by("households", "$key: ID!", "division", division) }
             }
+            Root::Scan => by("households", "$key: ID!", "division", scan.as_ref().map_or("", |scan| &scan.division)),
         };
+        let mut rooted = rooted;
+        if let Some(scan) = &scan {
+            let (arguments, told) = scan.write(&mut writer);
+            rooted.more = arguments;
+            body = format!("{{ nodes {body} {told} }}");
+        }
         if case.root == Root::Listing {
             body = format!("{{ nodes {body} }}");
         }
@@ -223,7 +244,32 @@ impl Bench {
         let (query, variables) = writer.document(&rooted, &body, named);
         let operation = named.then(|| "Wanted".to_owned());
         let asked = Asked { query, variables, operation, in_extensions: case.extensions, approval: None };
-        Written { caller, selected, items, person, asked }
+        Written { caller, selected, items, person, scan, asked }
+    }
+
+    /// What a scan of this caller's asks, mostly by what the caller may compare.
+    fn scan(&self, case: &Case, caller: &Caller) -> Scan {
+        let grants = self.marked.grants(&self.stage.gates[0].roles, caller);
+        let leaves = self.leaves("Household");
+        // Of how rules come to their level nothing is asked, and shapes are not compared.
+        let can_be = |leaf: &&Vec<Field>| {
+            leaf.iter().all(|field| !field.path.starts_with("risk.warning.") || field.path == "risk.warning.level")
+                && leaf.iter().all(|field| field.type_name != "GeoJSON")
+        };
+        let all: Vec<&Vec<Field>> = leaves.iter().filter(can_be).collect();
+        let given = |field: &Field| field.class.is_none() || scan_oracle::gives(&grants, field);
+        let open: Vec<&Vec<Field>> = all.iter().copied().filter(|leaf| leaf.iter().all(given)).collect();
+        let from = if open.is_empty() || case.shape.is_multiple_of(5) { &all } else { &open };
+        let mut chance = Chance::new(case.shape);
+        let most = if chance.one_of(12) == 0 { 0 } else { 1 + chance.one_of(scan::FIELDS_MAX) };
+        let fields = case.leaves.iter().take(most);
+        let leaves: Vec<Vec<Field>> = fields.map(|index| from[index.index(from.len())].clone()).collect();
+        let portraits = self.examples.get_or_init(|| {
+            let ids = (1..=21).map(|sequence| format!("{VILLAGE}{sequence:06}"));
+            ids.filter_map(|id| self.portrait(&id)).map(|portrait| Value::clone(&portrait)).collect()
+        });
+        let mut drawing = Drawing { contract: &self.stage.contract, chance, portraits };
+        Scan::draw(case, &leaves, &mut drawing)
     }
 
     fn target(&self, case: &Case) -> &str {
@@ -262,7 +308,7 @@ impl Bench {
         if approved {
             return Ok(());
         }
-        if reply.json["data"]["root"].is_null() && case.root != Root::Listing {
+        if reply.json["data"]["root"].is_null() && !matches!(case.root, Root::Listing | Root::Scan) {
             self.is_as_absent(gate, case, &written, &reply, calls.as_deref()).await.map_err(&told)?;
         }
         // What a gateway tells of looks at it is another's than what the next one does.
@@ -354,10 +400,17 @@ impl Bench {
         let target = self.target(case);
         let known = self.household(target);
         let items: Vec<&Field> = written.items.iter().collect();
+        let scan = written.scan.as_ref();
+        let condition = scan.and_then(|scan| scan.condition.as_ref());
+        let compared =
+            condition.map_or_else(Vec::new, |condition| scan_oracle::compared(&self.stage.contract, condition));
+        let grants = gate.roles.grants(&written.caller);
         let asked = check::Asked {
             bench: self,
             caller: &written.caller,
-            grants: gate.roles.grants(&written.caller),
+            for_emergencies: grants.iter().any(|grant| !grant.written["break_glass"].is_null()),
+            grants: if scan.is_some() { self.marked.grants(&gate.roles, &written.caller) } else { grants },
+            compared: &compared,
             case,
             selected: &written.selected,
             items: &items,
@@ -365,7 +418,7 @@ impl Bench {
             standings: RefCell::default(),
         };
         self.missing.borrow_mut().clear();
-        asked.answer(&reply.json, &reply.whole, target)?;
+        asked.answer(&reply.json, &reply.whole, target, scan)?;
         let unexplained = reply.json["errors"]
             .as_array()
             .is_none_or(|errors| errors.iter().all(|error| error["extensions"]["code"] == "FORBIDDEN"));
@@ -373,14 +426,17 @@ impl Bench {
             return Err(format!("{path} is given and held, and is not there"));
         }
         let scope: Vec<String> = match case.root {
+            Root::Scan => ids_in(&reply.json, &written.selected),
             Root::Listing => match &self.stage.facts {
                 Facts::Generated(world) => world.village_household_ids(VILLAGE).collect(),
                 Facts::Learned(_) => ids_in(&reply.json, &written.selected),
             },
             _ => known.iter().map(|known| known.id.clone()).collect(),
         };
-        if let Some(calls) = calls {
-            asked.calls(&scope, calls)?;
+        match (calls, scan) {
+            (Some(calls), Some(scan)) => asked.scanned_calls(scan, calls)?,
+            (Some(calls), None) => asked.calls(&scope, calls)?,
+            (None, _) => {}
         }
         self.count(case, written, &scope, &asked);
         Ok(())
@@ -444,6 +500,11 @@ impl Bench {
     /// What a gateway with a grant less answers is in the answer of one with it.
     async fn gives_no_more(&self, written: &Written, case: &Case, narrowed: &Reply) -> Result<(), String> {
         let (whole, _, line) = self.ask(&self.stage.gates[0], written, case.transport, &written.asked).await?;
+        // With less to decide by, others may be found: that shows nothing of what is given of them.
+        let ids = |reply: &Reply| ids_in(&reply.json, &written.selected);
+        if case.root == Root::Scan && ids(narrowed) != ids(&whole) {
+            return Ok(());
+        }
         let (mut less, mut more) = (BTreeMap::new(), BTreeMap::new());
         values(&narrowed.json["data"], "", &mut less);
         values(&whole.json["data"], "", &mut more);

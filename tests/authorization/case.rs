@@ -31,6 +31,8 @@ pub enum Root {
     ByCode,
     Person,
     Listing,
+    /// A listing with conditions.
+    Scan,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +101,8 @@ pub struct Drawn {
     pub roles: Vec<String>,
     /// Roles that have grants, which are drawn more often.
     pub granted: Vec<String>,
+    /// Roles that may scan, which scans are drawn for; none: nothing is scanned.
+    pub scanning: Vec<String>,
     /// Those that may be declared, and one that may not.
     pub purposes: Vec<String>,
     pub departments: Vec<String>,
@@ -135,12 +139,15 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
     let claims_for = prop_oneof![5 => Just(0_usize), 1 => 0..5_usize];
     let who = (roles, network, purpose, case, (claims_for, 0..8_usize, 0..drawn.departments.len().max(1)));
     let listing = if drawn.division.is_some() { Root::Listing } else { Root::Household };
+    let scan = if drawn.scanning.is_empty() { Root::Household } else { Root::Scan };
     let root = prop_oneof![
         5 => Just(Root::Household),
         1 => Just(Root::ByCode),
         2 => Just(Root::Person),
-        1 => Just(listing)
+        1 => Just(listing),
+        2 => Just(scan)
     ];
+    let scanning = drawn.scanning.clone();
     let mut transports = Transport::ALL.to_vec();
     transports.retain(|one| (drawn.get || *one != Transport::Get) && (drawn.batch || *one != Transport::Batch));
     let what = (
@@ -152,10 +159,16 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
     );
     let more = (0..4_usize, 0..4_usize, any::<bool>(), prop_oneof![3 => Just(false), 1 => Just(true)]);
     (who, what, more)
-        .prop_map(|(who, what, (time, certificate, approved, approved_for_another))| {
-            let (roles, network, purpose, case, (claims_for, member, department)) = who;
+        .prop_map(move |(who, what, (time, certificate, approved, approved_for_another))| {
+            let (mut roles, mut network, mut purpose, mut case, (claims_for, member, department)) = who;
             let (root, target, leaves, (flags, rarely), (shape, transport, gate)) = what;
             let [items, claims, aliases, extensions] = flags;
+            if root == Root::Scan && shape % 4 != 0 {
+                roles = vec![scanning[member % scanning.len()].clone()];
+                if shape % 8 > 3 {
+                    (network, purpose, case) = (None, None, None);
+                }
+            }
             Case {
                 roles,
                 network,

@@ -12,6 +12,7 @@ use crate::access_oracle::{self, Access, Caller, Endpoint, Field, Grant, Roles, 
 use crate::bench::Bench;
 use crate::case::{Case, Root};
 use crate::document::Selected;
+use crate::scan::Scan;
 
 /// One request with what is known of its caller, to hold the answer and the calls against.
 pub struct Asked<'b> {
@@ -25,6 +26,10 @@ pub struct Asked<'b> {
     pub selected: &'b [Selected],
     pub items: &'b [&'b Field],
     pub person: &'b str,
+    /// Of a scan: what it compares, with everything above and inside it.
+    pub compared: &'b [Field],
+    /// Whether an emergency gives the caller anything.
+    pub for_emergencies: bool,
 }
 
 /// An entity of the answer: how the caller stands to it, and what the generator says of it.
@@ -84,7 +89,7 @@ impl Asked<'_> {
         })
     }
 
-    pub fn answer(&self, answer: &Value, whole: &str, target: &str) -> Verdict {
+    pub fn answer(&self, answer: &Value, whole: &str, target: &str, scan: Option<&Scan>) -> Verdict {
         let root = &answer["data"]["root"];
         if !access_oracle::is_declared_rightly(self.caller, &self.bench.purposes) {
             let refused = answer.get("data").is_none() && answer["errors"][0]["extensions"]["code"] == "BAD_REQUEST";
@@ -94,27 +99,19 @@ impl Asked<'_> {
                 Err("what was declared is not as it must be, and was taken".to_owned())
             };
         }
-        let for_emergencies = self.grants.iter().any(|grant| !grant.written["break_glass"].is_null());
-        if self.caller.emergency && !for_emergencies {
+        if self.caller.emergency && !self.for_emergencies {
             let refused = answer.get("data").is_none() && answer["errors"][0]["extensions"]["code"] == "FORBIDDEN";
             let taken = "an emergency was declared by whom it gives nothing, and was taken".to_owned();
             return if refused { Ok(()) } else { Err(taken) };
+        }
+        if let Some(scan) = scan {
+            return self.scanned(answer, whole, scan);
         }
         if answer.get("data").is_none() {
             return Err("the request was not executed".to_owned());
         }
         if self.case.root == Root::Listing {
-            let mut listed = Vec::new();
-            for node in root["nodes"].as_array().into_iter().flatten() {
-                let id = self.selected.iter().find(|one| one.field.path == "id").map(|one| &node[&one.key]);
-                let id = id.and_then(Value::as_str).ok_or("a listed household without its id")?;
-                self.household(node, id, false)?;
-                self.found_by("Household", "registry.division.code", &self.standing(id))?;
-                listed.push(id);
-                let entity = self.known(id);
-                self.refusals(answer, node, &["root", "nodes", ""], &entity)?;
-            }
-            return self.secrets(whole, &listed);
+            return self.listed(answer, whole).map(|_| ());
         }
         if root.is_null() {
             let errors = answer["errors"].as_array().ok_or("nothing, without an error")?;
@@ -146,6 +143,22 @@ impl Asked<'_> {
         self.item_states(root, &relations, target)?;
         self.secrets(whole, &[target])?;
         self.refusals(answer, root, &["root"], &self.known(target))
+    }
+
+    /// The households of a page, by their ids.
+    pub fn listed<'v>(&self, answer: &'v Value, whole: &str) -> Result<Vec<&'v str>, String> {
+        let mut listed = Vec::new();
+        for node in answer["data"]["root"]["nodes"].as_array().into_iter().flatten() {
+            let id = self.selected.iter().find(|one| one.field.path == "id").map(|one| &node[&one.key]);
+            let id = id.and_then(Value::as_str).ok_or("a listed household without its id")?;
+            self.household(node, id, false)?;
+            self.found_by("Household", "registry.division.code", &self.standing(id))?;
+            listed.push(id);
+            let entity = self.known(id);
+            self.refusals(answer, node, &["root", "nodes", ""], &entity)?;
+        }
+        self.secrets(whole, &listed)?;
+        Ok(listed)
     }
 
     /// A household that is.
@@ -509,6 +522,9 @@ impl Asked<'_> {
         let mut wanted = Wanted::default();
         let mut asked = Vec::new();
         flat(self.selected, &mut asked);
+        // What conditions read is asked of everybody who holds it.
+        asked.extend(self.compared.iter().cloned());
+        wanted.read.extend(self.compared.iter().map(|field| access_oracle::id(field.entity, &field.path)));
         asked.extend(self.items.iter().copied().cloned());
         for item in self.items {
             let below = format!("{}.", item.path);

@@ -19,7 +19,7 @@ pub struct Rooted {
     pub declared: &'static str,
     pub argument: &'static str,
     pub value: String,
-    pub more: &'static str,
+    pub more: String,
 }
 
 /// Response keys that no answer may have begin so.
@@ -31,7 +31,7 @@ pub struct Writer<'c> {
     fragments: Vec<String>,
     left_out: usize,
     variables: Map<String, Value>,
-    declared: Vec<&'static str>,
+    declared: Vec<String>,
 }
 
 impl<'c> Writer<'c> {
@@ -40,7 +40,7 @@ impl<'c> Writer<'c> {
     }
 
     /// Of `n` ways one; the first where the document is to be plain.
-    fn one_of(&mut self, n: u64) -> u64 {
+    pub fn one_of(&mut self, n: u64) -> u64 {
         if self.state == 0 {
             return 0;
         }
@@ -48,9 +48,9 @@ impl<'c> Writer<'c> {
         (self.state >> 33) % n
     }
 
-    fn variable(&mut self, name: &str, declared: &'static str, value: Value) {
+    pub fn variable(&mut self, name: &str, declared: &str, value: Value) {
         if !self.variables.contains_key(name) {
-            self.declared.push(declared);
+            self.declared.push(declared.to_owned());
             self.variables.insert(name.to_owned(), value);
         }
     }
@@ -150,7 +150,7 @@ impl<'c> Writer<'c> {
     pub fn document(mut self, root: &Rooted, body: &str, named: bool) -> (String, Value) {
         let Rooted { query, declared, argument, value, more } = root;
         let root = if self.one_of(2) == 1 {
-            self.declared.push(declared);
+            self.declared.push((*declared).to_owned());
             self.variables.insert("key".to_owned(), json!(value));
             format!("root: {query}({argument}: $key{more})")
         } else {

@@ -185,16 +185,34 @@ impl Stage {
 
     /// The same gateways, as a deployment that cannot be looked into.
     pub fn outside(&self) -> Self {
-        Self::deployed(self.gates[0].url.clone(), &self.folder.join("0"), self.pem.as_bytes())
+        self.held_against(&self.folder.join("0"), &self.gates[0])
     }
 
     /// A gateway over the same departments, whose roles are not what its owner says they are.
     pub async fn opened(&self, name: &str, change: impl FnOnce(&mut Value)) -> Gate {
+        self.gate_at(&self.laid_out(name, |roles, _| change(roles))).await
+    }
+
+    /// Files in which roles and relations are others.
+    pub fn laid_out(&self, name: &str, change: impl FnOnce(&mut Value, &mut Value)) -> PathBuf {
         let root = self.folder.join(name);
-        let mut roles = yaml(&folder_of("config").join("roles.yaml"));
-        change(&mut roles);
+        let read = |path: &str| yaml(&folder_of("config").join(path));
+        let (mut roles, mut relations) = (read("roles.yaml"), read("rules/relations.yaml"));
+        change(&mut roles, &mut relations);
         lay_out(&root, &roles, None);
-        gate(&root, &self.variables, None, None).await
+        std::fs::write(root.join("config/rules/relations.yaml"), relations.to_string()).expect("written");
+        root
+    }
+
+    /// A gateway over the same departments that runs with these files.
+    pub async fn gate_at(&self, root: &Path) -> Gate {
+        gate(root, &self.variables, None, None).await
+    }
+
+    /// A gateway of the same departments as one over the demo's data that cannot be looked into, with what is told of its
+    /// files.
+    pub fn held_against(&self, told: &Path, gate: &Gate) -> Self {
+        Self::deployed(gate.url.clone(), told, self.pem.as_bytes())
     }
 
     /// A gateway as whoever runs it has it who says nothing of the data: its URL, the first gateway's files, the key.
@@ -471,7 +489,13 @@ fn lay_out(root: &Path, roles: &Value, without: Option<&(String, usize)>) {
     }
     let mut roles = roles.clone();
     if let Some((role, at)) = without {
-        roles["roles"][role]["grants"].as_array_mut().expect("grants").remove(*at);
+        let role = &mut roles["roles"][role];
+        let grants = role["grants"].as_array_mut().expect("grants");
+        grants.remove(*at);
+        // Who is given nothing scans nothing.
+        if grants.is_empty() {
+            role.as_object_mut().expect("a role").remove("scans");
+        }
     }
     let mut config = yaml(&root.join("config/gateway.yaml"));
     let often = json!({"requests_per_minute": 4_000_000, "upstream_calls_per_minute": 400_000_000});

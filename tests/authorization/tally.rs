@@ -24,6 +24,16 @@ pub struct Tally {
     /// Lists that two departments hold, each with a claim of both; and those in which they differ.
     pub lists: usize,
     pub conflicts: usize,
+    /// Scans that were answered, households that they looked at, those of which it is known here what must come of them,
+    /// those that were found and those that stayed undetermined; and scans that must be refused, and were.
+    pub scans: usize,
+    pub scanned: usize,
+    pub decided: usize,
+    pub found: usize,
+    pub undetermined: usize,
+    pub scans_refused: usize,
+    /// Scans that would have taken more calls than a request may make.
+    pub too_much: usize,
     /// Calls of departments whose reason was looked for.
     pub calls: usize,
     pub endpoints: BTreeMap<String, usize>,
@@ -71,6 +81,13 @@ impl Tally {
         self.unsure += other.unsure;
         self.calls += other.calls;
         self.lists += other.lists;
+        self.scans += other.scans;
+        self.scanned += other.scanned;
+        self.decided += other.decided;
+        self.found += other.found;
+        self.undetermined += other.undetermined;
+        self.scans_refused += other.scans_refused;
+        self.too_much += other.too_much;
         self.conflicts += other.conflicts;
         for (access, count) in other.values {
             *self.values.entry(access).or_default() += count;
@@ -95,6 +112,8 @@ impl Tally {
              {} refused or masked texts looked for in whole answers, headers included\n\
              {} calls of {} endpoints, each with its reason\n\
              {} lists that two departments hold compared, {} of them in conflict\n\
+             {} scans over {} households, of which {} are known to be found or not; {} found, {} undetermined; {} scans \
+             refused, and nobody asked; {} too much at once\n\
              {} answers for the unrelated equal to those for nobody, in bytes and calls\n\
              {} answers with a grant or a role less hold nothing more\n\
              {} cases in which it was not known whether a relation holds: held as if it did\n\
@@ -110,6 +129,13 @@ impl Tally {
             self.endpoints.len(),
             self.lists,
             self.conflicts,
+            self.scans,
+            self.scanned,
+            self.decided,
+            self.found,
+            self.undetermined,
+            self.scans_refused,
+            self.too_much,
             self.absent,
             self.narrowed,
             self.unsure,

@@ -12,6 +12,8 @@ mod plans;
 mod portrait;
 mod posts_example;
 mod queries;
+mod scan_stats;
+mod scans;
 mod scenario;
 mod scenarios;
 #[path = "../support/mod.rs"]

@@ -24,6 +24,11 @@ async fn plans_of_typical_queries() {
     let one = |fields: &str| format!("{{ household(id: \"{HOUSEHOLD}\") {{ {fields} }} }}");
     let list =
         |fields: &str| format!("{{ households(division: \"331122101\", first: 50) {{ nodes {{ {fields} }} }} }}");
+    let scan = |filter: &str| {
+        format!(
+            "{{ households(division: \"331122101\", first: 50, where: {{ {filter} }}) {{ nodes {{ id }} coverage {{ matched }} }} }}"
+        )
+    };
     let person = "{ person(idNumber: \"331122197501011238\") { name lifeStatus } }".to_owned();
     let cases = [
         ("who_lives_there_is_fetched_first", household(), one("registry { headName } assistance { dibaoStatus }")),
@@ -39,6 +44,17 @@ async fn plans_of_typical_queries() {
         ("derived_from_hidden_inputs", supervisor(), one("risk { warning { level rules { id } } }")),
         ("members_and_their_register", supervisor(), one("identity { members { name lifeStatus } }")),
         ("banks_need_a_mandate", supervisor(), one("assets { deposits { overThreshold banks { bank state } } }")),
+        (
+            "scan_by_departments_in_turn",
+            supervisor(),
+            scan("assistance: { dibaoStatus: { eq: RECEIVING } }, assets: { vehicles: { count: { gt: 0 } } }"),
+        ),
+        (
+            "scan_by_a_ladder_and_a_list",
+            supervisor(),
+            scan("risk: { warning: { level: { eq: RED } } }, help: { visits: { none: { on: { ltDaysAgo: 30 } } } }"),
+        ),
+        ("scan_by_what_the_listing_tells", supervisor(), scan("registry: { category: { eq: DIBAO } }")),
         ("states_of_items", supervisor(), one("items(no: [\"16\", \"39\"]) { no state claims { source value } }")),
     ];
     for (name, identity, query) in cases {

@@ -233,7 +233,8 @@ fn schema_diff_tells_breaks_from_notes() {
     let copied = Copied::new("diff");
     let (old, new) = (format!("{}/schema", env!("CARGO_MANIFEST_DIR")), copied.path("schema"));
     assert_eq!(huxiang(&["schema", "diff", &old, &new]).status.code(), Some(0));
-    copied.replace("schema/assistance.graphql", "  dibaoMonthly: Decimal", "  dibaoMonthly: String");
+    let (number, text) = ("  dibaoMonthly: Decimal @range(max: \"20000\")", "  dibaoMonthly: String");
+    copied.replace("schema/assistance.graphql", number, text);
     copied.replace("schema/assistance.graphql", "  STOPPED\n", "  HALTED\n");
     let output = huxiang(&["schema", "diff", &old, &new]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));

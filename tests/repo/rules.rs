@@ -34,6 +34,10 @@ impl FieldTypes for Sdl {
         let entity = definition.directives.get("subjects")?.specified_argument_by_name("entity")?;
         entity.as_str().map(str::to_owned)
     }
+    fn territory(&self, type_name: &str) -> Option<Vec<String>> {
+        let by = self.0.get_object(type_name)?.directives.get("territory")?.specified_argument_by_name("by")?;
+        by.as_str().map(|path| path.split('.').map(str::to_owned).collect())
+    }
 }
 
 fn files(folder: &str, extension: &str) -> Vec<std::path::PathBuf> {

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::conditions;
-use super::narrower::counts_only_where;
+use super::narrower::{counts_only_where, scans_no_more};
 use crate::cli::{Done, RootArgs, load, text};
 use crate::model::access::{Grant, Role};
 use crate::model::contract::{Contract, Shape, SlotId};
@@ -41,6 +41,8 @@ struct Group {
 struct Change {
     fields: BTreeMap<Group, Vec<Field>>,
     relations: BTreeSet<String>,
+    /// Roles that may scan more, and relations that scans go by or reach further with.
+    scans: BTreeSet<String>,
     networks: BTreeSet<String>,
 }
 
@@ -67,13 +69,14 @@ pub fn run(args: &DiffArgs) -> Done {
 
 impl Change {
     fn is_empty(&self) -> bool {
-        self.fields.is_empty() && self.relations.is_empty() && self.networks.is_empty()
+        self.fields.is_empty() && self.relations.is_empty() && self.scans.is_empty() && self.networks.is_empty()
     }
 }
 
 /// What `one` gives and `other` does not.
 fn beyond(one: &Snapshot, other: &Snapshot) -> Change {
-    let mut change = Change { networks: wider_networks(one, other), ..Change::default() };
+    let mut change =
+        Change { networks: wider_networks(one, other), scans: wider_scans(one, other), ..Change::default() };
     for role in &one.access.roles {
         let counterpart = other.access.role(&role.name);
         for grant in role.grants.iter().filter_map(|at| one.access.grants.get(*at)) {
@@ -159,6 +162,27 @@ fn wider_networks(one: &Snapshot, other: &Snapshot) -> BTreeSet<String> {
     one.config.networks.named.iter().filter(is_wider).map(|(name, _)| name.clone()).collect()
 }
 
+/// Roles that may scan more than they might, and relations that scans go by and did not. A relation that was not there opens
+/// nothing by itself: what grants give by it is told with their fields.
+fn wider_scans(one: &Snapshot, other: &Snapshot) -> BTreeSet<String> {
+    let mut wider = BTreeSet::new();
+    for role in &one.access.roles {
+        let Some(scans) = &role.doors.scans else { continue };
+        let before = other.access.role(&role.name).and_then(|before| before.doors.scans.as_ref());
+        if !before.is_some_and(|before| scans_no_more(scans, before)) {
+            wider.insert(format!("role {}", role.name));
+        }
+    }
+    for relation in one.access.relations.iter().filter(|relation| !relation.approved) {
+        let before = other.access.relations.iter().find(|before| before.name == relation.name);
+        let before = before.map(|before| &before.rule.scans);
+        if relation.rule.scans.is_some() && before.is_some_and(|before| *before != relation.rule.scans) {
+            wider.insert(format!("relation {}", relation.name));
+        }
+    }
+    wider
+}
+
 fn as_json(change: &Change) -> Value {
     let fields: Vec<Value> = change
         .fields
@@ -172,7 +196,7 @@ fn as_json(change: &Change) -> Value {
             })
         })
         .collect();
-    json!({ "grants": fields, "relations": change.relations, "networks": change.networks })
+    json!({ "grants": fields, "relations": change.relations, "scans": change.scans, "networks": change.networks })
 }
 
 fn rendered(opens: &Change, closes: &Change) -> String {
@@ -194,6 +218,10 @@ fn rendered(opens: &Change, closes: &Change) -> String {
         if !change.networks.is_empty() {
             let names: Vec<&str> = change.networks.iter().map(String::as_str).collect();
             out.push_str(&format!("\n  networks with more addresses: {}\n", names.join(", ")));
+        }
+        if !change.scans.is_empty() {
+            let names: Vec<&str> = change.scans.iter().map(String::as_str).collect();
+            out.push_str(&format!("\n  scans over more: {}\n", names.join(", ")));
         }
         if what == "opens" && !change.relations.is_empty() {
             let names: Vec<&str> = change.relations.iter().map(String::as_str).collect();

@@ -4,11 +4,13 @@ mod conditions;
 mod diff;
 pub(super) mod explain;
 mod narrower;
+mod scans;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use scans::Scanning;
 use serde_json::{Value, json};
 
 use super::schema::unknown_role;
@@ -168,7 +170,11 @@ fn as_json(snapshot: &Snapshot, roles: &[&Role]) -> Value {
         .iter()
         .map(|role| {
             let items: Vec<Value> = contract.items.iter().map(|item| of_item(role, item)).collect();
-            json!({"role": *role.name, "title": *role.title, "networks": texts(&role.networks), "items": items})
+            let scans = Scanning::of(access, role).map(|scanning| scanning.as_json(contract, access));
+            json!({
+                "role": *role.name, "title": *role.title, "networks": texts(&role.networks), "items": items,
+                "scans": scans,
+            })
         })
         .collect();
     json!({"roles": roles})
@@ -194,6 +200,14 @@ fn matrix(snapshot: &Snapshot, roles: &[&Role]) -> String {
     out.push_str("\n● in full   ◐ in part (something in it is withheld or masked)   ○ masked   — not given\n\n");
     for role in &with {
         out.push_str(&format!("{}  {}\n", text::pad(&role.title, 16), conditions(access, role)));
+    }
+    let scanning: Vec<(&Role, Scanning)> =
+        with.iter().filter_map(|role| Some((*role, Scanning::of(access, role)?))).collect();
+    if !scanning.is_empty() {
+        out.push_str("\nScan many entities at once, by what they are given in full:\n");
+    }
+    for (role, scanning) in scanning {
+        out.push_str(&format!("{}  {}\n", text::pad(&role.title, 16), scanning.line(access)));
     }
     if !without.is_empty() {
         let names: Vec<String> = without.iter().map(|role| format!("{} ({})", role.title, role.name)).collect();
@@ -253,6 +267,12 @@ fn conditions(access: &Access, role: &Role) -> String {
 fn detail(snapshot: &Snapshot, role: &Role) -> String {
     let Snapshot { contract, access, .. } = snapshot;
     let mut out = format!("{} — {}\n\n", role.title, conditions(access, role));
+    match Scanning::of(access, role) {
+        Some(scanning) => {
+            out.push_str(&format!("scans: {}\n{}\n", scanning.line(access), scanning.detail(contract)));
+        }
+        None => out.push_str("scans: nothing\n\n"),
+    }
     let mut rows = Vec::new();
     let grants: Vec<&Grant> = role.grants.iter().filter_map(|at| access.grants.get(*at)).collect();
     let first = grants.first().map(|grant| conditions::line(role, grant));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::access::condition::{Approval, BreakGlass, Hours};
+use crate::model::access::scans::{ScanApproval, ScanDoors};
 use crate::model::access::{Conditions, Grant, Role};
 
 /// Whether `grant` of `role` requires at least what `other` requires.
@@ -15,6 +16,17 @@ pub fn counts_only_where(role: &Role, grant: &Grant, other_role: &Role, other: &
         && certificate
         && documents
         && requires(&grant.conditions, &other.conditions)
+}
+
+/// Whether who scans so could scan as much so too.
+pub fn scans_no_more(new: &ScanDoors, old: &ScanDoors) -> bool {
+    let ScanDoors { statistics, candidates_max, named_max, approval } = new;
+    let asks_as_much =
+        |new: &ScanApproval, old: &ScanApproval| new.above <= old.above && self::approval(&new.needed, &old.needed);
+    (old.statistics || !statistics)
+        && *candidates_max <= old.candidates_max
+        && *named_max <= old.named_max
+        && old.approval.as_ref().is_none_or(|old| approval.as_ref().is_some_and(|new| asks_as_much(new, old)))
 }
 
 fn requires(new: &Conditions, old: &Conditions) -> bool {

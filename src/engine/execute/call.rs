@@ -78,6 +78,7 @@ impl Execution<'_> {
     ) -> Result<Result<Fetched, SourceError>, Failure> {
         let source = self.snapshot.bindings.source(call.source);
         if !self.calls.take() {
+            self.calls.miss();
             return Err(Failure::unavailable(ErrorCode::LimitExceeded, call.source));
         }
         if !self.quotas.take_call(call.charges, std::time::Instant::now()) {
@@ -126,6 +127,10 @@ impl Execution<'_> {
             }
         }
         self.calls.note(call.source, answered.as_ref().err().map(|error| error.code));
+        // A department's own 429 is an answer; where nothing was sent, its turn did not come.
+        if answered.as_ref().is_err_and(|error| error.calls == 0 && error.code == ErrorCode::SourceBusy) {
+            self.calls.miss();
+        }
         let (source, request) = (&source.id, &context.request_id);
         match &answered {
             Ok(fetched) if call.page.is_none() && fetched.next.is_some() => {

@@ -16,6 +16,8 @@ use crate::source::PageAt;
 
 /// Longest cursor that is looked at.
 const CURSOR_CHARS_MAX: usize = 4_096;
+/// Longest text to go on with that is looked at: it holds what was reckoned so far.
+pub const RESUME_CHARS_MAX: usize = 65_536;
 
 /// A page of a listing, and which instance's; none where the source has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +56,12 @@ impl CursorSeal {
 
     /// A cursor for a place of `listing`; empty, which opens nothing, should sealing ever fail.
     pub(super) fn seal(&self, listing: &str, position: &Position) -> String {
-        let mut sealed = position.encode().into_bytes();
+        self.seal_text(listing, position.encode())
+    }
+
+    /// Any text for `listing`; empty, should sealing ever fail.
+    pub(crate) fn seal_text(&self, listing: &str, text: String) -> String {
+        let mut sealed = text.into_bytes();
         let nonce = self
             .key
             .as_ref()
@@ -67,7 +74,20 @@ impl CursorSeal {
 
     /// The place a cursor of `listing` stands for; `None` for anything else.
     pub(super) fn open(&self, listing: &str, cursor: &str) -> Option<Position> {
-        if cursor.len() > CURSOR_CHARS_MAX {
+        Position::decode(&self.open_text(listing, cursor)?)
+    }
+
+    pub(super) fn open_text(&self, listing: &str, cursor: &str) -> Option<String> {
+        self.open_within(CURSOR_CHARS_MAX, listing, cursor)
+    }
+
+    /// As [`Self::open_text`], of what a caller goes on with.
+    pub(crate) fn open_resume(&self, bound: &str, resume: &str) -> Option<String> {
+        self.open_within(RESUME_CHARS_MAX, bound, resume)
+    }
+
+    fn open_within(&self, chars_max: usize, listing: &str, cursor: &str) -> Option<String> {
+        if cursor.len() > chars_max {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
@@ -75,12 +95,12 @@ impl CursorSeal {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut sealed = sealed.to_vec();
         let opened = self.key.as_ref()?.open_in_place(nonce, Aad::from(listing.as_bytes()), &mut sealed).ok()?;
-        Position::decode(std::str::from_utf8(opened).ok()?)
+        std::str::from_utf8(opened).ok().map(str::to_owned)
     }
 }
 
 impl Position {
-    fn encode(&self) -> String {
+    pub(super) fn encode(&self) -> String {
         let page = match &self.page.page {
             PageAt::First => String::new(),
             PageAt::Number(number) => format!("n{number}"),
@@ -93,7 +113,7 @@ impl Position {
         }
     }
 
-    fn decode(text: &str) -> Option<Self> {
+    pub(super) fn decode(text: &str) -> Option<Self> {
         let (skip, rest) = text.split_once(' ')?;
         let (skip, instance, page) = match skip.split_once('i') {
             Some((skip, length)) => {

@@ -12,7 +12,7 @@ use super::rows::NOBODY;
 use crate::base::code::{ErrorCode, ItemState};
 use crate::base::pointer::Pointer;
 use crate::engine::frame::{Failure, Part, Records, Remark, Row, RowAnswer, Said};
-use crate::engine::plan::{FetchNode, Node, Stage};
+use crate::engine::plan::{FetchNode, Node, NodeId, Now, Stage};
 use crate::engine::project::read::RowView;
 use crate::model::access::{RowRights, SlotSet};
 use crate::model::binding::{Endpoint, SourceId};
@@ -452,13 +452,17 @@ impl InstanceAnswer {
 
 /// Marks which rows need which fetches of the answer stage: for what is shown, for what rules read, and for what other
 /// needed fetches come after.
-pub(super) fn needed(snapshot: &Snapshot, node: &Node, rows: &[Row]) -> Vec<Vec<Need>> {
+pub(super) fn needed(snapshot: &Snapshot, (id, node): (NodeId, &Node), rows: &[Row], now: Now<'_>) -> Vec<Vec<Need>> {
     let of_row = |fetch: &FetchNode, row: &Row| {
         let source = snapshot.bindings.endpoint(fetch.endpoint).source;
         let own = !row.over_quota.contains(&source) && wanted_for(snapshot, fetch, source, row);
-        Need { own, inputs: false }
+        // What a later stage comes after is asked once, so with all that is read of it.
+        Need { own, inputs: own && matches!(now, Now::Stage(_)) }
     };
-    let of_rows = |fetch: &FetchNode| {
+    let of_rows = |(at, fetch): (usize, &FetchNode)| {
+        if !now.has(id, at) {
+            return vec![Need::default(); rows.len()];
+        }
         let mut known: Option<(&Row, Need)> = None;
         let of = |row| match known {
             Some((before, need)) if before.is_like(row) => need,
@@ -470,7 +474,7 @@ pub(super) fn needed(snapshot: &Snapshot, node: &Node, rows: &[Row]) -> Vec<Vec<
         };
         rows.iter().map(of).collect()
     };
-    let mut needed: Vec<Vec<Need>> = node.fetches.iter().map(of_rows).collect();
+    let mut needed: Vec<Vec<Need>> = node.fetches.iter().enumerate().map(of_rows).collect();
     // A fetch stands behind those it comes after: the plan makes them first.
     for (at, fetch) in node.fetches.iter().enumerate().rev() {
         for before in &fetch.after {

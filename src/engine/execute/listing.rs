@@ -102,7 +102,7 @@ impl Execution<'_> {
             Some(related) => Arc::new(self.complete(related).await),
             None => self.nothing(node, None).frame,
         };
-        let rows = RootRows::Page { cursors: page.cursors, end, has_next, has_previous };
+        let rows = RootRows::Page { cursors: page.cursors, end, has_next, has_previous, told: None };
         RootAnswer { frame, rows, failure: None, refused: None }
     }
 
@@ -182,22 +182,8 @@ impl Execution<'_> {
 pub(super) fn only_related(mut related: Related, most: usize) -> (Related, Vec<usize>) {
     let places: Vec<usize> =
         related.rows.iter().enumerate().filter(|(_, row)| row.is_related()).map(|(at, _)| at).take(most).collect();
-    keep(&mut related.rows, &places);
-    for answers in related.answers.iter_mut().flatten() {
-        keep(answers, &places);
-    }
-    if let Some((_, via)) = &mut related.via {
-        keep(&mut via.ranges, &places);
-    }
+    related.keep(&places);
     (related, places)
-}
-
-fn keep<T>(items: &mut Vec<T>, places: &[usize]) {
-    let mut at = 0;
-    items.retain(|_| {
-        at += 1;
-        places.binary_search(&(at - 1)).is_ok()
-    });
 }
 
 /// Two stretches of one listing as one.

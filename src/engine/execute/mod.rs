@@ -4,7 +4,9 @@
 //! there run at once, each as soon as what it comes after is there; nodes below begin when the slot that names their
 //! entities is answered. A fetch is made only for entities of which the caller may have something of it.
 
+pub(crate) mod advance;
 mod call;
+pub(crate) mod candidates;
 pub mod cursor;
 pub mod drift;
 mod fetch;
@@ -32,6 +34,7 @@ use crate::model::snapshot::Snapshot;
 use crate::source::{CallContext, Connector};
 use crate::trace::Trace;
 
+pub(crate) use advance::keep;
 pub use root::{key_of, looked_for};
 
 /// Connectors by source, and by instance of the source.
@@ -67,6 +70,7 @@ pub struct CallLog {
     left: AtomicUsize,
     entities_left: AtomicUsize,
     too_many_entities: AtomicBool,
+    has_missed: AtomicBool,
     made: Mutex<Vec<(SourceId, Option<ErrorCode>)>>,
 }
 
@@ -76,8 +80,14 @@ impl CallLog {
             left: AtomicUsize::new(calls_max),
             entities_left: AtomicUsize::new(ENTITIES_MAX),
             too_many_entities: AtomicBool::new(false),
+            has_missed: AtomicBool::new(false),
             made: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Calls that may still be made.
+    pub fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Takes a call; false where none is left.
@@ -100,6 +110,22 @@ impl CallLog {
     /// Whether the request reaches more than [`ENTITIES_MAX`] entities, so that some are missing.
     pub fn has_too_many_entities(&self) -> bool {
         self.too_many_entities.load(Ordering::Relaxed)
+    }
+
+    /// Entities are counted anew, since those of the stretch before are let go, and so is whether a call was missed.
+    pub fn begin_stretch(&self) {
+        self.entities_left.store(ENTITIES_MAX, Ordering::Relaxed);
+        self.has_missed.store(false, Ordering::Relaxed);
+    }
+
+    /// A call was not made for the gateway's own reasons: it had no more calls, or its turn did not come in time.
+    pub(super) fn miss(&self) {
+        self.has_missed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a call was missed since the stretch began, so that what is not known is not the departments' doing.
+    pub fn has_missed(&self) -> bool {
+        self.has_missed.load(Ordering::Relaxed)
     }
 
     /// Notes how a call ended.

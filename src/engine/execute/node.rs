@@ -1,22 +1,19 @@
-//! One node: relations first, then everything the caller may have, all ready fetches at once.
+//! The gate of one node: how the caller stands to each of its entities, before anything else is asked of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
-use tokio::sync::Semaphore;
 
 use super::Execution;
-use super::fetch::{Need, needed};
+use super::advance::keep;
+use super::fetch::Need;
 use super::quota::Charges;
 use super::rows::{Seeds, nobody};
-use crate::engine::frame::{ChildFrame, Failure, Frame, Row, RowAnswer};
+use crate::engine::frame::{Failure, Row, RowAnswer};
 use crate::engine::plan::{FetchId, Node, NodeId, RelationNeed, Stage};
 use crate::engine::project::read::RowView;
 use crate::engine::project::write::Mode;
-use crate::model::access::hand::Unread;
 use crate::model::access::{RelationId, RowRights, SlotSet};
 use crate::model::contract::{EntityId, SlotId};
 use crate::model::rule::Truth;
@@ -43,32 +40,20 @@ pub(super) struct Via {
 /// Those for whom a caller acts: entities and their keys.
 type OnBehalf = Vec<(EntityId, Arc<str>)>;
 
-/// Nothing of an entity may be had.
-fn forbid(row: &mut Row) {
-    (row.rights, row.subjects) = (Arc::default(), Arc::default());
-}
-
 pub(super) fn is_asked(answer: Option<&RowAnswer>) -> bool {
     answer.is_some_and(|answer| !matches!(answer, RowAnswer::NotAsked))
 }
 
-/// Answers of the gate that do for all rows that need them; else those to which others are added.
-fn split((answers, needed): (Option<Vec<RowAnswer>>, &Vec<Need>)) -> (Option<Vec<RowAnswer>>, Option<Vec<RowAnswer>>) {
-    let Some(answers) = answers else { return (None, None) };
-    let mut of_needed = answers.iter().zip(needed).filter(|(_, need)| need.is_any());
-    let whole = of_needed.all(|(answer, _)| is_asked(Some(answer)));
-    if whole { (Some(answers), None) } else { (None, Some(answers)) }
-}
-
-impl From<Related> for Frame {
-    /// As far as the gate went.
-    fn from(related: Related) -> Self {
-        let answers = related.answers.into_iter().map(Option::unwrap_or_default).collect();
-        Self { node: related.node, rows: related.rows, answers, children: Vec::new(), subjects: Vec::new() }
-    }
-}
-
 impl Related {
+    /// Leaves only the entities at these places, in order.
+    pub(super) fn keep(&mut self, places: &[usize]) {
+        keep(&mut self.rows, places);
+        self.answers.iter_mut().flatten().for_each(|answers| keep(answers, places));
+        if let Some((_, via)) = &mut self.via {
+            keep(&mut via.ranges, places);
+        }
+    }
+
     /// Leaves only the first entities.
     pub(super) fn truncate(&mut self, rows: usize) {
         self.rows.truncate(rows);
@@ -76,24 +61,6 @@ impl Related {
         if let Some((_, via)) = &mut self.via {
             via.ranges.truncate(rows);
         }
-    }
-}
-
-/// Opens once: what waits for a fetch goes on when it is answered.
-struct Latch(Semaphore);
-
-impl Latch {
-    fn new() -> Self {
-        Self(Semaphore::new(0))
-    }
-
-    fn open(&self) {
-        self.0.close();
-    }
-
-    async fn opened(&self) {
-        // No permit is ever given: acquiring ends, with an error, when the semaphore is closed.
-        let _ = self.0.acquire().await;
     }
 }
 
@@ -329,149 +296,4 @@ impl Execution<'_> {
             Truth::Unknown => Err(missing.filter(Failure::is_sources)),
         }
     }
-
-    /// Fetches what the caller may have, and what rules read for it; nodes below run as soon as they can.
-    pub(super) fn complete(&self, related: Related) -> BoxFuture<'_, Frame> {
-        Box::pin(async move {
-            let node = self.plan.node(related.node);
-            let mut rows = related.rows;
-            let charges = self.charge(node, &mut rows);
-            let needed = needed(self.snapshot, node, &rows);
-            let latches: Vec<Latch> = node.fetches.iter().map(|_| Latch::new()).collect();
-            // What the gate asked only for some of the rows that need it is asked for the others.
-            let (whole, partly): (Vec<_>, Vec<_>) = related.answers.into_iter().zip(&needed).map(split).unzip();
-            let answers: Vec<OnceLock<Vec<RowAnswer>>> =
-                whole.into_iter().map(|answer| answer.map_or_else(OnceLock::new, OnceLock::from)).collect();
-            for (answer, latch) in answers.iter().zip(&latches) {
-                if answer.get().is_some() {
-                    latch.open();
-                }
-            }
-            let known = || -> Vec<Option<&[RowAnswer]>> {
-                answers.iter().map(|answer| answer.get().map(Vec::as_slice)).collect()
-            };
-            let fetches = node.fetches.iter().enumerate().map(|(at, fetch)| {
-                let (latches, answers, rows, needed, known) = (&latches, &answers, &rows, &needed, &known);
-                let charges = &charges;
-                let before = partly.get(at).and_then(Option::as_ref);
-                async move {
-                    for earlier in &fetch.after {
-                        if let Some(latch) = latches.get(*earlier) {
-                            latch.opened().await;
-                        }
-                    }
-                    let (Some(answer), Some(latch), Some(needed)) = (answers.get(at), latches.get(at), needed.get(at))
-                    else {
-                        return;
-                    };
-                    if answer.get().is_none() {
-                        let asked = |row: usize| before.is_some_and(|before| is_asked(before.get(row)));
-                        let needed = |row: usize| needed.get(row).copied().filter(|_| !asked(row)).unwrap_or_default();
-                        let mut fetched = self.fetch(node, fetch, rows, &known(), needed, charges).await;
-                        for (fetched, before) in fetched.iter_mut().zip(before.into_iter().flatten()) {
-                            if is_asked(Some(before)) {
-                                *fetched = before.clone();
-                            }
-                        }
-                        let _ = answer.set(fetched);
-                    }
-                    latch.open();
-                }
-            });
-            let mut via = related.via;
-            let children = node.children.iter().enumerate().map(|(at, child)| {
-                let given = if via.as_ref().is_some_and(|(child, _)| *child == at) {
-                    via.take().map(|(_, via)| via)
-                } else {
-                    None
-                };
-                let (latches, rows, known) = (&latches, &rows, &known);
-                async move {
-                    if let Some(fetch) = self.names(node, child.slot)
-                        && let Some(latch) = latches.get(fetch)
-                    {
-                        latch.opened().await;
-                    }
-                    self.child(node, child.slot, child.node, rows, &known(), given).await
-                }
-            });
-            // Of many that wait, only those that may go on are looked at.
-            let fetched = async move {
-                let mut fetches: FuturesUnordered<_> = fetches.collect();
-                while fetches.next().await.is_some() {}
-            };
-            let ((), children) = futures::future::join(fetched, futures::future::join_all(children)).await;
-            let answers = answers.into_iter().map(|answer| answer.into_inner().unwrap_or_default()).collect();
-            let subjects = related.subjects.into_iter().map(Frame::from).collect();
-            Frame { node: related.node, rows, answers, children, subjects }
-        })
-    }
-
-    /// The fetch that names the entities under a slot.
-    fn names(&self, node: &Node, slot: SlotId) -> Option<FetchId> {
-        let endpoint = self.snapshot.bindings.provider(slot).filter(|_| !node.embedded.contains(slot))?;
-        node.fetch_of(endpoint, slot, Stage::Answer)
-    }
-
-    async fn child(
-        &self,
-        node: &Node,
-        slot: SlotId,
-        id: NodeId,
-        rows: &[Row],
-        known: &[Option<&[RowAnswer]>],
-        via: Option<Via>,
-    ) -> Option<ChildFrame> {
-        let below = self.plan.node(id);
-        let shown = |row: &Row| node.shown.contains(slot) && row.rights.slots.contains(slot);
-        if let Some(mut via) = via {
-            // What the caller may not reach from above is not fetched, whatever its own relation would give.
-            for (row, range) in rows.iter().zip(&via.ranges) {
-                for at in range.clone() {
-                    if let Some(below) = via.related.rows.get_mut(at).filter(|_| !shown(row)) {
-                        forbid(below);
-                    }
-                }
-            }
-            return Some(ChildFrame { frame: self.complete(*via.related).await, ranges: via.ranges });
-        }
-        let read = |row: &Row| read_below(node, row, slot);
-        let (mut seeds, ranges) =
-            self.seeds_below(node, slot, rows, known, Stage::Answer, |row| shown(row) || read(row).is_some());
-        let above: Vec<&Row> =
-            rows.iter().zip(&ranges).flat_map(|(row, range)| range.clone().map(move |_| row)).collect();
-        for (seed, row) in seeds.rows.iter_mut().zip(&above) {
-            seed.read_from_above = read(row);
-        }
-        if below.inherits {
-            // Only through a slot the caller may have; else only rules read below.
-            let nothing = Arc::new(RowRights::default());
-            seeds.inherited = Some(
-                above
-                    .iter()
-                    .map(|row| if shown(row) { Arc::clone(&row.rights) } else { Arc::clone(&nothing) })
-                    .collect(),
-            );
-        }
-        let mut related = self.relate(id, seeds).await;
-        for (row, above) in related.rows.iter_mut().zip(&above) {
-            if below.inherits && row.on_behalf_of.is_empty() {
-                row.on_behalf_of = Arc::clone(&above.on_behalf_of);
-            }
-            if !shown(above) {
-                forbid(row);
-            }
-        }
-        Some(ChildFrame { frame: self.complete(related).await, ranges })
-    }
-}
-
-/// What rules, of this node and above, may not read of the entities under a slot; `None`: none reads them.
-fn read_below(node: &Node, row: &Row, slot: SlotId) -> Option<Arc<Unread>> {
-    let own = node
-        .derived
-        .iter()
-        .filter(|need| row.rights.slots.contains(need.slot) && super::rows::reads_through(&need.reads, slot))
-        .map(|need| row.rights.held.unread(need.slot).cloned().unwrap_or_default());
-    own.chain(row.read_from_above.clone()).reduce(|a, b| Arc::new(a.intersection(&b)))
 }

@@ -11,7 +11,7 @@ use super::Execution;
 use crate::base::code::ErrorCode;
 use crate::engine::frame::{Failure, Row};
 use crate::engine::operation::{Selection, What};
-use crate::engine::plan::{Node, NodeId};
+use crate::engine::plan::{FetchNode, Node, NodeId, Now};
 use crate::model::access::SlotSet;
 use crate::model::binding::hand::Quota;
 use crate::model::binding::hand::format::Per;
@@ -181,17 +181,17 @@ fn window<'w>(windows: &'w mut HashMap<Key, Window>, key: &Key, now: Instant) ->
 impl Execution<'_> {
     /// Counts every entity against the quotas of the sources that something of it is asked of; says what calls are to be
     /// counted against. Marks the rows for which a source gives no more.
-    pub(super) fn charge(&self, node: &Node, rows: &mut [Row]) -> Charges {
+    pub(super) fn charge(&self, node: (NodeId, &Node), rows: &mut [Row], now: Now<'_>) -> Charges {
         let mut charges = Charges::new();
         for source in self.sources_with_quotas() {
             let mut over = false;
             for row in rows.iter_mut() {
-                let asked = self.asked_of(source, node, row);
-                if asked.is_empty() {
+                let asked = self.asked_of(source, node, row, now);
+                if asked.is_empty() || row.over_quota.contains(&source) {
                     continue;
                 }
                 let key = row.key.clone().unwrap_or_default();
-                let entity = (u32::try_from(node.entity.index()).unwrap_or(u32::MAX), key);
+                let entity = (u32::try_from(node.1.entity.index()).unwrap_or(u32::MAX), key);
                 match self.charged(source, row, &asked, Some(&entity)) {
                     Some(charged) => {
                         let all = charges.entry(source).or_default();
@@ -230,7 +230,10 @@ impl Execution<'_> {
 
     fn node_of(&self, selection: &Selection) -> Option<NodeId> {
         let What::Query(_) = selection.what else { return None };
-        let of = |(root, _): &(&Selection, &Option<NodeId>)| std::ptr::eq(*root, selection);
+        // A scan is alone in its operation, and lists several divisions by one root.
+        let of = |(root, _): &(&Selection, &Option<NodeId>)| {
+            std::ptr::eq(*root, selection) || self.plan.operation.scan.is_some()
+        };
         self.plan.operation.roots.iter().zip(&self.plan.roots).find(of).and_then(|(_, node)| *node)
     }
 
@@ -242,10 +245,12 @@ impl Execution<'_> {
     }
 
     /// What is shown of an entity from a source, and the derived slots whose rules read of it.
-    fn asked_of(&self, source: SourceId, node: &Node, row: &Row) -> SlotSet {
+    fn asked_of(&self, source: SourceId, (id, node): (NodeId, &Node), row: &Row, now: Now<'_>) -> SlotSet {
         let mut asked = SlotSet::new();
         let bindings = &self.snapshot.bindings;
-        for fetch in node.fetches.iter().filter(|fetch| bindings.endpoint(fetch.endpoint).source == source) {
+        let of_source =
+            |(at, fetch): &(usize, &FetchNode)| now.has(id, *at) && bindings.endpoint(fetch.endpoint).source == source;
+        for (_, fetch) in node.fetches.iter().enumerate().filter(of_source) {
             asked.union(&row.rights.of_source(&fetch.shown, source));
             for subjects in row.subjects.iter() {
                 let one_by_one = self.snapshot.subjects.one_by_one_of(fetch.endpoint);

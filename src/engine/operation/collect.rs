@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use apollo_compiler::ExecutableDocument;
-use apollo_compiler::ast::Value as AstValue;
+use apollo_compiler::Schema;
+use apollo_compiler::ast::{InputValueDefinition, Value as AstValue};
 use apollo_compiler::executable::{Field, Operation as AstOperation, Selection as AstSelection, SelectionSet};
 use apollo_compiler::schema::FieldDefinition;
 use serde_json::{Map, Value};
@@ -51,7 +52,7 @@ impl<'a> Collector<'a> {
                 "__schema" | "__type" => (What::Introspection, None),
                 name => match self.contract.queries.iter().position(|query| &*query.name == name) {
                     Some(at) => (What::Query(at), self.contract.queries.get(at)),
-                    None => return Err(RequestError::new(ErrorCode::Internal, format!("`{name}` has no query"))),
+                    None => (self.stats(name)?, None),
                 },
             };
             let children = match inside {
@@ -59,12 +60,20 @@ impl<'a> Collector<'a> {
                     self.children(&fields, Inside::Meta(definition.ty.inner_named_type()), 1)?
                 }
                 Some(query) => self.children(&fields, Inside::Entity(query.entity, None), 1)?,
+                None if matches!(what, What::Stats(_)) => {
+                    self.children(&fields, Inside::Meta(definition.ty.inner_named_type()), 1)?
+                }
                 None => Vec::new(),
             };
-            let arguments = arguments(field, definition)?;
+            let arguments = self.root_arguments(&what, field, definition)?;
             roots.push(Selection { key: key.into(), what, arguments, children });
         }
         Ok(roots)
+    }
+
+    fn stats(&self, name: &str) -> Result<What, RequestError> {
+        let at = self.contract.scans.iter().position(|scan| scan.stats.as_deref() == Some(name));
+        at.map(What::Stats).ok_or_else(|| RequestError::new(ErrorCode::Internal, format!("`{name}` has no query")))
     }
 
     fn children(
@@ -108,7 +117,7 @@ impl<'a> Collector<'a> {
                 Some(below) => self.children(&fields, below, depth + 1)?,
                 None => Vec::new(),
             };
-            let mut arguments = arguments(field, definition)?;
+            let mut arguments = arguments(contract, field, definition, |_| false)?;
             if matches!(&what, What::Slot(slot) if contract.slot(*slot).shape == Shape::ItemStates) {
                 self.decide(&mut arguments);
             }
@@ -254,19 +263,21 @@ fn no_slot(name: &str) -> RequestError {
     RequestError::new(ErrorCode::Internal, format!("`{name}` has no slot"))
 }
 
-/// All arguments of a field, defaults included.
-fn arguments(field: &Field, defined: &FieldDefinition) -> Result<Vec<Argument>, RequestError> {
+/// All arguments of a field but those to leave out, defaults included.
+pub(super) fn arguments(
+    contract: &Contract,
+    field: &Field,
+    defined: &FieldDefinition,
+    leave_out: impl Fn(&str) -> bool,
+) -> Result<Vec<Argument>, RequestError> {
     let mut all = Vec::with_capacity(defined.arguments.len());
-    for definition in &defined.arguments {
+    for definition in defined.arguments.iter().filter(|definition| !leave_out(&definition.name)) {
         let default = definition.default_value.as_ref().map(|value| constant(value)).transpose()?;
         let value = match field.specified_argument_by_name(&definition.name).map(AsRef::as_ref) {
             Some(AstValue::Variable(variable)) => ArgumentValue::Variable(variable.as_str().into(), default),
             Some(value) => {
                 let value = constant(value)?;
-                scalar::check(definition.ty.inner_named_type(), &value).map_err(|reason| {
-                    let message = format!("the argument `{}` {reason}", definition.name);
-                    RequestError::new(ErrorCode::ValidationFailed, message)
-                })?;
+                check(&contract.published, definition, &value)?;
                 ArgumentValue::Given(value)
             }
             None => match default {
@@ -279,8 +290,16 @@ fn arguments(field: &Field, defined: &FieldDefinition) -> Result<Vec<Argument>, 
     Ok(all)
 }
 
+/// Custom scalars of an argument's value.
+pub(super) fn check(schema: &Schema, definition: &InputValueDefinition, value: &Value) -> Result<(), RequestError> {
+    scalar::check_input(schema, definition.ty.inner_named_type(), value).map_err(|reason| {
+        let message = format!("the argument `{}` {reason}", definition.name);
+        RequestError::new(ErrorCode::ValidationFailed, message)
+    })
+}
+
 /// A literal as JSON. The nesting of literals was checked before the parser.
-fn constant(value: &AstValue) -> Result<Value, RequestError> {
+pub(super) fn constant(value: &AstValue) -> Result<Value, RequestError> {
     Ok(match value {
         AstValue::Null => Value::Null,
         AstValue::Variable(name) => {

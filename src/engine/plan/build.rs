@@ -18,8 +18,29 @@ const NODES_MAX: usize = 64;
 
 /// Plans an operation under the rights it was permitted with.
 pub fn build(snapshot: &Snapshot, permitted: &Permitted) -> Result<Plan, RequestError> {
+    built(snapshot, permitted, false, None)
+}
+
+/// As [`build`], of what a scan found: whoever may compare these slots of the root's entities stands in a relation to them,
+/// whatever is selected.
+pub fn build_found(snapshot: &Snapshot, permitted: &Permitted, compared: &SlotSet) -> Result<Plan, RequestError> {
+    built(snapshot, permitted, false, Some(compared))
+}
+
+/// As [`build`]; of everything that is shown, all who hold it are asked, so that it is known where they disagree.
+pub fn build_hearing_all(snapshot: &Snapshot, permitted: &Permitted) -> Result<Plan, RequestError> {
+    built(snapshot, permitted, true, None)
+}
+
+fn built(
+    snapshot: &Snapshot,
+    permitted: &Permitted,
+    hears_all: bool,
+    compared: Option<&SlotSet>,
+) -> Result<Plan, RequestError> {
     let operation = Arc::clone(permitted.operation());
-    let mut builder = Builder { snapshot, rights: permitted.rights(), nodes: Vec::new() };
+    let (rights, scans) = (permitted.rights(), operation.scan.is_some());
+    let mut builder = Builder { snapshot, rights, hears_all, scans, compared, nodes: Vec::new() };
     let mut roots = Vec::with_capacity(operation.roots.len());
     for root in &operation.roots {
         // Entities by their keys, of which the same is asked under several aliases, are entities of one place: they
@@ -45,6 +66,10 @@ pub fn build(snapshot: &Snapshot, permitted: &Permitted) -> Result<Plan, Request
 pub(super) struct Builder<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) rights: &'a Rights,
+    hears_all: bool,
+    /// The operation is a scan.
+    pub(super) scans: bool,
+    pub(super) compared: Option<&'a SlotSet>,
     nodes: Vec<Node>,
 }
 
@@ -89,7 +114,7 @@ impl<'a> Builder<'a> {
             children: Vec::new(),
             derived: Vec::new(),
             items: Vec::new(),
-            claims: false,
+            claims: self.hears_all,
             embedded,
             given: Given::default(),
         });

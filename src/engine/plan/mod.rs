@@ -10,6 +10,7 @@ pub mod cost;
 pub mod print;
 mod reads;
 mod select;
+mod stages;
 mod subjects;
 
 use std::collections::BTreeMap;
@@ -22,10 +23,11 @@ use crate::model::binding::{EndpointId, SourceId};
 use crate::model::contract::{EntityId, ItemId, SlotId};
 use crate::model::snapshot::Snapshot;
 
-pub use build::build;
 pub(crate) use build::embedded_mapping;
+pub use build::{build, build_found, build_hearing_all};
 pub(crate) use reads::enter;
 pub use select::items_of;
+pub use stages::{FetchSet, Now};
 
 /// An index into [`Plan::nodes`].
 pub type NodeId = usize;
@@ -68,14 +70,14 @@ pub struct Node {
     pub claims: bool,
     /// What the record that named the entity tells of it.
     pub embedded: SlotSet,
-    given: Given,
+    pub(in crate::engine) given: Given,
 }
 
 /// The fetch that gives a slot for the answer, by slot, once the node's fetches are known: every field of every entity is
 /// looked up when it is written and when it is recorded. Of its provider, or of what it stands in, where several endpoints
 /// hold it.
 #[derive(Debug, Default)]
-struct Given {
+pub(in crate::engine) struct Given {
     /// The first slot there is a place for.
     first: usize,
     fetches: Vec<Option<u32>>,

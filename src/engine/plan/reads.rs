@@ -27,6 +27,11 @@ impl Builder<'_> {
             let shown = self.node(above).shown.clone();
             wanted.union(&shown);
         }
+        if let (Some(compared), Origin::Query(_)) = (self.compared, &self.node(node).origin) {
+            let contract = &self.snapshot.contract;
+            let entity = self.node(node).entity;
+            compared.iter().filter(|slot| contract.slot(*slot).entity == entity).for_each(|slot| wanted.insert(slot));
+        }
         if self.rights.relations_for(&wanted).next().is_some() {
             // What it is found by must be readable too: a relation that gives that is looked at.
             wanted.union(&self.found_by(node));

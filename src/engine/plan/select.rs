@@ -13,7 +13,8 @@ impl Builder<'_> {
         let Some(query) = self.snapshot.contract.queries.get(at) else { return Ok(None) };
         let node = self.add(query.entity, Origin::Query(at))?;
         let mut sets = Vec::new();
-        if query.kind == RootKind::Connection {
+        // A scan answers in pages whatever finds its entities.
+        if query.kind == RootKind::Connection || self.scans {
             node_sets(root, &mut sets);
         } else {
             sets.push(root);

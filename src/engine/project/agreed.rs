@@ -37,8 +37,8 @@ pub(super) struct Aside {
 }
 
 impl<'a> Writer<'a> {
-    /// For rules: what was written since `start`, unless another department that holds the slot says otherwise. One that
-    /// does not answer, or holds nothing, says nothing.
+    /// For rules and conditions: what was written since `start`, unless another department that holds the slot says
+    /// otherwise. One that does not answer, or holds nothing, says nothing.
     pub(super) fn agreed(
         &mut self,
         view: &RowView<'_>,
@@ -47,7 +47,10 @@ impl<'a> Writer<'a> {
         start: usize,
         written: Written,
     ) -> Written {
-        let Mode::Rules(unread) = self.mode else { return written };
+        let mode = self.mode;
+        if !mode.hears_all() {
+            return written;
+        }
         let bindings = &view.snapshot.bindings;
         let others = bindings.also(slot.id);
         if others.is_empty() || !written.has_value() {
@@ -56,7 +59,7 @@ impl<'a> Writer<'a> {
         let contract = &view.snapshot.contract;
         let mut own = None;
         for endpoint in others.iter().map(|id| bindings.endpoint(*id)) {
-            let kept = |id: SlotId| unread.also.get(&id).is_some_and(|sources| sources.contains(&endpoint.source));
+            let kept = |id: SlotId| mode.is_kept_by(view, id, endpoint.source);
             let Some(entry) = endpoint.mapping.entry(slot.id).filter(|_| !kept(slot.id)) else { continue };
             let fetched = view.fetched(endpoint, slot.id, entry);
             if fetched.fetch.is_none() || !is_compared(entry) {
@@ -66,7 +69,7 @@ impl<'a> Writer<'a> {
                 own = self.said_here(view, slot, selection, start);
             }
             let Some(own) = &own else { return written };
-            let may = |id: SlotId| !unread.slots.contains(id) && !kept(id);
+            let may = |id: SlotId| !mode.is_kept(view, id) && !kept(id);
             let other = self.said_by(view, slot, &fetched, asked_of(contract, slot, selection, entry, &may));
             if other.is_some_and(|other| own.differs(&other, contract, slot)) {
                 self.out.truncate(start);
@@ -77,15 +80,30 @@ impl<'a> Writer<'a> {
         written
     }
 
+    /// Why one of those who hold the slot too, and would be heard, says nothing: whether all agree is not known then.
+    pub(super) fn silent(&self, view: &RowView<'_>, slot: SlotId) -> Option<Failure> {
+        let bindings = &view.snapshot.bindings;
+        let heard = bindings.also(slot).iter().map(|id| bindings.endpoint(*id));
+        heard.filter(|endpoint| !self.mode.is_kept_by(view, slot, endpoint.source)).find_map(|endpoint| {
+            let entry = endpoint.mapping.entry(slot)?;
+            let fetched = view.fetched(endpoint, slot, entry);
+            fetched.fetch.filter(|_| is_compared(entry))?;
+            match fetched.parts() {
+                Ok(parts) => parts.iter().find_map(|part| part.outcome.as_ref().err().copied()),
+                Err(failure) => Some(failure),
+            }
+        })
+    }
+
     /// What the department that answers for the slot says of it, which was written since `start`.
     fn said_here(&mut self, view: &RowView<'_>, slot: &Slot, selection: &Selection, start: usize) -> Option<Said> {
-        let Mode::Rules(unread) = self.mode else { return None };
+        let mode = self.mode;
         if matches!(slot.shape, Shape::Leaf(_)) {
             return Said::of(self.out.get(start..).unwrap_or_default(), Vec::new());
         }
         let wanted = match view.filling(slot.id) {
             Filling::Answer(Fetched { entry, .. }) | Filling::Embedded(_, entry, _) => {
-                let may = |id: SlotId| !unread.slots.contains(id);
+                let may = |id: SlotId| !mode.is_kept(view, id);
                 asked_of(&view.snapshot.contract, slot, selection, entry, &may)
             }
             _ => return None,
@@ -149,7 +167,7 @@ impl<'a> Writer<'a> {
         'a: 'v,
     {
         match self.mode {
-            Mode::Caller { .. } => Some(&view.rights.held.codes),
+            Mode::Caller { .. } | Mode::Condition(_) => Some(&view.rights.held.codes),
             Mode::Rules(unread) => Some(&unread.codes),
             Mode::Gateway => None,
         }

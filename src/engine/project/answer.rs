@@ -13,10 +13,11 @@ use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
 use crate::engine::frame::{Failure, Frame, Row, RowAnswer};
-use crate::engine::frame::{RootAnswer, RootRows};
+use crate::engine::frame::{RootAnswer, RootRows, Told};
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::{Node, Plan, Stage};
 use crate::model::contract::SlotId;
+use crate::model::contract::scan::{COVERAGE, MISSING};
 use crate::model::snapshot::Snapshot;
 
 /// Paths that one error names at most; `count` says how many there are.
@@ -147,6 +148,9 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
         writer.null();
         return;
     }
+    if let RootRows::Made(value) = &root.rows {
+        return made(writer, Some(value), selection);
+    }
     let node = parts.plan.node(root.frame.node);
     if node.gives_nothing() {
         // The caller's own grants say so, whoever it is asked of: no more is told by naming those that would do.
@@ -165,7 +169,7 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
     let rows = root.frame.rows.iter().enumerate();
     let views: Vec<RowView<'_>> = match root.rows {
         RootRows::One(at) => rows.skip(at).take(1).map(view).collect(),
-        RootRows::List | RootRows::Page { .. } => rows.map(view).collect(),
+        RootRows::List | RootRows::Page { .. } | RootRows::Made(_) => rows.map(view).collect(),
     };
     match &root.rows {
         RootRows::One(at) => match views.first().filter(|view| is_there(&root.frame, view)) {
@@ -178,11 +182,13 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
             }
         },
         RootRows::List => nodes(writer, &views, selection),
-        RootRows::Page { cursors, end, has_next, has_previous } => {
+        RootRows::Page { cursors, end, has_next, has_previous, told } => {
             let (has_next, has_previous) = (*has_next, *has_previous);
-            let page = Page { views: &views, cursors, end: end.as_ref(), has_next, has_previous };
+            let page =
+                Page { views: &views, cursors, end: end.as_ref(), has_next, has_previous, told: told.as_deref() };
             connection(writer, &page, selection);
         }
+        RootRows::Made(_) => {}
     }
 }
 
@@ -237,6 +243,7 @@ struct Page<'p, 'a> {
     end: Option<&'p String>,
     has_next: bool,
     has_previous: bool,
+    told: Option<&'p Told>,
 }
 
 fn connection(writer: &mut Writer<'_>, page: &Page<'_, '_>, selection: &Selection) {
@@ -249,7 +256,8 @@ fn connection(writer: &mut Writer<'_>, page: &Page<'_, '_>, selection: &Selectio
                     writer.out.push(b',');
                 }
                 writer.journal.enter(Segment::Index(at));
-                edge(writer, view, page.cursors.get(at), field);
+                let missing = page.told.and_then(|told| told.missing.get(at));
+                edge(writer, view, page.cursors.get(at), missing, field);
                 writer.journal.leave();
             }
             writer.out.push(b']');
@@ -265,17 +273,51 @@ fn connection(writer: &mut Writer<'_>, page: &Page<'_, '_>, selection: &Selectio
             What::Typename(name) => writer.string(name),
             _ => writer.null(),
         }),
+        What::Meta(name) if **name == *COVERAGE => made(writer, page.told.map(|told| &told.coverage), field),
         What::Typename(name) => writer.string(name),
         _ => writer.null(),
     });
 }
 
-fn edge(writer: &mut Writer<'_>, view: &RowView<'_>, at: Option<&String>, selection: &Selection) {
+/// What the gateway made itself, as far as it is selected.
+fn made(writer: &mut Writer<'_>, value: Option<&Value>, selection: &Selection) {
+    match value {
+        Some(Value::Object(object)) if !selection.children.is_empty() => {
+            members(writer, selection, |writer, field| match &field.what {
+                What::Meta(name) => made(writer, object.get(&**name), field),
+                What::Typename(name) => writer.string(name),
+                _ => writer.null(),
+            });
+        }
+        Some(Value::Array(list)) => {
+            writer.out.push(b'[');
+            for (at, element) in list.iter().enumerate() {
+                if at > 0 {
+                    writer.out.push(b',');
+                }
+                made(writer, Some(element), selection);
+            }
+            writer.out.push(b']');
+        }
+        other => {
+            let _ = serde_json::to_writer(&mut writer.out, other.unwrap_or(&Value::Null));
+        }
+    }
+}
+
+fn edge(
+    writer: &mut Writer<'_>,
+    view: &RowView<'_>,
+    at: Option<&String>,
+    missing: Option<&Value>,
+    selection: &Selection,
+) {
     members(writer, selection, |writer, field| match &field.what {
         What::Nodes(_) => {
             writer.entity_object(view, &field.children);
         }
         What::Meta(name) if &**name == "cursor" => cursor(writer, at),
+        What::Meta(name) if **name == *MISSING => made(writer, missing, field),
         What::Typename(name) => writer.string(name),
         _ => writer.null(),
     });

@@ -1,11 +1,16 @@
 //! Derived fields: the rules decide on what was read for them; the answer tells only the rules whose inputs the caller
 //! may have.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
+use super::errors::{Cause, Segment};
+use super::facts::Facts;
 use super::read::RowView;
-use super::write::{Mode, Writer, Written};
+use super::write::{Mode, UNREAD, Writer, Written};
 use crate::base::code::{ErrorCode, ItemState};
+use crate::engine::authorize::Asking;
 use crate::engine::frame::Failure;
 use crate::engine::operation::{Selection, What};
 use crate::model::access::hand::Unread;
@@ -19,20 +24,25 @@ pub(super) fn write(
     rule: usize,
     selection: &Selection,
 ) -> Written {
-    let Mode::Caller { asking, .. } = writer.mode else {
-        // Rules do not read what rules fill.
-        writer.null();
-        return Written::no_record();
-    };
     let snapshot = writer.snapshot;
-    let (Some(rule), Some(need)) =
-        (snapshot.rules.derived.get(rule), view.node.derived.iter().find(|need| need.slot == slot.id))
-    else {
-        writer.null();
-        return Written::no_record();
-    };
+    let need = view.node.derived.iter().find(|need| need.slot == slot.id);
+    let known = snapshot.rules.derived.get(rule).zip(need);
     let everything = Unread::default();
     let unread = view.rights.held.unread(slot.id).map_or(&everything, |unread| unread);
+    let (asking, (rule, need)) = match (writer.mode, known) {
+        (Mode::Caller { asking, .. }, Some(known)) => (asking, known),
+        (Mode::Condition(asking), Some((rule, need))) => {
+            let facts = Facts::read(view, &need.reads, Mode::Rules(unread));
+            return decided(writer, rule, &facts, asking, selection);
+        }
+        // Not read for it: that is not to say that there is nothing.
+        (Mode::Condition(_), None) => return writer.failed(UNREAD),
+        // Rules do not read what rules fill.
+        _ => {
+            writer.null();
+            return Written::no_record();
+        }
+    };
     let (facts, missing) = view.rule_facts(&need.reads, Mode::Rules(unread));
     let ladder = match rule {
         Derived::Ladder(ladder) => ladder,
@@ -61,6 +71,52 @@ pub(super) fn write(
         decision.undetermined.iter().filter(|rule| readable(rule)).map(|rule| rule.id.as_str()).collect();
     let value = json!({ "level": level, "complete": decision.complete, "rules": fired, "undetermined": undetermined });
     project(writer, &value, &selection.children);
+    Written::answered()
+}
+
+/// For a condition: a value, or the levels that a ladder may come to (`Ladder::bounds`), and all reasons why they are
+/// more than one. How a ladder comes to its level is no fact.
+fn decided(writer: &mut Writer<'_>, rule: &Derived, facts: &Facts, asking: &Asking, selection: &Selection) -> Written {
+    let open = |writer: &mut Writer<'_>, inputs: &[Vec<String>]| {
+        let reasons = facts.reasons(inputs);
+        // A date known in part is no failure of anybody's.
+        let unknown = reasons.is_empty().then(|| undecided(None));
+        for failure in reasons.into_iter().map(|failure| undecided(Some(failure))).chain(unknown) {
+            writer.journal.note(Cause::Failed(failure));
+        }
+    };
+    let ladder = match rule {
+        Derived::Ladder(ladder) => ladder,
+        Derived::Value(value) => {
+            return match value.value.evaluate(&facts.value, &asking.principal, asking.today) {
+                None => {
+                    open(writer, value.value.inputs());
+                    writer.null();
+                    Written::failed(undecided(facts.reasons(value.value.inputs()).into_iter().next()))
+                }
+                Some(Value::Null) => {
+                    writer.null();
+                    Written::no_record()
+                }
+                Some(value) => {
+                    let _ = serde_json::to_writer(&mut writer.out, &value);
+                    Written::answered()
+                }
+            };
+        }
+    };
+    let levels = ladder.bounds(&facts.value, &asking.principal, asking.today);
+    let contract = &writer.snapshot.contract;
+    let is_level = |child: &&Selection| matches!(child.what, What::Slot(id) if &*contract.slot(id).name == "level");
+    let Some(level) = selection.children.iter().find(is_level) else { return writer.failed(UNREAD) };
+    writer.out.push(b'{');
+    writer.string(&level.key);
+    writer.out.push(b':');
+    let _ = serde_json::to_writer(&mut writer.out, &levels.possible);
+    writer.out.push(b'}');
+    writer.journal.enter(Segment::Key(Arc::clone(&level.key)));
+    levels.open.iter().for_each(|rule| open(writer, rule.when.inputs()));
+    writer.journal.leave();
     Written::answered()
 }
 

@@ -202,10 +202,14 @@ impl Writer<'_> {
         at: usize,
         conversion: &Conversion,
     ) -> Written {
-        let Ok(records) = &part.outcome else {
-            self.null();
-            // The element itself says so, in its state and code.
-            return Written::no_record();
+        let records = match &part.outcome {
+            Ok(records) => records,
+            // The element itself says so, in its state and code; to rules and conditions it is not known.
+            Err(_) if self.is_caller() => {
+                self.null();
+                return Written::no_record();
+            }
+            Err(failure) => return self.failed(*failure),
         };
         let bad = |code| Failure::unavailable(code, endpoint.source);
         let mut values = Vec::new();

@@ -18,7 +18,7 @@ impl<'a> Writer<'a> {
         'a: 'v,
     {
         let held = match self.mode {
-            Mode::Caller { .. } => view.rights.held.codes.get(&slot),
+            Mode::Caller { .. } | Mode::Condition(_) => view.rights.held.codes.get(&slot),
             Mode::Rules(unread) => unread.codes.get(&slot),
             Mode::Gateway => None,
         };

@@ -469,18 +469,31 @@ pub(super) fn entities(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot,
             writer.null();
             return Written::no_record();
         };
-        if writer.is_caller() && !below.row.is_related() {
-            writer.journal.note(Cause::NotFound);
-            writer.null();
-            return Written::refused();
-        }
-        writer.entity_object(&below, &selection.children);
-        return Written::answered();
+        return match writer.finds(below.row) {
+            Ok(true) => {
+                writer.entity_object(&below, &selection.children);
+                Written::answered()
+            }
+            Ok(false) => {
+                writer.null();
+                if !writer.is_caller() {
+                    return Written::no_record();
+                }
+                writer.journal.note(Cause::NotFound);
+                Written::refused()
+            }
+            Err(failure) => writer.failed(failure),
+        };
+    }
+    // Half a list is not a list.
+    let rows = below.frame.rows.get(range.clone()).unwrap_or_default();
+    if let Some(failure) = rows.iter().find_map(|row| writer.finds(row).err()) {
+        return writer.failed(failure);
     }
     writer.out.push(b'[');
     let mut count = 0;
     for below in range.clone().filter_map(row_view) {
-        if writer.is_caller() && !below.row.is_related() {
+        if writer.finds(below.row) == Ok(false) {
             continue;
         }
         if count > 0 {

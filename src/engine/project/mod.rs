@@ -6,6 +6,7 @@ pub mod answer;
 mod derived;
 mod element;
 pub mod errors;
+pub mod facts;
 pub mod fetched;
 mod held;
 mod items;

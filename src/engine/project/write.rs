@@ -2,7 +2,8 @@
 //!
 //! One writer serves two readers. For the caller ([`Mode::Caller`]) it writes only what the entity's relations give,
 //! masked where they give it masked, and notes why anything is null. For the gateway's own rules ([`Mode::Gateway`],
-//! [`Mode::Rules`]) it writes everything that was read for them, and leaves out what is not available.
+//! [`Mode::Rules`], [`Mode::Condition`]) it writes everything that was read for them, and leaves out what is not
+//! available.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use crate::engine::authorize::Asking;
 use crate::engine::frame::Failure;
 use crate::engine::operation::{Selection, What};
 use crate::model::access::hand::Unread;
+use crate::model::binding::SourceId;
 use crate::model::binding::conversion::Kind;
 use crate::model::binding::mapping::Mapping;
 use crate::model::contract::{Shape, Slot, SlotId};
@@ -30,7 +32,8 @@ use crate::model::snapshot::Snapshot;
 const FIELD_BYTES: usize = 32;
 
 /// What a department keeps from a rule: not known to it.
-const UNREAD: Failure = Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: None };
+pub(super) const UNREAD: Failure =
+    Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: None };
 
 /// For whom is written.
 #[derive(Clone, Copy)]
@@ -42,6 +45,37 @@ pub enum Mode<'a> {
     Gateway,
     /// The rules of a derived field, which may not read what departments keep from them.
     Rules(&'a Unread),
+    /// A condition on the entity, which reads what this caller may compare, and decides on nothing that is not known.
+    Condition(&'a Asking),
+}
+
+impl Mode<'_> {
+    /// Whether all who hold a value are heard, and a value that they disagree about is not known.
+    pub(super) fn hears_all(self) -> bool {
+        matches!(self, Self::Rules(_) | Self::Condition(_))
+    }
+
+    /// Whether rules may not read a slot of an entity, or a condition be decided on it.
+    pub(super) fn is_kept(self, view: &RowView<'_>, slot: SlotId) -> bool {
+        match self {
+            Self::Rules(unread) => unread.slots.contains(slot),
+            Self::Condition(_) => {
+                let section = view.snapshot.contract.slot(slot).class.is_none();
+                !section && !view.rights.may_compare(slot)
+            }
+            Self::Caller { .. } | Self::Gateway => false,
+        }
+    }
+
+    /// Whether they may not hear what this source, which holds it too, says of it.
+    pub(super) fn is_kept_by(self, view: &RowView<'_>, slot: SlotId, source: SourceId) -> bool {
+        let also = match self {
+            Self::Rules(unread) => &unread.also,
+            Self::Condition(_) => &view.rights.held.also,
+            Self::Caller { .. } | Self::Gateway => return false,
+        };
+        also.get(&slot).is_some_and(|sources| sources.contains(&source))
+    }
 }
 
 /// Writes JSON and keeps the journal of what is missing.
@@ -247,6 +281,7 @@ impl<'a> Writer<'a> {
                 }
                 Some(self.slot(inside, slot, selection))
             }
+            What::Meta(_) if matches!(self.mode, Mode::Condition(_)) => self.known_state(inside, selection, beside),
             _ => {
                 self.null();
                 None
@@ -265,9 +300,7 @@ impl<'a> Writer<'a> {
             self.empty_or_null(slot, inside, selection);
             return Written::refused();
         }
-        if let Mode::Rules(unread) = self.mode
-            && unread.slots.contains(slot.id)
-        {
+        if self.mode.is_kept(inside.view(), slot.id) {
             return self.failed(UNREAD);
         }
         let start = self.out.len();
@@ -371,7 +404,7 @@ impl<'a> Writer<'a> {
             self.journal.fold(mark);
             self.null();
         }
-        written
+        self.known_section(start, written)
     }
 
     pub(super) fn key(&mut self, view: &RowView<'_>, slot: &Slot) -> Written {

@@ -1,6 +1,7 @@
 //! `config/roles.yaml` and the relations → [`Access`].
 
 mod conditions;
+mod scans;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub fn load(
         compiler.roles = file.roles.keys().cloned().collect();
         for (name, role) in &file.roles {
             compiler.role(name, &role.value);
+            compiler.scans_by_some_grant(name, &role.value);
         }
     }
     compiler.access
@@ -82,8 +84,9 @@ impl Compiler<'_> {
         let networks = self.networks(&role.networks);
         let issuers = role.issuers.as_ref().map(|issuers| issuers.iter().filter_map(|at| self.issuer(at)).collect());
         let certificate = role.certificate.as_ref().map(|rule| self.certificate(rule));
+        let scans = role.scans.as_ref().map(|written| self.scans(written));
         let calls = role.upstream_calls_max.as_ref();
-        let doors = RoleDoors::read(role.documents, role.introspection, calls, self.text, self.faults);
+        let doors = RoleDoors::read(role.documents, role.introspection, calls, scans, self.text, self.faults);
         let mut grants = Vec::new();
         for grant in &role.grants {
             if let Some(grant) = self.grant(name, grant) {

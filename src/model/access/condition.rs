@@ -122,7 +122,7 @@ pub fn day_name(day: Weekday) -> &'static str {
 
 impl Approval {
     /// Whether what was approved is what this grant asks for: the grant may have become narrower since.
-    fn is_met_by(&self, role: &str, approved: &Approved) -> bool {
+    pub(super) fn is_met_by(&self, role: &str, approved: &Approved) -> bool {
         approved.role == role
             && self.by.iter().any(|by| **by == *approved.by_role)
             && (0..i64::from(self.valid_minutes_max)).contains(&approved.minutes_since)

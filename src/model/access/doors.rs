@@ -1,8 +1,9 @@
-//! What a role may send, beside what it is given: documents, introspection, calls.
+//! What a role may send, beside what it is given: documents, introspection, calls, scans.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::scans::ScanDoors;
 use crate::base::fault::{Faults, SourceText};
 use crate::model::yaml::{self, Spanned};
 
@@ -23,6 +24,8 @@ pub struct RoleDoors {
     pub introspection: Option<bool>,
     /// Calls to departments for one request.
     pub upstream_calls_max: Option<usize>,
+    /// `None`: it may scan nothing.
+    pub scans: Option<ScanDoors>,
 }
 
 impl RoleDoors {
@@ -30,6 +33,7 @@ impl RoleDoors {
         documents: Option<DocumentsRule>,
         introspection: Option<bool>,
         upstream_calls_max: Option<&Spanned<u32>>,
+        scans: Option<ScanDoors>,
         file: &std::sync::Arc<SourceText>,
         faults: &mut Faults,
     ) -> Self {
@@ -41,6 +45,7 @@ impl RoleDoors {
             documents: documents.unwrap_or_default(),
             introspection,
             upstream_calls_max: upstream_calls_max.and_then(|at| usize::try_from(at.value).ok()),
+            scans,
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct Role {
     pub introspection: Option<bool>,
     /// Calls to departments for one request.
     pub upstream_calls_max: Option<Spanned<u32>>,
+    /// What the role may ask over many entities at once; without the key, nothing.
+    pub scans: Option<Spanned<Scans>>,
     /// What the role gives; without any, nothing.
     #[serde(default)]
     pub grants: Vec<Spanned<Grant>>,
@@ -83,6 +85,35 @@ pub struct Grant {
     /// Field or class → mask.
     #[serde(default)]
     pub mask: BTreeMap<String, Spanned<MaskRule>>,
+}
+
+/// What a role may ask over many entities at once.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scans {
+    /// Whether it may count, sum and compare over groups, which names nobody.
+    #[serde(default)]
+    pub statistics: bool,
+    /// Entities that one scan may look at.
+    pub candidates_max: Spanned<u64>,
+    /// Entities that one scan may show; 0: statistics only.
+    pub named_max: Spanned<u64>,
+    /// Only where a second person approved the very condition.
+    pub approval: Option<Spanned<ScanApproval>>,
+}
+
+/// Who may approve a scan, for how long that counts, and which scans need none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScanApproval {
+    /// Who may approve has one of these roles.
+    pub by: Vec<Spanned<String>>,
+    /// How long an approval may count.
+    pub valid_minutes_max: Spanned<u32>,
+    /// How many scans one approval is good for.
+    pub uses: Option<Spanned<u32>>,
+    /// As many candidates need no approval; without the key, every scan needs one.
+    pub above: Option<Spanned<u64>>,
 }
 
 /// One person, by the id of the token.

@@ -13,6 +13,7 @@ mod format;
 pub mod hand;
 mod reach;
 mod rights;
+pub mod scans;
 mod set;
 pub mod telltale;
 
@@ -27,7 +28,8 @@ pub use condition::{Approved, Conditions};
 pub use denied::Denied;
 pub use doors::{DocumentsRule, RoleDoors};
 pub(crate) use format::RolesFile;
-pub use rights::{Rights, RowRights};
+pub use rights::{Permit, Rights, RowRights};
+pub use scans::{ScanDoors, ScanRights};
 pub use set::SlotSet;
 
 use super::contract::{EntityId, SlotId, index};

@@ -71,6 +71,11 @@ impl Rights {
         row
     }
 
+    /// Whether a value is given in full under some relation, so that there may be entities to find by it.
+    pub fn may_compare_somewhere(&self, slot: SlotId) -> bool {
+        self.permits.values().any(|permit| permit.slots.contains(slot) && !permit.masks.contains_key(&slot))
+    }
+
     /// The relations that give any of these slots.
     pub fn relations_for<'a>(&'a self, slots: &'a SlotSet) -> impl Iterator<Item = RelationId> + 'a {
         self.permits.iter().filter(|(_, permit)| permit.slots.intersects(slots)).map(|(relation, _)| *relation)

@@ -265,10 +265,15 @@ impl Mapping {
                 term.and_then(|term| self.terms.get(term)).map_or_else(|| base.clone(), |pointer| base.join(pointer));
             match inside {
                 Some(inside) => {
+                    let before = out.len();
                     let wanted = if inside.of_entities { &|_| true } else { wanted };
                     inside.collect_pointers(wanted, &here, out);
                     let told_by = told_by.into_iter().flatten().filter_map(|term| inside.terms.get(term));
                     out.extend(told_by.map(|pointer| here.join(pointer)));
+                    // Of which nothing is wanted but that they are there, and how many. A database reads the column.
+                    if out.len() == before && !here.is_root() {
+                        out.extend(Pointer::parse("/__typename").map(|name| here.join(&name)));
+                    }
                 }
                 None => out.push(here),
             }

@@ -41,6 +41,9 @@ pub struct ConfigFile {
     /// How many requests are worked on at once, and how many wait for that; what is more is refused.
     #[serde(default)]
     pub admission: super::admission::AdmissionEntry,
+    /// What a scan over many entities may take.
+    #[serde(default)]
+    pub scans: super::scans::ScansEntry,
     /// What a minute may have.
     #[serde(default)]
     pub rates: super::rates::RatesEntry,

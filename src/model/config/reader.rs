@@ -16,6 +16,7 @@ use super::cors::Cors;
 use super::egress::{EgressConfig, Host};
 use super::hosts::Hosts;
 use super::rates::Rates;
+use super::scans::Scans;
 use super::watch::{AccessLogConfig, AlertsConfig};
 use super::{
     ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, HEAD_BYTES_MIN, Issuer, JwksFrom, JwksLimits,
@@ -138,6 +139,7 @@ impl Reader<'_> {
             egress,
             limits: file.limits,
             admission: Admission::read(&file.admission, self),
+            scans: Scans::read(&file.scans, self),
             rates,
             cors: Cors::read(&file.cors, self.text, self.faults),
             graphql,

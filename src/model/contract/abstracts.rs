@@ -152,6 +152,7 @@ impl SlotBuilder<'_> {
             hidden: above.hidden,
             awaited: above.awaited,
             list: None,
+            range: None,
             subjects: None,
             type_name: object.name.as_str().into(),
             is_type: true,

@@ -1,6 +1,6 @@
 //! SDL files → [`Contract`]: parsed and validated by apollo-compiler, then turned into slots.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use apollo_compiler::parser::{SourceMap, SourceSpan};
 use apollo_compiler::validation::DiagnosticList;
 
 use super::slots::SlotBuilder;
-use super::{Contract, published};
+use super::{Contract, published, scan};
 use crate::base::fault::{self, Faults, Place, SourceText};
 
 /// Faults of GraphQL itself told at most: a file that is none has one at every token.
@@ -131,6 +131,10 @@ pub fn parse(files: Vec<Arc<SourceText>>, whole: Arc<SourceText>, faults: &mut F
         }
     };
     let built = SlotBuilder::new(&full, &texts, faults).build();
+    let scan::Added { full, scans, made } = match scan::add(&files, &full, &built, &texts, faults) {
+        Some(added) => added,
+        None => scan::Added { full, scans: Vec::new(), made: HashSet::new() },
+    };
     let published = published::without_hidden(&full, &texts, faults)?;
     let slot_paths = built
         .slots
@@ -145,6 +149,8 @@ pub fn parse(files: Vec<Arc<SourceText>>, whole: Arc<SourceText>, faults: &mut F
         classes: built.classes,
         queries: built.queries,
         items: built.items,
+        scans,
+        made,
         slot_paths,
         query_type,
         full,

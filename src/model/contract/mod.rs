@@ -8,16 +8,18 @@ mod abstracts;
 mod finds;
 pub mod load;
 pub mod published;
+pub mod scan;
 mod slots;
 mod types;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use apollo_compiler::Schema;
 use apollo_compiler::validation::Valid;
 
 use crate::model::binding::conversion::Kind;
+use scan::ScanRoot;
 
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident) => {
@@ -51,6 +53,10 @@ pub struct Contract {
     pub queries: Vec<RootField>,
     /// The items of the portrait, in the order of the contract.
     pub items: Vec<Item>,
+    /// The listings that callers may scan, in the order of the contract.
+    pub scans: Vec<ScanRoot>,
+    /// Types that were made for scans.
+    pub(crate) made: HashSet<Arc<str>>,
     pub(crate) slot_paths: HashMap<String, SlotId>,
     pub(crate) query_type: Arc<str>,
     /// Slots of value types: field → type name, for rules that go through objects.
@@ -95,6 +101,8 @@ pub struct Slot {
     /// A source is still to come: where nobody fills it, that is no fault.
     pub awaited: bool,
     pub list: Option<ListRule>,
+    /// `@range`: bounds of a number.
+    pub range: Option<scan::Range>,
     /// The entity whose keys the values are: what departments answer by them is told of those entities.
     pub subjects: Option<EntityId>,
     /// The GraphQL type that values have, without list and non-null.

@@ -1,6 +1,7 @@
 //! The contract as callers may see it: without hidden fields, and for introspection without what a role cannot get.
 
-use apollo_compiler::ast::{Directive, Value};
+use apollo_compiler::ast::{Directive, InputValueDefinition, Value};
+use apollo_compiler::collections::IndexMap;
 use apollo_compiler::schema::{Component, ComponentName, ExtendedType, FieldDefinition, UnionType};
 use apollo_compiler::validation::Valid;
 use apollo_compiler::{Name, Schema};
@@ -39,16 +40,44 @@ pub(super) fn without_hidden(full: &Valid<Schema>, texts: &Texts, faults: &mut F
     }
 }
 
-/// A copy with only the object fields for which `keep(type, field)` holds, and without types that nothing reaches.
-/// `None` where nothing would be left.
-pub fn pruned(schema: &Valid<Schema>, keep: impl Fn(&str, &str) -> bool) -> Option<Valid<Schema>> {
+/// What a caller sees of the contract, by the names of types and of what is in them.
+pub trait Seen {
+    /// Of an object.
+    fn field(&self, type_name: &str, field: &str) -> bool;
+
+    fn argument(&self, _type_name: &str, _field: &str, _argument: &str) -> bool {
+        true
+    }
+
+    /// Of an input object.
+    fn input(&self, _type_name: &str, _field: &str) -> bool {
+        true
+    }
+
+    /// Of an enumeration.
+    fn value(&self, _type_name: &str, _value: &str) -> bool {
+        true
+    }
+}
+
+/// A copy with only what is seen, and without types that nothing reaches. `None` where nothing would be left.
+pub fn pruned(schema: &Valid<Schema>, seen: &impl Seen) -> Option<Valid<Schema>> {
     let mut pruned = Schema::clone(schema);
-    for (name, definition) in &mut pruned.types {
-        if definition.is_built_in() {
-            continue;
-        }
-        if let ExtendedType::Object(object) = definition {
-            object.make_mut().fields.retain(|field, _| keep(name, field));
+    for (name, definition) in pruned.types.iter_mut().filter(|(_, definition)| !definition.is_built_in()) {
+        match definition {
+            ExtendedType::Object(object) => {
+                let object = object.make_mut();
+                object.fields.retain(|field, _| seen.field(name, field));
+                for (field, defined) in &mut object.fields {
+                    if defined.arguments.iter().any(|argument| !seen.argument(name, field, &argument.name)) {
+                        let arguments = &mut defined.make_mut().arguments;
+                        arguments.retain(|argument| seen.argument(name, field, &argument.name));
+                    }
+                }
+            }
+            ExtendedType::InputObject(input) => input.make_mut().fields.retain(|field, _| seen.input(name, field)),
+            ExtendedType::Enum(definition) => definition.make_mut().values.retain(|value, _| seen.value(name, value)),
+            _ => {}
         }
     }
     // A type without fields or members cannot stand: fields that lead to it go too, until nothing changes.
@@ -70,7 +99,12 @@ fn is_empty(definition: &ExtendedType) -> bool {
         ExtendedType::Object(object) => object.fields.is_empty(),
         ExtendedType::Interface(interface) => interface.fields.is_empty(),
         ExtendedType::Union(union) => union.members.is_empty(),
-        _ => false,
+        ExtendedType::Enum(definition) => definition.values.is_empty(),
+        // What can only be said of itself says nothing.
+        ExtendedType::InputObject(input) => {
+            input.fields.values().all(|field| *field.ty.inner_named_type() == input.name)
+        }
+        ExtendedType::Scalar(_) => false,
     }
 }
 
@@ -78,20 +112,49 @@ fn remove(schema: &mut Schema, gone: &[Name]) {
     for name in gone {
         schema.types.shift_remove(name);
     }
+    if schema.schema_definition.subscription.as_ref().is_some_and(|root| gone.contains(&root.name)) {
+        schema.schema_definition.make_mut().subscription = None;
+    }
     for definition in schema.types.values_mut() {
         match definition {
             ExtendedType::Object(object) => {
                 let object = object.make_mut();
-                object.fields.retain(|_, field| !gone.contains(field.ty.inner_named_type()));
+                remove_fields(&mut object.fields, gone);
                 object.implements_interfaces.retain(|name| !gone.contains(&name.name));
             }
             ExtendedType::Interface(interface) => {
                 let interface = interface.make_mut();
-                interface.fields.retain(|_, field| !gone.contains(field.ty.inner_named_type()));
+                remove_fields(&mut interface.fields, gone);
                 interface.implements_interfaces.retain(|name| !gone.contains(&name.name));
             }
             ExtendedType::Union(union) => union.make_mut().members.retain(|name| !gone.contains(&name.name)),
+            ExtendedType::InputObject(input) if names_gone(input.fields.values().map(|field| &***field), gone) => {
+                let fields = &mut input.make_mut().fields;
+                let lost = fields.values().any(|field| needs_gone(field, gone));
+                fields.retain(|_, field| !lost && !gone.contains(field.ty.inner_named_type()));
+            }
             _ => {}
+        }
+    }
+}
+
+fn names_gone<'f>(mut fields: impl Iterator<Item = &'f InputValueDefinition>, gone: &[Name]) -> bool {
+    fields.any(|field| gone.contains(field.ty.inner_named_type()))
+}
+
+/// Whether nothing can be given for it any more, and something must be.
+fn needs_gone(field: &InputValueDefinition, gone: &[Name]) -> bool {
+    field.is_required() && gone.contains(field.ty.inner_named_type())
+}
+
+fn remove_fields(fields: &mut IndexMap<Name, Component<FieldDefinition>>, gone: &[Name]) {
+    fields.retain(|_, field| {
+        let asks_for_gone = field.arguments.iter().any(|argument| needs_gone(argument, gone));
+        !asks_for_gone && !gone.contains(field.ty.inner_named_type())
+    });
+    for field in fields.values_mut() {
+        if names_gone(field.arguments.iter().map(|argument| &**argument), gone) {
+            field.make_mut().arguments.retain(|argument| !gone.contains(argument.ty.inner_named_type()));
         }
     }
 }

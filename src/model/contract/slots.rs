@@ -11,6 +11,7 @@ use apollo_compiler::validation::Valid;
 use super::abstracts;
 use super::load::Texts;
 use super::published::{Directives, text_argument};
+use super::scan::Marked;
 use super::{ClassId, Entity, EntityId, Item, ItemId, ListRule, RootField, RootKind, Shape, Slot, SlotId};
 use crate::base::fault::Faults;
 use crate::model::binding::conversion::Kind;
@@ -27,6 +28,7 @@ pub(super) struct Built {
     pub classes: Vec<Arc<str>>,
     pub queries: Vec<RootField>,
     pub items: Vec<Item>,
+    pub scans: Vec<Marked>,
 }
 
 pub(super) struct SlotBuilder<'a> {
@@ -36,8 +38,9 @@ pub(super) struct SlotBuilder<'a> {
     entities: Vec<Entity>,
     pub(super) slots: Vec<Slot>,
     pub(super) classes: Vec<Arc<str>>,
-    queries: Vec<RootField>,
+    pub(super) queries: Vec<RootField>,
     items: Vec<Item>,
+    pub(super) scans: Vec<Marked>,
     pub(super) entity_ids: HashMap<String, EntityId>,
 }
 
@@ -66,6 +69,7 @@ impl<'a> SlotBuilder<'a> {
             classes: Vec::new(),
             queries: Vec::new(),
             items: Vec::new(),
+            scans: Vec::new(),
             entity_ids: HashMap::new(),
         }
     }
@@ -89,8 +93,9 @@ impl<'a> SlotBuilder<'a> {
             self.entity_directives(object);
         }
         self.root();
-        let Self { entities, slots, classes, queries, items, .. } = self;
-        Built { entities, slots, classes, queries, items }
+        self.check_scans_elsewhere();
+        let Self { entities, slots, classes, queries, items, scans, .. } = self;
+        Built { entities, slots, classes, queries, items, scans }
     }
 
     pub(super) fn fault(&mut self, span: Option<SourceSpan>, message: String, hint: &str) {
@@ -184,6 +189,7 @@ impl<'a> SlotBuilder<'a> {
         let awaited = above.awaited || field.directives.has("awaited");
         let shape = self.shape(field, &type_name);
         let subjects = self.subjects_of(field, &shape);
+        let range = self.range_of(field, &shape);
         self.slots.push(Slot {
             id,
             entity,
@@ -199,6 +205,7 @@ impl<'a> SlotBuilder<'a> {
             hidden,
             awaited,
             list: self.list_of(field),
+            range,
             subjects,
             type_name: type_name.as_str().into(),
             is_type: false,
@@ -371,6 +378,7 @@ impl<'a> SlotBuilder<'a> {
                         finds_by,
                         awaited,
                     });
+                    self.scan_of(field, self.queries.len().saturating_sub(1));
                 }
                 None => self.fault(
                     field.location(),

@@ -38,4 +38,9 @@ impl FieldTypes for Contract {
         let field = self.full.get_object(type_name)?.fields.get(field)?;
         text_argument(&field.directives, "subjects", "entity").map(str::to_owned)
     }
+
+    fn territory(&self, type_name: &str) -> Option<Vec<String>> {
+        let slot = self.entity(self.entity_named(type_name)?).territory?;
+        Some(self.slot(slot).path.split('.').map(str::to_owned).collect())
+    }
 }

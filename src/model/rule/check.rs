@@ -41,7 +41,7 @@ impl fmt::Display for Type {
 }
 
 impl Type {
-    fn of_field(field: &FieldType) -> Self {
+    pub(super) fn of_field(field: &FieldType) -> Self {
         let one = match (field.kind, field.name.as_str()) {
             (FieldKind::Object, name) => Self::Object(name.to_owned()),
             (FieldKind::Enum, name) => Self::Enum(name.to_owned()),
@@ -135,16 +135,17 @@ pub(super) fn check_value(node: &Node, field: &FieldType, scope: &Scope<'_>) -> 
     Ok(checker.checked(typed))
 }
 
+/// Paths that are read, each in its longest form: what leads to another is none of its own.
+pub(super) fn longest(paths: &BTreeSet<Vec<String>>) -> Vec<Vec<String>> {
+    // In sorted order whatever has a path as its prefix follows it.
+    let next = paths.iter().skip(1).map(Some).chain(std::iter::once(None));
+    let alone = paths.iter().zip(next).filter(|(path, next)| next.is_none_or(|next| !next.starts_with(path)));
+    alone.map(|(path, _)| path.clone()).collect()
+}
+
 impl Checker<'_> {
     fn checked(self, typed: Typed) -> Checked {
-        let all = self.inputs;
-        // In sorted order whatever has a path as its prefix follows it.
-        let inputs = all
-            .iter()
-            .zip(all.iter().skip(1).map(Some).chain(std::iter::once(None)))
-            .filter(|(path, next)| next.is_none_or(|next| !next.starts_with(path)))
-            .map(|(path, _)| path.clone())
-            .collect();
+        let inputs = longest(&self.inputs);
         Checked { root: typed.expr, inputs, claims: self.claims.into_iter().collect() }
     }
 

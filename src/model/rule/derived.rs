@@ -86,6 +86,36 @@ pub struct Decision<'a> {
     pub undetermined: Vec<&'a LadderRule>,
 }
 
+/// The levels that a ladder may come to for one entity, whatever those of its inputs are that are not known.
+#[derive(Debug)]
+pub struct Levels<'a> {
+    /// The highest first; at least one, each once. One alone is the level.
+    pub possible: Vec<&'a str>,
+    /// The undetermined rules that it depends on; none where there is one level. Others that are undetermined reach no
+    /// level that is above one that is reached already.
+    pub open: Vec<&'a LadderRule>,
+}
+
+impl<'a> Levels<'a> {
+    pub fn highest(&self) -> Option<&'a str> {
+        self.possible.first().copied()
+    }
+
+    pub fn lowest(&self) -> Option<&'a str> {
+        self.possible.last().copied()
+    }
+
+    /// Whether the level is one of these.
+    pub fn is_one_of(&self, levels: &[&str]) -> Truth {
+        let among = self.possible.iter().filter(|level| levels.contains(level)).count();
+        match among {
+            0 => Truth::False,
+            all if all == self.possible.len() => Truth::True,
+            _ => Truth::Unknown,
+        }
+    }
+}
+
 impl Ladder {
     /// All inputs of all rules, sorted, each once.
     pub fn inputs(&self) -> Vec<Vec<String>> {
@@ -111,6 +141,32 @@ impl Ladder {
             None => undetermined.is_empty().then(|| self.otherwise.clone()),
         };
         Decision { level, complete: undetermined.is_empty(), fired, undetermined }
+    }
+
+    /// What [`Self::decide`] could come to if everything were known. It tells YELLOW where a rule of RED is
+    /// undetermined, which is right to show and no ground to decide on: here that is YELLOW or RED. Rules are taken
+    /// one by one: of two that read the same input, more may seem possible than is, and never less.
+    pub fn bounds(&self, entity: &Value, principal: &Value, today: jiff::civil::Date) -> Levels<'_> {
+        let Decision { fired, undetermined, .. } = self.decide(entity, principal, today);
+        let rank = |level: &str| self.levels.iter().position(|known| known == level);
+        // No rule raises it above what is reached, and where none is, `otherwise` is above nothing.
+        let reached = fired.iter().filter_map(|rule| rank(&rule.level)).min();
+        let raises =
+            |rule: &&LadderRule| rank(&rule.level).is_some_and(|at| reached.is_none_or(|reached| at < reached));
+        let open: Vec<&LadderRule> = undetermined.into_iter().filter(raises).collect();
+        let mut ranks: Vec<usize> = open.iter().filter_map(|rule| rank(&rule.level)).chain(reached).collect();
+        let mut otherwise = reached.is_none().then_some(self.otherwise.as_str());
+        if let Some(at) = otherwise.and_then(rank) {
+            // A level of the ladder by itself.
+            ranks.push(at);
+            otherwise = None;
+        }
+        ranks.sort_unstable();
+        ranks.dedup();
+        let reachable = ranks.into_iter().filter_map(|at| self.levels.get(at)).map(String::as_str);
+        let possible: Vec<&str> = reachable.chain(otherwise).collect();
+        let open = if possible.len() > 1 { open } else { Vec::new() };
+        Levels { possible, open }
     }
 }
 
@@ -150,3 +206,6 @@ pub(super) struct LadderRuleFile {
     /// A CEL condition over the entity and `today`.
     pub when: Spanned<String>,
 }
+
+#[cfg(test)]
+mod tests;

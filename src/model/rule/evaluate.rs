@@ -76,6 +76,10 @@ impl<'a> Run<'a> {
         Ok(match expr {
             Expr::Const(constant) => of_const(constant),
             Expr::Today => Val::Date(Span::day(self.today)),
+            Expr::DaysAgo(days) => {
+                let day = self.today.checked_sub(jiff::Span::new().days(i64::from(*days)));
+                Val::Date(Span::day(day.map_err(|_| Unknown)?))
+            }
             Expr::Entity => Val::Json(self.entity),
             Expr::Claim(name, leaf) => match self.principal.get(name.as_ref()) {
                 None => Val::Null,
@@ -194,7 +198,8 @@ impl<'a> Run<'a> {
 
     fn quantify(&mut self, quantifier: Quantifier, list: &Val<'a>, leaf: Leaf, body: &'a Expr) -> Logic {
         if matches!(list, Val::Null) {
-            return Ok(None);
+            // Nobody knows what the values may be.
+            return if quantifier == Quantifier::Whichever { Err(Unknown) } else { Ok(None) };
         }
         let (mut found, mut refuted, mut unknown) = (0_usize, false, false);
         for element in elements(list, leaf)? {
@@ -222,6 +227,8 @@ impl<'a> Run<'a> {
             Quantifier::Exists => Ok(Some(false)),
             Quantifier::All => Ok(Some(!refuted)),
             Quantifier::ExistsOne => Ok(Some(found == 1)),
+            Quantifier::Whichever if (found > 0) == refuted => Err(Unknown),
+            Quantifier::Whichever => Ok(Some(!refuted)),
         }
     }
 }

@@ -27,8 +27,9 @@ pub(super) enum Const {
     Date(Span),
 }
 
+/// How two values are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compare {
+pub enum Compare {
     Eq,
     Ne,
     Lt,
@@ -62,12 +63,17 @@ pub(super) enum Quantifier {
     Exists,
     All,
     ExistsOne,
+    /// Over the values that one thing may have: what is so of each of them is so, and else nothing is known.
+    /// Expressions have no word for it.
+    Whichever,
 }
 
 #[derive(Debug, Clone)]
 pub(super) enum Expr {
     Const(Const),
     Today,
+    /// The day that many days before today.
+    DaysAgo(u32),
     Entity,
     /// A claim, and how it is read.
     Claim(Box<str>, Leaf),

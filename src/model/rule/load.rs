@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::derived::{Derived, DerivedFile, DerivedValue, Ladder, LadderRule};
 use super::place::in_text;
 use super::relations::{OnBehalf, Relation, RelationFile};
+use super::scans::Reading;
 use super::{ClaimType, Expression, FieldKind, FieldType, FieldTypes, Scope, ValueExpression, variable_name};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 use crate::model::yaml::Spanned;
@@ -102,8 +103,12 @@ impl Loading<'_> {
             Some(path) => Some(self.on_behalf(path, &written.on.value)?),
             None => None,
         };
+        let scans = written.scans.as_ref().and_then(|marked| {
+            let Self { file, fields, claims, faults } = self;
+            Reading { file, fields: *fields, claims, faults }.scans(name, written, marked, &when)
+        });
         let at = (Arc::clone(self.file), place(&written.when));
-        Some(Relation { name: name.to_owned(), on: written.on.value.clone(), when, on_behalf_of, at })
+        Some(Relation { name: name.to_owned(), on: written.on.value.clone(), when, on_behalf_of, scans, at })
     }
 
     /// The gate knows an entity by itself: what lies in another one is not read for a relation.

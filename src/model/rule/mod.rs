@@ -19,22 +19,27 @@ mod check;
 mod date;
 pub mod derived;
 mod evaluate;
+pub mod filter;
 mod functions;
 mod ir;
 mod load;
 mod parse;
 mod place;
 pub mod relations;
+mod scans;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use derived::{Decision, Derived, DerivedValue, Ladder, LadderRule};
+pub use derived::{Decision, Derived, DerivedValue, Ladder, LadderRule, Levels};
+pub use filter::{Filter, FilterFault};
+pub use ir::Compare;
 pub(super) use load::RulesFile;
 pub use load::{Rules, load};
 pub use relations::{OnBehalf, Relation};
+pub use scans::RelationScans;
 
 /// What a rule may read: answered by the contract.
 pub trait FieldTypes {
@@ -50,6 +55,10 @@ pub trait FieldTypes {
     }
     /// The entity whose keys a field holds (`@subjects`).
     fn subjects(&self, _type_name: &str, _field: &str) -> Option<String> {
+        None
+    }
+    /// The path of an entity's field that holds the code of its territory (`@territory`).
+    fn territory(&self, _type_name: &str) -> Option<Vec<String>> {
         None
     }
 }
@@ -114,7 +123,7 @@ pub enum Truth {
 /// Longest text of one expression, in characters.
 pub const TEXT_MAX: usize = 4_000;
 
-/// A checked condition. Cheap to clone; holds no data.
+/// A checked condition. Cheap to clone; holds no data, but for a caller's values where it was made of a [`Filter`].
 #[derive(Debug, Clone)]
 pub struct Expression {
     inner: Arc<Inner>,
@@ -126,6 +135,7 @@ struct Inner {
     root: ir::Expr,
     inputs: Vec<Vec<String>>,
     claims: Vec<String>,
+    states: Vec<Vec<String>>,
 }
 
 impl Expression {
@@ -139,11 +149,12 @@ impl Expression {
                 root: checked.root,
                 inputs: checked.inputs,
                 claims: checked.claims,
+                states: Vec::new(),
             }),
         })
     }
 
-    /// As it was written.
+    /// As it was written; empty where it was made of a [`Filter`].
     pub fn text(&self) -> &str {
         &self.inner.text
     }
@@ -157,6 +168,11 @@ impl Expression {
     /// Claims read, sorted.
     pub fn principal_claims(&self) -> &[String] {
         &self.inner.claims
+    }
+
+    /// The fields whose state is read, sorted: these are read as a whole, whatever else is read of them.
+    pub fn states(&self) -> &[Vec<String>] {
+        &self.inner.states
     }
 
     /// Whether it holds only for entities that the token names by their key: then nothing is fetched for others.
@@ -208,6 +224,7 @@ impl ValueExpression {
                 root: checked.root,
                 inputs: checked.inputs,
                 claims: checked.claims,
+                states: Vec::new(),
             }),
         })
     }

@@ -8,9 +8,9 @@ use cel::common::ast::{Expr, IdedExpr, LiteralValue, SourceInfo};
 use super::{RuleFault, TEXT_MAX};
 
 /// Open brackets (and `?`) inside one another at most.
-const NESTING_MAX: usize = 32;
+pub(super) const NESTING_MAX: usize = 32;
 /// Levels of the tree at most: a chain of `+` or `.` is as deep as it is long.
-const DEPTH_MAX: usize = 96;
+pub(super) const DEPTH_MAX: usize = 96;
 const STACK_BYTES: usize = 64 << 20;
 
 /// A part of the text, in characters.

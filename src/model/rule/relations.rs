@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Expression, Truth};
+use super::scans::ScansFile;
+use super::{Expression, RelationScans, Truth};
 use crate::base::fault::{Place, SourceText};
 use crate::model::yaml::Spanned;
 
@@ -19,6 +20,8 @@ pub struct Relation {
     pub on: String,
     pub when: Expression,
     pub on_behalf_of: Option<OnBehalf>,
+    /// Marked by hand and never guessed: a new relation opens no scans by itself.
+    pub scans: Option<RelationScans>,
     /// Where its condition stands.
     pub at: (Arc<SourceText>, Place),
 }
@@ -75,4 +78,6 @@ pub(super) struct RelationFile {
     pub when: Spanned<String>,
     /// On whose behalf the caller acts: a field of the elements of a list, dotted.
     pub on_behalf_of: Option<Spanned<String>>,
+    /// Scans may go by it; without the key, they may not.
+    pub scans: Option<Spanned<ScansFile>>,
 }

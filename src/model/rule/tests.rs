@@ -7,7 +7,7 @@ use super::*;
 use crate::base::fault::{Faults, SourceText};
 
 /// A small contract: type → field → (type, list, kind).
-struct Contract;
+pub(super) struct Contract;
 
 const FIELDS: &[(&str, &str, &str, bool, FieldKind)] = &[
     ("Household", "id", "ID", false, FieldKind::Scalar),
@@ -27,6 +27,7 @@ const FIELDS: &[(&str, &str, &str, bool, FieldKind)] = &[
     ("Person", "idNumber", "IdNumber", false, FieldKind::Scalar),
     ("Person", "birthDate", "Date", false, FieldKind::Scalar),
     ("Person", "livesTogether", "Boolean", false, FieldKind::Scalar),
+    ("Person", "household", "Household", false, FieldKind::Object),
     ("Medical", "insured", "Boolean", false, FieldKind::Scalar),
     ("Medical", "selfPaid", "Decimal", false, FieldKind::Scalar),
     ("Medical", "aid", "Decimal", false, FieldKind::Scalar),
@@ -70,13 +71,13 @@ fn claims() -> BTreeMap<String, ClaimType> {
     .collect()
 }
 
-fn compile(text: &str) -> Result<Expression, RuleFault> {
+pub(super) fn compile(text: &str) -> Result<Expression, RuleFault> {
     let claims = claims();
     let scope = Scope { entity_variable: "household", entity_type: "Household", principal: &claims, fields: &Contract };
     Expression::compile(text, &scope)
 }
 
-fn today() -> jiff::civil::Date {
+pub(super) fn today() -> jiff::civil::Date {
     jiff::civil::date(2024, 6, 1)
 }
 

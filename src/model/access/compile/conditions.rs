@@ -175,13 +175,23 @@ impl Compiler<'_> {
 
     fn approval(&mut self, written: &Spanned<format::Approval>) -> Approval {
         let file = &written.value;
-        let uses = file.uses.as_ref().map_or(1, |uses| uses.value);
-        self.between("valid_minutes_max", &file.valid_minutes_max, VALID_MINUTES_MAX);
-        if let Some(uses) = &file.uses {
+        self.second_person(written, &file.by, &file.valid_minutes_max, file.uses.as_ref())
+    }
+
+    /// An approval, of a record or of a scan.
+    pub(super) fn second_person<T>(
+        &mut self,
+        within: &Spanned<T>,
+        by: &[Spanned<String>],
+        valid_minutes_max: &Spanned<u32>,
+        uses: Option<&Spanned<u32>>,
+    ) -> Approval {
+        self.between("valid_minutes_max", valid_minutes_max, VALID_MINUTES_MAX);
+        if let Some(uses) = uses {
             self.between("uses", uses, USES_MAX);
         }
-        let valid_minutes_max = file.valid_minutes_max.value;
-        Approval { by: self.second_persons("by", written, &file.by), valid_minutes_max, uses }
+        let by = self.second_persons("by", within, by);
+        Approval { by, valid_minutes_max: valid_minutes_max.value, uses: uses.map_or(1, |uses| uses.value) }
     }
 
     fn break_glass(&mut self, written: &Spanned<format::BreakGlass>) -> BreakGlass {

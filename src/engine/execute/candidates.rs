@@ -1,0 +1,287 @@
+//! Candidates of a scan: entities out of a listing, or of a list of keys, stretch by stretch, in the source's own order.
+
+use std::sync::Arc;
+
+use super::Execution;
+use super::advance::Staged;
+use super::cursor::{At, CursorSeal, Position};
+use super::listing::only_related;
+use super::rows::{Seeds, seed};
+use crate::base::json::Held;
+use crate::engine::frame::{Failure, Frame, Row};
+use crate::engine::operation::Selection;
+use crate::engine::plan::NodeId;
+use crate::engine::project::read::Named;
+use crate::model::access::SlotSet;
+use crate::model::binding::RootBinding;
+use crate::model::contract::RootField;
+use crate::source::PageAt;
+
+/// Where candidates come from.
+pub(crate) enum From<'s> {
+    /// Listings, one after the other: each of a division. With what their cursors are bound to.
+    Listings { query: &'s RootField, binding: &'s RootBinding, of: Vec<(Selection, String)> },
+    /// These keys, and what their cursors are bound to.
+    Keys(Vec<Arc<str>>, String),
+}
+
+/// One candidate, and where the scan goes on behind it.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub key: Option<Arc<str>>,
+    pub embedded: Option<Held>,
+    behind: Place,
+}
+
+/// A place in what is scanned.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Which of the listings.
+    part: usize,
+    position: Position,
+}
+
+/// How far a scan has gone, over all of its pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Reached {
+    pub candidates: usize,
+    pub named: usize,
+    pub undetermined: usize,
+}
+
+impl Reached {
+    fn encode(self, position: &Position) -> String {
+        format!("{} {} {} {}", self.candidates, self.named, self.undetermined, position.encode())
+    }
+
+    fn decode(text: &str) -> Option<(Self, Position)> {
+        let (candidates, rest) = text.split_once(' ')?;
+        let (named, rest) = rest.split_once(' ')?;
+        let (undetermined, position) = rest.split_once(' ')?;
+        let reached = Self {
+            candidates: candidates.parse().ok()?,
+            named: named.parse().ok()?,
+            undetermined: undetermined.parse().ok()?,
+        };
+        Some((reached, Position::decode(position)?))
+    }
+}
+
+/// What is left to look at.
+pub(crate) struct Candidates<'s> {
+    from: From<'s>,
+    /// Where the first that was not looked at lies.
+    at: Option<Place>,
+    rest: std::vec::IntoIter<Named>,
+    /// The source's page to read when those are through.
+    next: Option<At>,
+}
+
+impl<'s> Candidates<'s> {
+    /// With how far the pages before went; `None`: the cursor is none of this scan.
+    pub fn new(from: From<'s>, seal: &CursorSeal, after: Option<&str>) -> Option<(Self, Reached)> {
+        let mut reached = Reached::default();
+        let at = match after {
+            None => None,
+            Some(cursor) => {
+                let names: Vec<&str> = match &from {
+                    From::Listings { of, .. } => of.iter().map(|(_, name)| name.as_str()).collect(),
+                    From::Keys(_, name) => vec![name.as_str()],
+                };
+                let open = |(part, name): (usize, &str)| {
+                    let (reached, position) = Reached::decode(&seal.open_text(name, cursor)?)?;
+                    Some((reached, Place { part, position }))
+                };
+                let (before, place) = names.into_iter().enumerate().find_map(open)?;
+                reached = before;
+                Some(place)
+            }
+        };
+        let next = at.as_ref().map(|place: &Place| place.position.page.clone());
+        Some((Self { from, at, rest: Vec::new().into_iter(), next }, reached))
+    }
+
+    /// What is left behind a place ([`Self::place`]); `None`: it is none of these candidates.
+    pub fn going_on(from: From<'s>, place: Option<&str>) -> Option<Self> {
+        let parts = match &from {
+            From::Listings { of, .. } => of.len(),
+            From::Keys(..) => 1,
+        };
+        let at = match place {
+            None => None,
+            Some(text) => {
+                let (part, position) = text.split_once(' ')?;
+                let part = part.parse().ok().filter(|part| *part < parts)?;
+                Some(Place { part, position: Position::decode(position)? })
+            }
+        };
+        let next = at.as_ref().map(|place: &Place| place.position.page.clone());
+        Some(Self { from, at, rest: Vec::new().into_iter(), next })
+    }
+
+    /// The place behind a candidate. It holds the source's own cursors, which are nobody's to see.
+    pub fn place(&self, behind: &Candidate) -> String {
+        let Place { part, position } = &behind.behind;
+        format!("{part} {}", position.encode())
+    }
+
+    /// A cursor behind a candidate.
+    pub fn cursor(&self, seal: &CursorSeal, behind: &Candidate, reached: Reached) -> String {
+        let Place { part, position } = &behind.behind;
+        let name = match &self.from {
+            From::Listings { of, .. } => of.get(*part).map(|(_, name)| name),
+            From::Keys(_, name) => Some(name),
+        };
+        name.map(|name| seal.seal_text(name, reached.encode(position))).unwrap_or_default()
+    }
+
+    /// Some candidates, at most so many; none where all were looked at.
+    pub async fn next(&mut self, execution: &Execution<'_>, most: usize) -> Result<Vec<Candidate>, Failure> {
+        loop {
+            let place = match self.at.take() {
+                Some(place) => place,
+                None => match self.beginning(execution, 0)? {
+                    Some(place) => place,
+                    None => return Ok(Vec::new()),
+                },
+            };
+            if self.rest.len() > 0 {
+                return Ok(self.taken(place, most));
+            }
+            let place = match self.next.take() {
+                Some(next) => self.turned(execution, place, next).await?,
+                // The listing is through: the next one, where there is one.
+                None => match self.beginning(execution, place.part + 1)? {
+                    Some(place) => place,
+                    None => {
+                        self.at = Some(place);
+                        return Ok(Vec::new());
+                    }
+                },
+            };
+            self.at = Some(place);
+        }
+    }
+
+    /// Whether there may be more behind those handed out.
+    pub fn has_more(&self) -> bool {
+        let parts = match &self.from {
+            From::Listings { of, .. } => of.len(),
+            From::Keys(..) => 1,
+        };
+        let part = self.at.as_ref().map_or(0, |place| place.part);
+        self.at.is_none() || self.rest.len() > 0 || self.next.is_some() || part + 1 < parts
+    }
+
+    /// How many are left at most, where that is known before they are looked at: of keys.
+    pub fn left_at_most(&self) -> Option<usize> {
+        match &self.from {
+            From::Listings { .. } => None,
+            From::Keys(keys, _) => {
+                let skipped = self.at.as_ref().map_or(0, |place| place.position.skip);
+                Some(keys.len().saturating_sub(skipped))
+            }
+        }
+    }
+
+    fn taken(&mut self, mut place: Place, most: usize) -> Vec<Candidate> {
+        let mut taken = Vec::new();
+        for Named { key, record } in self.rest.by_ref().take(most) {
+            place.position.skip += 1;
+            taken.push(Candidate { key, embedded: record, behind: place.clone() });
+        }
+        self.at = Some(place);
+        taken
+    }
+
+    /// Where a part begins; `None`: there is no such part.
+    fn beginning(&mut self, execution: &Execution<'_>, part: usize) -> Result<Option<Place>, Failure> {
+        let page = match &self.from {
+            From::Listings { binding, of, .. } => {
+                let Some((selection, _)) = of.get(part) else { return Ok(None) };
+                execution.beginning(selection, binding)?
+            }
+            From::Keys(..) if part > 0 => return Ok(None),
+            From::Keys(..) => At { instance: None, page: PageAt::First },
+        };
+        self.next = Some(page.clone());
+        Ok(Some(Place { part, position: Position { page, skip: 0 } }))
+    }
+
+    /// The next page of a part, read.
+    async fn turned(&mut self, execution: &Execution<'_>, place: Place, next: At) -> Result<Place, Failure> {
+        let skip = if next == place.position.page { place.position.skip } else { 0 };
+        let (named, following) = match &self.from {
+            From::Listings { query, binding, of } => {
+                let Some((selection, _)) = of.get(place.part) else { return Ok(place) };
+                execution.listed(selection, query, binding, Some(next.clone())).await?
+            }
+            From::Keys(keys, _) => {
+                let named = |key: &Arc<str>| Named { key: Some(Arc::clone(key)), record: None };
+                (keys.iter().map(named).collect(), None)
+            }
+        };
+        self.rest = named.into_iter().skip(skip).collect::<Vec<Named>>().into_iter();
+        self.next = following;
+        Ok(Place { part: place.part, position: Position { page: next, skip } })
+    }
+}
+
+/// What is known of candidates once the caller's relations to them are.
+pub(crate) struct Stood {
+    /// Those of which the caller may compare what is compared.
+    pub staged: Staged,
+    /// By row of `staged`: its place among the candidates.
+    pub places: Vec<usize>,
+    /// Candidates of which it could not be found out, by their places.
+    pub undecided: Vec<(usize, Failure)>,
+}
+
+impl Execution<'_> {
+    /// Relates candidates. One that the caller stands in no relation to, or of which the caller may not compare everything in
+    /// `compared` that is the entity's own, is none: as if it were not there.
+    pub(crate) async fn candidates(
+        &self,
+        node: NodeId,
+        found: &[Candidate],
+        compared: &SlotSet,
+        selection: &Selection,
+    ) -> Stood {
+        let rows = found.iter().map(|candidate| seed(candidate.key.clone(), candidate.embedded.clone())).collect();
+        let mut related = self.relate(node, Seeds { rows, inherited: None }).await;
+        let contract = &self.snapshot.contract;
+        let entity = self.plan.node(node).entity;
+        let own = |slot: &crate::model::contract::SlotId| {
+            let slot = contract.slot(*slot);
+            slot.entity == entity && slot.class.is_some()
+        };
+        let own: Vec<_> = compared.iter().filter(own).collect();
+        let may = |row: &Row| row.is_related() && own.iter().all(|slot| row.rights.may_compare(*slot));
+        let (mut places, mut undecided) = (Vec::new(), Vec::new());
+        for (at, row) in related.rows.iter_mut().enumerate() {
+            let why = row.undecided;
+            self.only_if_comparable(row, selection);
+            if may(row) {
+                places.push(at);
+            } else if let Some(why) = why {
+                undecided.push((at, why));
+            }
+        }
+        let mut staged = Staged::from(related);
+        staged.keep(&places);
+        Stood { staged, places, undecided }
+    }
+
+    /// Everything that is selected of the entities that are shown, by an ordinary plan; and which of them are still there
+    /// for the caller, by their places. An error: it could not be found out of one of them.
+    pub(crate) async fn answered(&self, node: NodeId, found: &[Candidate]) -> Result<(Frame, Vec<usize>), Failure> {
+        let rows = found.iter().map(|candidate| seed(candidate.key.clone(), candidate.embedded.clone())).collect();
+        let related = self.relate(node, Seeds { rows, inherited: None }).await;
+        let mut unrelated = related.rows.iter().filter(|row| !row.is_related());
+        if let Some(failure) = unrelated.find_map(|row| row.undecided) {
+            return Err(failure);
+        }
+        let (related, places) = only_related(related, usize::MAX);
+        Ok((self.complete(related).await, places))
+    }
+}

@@ -1,0 +1,376 @@
+//! What a scan is asked for → the plans it runs: one that decides, in stages, and one that answers what was found.
+//!
+//! Holds the caller's values, so it is made for one request and kept by nobody.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::condition::{Condition, Conjunct};
+use super::order::Order;
+use super::permit::{self, Approval, Division, For, Permitted};
+use super::stats::{self, StatsPlan};
+use crate::base::code::ErrorCode;
+use crate::engine::authorize::{Asking, authorize};
+use crate::engine::error::RequestError;
+use crate::engine::operation::{Argument, ArgumentValue, Operation, Selection, What};
+use crate::engine::plan::cost::{self, Assumed, FIRST_DEFAULT};
+use crate::engine::plan::{self, FetchSet, NodeId, Plan};
+use crate::model::access::Rights;
+use crate::model::binding::SourceId;
+use crate::model::contract::scan::{self, ScanRoot};
+use crate::model::contract::{Contract, RootKind};
+use crate::model::snapshot::Snapshot;
+
+/// Entities that are looked at together, at most.
+const STRETCH_MAX: usize = 200;
+/// Members and their like of one entity, as far as nobody knows before.
+const MEMBERS_EACH: usize = 4;
+
+/// Which entities are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Matched,
+    Undetermined,
+}
+
+impl Verdict {
+    /// As the contract names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Matched => "MATCHED",
+            Self::Undetermined => "UNDETERMINED",
+        }
+    }
+}
+
+/// What a scan is asked for, once it is permitted.
+#[derive(Debug)]
+pub struct ScanPlan {
+    /// The listing, in the contract's queries.
+    pub query: usize,
+    pub rights: Arc<Rights>,
+    pub condition: Condition,
+    /// The divisions that are listed, each as a prefix of codes; of keys, the one they must lie in.
+    pub divisions: Vec<Division>,
+    /// The keys that are looked at instead of a listing.
+    pub among: Option<Vec<Arc<str>>>,
+    pub verdict: Verdict,
+    pub first: usize,
+    /// Where it sorts anything, all candidates are looked at.
+    pub order: Order,
+    /// What is fetched of matches to sort them, where no stage has.
+    pub ordering: FetchSet,
+    /// Entities that may be looked at and shown, over all pages.
+    pub candidates_max: usize,
+    pub named_max: usize,
+    /// What cursors of the scan are bound to, beside the caller: everything that decides what is found.
+    pub bound: String,
+    pub approval: Option<Approval>,
+    pub after: Option<String>,
+    /// Decides on the condition.
+    pub deciding: Arc<Plan>,
+    pub node: NodeId,
+    pub stages: Vec<Stage>,
+    /// Answers what was found.
+    pub answering: Arc<Plan>,
+    /// Calls that answering a full page is reckoned to take.
+    pub answer_calls: usize,
+    /// Where it is counted, and nobody is shown.
+    pub stats: Option<StatsPlan>,
+}
+
+/// Parts of the condition that are decided together.
+#[derive(Debug, Default)]
+pub struct Stage {
+    pub fetches: FetchSet,
+    /// In [`Condition::conjuncts`].
+    pub conjuncts: Vec<usize>,
+    pub sources: Vec<SourceId>,
+    /// Slots that are compared, by their paths.
+    pub fields: Vec<String>,
+    /// How many of a thousand entities it is guessed to let through.
+    pub passes: u32,
+}
+
+/// The root that is a scan, and what the contract says of it.
+fn scanned<'o>(contract: &'o Contract, operation: &'o Operation) -> Option<(&'o ScanRoot, &'o Selection)> {
+    let root = operation.roots.get(operation.scan?)?;
+    let What::Query(query) = root.what else { return None };
+    Some((contract.scan_of(query)?, root))
+}
+
+impl ScanPlan {
+    /// Plans the scan that an operation asks for. Everything that is compared must be given in full to the caller for whole
+    /// divisions; else it is refused, before anything is asked.
+    pub fn build(
+        snapshot: &Snapshot,
+        asking: &Asking,
+        operation: &Arc<Operation>,
+        variables: &Map<String, Value>,
+    ) -> Result<Option<Self>, RequestError> {
+        let contract = &snapshot.contract;
+        if let Some(of) = stats::of(snapshot, operation) {
+            return stats::build(snapshot, asking, operation, variables, of).map(Some);
+        }
+        let Some((scan, root)) = scanned(contract, operation) else { return Ok(None) };
+        let limits = permit::limits(snapshot);
+        let condition = Condition::read(snapshot, scan, root.argument("where", variables), limits)?;
+        let order = Order::read(snapshot, scan, root.argument("orderBy", variables))?;
+        let division = root.argument(&scan.division, variables).as_str().unwrap_or_default();
+        let query = contract.queries.get(scan.query).ok_or_else(gone)?;
+        let mut condition = condition;
+        condition.slots.union(&order.slots);
+        // Everything that decides what is found; not how it is paged.
+        let of = |name: &str| root.argument(name, variables);
+        let bound = json!([&*query.name, of("where"), of("orderBy"), of("among"), division]).to_string();
+        let key = key_of(&bound);
+        let permitted = permit::permit(snapshot, asking, scan, query, &condition, (division, &key), For::Page)?;
+        let Permitted { rights, divisions, candidates_max, named_max, approval } = permitted;
+        let among = keys(root.argument("among", variables), limits.values_max)?;
+        let origin = match &among {
+            None => scan.query,
+            Some(_) => {
+                condition.within(snapshot, scan.entity, &divisions)?;
+                let by_key = |query: &crate::model::contract::RootField| {
+                    query.entity == scan.entity && matches!(query.kind, RootKind::ByKey { .. })
+                };
+                contract.queries.iter().position(by_key).ok_or_else(|| {
+                    let entity = &contract.entity(scan.entity).name;
+                    let message =
+                        format!("`among` needs a query that finds one `{entity}` by its key, and there is none");
+                    RequestError::new(ErrorCode::ValidationFailed, message)
+                })?
+            }
+        };
+        let verdict = match root.argument("verdict", variables).as_str() {
+            Some("UNDETERMINED") => Verdict::Undetermined,
+            _ => Verdict::Matched,
+        };
+        let after = root.argument("after", variables).as_str().map(str::to_owned);
+        let mut first_max = query.first_max;
+        if !order.is_empty() {
+            first_max = first_max.min(snapshot.config.scans.top_max);
+            let beside = if after.is_some() { Some("after") } else { None };
+            let beside = beside.or((verdict == Verdict::Undetermined).then_some("verdict: UNDETERMINED"));
+            if let Some(beside) = beside {
+                let message = format!("`{beside}` and `orderBy` do not go together: leave one of them out");
+                return Err(RequestError::new(ErrorCode::ValidationFailed, message));
+            }
+        }
+        let first = first_of(root.argument("first", variables), first_max)?;
+        let mut reads: Vec<Selection> =
+            condition.conjuncts.iter().map(|part| &part.reads).chain([&order.reads]).flatten().cloned().collect();
+        // Of entities of which nothing is read nobody finds out how the caller stands to them, and none would be there.
+        plan::enter(&mut reads, snapshot, contract.entity(scan.entity).key);
+        let of = |children| operation_of(operation, root, origin, variables, children);
+        let nodes =
+            Selection { key: "nodes".into(), what: What::Nodes(scan.entity), arguments: Vec::new(), children: reads };
+        let deciding = plan::build_hearing_all(snapshot, &authorize(of(vec![nodes]), Arc::clone(&rights)))?;
+        let node = deciding.roots.iter().flatten().next().copied().ok_or_else(gone)?;
+        let mut compared = condition.slots.clone();
+        compared.insert(contract.entity(scan.entity).key);
+        let answering =
+            plan::build_found(snapshot, &authorize(of(root.children.clone()), Arc::clone(&rights)), &compared)?;
+        let stages = stages(snapshot, &deciding, node, &condition.conjuncts);
+        let answer_calls = cost::total(snapshot, &answering, assumed(first));
+        let ordering = FetchSet::of(snapshot, &deciding, node, &order.reads);
+        Ok(Some(Self {
+            query: scan.query,
+            rights,
+            condition,
+            divisions,
+            among,
+            verdict,
+            first,
+            order,
+            ordering,
+            candidates_max,
+            named_max,
+            bound,
+            approval,
+            after,
+            deciding: Arc::new(deciding),
+            node,
+            stages,
+            answering: Arc::new(answering),
+            answer_calls,
+            stats: None,
+        }))
+    }
+
+    /// The root selection with this division in place of the one that was asked for.
+    pub fn listing(&self, contract: &Contract, root: &Selection, division: &Division) -> Selection {
+        let mut root = root.clone();
+        let name = contract.scan_of(self.query).map(|scan| &scan.division);
+        for argument in root.arguments.iter_mut().filter(|argument| Some(&argument.name) == name) {
+            argument.value = ArgumentValue::Given(Value::String(division.code.clone()));
+        }
+        root
+    }
+
+    /// How many entities are looked at together: as many as are likely to fill the page, and no more than the systems that
+    /// are asked take at once.
+    pub fn stretch(&self, snapshot: &Snapshot, missing: usize) -> usize {
+        let passes = self.stages.iter().fold(1000_usize, |passes, stage| {
+            passes.saturating_mul(usize::try_from(stage.passes).unwrap_or(1000)) / 1000
+        });
+        let likely = missing.saturating_mul(1000) / passes.max(1);
+        let sets = self.stages.iter().map(|stage| &stage.fetches).chain([&self.ordering]);
+        let at_once = sets.map(|set| self.at_once(snapshot, set)).min().unwrap_or(STRETCH_MAX);
+        likely.clamp(20, STRETCH_MAX).min(at_once).max(1)
+    }
+
+    /// Entities of which a stage can be asked before a call would wait half of its time.
+    fn at_once(&self, snapshot: &Snapshot, fetches: &FetchSet) -> usize {
+        let of_fetch = |(node, fetch): (NodeId, usize)| {
+            let fetch = self.deciding.nodes.get(node)?.fetches.get(fetch)?;
+            let source = snapshot.bindings.source(snapshot.bindings.endpoint(fetch.endpoint).source);
+            let limits = source.connections.iter().map(|connection| &connection.limits);
+            let calls = limits.filter_map(|limits| {
+                let per_second = u64::from(limits.per_second_max?);
+                usize::try_from(per_second.saturating_mul(limits.timeout_ms) / 2_000).ok()
+            });
+            let calls = calls.min()?.max(1);
+            let mut rows = STRETCH_MAX;
+            while rows > 1 && cost::calls(snapshot, &self.deciding, node, fetch, assumed(rows)) > calls {
+                rows /= 2;
+            }
+            Some(rows)
+        };
+        fetches.iter().filter_map(of_fetch).min().unwrap_or(STRETCH_MAX)
+    }
+
+    /// Calls that so many entities are reckoned to take, if every one came through all stages.
+    pub fn calls(&self, snapshot: &Snapshot, rows: usize) -> usize {
+        let sets = self.stages.iter().map(|stage| &stage.fetches).chain([&self.ordering]);
+        sets.map(|set| calls_of(snapshot, &self.deciding, set, rows)).sum::<usize>().saturating_add(1)
+    }
+}
+
+impl Stage {
+    pub fn calls(&self, snapshot: &Snapshot, deciding: &Plan, rows: usize) -> usize {
+        calls_of(snapshot, deciding, &self.fetches, rows)
+    }
+}
+
+fn calls_of(snapshot: &Snapshot, deciding: &Plan, fetches: &FetchSet, rows: usize) -> usize {
+    let of = |(node, fetch): (NodeId, usize)| {
+        let fetch = deciding.nodes.get(node)?.fetches.get(fetch)?;
+        Some(cost::calls(snapshot, deciding, node, fetch, assumed(rows)))
+    };
+    fetches.iter().filter_map(of).sum()
+}
+
+fn assumed(rows: usize) -> Assumed {
+    Assumed { listed: rows, members: rows.saturating_mul(MEMBERS_EACH) }
+}
+
+/// The key of an approval of a scan, of what decides on what is found.
+pub(super) fn key_of(bound: &str) -> String {
+    Sha256::digest(bound.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Cannot happen: the contract was checked when it was read.
+pub(super) fn gone() -> RequestError {
+    RequestError::new(ErrorCode::Internal, "the scan has no listing; tell the operator the request id".to_owned())
+}
+
+fn first_of(value: &Value, most: usize) -> Result<usize, RequestError> {
+    if value.is_null() {
+        return Ok(FIRST_DEFAULT.min(most));
+    }
+    let first = value.as_u64().and_then(|first| usize::try_from(first).ok()).filter(|first| *first <= most);
+    first.ok_or_else(|| RequestError::new(ErrorCode::ValidationFailed, format!("`first` is between 0 and {most}")))
+}
+
+/// The keys of `among`.
+fn keys(value: &Value, most: usize) -> Result<Option<Vec<Arc<str>>>, RequestError> {
+    let Value::Array(list) = value else { return Ok(None) };
+    if list.len() > most {
+        let message = format!("`among` names more than {most} keys; ask in several requests");
+        return Err(RequestError::new(ErrorCode::LimitExceeded, message));
+    }
+    let mut seen = BTreeSet::new();
+    let text = |key: &Value| match key {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let keys = list.iter().filter_map(text).filter(|key| seen.insert(key.clone()));
+    Ok(Some(keys.map(Arc::from).collect()))
+}
+
+/// The operation of one root that finds the same entities, with these selections of them.
+pub(super) fn operation_of(
+    operation: &Operation,
+    root: &Selection,
+    origin: usize,
+    variables: &Map<String, Value>,
+    children: Vec<Selection>,
+) -> Arc<Operation> {
+    let passed_on = |argument: &&Argument| {
+        !scan::ARGUMENTS.contains(&&*argument.name) && !matches!(&*argument.name, "first" | "after")
+    };
+    let given = |argument: &Argument| Argument {
+        name: Arc::clone(&argument.name),
+        value: ArgumentValue::Given(root.argument(&argument.name, variables).clone()),
+    };
+    let arguments = root.arguments.iter().filter(passed_on).map(given).collect();
+    let root = Selection { key: Arc::clone(&root.key), what: What::Query(origin), arguments, children };
+    Arc::new(Operation { name: operation.name.clone(), roots: vec![root], scan: Some(0), introspects: false })
+}
+
+/// The order in which the parts of a condition are decided: what leaves out most for its calls comes first, and what needs no
+/// further call comes with it.
+pub(super) fn stages(snapshot: &Snapshot, deciding: &Plan, node: NodeId, conjuncts: &[Conjunct]) -> Vec<Stage> {
+    let needs: Vec<FetchSet> =
+        conjuncts.iter().map(|part| FetchSet::of(snapshot, deciding, node, &part.reads)).collect();
+    let mut left: Vec<usize> = (0..conjuncts.len()).collect();
+    let mut known = FetchSet::default();
+    let mut stages: Vec<Stage> = Vec::new();
+    // What is no candidate is not asked about: whether a key is anybody's, and of the divisions that are asked for.
+    let establishing = FetchSet::establishing(deciding, node);
+    let bounding: Vec<usize> =
+        left.iter().copied().filter(|at| conjuncts.get(*at).is_some_and(|part| part.bounds)).collect();
+    if !bounding.is_empty() || establishing != FetchSet::default() {
+        let mut fetches = establishing;
+        bounding.iter().filter_map(|at| needs.get(*at)).for_each(|needed| fetches.extend(needed));
+        known.extend(&fetches);
+        left.retain(|at| !bounding.contains(at));
+        stages.push(stage_of(snapshot, deciding, conjuncts, fetches, bounding));
+    }
+    while !left.is_empty() {
+        let price = |at: &usize| {
+            let more = needs.get(*at).map(|needed| needed.without(&known)).unwrap_or_default();
+            let calls = Stage { fetches: more, ..Stage::default() }.calls(snapshot, deciding, STRETCH_MAX);
+            let leaves_out = conjuncts.get(*at).map_or(1, |part| 1001_u32.saturating_sub(part.passes));
+            // Calls for each entity that is left out; the order in which they were written decides between equals.
+            (calls.saturating_mul(1000) / usize::try_from(leaves_out).unwrap_or(1).max(1), *at)
+        };
+        let Some(next) = left.iter().copied().min_by_key(price) else { break };
+        let fetches = needs.get(next).map(|needed| needed.without(&known)).unwrap_or_default();
+        known.extend(&fetches);
+        let is_known = |at: &usize| needs.get(*at).is_none_or(|needed| needed.without(&known) == FetchSet::default());
+        let (now, later): (Vec<usize>, Vec<usize>) = left.into_iter().partition(is_known);
+        left = later;
+        stages.push(stage_of(snapshot, deciding, conjuncts, fetches, now));
+    }
+    stages
+}
+
+fn stage_of(snapshot: &Snapshot, deciding: &Plan, conjuncts: &[Conjunct], fetches: FetchSet, now: Vec<usize>) -> Stage {
+    let mut sources: Vec<SourceId> = Vec::new();
+    for (of, fetch) in fetches.iter() {
+        let fetch = deciding.nodes.get(of).and_then(|node| node.fetches.get(fetch));
+        let source = fetch.map(|fetch| snapshot.bindings.endpoint(fetch.endpoint).source);
+        sources.extend(source.filter(|source| !sources.contains(source)));
+    }
+    let parts: Vec<&Conjunct> = now.iter().filter_map(|at| conjuncts.get(*at)).collect();
+    let fields: BTreeSet<String> =
+        parts.iter().flat_map(|part| part.expression.inputs()).map(|path| path.join(".")).collect();
+    let passes = parts.iter().fold(1000, |passes, part| passes * part.passes / 1000);
+    Stage { fetches, conjuncts: now, sources, fields: fields.into_iter().collect(), passes }
+}
