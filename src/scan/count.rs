@@ -12,7 +12,7 @@ use super::permit::Approval;
 use super::plan::ScanPlan;
 use super::reckon::{Row, Stats, told};
 use super::resume::Progress;
-use super::run::Scanned;
+use super::run::{Scanned, cannot_show};
 use super::stats::{StatsPlan, too_many_groups};
 use super::walk::{self, Bounds, Concerned, Decided};
 use crate::base::code::ErrorCode;
@@ -55,7 +55,7 @@ async fn reckoned(
         true => None,
         false => Some(progress.sealed(snapshot, deciding.cursors, &bound)?),
     };
-    let groups = reckoning.groups(is_listed);
+    let groups = reckoning.groups(!stats.asked.groups.is_empty(), is_listed);
     let Stats { groups, suppressed, kept } =
         told(snapshot, &stats.asked, groups, stats.has_condition.then_some(coverage.not));
     let value = json!({
@@ -91,7 +91,7 @@ async fn stretches(
     let from = walk::candidates_of(scan, deciding)?;
     let mut candidates = Candidates::going_on(from, progress.place.as_deref()).ok_or_else(super::plan::gone)?;
     let size = scan.stretch(snapshot, usize::MAX);
-    let mut longest = Duration::ZERO;
+    let (mut longest, mut rows) = (Duration::ZERO, walk::ROWS_FIRST);
     let mut has_begun = false;
     loop {
         let most = scan.candidates_max.saturating_sub(progress.coverage.candidates);
@@ -101,7 +101,7 @@ async fn stretches(
             }
             return Ok(Ended::Stopped);
         }
-        let size = size.min(most);
+        let size = size.min(rows).min(most);
         let estimate = scan.calls(snapshot, size);
         let began = Instant::now();
         let ended = if began + REST.max(longest) >= deciding.deadline {
@@ -145,6 +145,8 @@ async fn stretches(
             Ok(looked_at) => looked_at,
             Err(_) if is_late() => return over(Ended::Time),
             Err(_) if deciding.calls.has_missed() => return over(Ended::Calls),
+            // Of whom there is nothing to go over, nothing is answered: a group of nobody would say that there is nobody.
+            Err(failure) if !has_begun => return Err(cannot_show(deciding, failure)),
             Err(failure) => {
                 progress.coverage.broke_off(failure);
                 return Ok(Ended::Stopped);
@@ -166,6 +168,7 @@ async fn stretches(
         }
         progress.place = Some(place);
         longest = longest.max(began.elapsed());
+        rows = walk::rows_next(rows, began.elapsed(), deciding.deadline.saturating_duration_since(Instant::now()));
         has_begun = true;
         if !candidates.has_more() {
             return Ok(Ended::Listed);
@@ -183,7 +186,8 @@ fn gone_as_far(scan: &ScanPlan) -> RequestError {
 
 fn too_little(estimate: usize) -> RequestError {
     let message = format!(
-        "not even a first stretch of this statistic could be looked at: it takes about {estimate} calls to departments;          compare, group by and measure fewer fields at once, or ask again later"
+        "not even a first stretch of this statistic could be looked at: it takes about {estimate} calls to departments; \
+         compare, group by and measure fewer fields at once, or ask again later"
     );
     RequestError::new(ErrorCode::LimitExceeded, message)
 }

@@ -509,3 +509,25 @@ async fn the_record_tells_what_was_counted_and_names_nobody() {
     assert_eq!(record["access"], json!([]), "nobody was shown");
     assert!(!record.to_string().contains("331122101"), "not even where in plain text");
 }
+
+#[tokio::test]
+async fn a_statistic_of_nobody_has_no_groups_unless_it_is_not_grouped() {
+    let world = world(AGREED, tells_all).await;
+    let nobody = json!({ "and": [
+        { "assistance": { "dibaoStatus": { "eq": "RECEIVING" } } }, { "assistance": { "dibaoStatus": { "ne": "RECEIVING" } } },
+    ] });
+    let mut asked = json!({ "division": VILLAGE, "where": nobody, "measures": count() });
+    let one = answered(&world, &supervisor(), asked.clone()).await;
+    assert_eq!(one["groups"][0]["values"][0]["value"], "0", "{one:#}");
+    asked["groupBy"] = json!([{ "by": "registry_category" }]);
+    let grouped = answered(&world, &supervisor(), asked).await;
+    assert_eq!(grouped["groups"], json!([]), "{grouped:#}");
+}
+
+#[tokio::test]
+async fn a_statistic_whose_listing_cannot_be_read_is_refused_and_never_of_nobody() {
+    let world = world(AGREED, tells_all).await;
+    world.departments.set_fault("agriculture", departments::Fault::Http500);
+    let (code, message) = refused(&world, &supervisor(), json!({ "division": VILLAGE, "measures": count() })).await;
+    assert!(code.starts_with("SOURCE_"), "{code}: {message}");
+}

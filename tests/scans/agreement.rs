@@ -249,7 +249,7 @@ fn of_statistic(files: &Files, asked: &Statistic, expected: &Reckoned, got: &Rec
         same(&format!("measures of {key:?}"), &expected.len(), &values.len())?;
         for ((at, widest), value) in expected.iter().enumerate().zip(values) {
             let told = |what: &str| Err(format!("{key:?}, {:?}: {what}: {value:?}, {widest:?}", asked.measures[at]));
-            if below(value.lower, widest.lower) || below(widest.upper.map(|n| -n), value.upper.map(|n| -n)) {
+            if below(value.lower, widest.lower) || below(value.upper.map(|n| -n), widest.upper.map(|n| -n)) {
                 return told("wider than need be");
             }
             let Some(Bounds { lower: Some(sure), upper: Some(upper) }) = whole.get(key).map(|values| values[at]) else {

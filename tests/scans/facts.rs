@@ -231,15 +231,13 @@ impl Building<'_> {
         })
     }
 
-    /// Two lists agree where each element of one is found as often in the other, over what both hold and the condition reads.
+    /// Two lists agree where each element of one is found as often in the other, over what both hold and the condition reads:
+    /// where it reads nothing of them, where there are as many.
     fn payments_differ(&self, paid: &Value) -> bool {
         let both = ["programme", "amount", "entitledBy", "paidOn"];
         let whole = self.reads.contains(PAYMENTS);
         let compared: Vec<&str> =
             both.into_iter().filter(|name| whole || self.reads.contains(&format!("{PAYMENTS}.{name}"))).collect();
-        if compared.is_empty() {
-            return false;
-        }
         let found: Vec<Value> = self
             .household
             .members

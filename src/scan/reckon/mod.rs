@@ -78,11 +78,11 @@ impl Reckoning {
         Ok(())
     }
 
-    /// What is known of every group, in order; a statistic that is grouped by nothing is one group. `is_whole`: everything
-    /// there is was looked at.
-    pub fn groups(&self, is_whole: bool) -> Groups {
+    /// What is known of every group, in order; a statistic that is not grouped is one group, whoever is in it. `is_whole`:
+    /// everything there is was looked at.
+    pub fn groups(&self, is_grouped: bool, is_whole: bool) -> Groups {
         let mut groups = Groups::new();
-        if self.groups.keys().all(Vec::is_empty) {
+        if !is_grouped {
             groups.entry(Vec::new()).or_default();
         }
         let open: Vec<(&Places, &(Tally, Tally))> =

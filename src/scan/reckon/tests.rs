@@ -120,7 +120,7 @@ proptest! {
     ) {
         let of_slot = Range { min: Decimal::from(range.0), max: Some(Decimal::from(range.1)) };
         let worlds = worlds(&rows, range);
-        for (key, group) in reckoned(&rows).groups(true) {
+        for (key, group) in reckoned(&rows).groups(true, true) {
             let [Place::Known(value)] = key.as_slice() else { continue };
             let of: Vec<(usize, Vec<i64>)> = worlds.iter().map(|world| of_group(world, value.as_deref())).collect();
             let counts: Vec<Option<Decimal>> = of.iter().map(|(count, _)| Some(Decimal::from(*count))).collect();
@@ -149,7 +149,7 @@ proptest! {
         for (is_whole, looked_at) in [(true, &rows), (false, &rows)] {
             let of = if is_whole { looked_at } else { &all };
             let worlds = worlds(of, (-4, 4));
-            for (key, group) in reckoned(looked_at).groups(is_whole) {
+            for (key, group) in reckoned(looked_at).groups(true, is_whole) {
                 let [Place::Known(value)] = key.as_slice() else { continue };
                 let of: Vec<(usize, Vec<i64>)> = worlds.iter().map(|world| of_group(world, value.as_deref())).collect();
                 let number = group.number(0, None);
@@ -185,10 +185,10 @@ fn one_of_several_values_counts_in_each_and_of_several_groupings_in_one_of_both(
         values.iter().map(|value| Place::Known(Some((*value).to_owned()))).collect()
     };
     let row = |places: Vec<Vec<Place>>| Row { matched: true, places, numbers: Vec::new() };
-    let of_lists = reckoned(&[row(vec![known(&["A", "B"])]), row(vec![known(&["B"])])]).groups(true);
+    let of_lists = reckoned(&[row(vec![known(&["A", "B"])]), row(vec![known(&["B"])])]).groups(true, true);
     let counts: Vec<u64> = of_lists.values().map(|group| group.sure.rows).collect();
     assert_eq!(counts, [1, 2]);
-    let of_both = reckoned(&[row(vec![known(&["A", "B"]), known(&["X"])])]).groups(true);
+    let of_both = reckoned(&[row(vec![known(&["A", "B"]), known(&["X"])])]).groups(true, true);
     assert_eq!(of_both.keys().map(Vec::len).collect::<BTreeSet<_>>(), BTreeSet::from([2]));
     assert_eq!(of_both.len(), 2);
 }
@@ -206,7 +206,7 @@ fn whose_group_is_not_known_is_told_apart_and_may_be_of_any_that_it_can_be() {
         row(open(ItemState::Undetermined, Some(&["GREEN", "YELLOW"]))),
         row(open(ItemState::Unavailable, None)),
     ])
-    .groups(true);
+    .groups(true, true);
     let bounds = |key: &Places| {
         let count = groups[key].count();
         (count.lower.unwrap().to_string(), count.upper.unwrap().to_string(), count.value)
@@ -227,7 +227,7 @@ fn sums_are_exact_or_not_told() {
             places: Vec::new(),
             numbers: vec![Known::Value(Decimal::from_str_exact(number).unwrap())],
         };
-        let groups = reckoned(&numbers.iter().map(row).collect::<Vec<_>>()).groups(true);
+        let groups = reckoned(&numbers.iter().map(row).collect::<Vec<_>>()).groups(false, true);
         let number = groups[&Vec::new()].number(0, None);
         (number.sum().value.map(|sum| sum.to_string()), number.average().value.map(|average| average.to_string()))
     };
