@@ -1,6 +1,7 @@
 //! Commands. Each file is one; all load the same files the gateway serves from.
 //!
-//! Exit codes: 0 fine; 1 something was found (faults, a break of the contract) or refused; 2 it could not be done.
+//! Exit codes: 0 fine; 1 something was found (faults, a break of the contract) or refused; 2 it could not be done; 3 of `scan`
+//! alone: done, and not everything is known.
 
 mod access;
 mod audit;
@@ -14,6 +15,7 @@ mod holder;
 mod load;
 mod plan;
 mod revoke;
+mod scan;
 mod schema;
 mod serve;
 mod source;
@@ -44,6 +46,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Show what a query would fetch for a role, without asking anybody
     Plan(plan::PlanArgs),
+    /// Filter, sort and count over many at once, at a running gateway: shown, exported, gone on with
+    Scan(Box<scan::ScanArgs>),
     /// Show which role is given which item
     Access(access::AccessArgs),
     /// Verify, export and prove audit records, as the auditor
@@ -99,6 +103,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Scan(args) => scan::run(&args),
         Command::Access(args) => access::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Documents(args) => documents::run(&args),

@@ -82,6 +82,12 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
+/// A cell of CSV (RFC 4180); what a spreadsheet would take for a formula is kept from being one.
+pub fn csv_cell(text: &str) -> String {
+    let text = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
 /// Colours, where the output is a terminal and `NO_COLOR` is not set.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint {

@@ -6,6 +6,7 @@ mod attempt;
 mod endpoints;
 mod levels;
 mod portrait;
+mod scanning;
 mod serving;
 mod sources;
 #[path = "../support/mod.rs"]

@@ -138,15 +138,8 @@ fn csv(entry: &Entry) -> String {
         subjects.to_string(),
         entry.hash.clone(),
     ];
-    let fields: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
+    let fields: Vec<String> = fields.iter().map(|field| text::csv_cell(field)).collect();
     format!("{}\n", fields.join(","))
-}
-
-/// RFC 4180; what a spreadsheet would take for a formula is kept from being one.
-fn quoted(field: &str) -> String {
-    let field =
-        if field.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{field}") } else { field.to_owned() };
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
 }
 
 fn from(text: &str) -> Result<Timestamp, String> {
