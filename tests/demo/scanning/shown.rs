@@ -185,7 +185,8 @@ async fn statistics_are_those_of_the_generator_and_small_groups_are_marked() {
 
 #[tokio::test]
 async fn what_takes_more_than_one_request_may_is_gone_on_with() {
-    let asked = Asked::start_edited(|snapshot| snapshot.config.limits.upstream_calls_max = 250).await;
+    // One stretch of candidates takes less, and all of them take more.
+    let asked = Asked::start_edited(|snapshot| snapshot.config.limits.upstream_calls_max = 900).await;
     let scan = ["--division", TOWN, "--where", DIBAO_AND_VEHICLE, "--json"];
     let expected = asked.expected(TOWN, |portrait| receives_dibao(portrait) && has_a_vehicle(portrait));
     let found = asked.run(&[&scan[..], &["--page", "200"]].concat()).await.ends_with(0).json();
@@ -193,7 +194,7 @@ async fn what_takes_more_than_one_request_may_is_gone_on_with() {
     assert_eq!(found["coverage"]["whole"], true, "{}", found["coverage"]);
     let stats = asked.run(&[&scan[..], &["--stats"]].concat()).await.ends_with(0).json();
     assert_eq!(stats["groups"][0]["values"][0]["value"], expected.len().to_string(), "{stats:#}");
-    assert!(stats["requests"].as_array().unwrap().len() > 2, "{}", stats["requests"]);
+    assert!(stats["requests"].as_array().unwrap().len() > 1, "{}", stats["requests"]);
     // What is sorted is looked at as a whole, or not known as a whole.
     let sorted = ["--order-by", "assistance_dibaoMonthly", "--first", "3"];
     let sorted = asked.run(&[&scan[..], &sorted].concat()).await.ends_with(3);
