@@ -82,6 +82,8 @@ pub fn metrics(gateway: &Gateway) -> Text {
 
 fn audit(gateway: &Gateway, text: &mut Text) {
     let audit = gateway.audit();
+    let help = "Scans under way, queries and streams.";
+    text.single("huxiang_scans_in_flight", "gauge", help, gateway.scans_under_way());
     text.single("huxiang_ready", "gauge", "1: requests are answered now.", u8::from(gateway.ready()));
     text.family(
         "huxiang_audit_records_total",

@@ -78,7 +78,7 @@ pub fn estimates_of(snapshot: &Snapshot, text: &str, grants: Vec<usize>) -> Resu
         .chain(anonymous)
         .map(|name| {
             let variables = Map::new();
-            let collected = document.collect(&snapshot.contract, document.operation(name)?, &variables, limits)?;
+            let collected = document.collect(&snapshot.contract, document.named(name)?, &variables, limits)?;
             let plan = plan::build(snapshot, &authorize(Arc::new(collected), Arc::clone(&rights)))?;
             let assumed = Assumed::of(snapshot, &plan, &variables);
             Ok((name.unwrap_or("(without a name)").to_owned(), cost::total(snapshot, &plan, assumed)))

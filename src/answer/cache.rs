@@ -179,6 +179,7 @@ mod tests {
                 roots: Vec::new(),
                 scan: None,
                 introspects: false,
+                frame: None,
             }),
             nodes: Vec::new(),
             roots: Vec::new(),

@@ -2,12 +2,14 @@
 //!
 //! The only door to the engine, for every transport. Nothing is answered before its audit record is durable.
 
+mod at_once;
 mod budget;
 mod cache;
 mod declared;
 mod ending;
 mod explain;
 mod fate;
+mod flow;
 mod introspect;
 mod planned;
 mod record;
@@ -15,13 +17,14 @@ mod request;
 mod scanned;
 mod second;
 mod start;
+mod stream;
+mod streaming;
 pub mod versions;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
@@ -46,18 +49,21 @@ use crate::model::snapshot::Snapshot;
 use crate::registry::{Known, Registry};
 use crate::scan;
 use crate::source::{CallContext, Period, Shared};
-use crate::trace::{Parent, Span, Trace, Traces};
+use crate::trace::{Span, Trace, Traces};
 use crate::watch::Watch;
 
+use at_once::AtOnce;
 pub use budget::estimates_of;
 use cache::Caches;
-use ending::{Ending, GRACE};
+use ending::Ending;
 pub use explain::{Looked, Standing};
 pub use introspect::RoleSchema;
 use planned::{Planned, plan_of};
 pub use request::{Answer, GraphqlRequest, Outcome};
 use second::Noted;
 pub use start::StartError;
+pub use stream::{Frame, Frames, Halt, Standing as StreamStanding};
+use streaming::Streaming;
 use versions::Versions;
 
 /// The gateway: one snapshot, its sources and the audit store. Cheap to clone.
@@ -84,6 +90,8 @@ struct Kept {
     clock: Clock,
     /// Calls to departments within a minute, by who pays for them.
     calls: Meter,
+    /// Scans under way.
+    scans: Arc<AtOnce>,
     /// What checks tokens in front of this gateway, where it is served.
     verifier: OnceLock<Arc<Verifier>>,
     approvals: Approvals,
@@ -102,6 +110,8 @@ struct Asked<'a> {
     traceparent: Option<&'a str>,
     /// Where its spans are.
     trace: &'a Trace,
+    /// It is a turn of this stream.
+    stream: Option<&'a Streaming>,
 }
 
 /// A plan that is run, and what is left for it.
@@ -224,6 +234,11 @@ impl Gateway {
         &self.inner.kept.subjects
     }
 
+    /// How many scans are under way, queries and streams.
+    pub fn scans_under_way(&self) -> usize {
+        self.inner.kept.scans.count()
+    }
+
     /// What is left of the sources' quotas.
     pub fn quotas(&self) -> &Quotas {
         &self.inner.kept.quotas
@@ -241,59 +256,7 @@ impl Gateway {
 
     /// The answer, once its record is durable; without it, nothing is answered.
     pub async fn audited(&self, record: AuditRecord, answer: Answer, request_id: &str) -> Answer {
-        self.inner.audited(record, answer, request_id, None).await
-    }
-
-    /// Answers a request. What was begun is finished and audited even if the caller goes away; then `held` is dropped.
-    pub async fn answer_holding(
-        &self,
-        identity: Identity,
-        request: GraphqlRequest,
-        request_id: String,
-        parent: Option<Parent>,
-        held: impl Send + 'static,
-    ) -> Answer {
-        let (mut span, traceparent) = self.inner.kept.traces.request(parent);
-        let trace = span.trace();
-        let inner = Arc::clone(&self.inner);
-        let (came, asked) = (Timestamp::now(), Arc::new((identity, request, request_id)));
-        let failed = || {
-            let (identity, request, request_id) = &*asked;
-            let mut failed = AuditRecord::new(request_id, identity);
-            failed.time = audit::timestamp(came);
-            failed.document = request.query.as_deref().map(|text| self.inner.kept.subjects.document(text));
-            failed
-        };
-        let of_asked = Arc::clone(&asked);
-        let id = &asked.2;
-        let (ending, told, _waits) = Ending::new();
-        let ending = Arc::new(ending);
-        let of_flow = Arc::clone(&ending);
-        let mut flow = tokio::spawn(async move {
-            let _held = held;
-            let (identity, request, request_id) = &*of_asked;
-            let asked = Asked { identity, request, request_id, traceparent: traceparent.as_deref(), trace: &trace };
-            inner.answer(&asked, &of_flow, &mut span).await
-        });
-        let limit = Duration::from_millis(self.inner.snapshot.config.limits.request_timeout_ms).saturating_add(GRACE);
-        let ended = match tokio::time::timeout(limit, &mut flow).await {
-            Ok(ended) => ended,
-            Err(_) if ending.decide() => {
-                let message = "the request took too long; ask for less".to_owned();
-                let late = RequestError::new(ErrorCode::DeadlineExceeded, message);
-                return Box::pin(self.inner.failed(failed(), &late, id, Some(told))).await;
-            }
-            // Its record is being written, which does not take for ever.
-            Err(_) => flow.await,
-        };
-        match ended {
-            Ok(answer) => answer,
-            Err(error) => {
-                tracing::error!(request = %id, %error, "the flow of a request failed");
-                let message = "the gateway failed; tell the operator the request id".to_owned();
-                Box::pin(self.inner.failed(failed(), &RequestError::new(ErrorCode::Internal, message), id, None)).await
-            }
-        }
+        self.inner.audited(record, answer, (request_id, None), None).await
     }
 
     /// The plan of a request as text, without executing it.
@@ -324,7 +287,7 @@ fn plan_text(
     request: &GraphqlRequest,
     assumed: Assumed,
 ) -> Result<String, RequestError> {
-    let asked = Asked { identity, request, request_id: "", traceparent: None, trace: &Trace::default() };
+    let asked = Asked { identity, request, request_id: "", traceparent: None, trace: &Trace::default(), stream: None };
     let planned = plan_of(snapshot, caches, &asked, Clock::system().now(), None)?;
     let denied = |slot| planned.asking.denied(snapshot, slot).to_string();
     let text = plan::print::text(snapshot, &planned.plan, &planned.rights, assumed, denied);
@@ -370,7 +333,7 @@ impl Inner {
             }
             return answer;
         }
-        self.audited(record, answer, asked.request_id, None).await
+        self.audited(record, answer, (asked.request_id, asked.stream), None).await
     }
 
     /// The answer to a request that failed as a whole, once its record is durable.
@@ -378,12 +341,12 @@ impl Inner {
         &self,
         mut record: AuditRecord,
         error: &RequestError,
-        request_id: &str,
+        (request_id, stream): (&str, Option<&Streaming>),
         told: Option<oneshot::Sender<i64>>,
     ) -> Answer {
         record.outcome = audit::Outcome::Rejected;
         record.errors.insert(error.code);
-        self.audited(record, Answer::refused(error, request_id), request_id, told).await
+        self.audited(record, Answer::refused(error, request_id), (request_id, stream), told).await
     }
 
     /// The answer, once its record is durable; without it, nothing is answered. The record's number is told.
@@ -391,11 +354,15 @@ impl Inner {
         &self,
         mut record: AuditRecord,
         answer: Answer,
-        request_id: &str,
+        (request_id, stream): (&str, Option<&Streaming>),
         told: Option<oneshot::Sender<i64>>,
     ) -> Answer {
         record.answer = Some(self.kept.subjects.answer(&answer.body));
-        match self.kept.audit.append(record).await {
+        let written = match stream {
+            Some(stream) => stream.record(&self.kept.audit, record).await,
+            None => self.kept.audit.append(record).await,
+        };
+        match written {
             Ok(receipt) => {
                 // Nobody may be waiting for it.
                 told.and_then(|told| told.send(receipt.seq).err());
@@ -497,6 +464,7 @@ impl Inner {
             introspection: &ready.introspection,
             request_id: asked.request_id,
             extensions: &noted.extensions,
+            frame: noted.frame.as_ref(),
             called: &called,
             whole: asked.request.extensions.get("masked") == Some(&serde_json::Value::Bool(true)),
             bytes_max: self.snapshot.config.limits.answer_bytes_max / asked.request.others.saturating_add(1),

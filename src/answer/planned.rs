@@ -45,15 +45,26 @@ pub(super) fn plan_of(
     let name = asked.request.operation_name.as_deref();
     let asking = Asking { approved, ..asking_for(snapshot, asked.identity, text, now)? };
     let document = caches.document(text, || Document::parse(text, &snapshot.contract, limits))?;
-    let operation = document.operation(name)?;
+    let operation = match asked.stream {
+        Some(_) => document.subscription(name)?,
+        None => document.operation(name)?,
+    };
     let variables = document.variables(&snapshot.contract, operation, &asked.request.variables)?;
     let active = active_grants(&snapshot.access, &asking);
     let rights = caches.rights(active, |active| Rights::new(&snapshot.access, active));
     let collect = || document.collect(&snapshot.contract, operation, &variables, limits);
     if document.scans() {
         // It may hold a condition, so nothing of it is kept.
-        let collected = Arc::new(collect()?);
+        let collected = collect()?;
+        let collected = Arc::new(match asked.stream {
+            Some(stream) => stream.going_on(collected),
+            None => collected,
+        });
         if let Some(scan) = ScanPlan::build(snapshot, &asking, &collected, &variables)? {
+            if asked.stream.is_some() && scan.stats.is_none() && scan.first == 0 {
+                let message = "a stream shows at least one at once: ask with `first: 0` as a query".to_owned();
+                return Err(RequestError::new(ErrorCode::ValidationFailed, message));
+            }
             let (rights, plan) = (Arc::clone(&scan.rights), Arc::clone(&scan.answering));
             return Ok(Planned { asking, document, variables, rights, plan, scan: Some(scan) });
         }

@@ -23,6 +23,11 @@ impl Inner {
     ) -> Result<Executed, RequestError> {
         let calls_max = self.calls_max(planned) / asked.request.others.saturating_add(1);
         let Ready { periods, .. } = self.ready(asked, planned)?;
+        // A stream keeps its place over its turns.
+        let _under = match asked.stream {
+            Some(stream) => stream.enter(&self.kept.scans, asked.identity).map(|()| None)?,
+            None => Some(self.kept.scans.enter(asked.identity)?),
+        };
         let mut noted = self.note(asked, planned).await?;
         let deadline = self.deadline();
         let running = |plan, calls| Running { plan, calls, deadline };
@@ -39,6 +44,9 @@ impl Inner {
             None => scan::run::run(scan, deciding, answering, bounds).await,
         };
         noted.details.push(("scan".to_owned(), self.told_of_scan(scan, &scanned)));
+        if let Some(stream) = asked.stream.filter(|_| scanned.root.is_ok()) {
+            noted.frame = Some(stream.turned(scan, &scanned, calls_max.saturating_sub(scanned.log.left())));
+        }
         noted.concerned = scanned.concerned;
         let error = match scanned.root {
             Ok(root) => {

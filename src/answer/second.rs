@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Asked, Inner, Planned};
+use super::{Asked, Inner, Planned, Streaming};
 use crate::approval::{Act, Opened};
 use crate::audit::timestamp;
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::{Origin, Plan};
+use crate::engine::project::answer::FrameTold;
 use crate::model::access::condition::BreakGlass;
 use crate::model::access::{Approved, Grant, SlotSet};
 use crate::model::snapshot::Snapshot;
@@ -27,19 +28,35 @@ pub(super) struct Noted {
     pub details: Vec<(String, Value)>,
     /// Whom a scan concerned.
     pub concerned: Concerned,
+    /// Of a frame of a stream: how far it has come.
+    pub frame: Option<FrameTold>,
 }
 
 impl Inner {
     /// The approval that the request names.
     pub(super) async fn approved(&self, asked: &Asked<'_>) -> Result<Option<Approved>, RequestError> {
         match &asked.identity.approval {
+            Some(id) if asked.stream.is_some_and(Streaming::has_taken_approval) => {
+                self.kept.approvals.check_taken(asked.identity, id).await.map(Some)
+            }
             Some(id) => self.kept.approvals.check(asked.identity, id).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// Uses up what the plan relies on; refused, nothing is fetched.
+    /// Uses up what the plan relies on; refused, nothing is fetched. What was used up for a stream holds for all its turns.
     pub(super) async fn note(&self, asked: &Asked<'_>, planned: &Planned) -> Result<Noted, RequestError> {
+        if let Some(noted) = asked.stream.and_then(Streaming::noted) {
+            return Ok(noted);
+        }
+        let noted = self.noted(asked, planned).await?;
+        if let Some(stream) = asked.stream {
+            stream.note(&noted);
+        }
+        Ok(noted)
+    }
+
+    async fn noted(&self, asked: &Asked<'_>, planned: &Planned) -> Result<Noted, RequestError> {
         let mut noted = Noted::default();
         let access = &self.snapshot.access;
         let act = Act { access, identity: asked.identity, request_id: asked.request_id };

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use regex::Regex;
 
+use super::at_once::AtOnce;
 use super::cache::Caches;
 use super::versions::Versions;
 use super::{Gateway, Inner, Kept};
@@ -52,6 +53,7 @@ impl Gateway {
         let approvals = Approvals::new(&snapshot.config, subjects.clone(), audit.clone(), clock.clone());
         let kept = Kept {
             calls: Meter::of_calls(&snapshot.config.rates),
+            scans: AtOnce::new(&snapshot.config.scans),
             shared: Shared::new(snapshot.config.egress.clone()),
             audit,
             watch,

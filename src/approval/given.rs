@@ -197,6 +197,15 @@ impl Approvals {
 
     /// The approval that a request names, where it is the caller's and for this purpose and case.
     pub(crate) async fn check(&self, identity: &Identity, id: &str) -> Result<Approved, RequestError> {
+        self.checked(identity, id, 0).await
+    }
+
+    /// As [`Self::check`], for what goes on under a use that it has taken: that one does not count against it.
+    pub(crate) async fn check_taken(&self, identity: &Identity, id: &str) -> Result<Approved, RequestError> {
+        self.checked(identity, id, 1).await
+    }
+
+    async fn checked(&self, identity: &Identity, id: &str, taken: u32) -> Result<Approved, RequestError> {
         let now = self.clock.now();
         let mut work = self.begin().await?;
         let found = self.find(&mut work, id).await;
@@ -204,6 +213,7 @@ impl Approvals {
         let approval = found?.ok_or_else(nothing)?;
         let (id, subjects) = (approval.id.clone(), self.subjects.clone());
         let (of, subject) = (approval.entity.clone(), approval.subject.clone());
+        let approval = Approval { used: approval.used.saturating_sub(taken.into()), ..approval };
         let (_, by_role) = usable(&approval, identity, now)?;
         let decided = approval.decided_at.unwrap_or(Timestamp::MIN);
         Ok(Approved {

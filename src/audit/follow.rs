@@ -16,7 +16,7 @@ pub struct Intent {
     seq: i64,
 }
 
-/// A stream whose opening is durable. Each frame is recorded before it is sent.
+/// A stream whose opening, which is its first frame, is durable. Each frame is recorded before it is sent.
 pub struct Frames {
     store: AuditStore,
     seq: i64,
@@ -31,10 +31,10 @@ impl AuditStore {
         Ok(Intent { store: self.clone(), record, seq })
     }
 
-    /// Records that a stream is opened.
-    pub async fn stream(&self, record: AuditRecord) -> Result<Frames, AuditError> {
-        let seq = self.append(record).await?.seq;
-        Ok(Frames { store: self.clone(), seq, sent: 0 })
+    /// Records that a stream is opened, with what its first frame holds.
+    pub async fn stream(&self, record: AuditRecord) -> Result<(Frames, Receipt), AuditError> {
+        let receipt = self.append(record).await?;
+        Ok((Frames { store: self.clone(), seq: receipt.seq, sent: 1 }, receipt))
     }
 }
 
@@ -62,6 +62,12 @@ impl Frames {
         let receipt = self.store.append(record.with("frame", self.sent.saturating_add(1))).await?;
         self.sent = self.sent.saturating_add(1);
         Ok(receipt)
+    }
+
+    /// Records how the stream ended.
+    pub async fn end(&self, record: AuditRecord) -> Result<Receipt, AuditError> {
+        let record = AuditRecord { kind: Kind::Outcome, of: Some(self.seq), ..record };
+        self.store.append(record.with("frames", self.sent)).await
     }
 }
 

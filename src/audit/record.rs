@@ -21,10 +21,10 @@ pub enum Kind {
     Request,
     /// A write, before it is forwarded.
     Intent,
-    /// How the write ended whose intent is `of`; or that what the request's record `of` tells of was not sent, or went on
-    /// after its caller was told that it took too long.
+    /// How the write ended whose intent is `of`, or the stream that `of` opened; or that what the request's record `of` tells
+    /// of was not sent, or went on after its caller was told that it took too long.
     Outcome,
-    /// One frame of a stream that `of` opened.
+    /// One frame of a stream that `of` opened, which tells of the first.
     Frame,
     /// An approval was asked for, given, refused or withdrawn.
     Approval,

@@ -16,7 +16,7 @@ pub enum ErrorCode {
     LimitExceeded,
     /// The caller, its address or its network asks more than a minute allows.
     RateLimited,
-    /// The gateway has more to do than it takes on; nothing of the request was looked at.
+    /// The gateway has more to do than it takes on; nobody was asked for the request.
     Overloaded,
     /// No token, or one that is not accepted.
     Unauthenticated,

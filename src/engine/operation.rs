@@ -62,6 +62,8 @@ pub struct Operation {
     pub scan: Option<usize>,
     /// `__schema` or `__type` is asked.
     pub introspects: bool,
+    /// Of a subscription: what each frame holds, as it is selected. The root is then what a query would ask for the same.
+    pub frame: Option<Selection>,
 }
 
 /// One field of the answer.
@@ -140,19 +142,35 @@ impl Document {
         Ok(Self { valid, deciding, scans })
     }
 
-    /// The operation to execute, by its name where there are several.
+    /// The operation of that name, of whatever kind, or the only one.
+    pub fn named(&self, name: Option<&str>) -> Result<&AstOperation, RequestError> {
+        let found = self.valid.operations.get(name);
+        let found = found.map_err(|error| RequestError::new(ErrorCode::BadRequest, error.message().to_string()));
+        found.map(|operation| &**operation)
+    }
+
+    /// The query to execute, by its name where there are several.
     pub fn operation(&self, name: Option<&str>) -> Result<&AstOperation, RequestError> {
-        let operation = self
-            .valid
-            .operations
-            .get(name)
-            .map_err(|error| RequestError::new(ErrorCode::BadRequest, error.message().to_string()))?;
+        let operation = self.named(name)?;
         let message = match operation.operation_type {
             OperationType::Query => return Ok(operation),
-            OperationType::Subscription => "subscriptions are not answered here: ask the same as a query",
+            OperationType::Subscription => {
+                "a subscription is answered as a stream: send it by POST, alone, with `Accept: text/event-stream`; or ask \
+                 the same as a query"
+            }
             OperationType::Mutation => "only queries are answered",
         };
         Err(RequestError::new(ErrorCode::ValidationFailed, message.to_owned()))
+    }
+
+    /// The subscription to stream, by its name where there are several.
+    pub fn subscription(&self, name: Option<&str>) -> Result<&AstOperation, RequestError> {
+        let operation = self.named(name)?;
+        if operation.is_subscription() {
+            return Ok(operation);
+        }
+        let message = "only a subscription is answered as a stream".to_owned();
+        Err(RequestError::new(ErrorCode::ValidationFailed, message))
     }
 
     /// The caller's variables, coerced to their types.
@@ -193,10 +211,15 @@ impl Document {
         limits: DocumentLimits,
     ) -> Result<Operation, RequestError> {
         let mut collector = Collector { contract, document: &self.valid, variables, limits, looked_at: 0, aliases: 0 };
+        let name = operation.name.as_ref().map(|name| name.as_str().into());
+        if operation.is_subscription() {
+            let (root, frame) = collector.framed(operation)?;
+            return Ok(Operation { name, roots: vec![root], scan: Some(0), introspects: false, frame: Some(frame) });
+        }
         let roots = collector.roots(operation)?;
         let introspects = roots.iter().any(|root| root.what == What::Introspection);
         let scan = scan::scan_of(contract, &roots)?;
-        Ok(Operation { name: operation.name.as_ref().map(|name| name.as_str().into()), roots, scan, introspects })
+        Ok(Operation { name, roots, scan, introspects, frame: None })
     }
 
     /// Whether the document may scan: what is made of its operations holds conditions, and is not kept.

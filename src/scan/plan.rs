@@ -320,7 +320,13 @@ pub(super) fn operation_of(
     };
     let arguments = root.arguments.iter().filter(passed_on).map(given).collect();
     let root = Selection { key: Arc::clone(&root.key), what: What::Query(origin), arguments, children };
-    Arc::new(Operation { name: operation.name.clone(), roots: vec![root], scan: Some(0), introspects: false })
+    Arc::new(Operation {
+        name: operation.name.clone(),
+        roots: vec![root],
+        scan: Some(0),
+        introspects: false,
+        frame: operation.frame.clone(),
+    })
 }
 
 /// The order in which the parts of a condition are decided: what leaves out most for its calls comes first, and what needs no

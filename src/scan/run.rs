@@ -8,6 +8,7 @@ use super::coverage::{Coverage, Ended, Reasons, reasons};
 use super::order::Top;
 use super::plan::{ScanPlan, Verdict};
 use super::walk::{Bounds, Concerned, Decided, Walk};
+use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::engine::execute::candidates::Candidate;
 use crate::engine::execute::{CallLog, Execution, keep};
@@ -56,6 +57,7 @@ pub async fn run<'a>(
     answering: impl FnOnce(CallLog) -> Execution<'a>,
     bounds: Bounds<'_>,
 ) -> Scanned {
+    let gone = Bounds { pays: bounds.pays, gone: bounds.gone.clone() };
     // What answering takes is set apart before anybody is asked.
     let asked = match (bounds.pays)(scan.answer_calls) {
         Ok(paid) => page(scan, &deciding, bounds).await.map(|page| (page, paid)),
@@ -73,7 +75,16 @@ pub async fn run<'a>(
     }
     let execution = answering(deciding.calls);
     let before = execution.calls.left();
-    let root = answer(scan, &execution, page, &mut coverage).await;
+    let shown = tokio::select! {
+        biased;
+        root = answer(scan, &execution, page, &mut coverage) => Some(root),
+        () = gone.left() => None,
+    };
+    // Nobody waits: what is under way is let go, and nothing is shown.
+    let root = shown.unwrap_or_else(|| {
+        coverage.ended = Some(Ended::Cancelled);
+        Err(RequestError::new(ErrorCode::DeadlineExceeded, "nobody waits for the answer any more".to_owned()))
+    });
     paid.settle(u64::try_from(before.saturating_sub(execution.calls.left())).unwrap_or(u64::MAX));
     Scanned { root, log: execution.calls, coverage, concerned }
 }

@@ -15,7 +15,7 @@ use futures::{FutureExt, StreamExt};
 
 use super::framing::Doubtful;
 use super::negotiate::is_json;
-use super::{App, Peer, Turn, certificate};
+use super::{App, Halt, Peer, Turn, certificate};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::identify::rate::{Busy, Payer};
@@ -205,6 +205,31 @@ pub(super) fn address<G>(app: &App<G>, headers: &HeaderMap, peer: Option<&Peer>)
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
     let forwarded: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
     caller_address(peer, forwarded.into_iter(), &app.networks).ok()
+}
+
+/// The credentials of a request that goes on after it was admitted.
+pub(super) fn authorization(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(header::AUTHORIZATION).cloned()
+}
+
+/// Whether whoever was admitted would be admitted now: the token is good still, and they may ask once more.
+pub(super) async fn still<G>(
+    app: &App<G>,
+    identity: &Identity,
+    authorization: Option<&HeaderValue>,
+) -> Result<(), Halt> {
+    let checked =
+        app.verifier.authenticate(authorization.map(HeaderValue::as_bytes), identity.certificate.as_deref()).await;
+    let refused = |code, message: String| Halt::Refused(RequestError::new(code, message));
+    match checked {
+        Ok(principal) if principal == identity.principal => {}
+        Ok(_) => return Err(refused(ErrorCode::Unauthenticated, "the token is of somebody else by now".to_owned())),
+        Err(error @ AuthError::Unavailable) => {
+            return Err(refused(ErrorCode::AuthenticationUnavailable, error.to_string()));
+        }
+        Err(error) => return Err(refused(ErrorCode::Unauthenticated, error.to_string())),
+    }
+    app.requests.take(identity, 1).map(drop).map_err(|busy| Halt::Wait(busy.retry_after_s))
 }
 
 /// Who the token speaks for. Once the address has no requests left, only tokens checked before are looked at, so that

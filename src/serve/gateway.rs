@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::refusals::Counts;
 use super::{Gateway, LoggedIn, Turn};
 use crate::admin::{self, MetricsText};
-use crate::answer::{self, Answer, GraphqlRequest};
+use crate::answer::{self, Answer, Frames, GraphqlRequest, StreamStanding};
 use crate::audit::{AuditRecord, Kind, Outcome};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
@@ -23,6 +23,18 @@ impl Gateway for answer::Gateway {
         turn: Turn,
     ) -> Answer {
         self.answer_holding(identity, request, request_id, trace, turn).await
+    }
+
+    fn subscribe(
+        &self,
+        identity: Identity,
+        request: GraphqlRequest,
+        request_id: String,
+        trace: Option<Parent>,
+        turn: Turn,
+        standing: impl StreamStanding,
+    ) -> Frames {
+        self.stream_holding(identity, request, request_id, trace, standing, turn)
     }
 
     async fn admin(&self, identity: Identity, request: GraphqlRequest, request_id: String, turn: Turn) -> Answer {

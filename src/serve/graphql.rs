@@ -15,10 +15,11 @@ use futures::future::join_all;
 
 use super::door::{Admitted, Refusal, admit, bad};
 use super::kind::{Kind, selected};
-use super::negotiate::{Media, accepted, status};
+use super::negotiate::{Media, accepted, accepts_events, status};
 use super::origin::{self, Site};
 use super::refusals::Refused;
 use super::request::{self, Sent};
+use super::stream;
 use super::unsent::Cut;
 use super::{Answer, App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, Peer, RequestId, Turn};
 use crate::base::code::ErrorCode;
@@ -27,6 +28,7 @@ use crate::identify::{Declared, Identity};
 use crate::model::config::cors::Cors;
 use crate::trace::Parent;
 
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What a request is for. Both pass the same checks; only what answers differs.
@@ -56,16 +58,16 @@ pub async fn admin<G: Gateway>(
 
 /// The operations that answer to a request, and what it is called.
 struct Asking<'a, G> {
-    app: &'a App<G>,
+    app: &'a Arc<App<G>>,
     /// In force when the request began; all its operations end with it.
-    gateway: &'a G,
+    gateway: &'a Arc<G>,
     id: &'a str,
     api: Api,
     media: Media,
     cut: Cut,
 }
 
-async fn respond<G: Gateway>(app: &App<G>, id: &str, api: Api, request: Request) -> Response<Body> {
+async fn respond<G: Gateway>(app: &Arc<App<G>>, id: &str, api: Api, request: Request) -> Response<Body> {
     // The gateway's own API is for its own pages and for programs, never for other sites' pages.
     let none = Cors::default();
     let cors = if api == Api::Contract { &app.cors } else { &none };
@@ -80,7 +82,7 @@ async fn respond<G: Gateway>(app: &App<G>, id: &str, api: Api, request: Request)
             refused(id, &parts.headers, Refusal::with_code(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message))
         }
         Site::Listed(_) | Site::Own if parts.method == Method::OPTIONS => options(methods),
-        Site::Listed(_) | Site::Own => match answer(app, &*gateway, id, api, &parts, body).await {
+        Site::Listed(_) | Site::Own => match answer(app, &gateway, id, api, &parts, body).await {
             Ok(response) => response,
             Err(refusal) => refused(id, &parts.headers, refusal),
         },
@@ -110,18 +112,20 @@ fn options(methods: &'static str) -> Response<Body> {
 }
 
 async fn answer<G: Gateway>(
-    app: &App<G>,
-    gateway: &G,
+    app: &Arc<App<G>>,
+    gateway: &Arc<G>,
     id: &str,
     api: Api,
     parts: &Parts,
     body: Body,
 ) -> Result<Response<Body>, Refusal> {
-    let is_get = is_get(parts, methods(app, gateway, api))?;
-    let media = accepted(&parts.headers).ok_or_else(|| {
+    let is_get = is_get(parts, methods(app, &**gateway, api))?;
+    let takes_events = api == Api::Contract && accepts_events(&parts.headers);
+    let not_acceptable = || {
         let types = "accept application/graphql-response+json or application/json";
         Refusal::new(StatusCode::NOT_ACCEPTABLE, types)
-    })?;
+    };
+    let media = accepted(&parts.headers).or(takes_events.then_some(Media::EventStream)).ok_or_else(not_acceptable)?;
     let Admitted { identity, body, turn } = admit(app, parts, (!is_get).then_some(body)).await?;
     let batch_max = if api == Api::Contract { app.batch_max } else { 0 };
     let sent = match is_get {
@@ -135,8 +139,14 @@ async fn answer<G: Gateway>(
     match sent.map_err(bad)? {
         Sent::One(request) => {
             let (identity, request) = asking.prepared(parts, &identity, request, is_get)?;
+            let query = request.query.as_deref().unwrap_or("");
+            if takes_events && selected(query, request.operation_name.as_deref()) == Some(Kind::Subscription) {
+                return Ok(asking.stream(parts, identity, request, trace, turn));
+            }
             Ok(asking.one(identity, request, trace, turn).await)
         }
+        // Of a batch, nothing is streamed.
+        Sent::Batch(_) if media == Media::EventStream => Err(not_acceptable()),
         Sent::Batch(requests) => {
             // The first is paid for.
             app.requests.take(&identity, u64::try_from(requests.len()).unwrap_or(u64::MAX).saturating_sub(1))?;
@@ -194,7 +204,7 @@ impl<G: Gateway> Asking<'_, G> {
         sent: GraphqlRequest,
         is_get: bool,
     ) -> Result<(Identity, GraphqlRequest), Refusal> {
-        let sent = trusted(self.app, self.gateway, self.api, sent, is_get)?;
+        let sent = trusted(self.app, &**self.gateway, self.api, sent, is_get)?;
         for name in Declared::HEADERS {
             if parts.headers.get_all(name).iter().nth(1).is_some() {
                 return Err(bad(format!("the header {name} is sent twice")));
@@ -207,6 +217,7 @@ impl<G: Gateway> Asking<'_, G> {
 
     async fn one(&self, identity: Identity, sent: GraphqlRequest, trace: Parent, turn: Turn) -> Response<Body> {
         let Answer { status: outcome, body } = self.ask(identity, sent, self.id.to_owned(), trace, turn).await;
+        let body = if self.media == Media::EventStream { stream::alone(&body) } else { body };
         let mut out = response(status(outcome, self.media), self.media, self.app.unsent.hold(body, &self.cut));
         if let Outcome::TryLater { retry_after_s } = outcome {
             out.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
@@ -214,6 +225,26 @@ impl<G: Gateway> Asking<'_, G> {
         if out.status() == StatusCode::UNAUTHORIZED {
             out.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"huxiang\""));
         }
+        out
+    }
+
+    /// The frames of a subscription, as they come. That it is refused is told in the first of them, too.
+    fn stream(
+        &self,
+        parts: &Parts,
+        identity: Identity,
+        sent: GraphqlRequest,
+        trace: Parent,
+        turn: Turn,
+    ) -> Response<Body> {
+        let standing = stream::Admitted::new(self.app, self.gateway, &identity, parts);
+        let frames = self.gateway.subscribe(identity, sent, self.id.to_owned(), Some(trace), turn, standing);
+        let body = stream::events(frames, Arc::clone(&self.app.unsent), self.cut.clone());
+        let mut out = Response::new(body);
+        let content_type = HeaderValue::from_static(Media::EventStream.content_type());
+        out.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        // A proxy that gathers events before it passes them on holds them back.
+        out.headers_mut().insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         out
     }
 

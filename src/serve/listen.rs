@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::addresses::Addresses;
 use super::framing::Framing;
+use super::stream::Stopping;
 use super::write_limit::WriteLimit;
 use super::{Peer, ServeError};
 use crate::identify::{CertificateError, certificate_from_der, client_verifier};
@@ -219,12 +220,14 @@ async fn http(
     mut stopped: watch::Receiver<bool>,
 ) {
     let inner = TowerToHyperService::new(app);
+    let stopping = Stopping(stopped.clone());
     let (stream, cut) = WriteLimit::new(stream, bounds.io_timeout);
     let (stream, doubtful) = Framing::new(stream);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(doubtful.clone());
         request.extensions_mut().insert(cut.clone());
+        request.extensions_mut().insert(stopping.clone());
         inner.call(request)
     });
     let connection = http1::Builder::new()

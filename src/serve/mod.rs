@@ -18,6 +18,7 @@ mod origin;
 pub mod refusals;
 pub mod reload;
 mod request;
+mod stream;
 mod turns;
 mod unsent;
 mod write_limit;
@@ -34,7 +35,7 @@ use axum::middleware::{self, Next};
 use axum::routing::{any, get};
 use tokio::sync::watch;
 
-pub use crate::answer::{Answer, GraphqlRequest, Outcome};
+pub use crate::answer::{Answer, Frame, Frames, GraphqlRequest, Halt, Outcome, StreamStanding};
 pub use listen::{acceptor, run, stop_signal};
 pub use turns::Turn;
 
@@ -70,6 +71,18 @@ pub trait Gateway: Send + Sync + 'static {
         trace: Option<Parent>,
         turn: Turn,
     ) -> impl Future<Output = Answer> + Send;
+
+    /// The frames of a subscription, each audited before it comes. What is worked on ends when they are dropped; `standing` is
+    /// asked between them, and `turn` is held until nothing is worked on any more.
+    fn subscribe(
+        &self,
+        identity: Identity,
+        request: GraphqlRequest,
+        request_id: String,
+        trace: Option<Parent>,
+        turn: Turn,
+        standing: impl StreamStanding,
+    ) -> Frames;
 
     /// The answer of the gateway's own API, audited.
     fn admin(

@@ -10,6 +10,8 @@ use crate::base::code::ErrorCode;
 pub enum Media {
     GraphqlResponse,
     Json,
+    /// Server-Sent Events: of a subscription its frames, of anything else its one answer.
+    EventStream,
 }
 
 impl Media {
@@ -17,6 +19,7 @@ impl Media {
         match self {
             Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
             Self::Json => "application/json; charset=utf-8",
+            Self::EventStream => "text/event-stream; charset=utf-8",
         }
     }
 }
@@ -59,6 +62,23 @@ pub fn accepted(headers: &HeaderMap) -> Option<Media> {
     if any { best.map(|(_, _, media)| media) } else { Some(Media::Json) }
 }
 
+/// Whether the caller takes `text/event-stream`, by its name: whoever takes anything did not ask for a stream.
+pub fn accepts_events(headers: &HeaderMap) -> bool {
+    let entries = headers.get_all(header::ACCEPT).iter().flat_map(|value| value.to_str().unwrap_or("").split(','));
+    entries.into_iter().any(|entry| {
+        let mut parts = entry.split(';').map(str::trim);
+        let is_named = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"));
+        let is_taken = parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+            match name.trim().to_ascii_lowercase().as_str() {
+                "q" => value.trim().parse::<f32>().is_ok_and(|quality| quality > 0.0),
+                "charset" => is_utf8(value),
+                _ => true,
+            }
+        });
+        is_named && is_taken
+    })
+}
+
 /// Whether a body is `application/json` in UTF-8, the only thing a POST may carry.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(text) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
@@ -75,8 +95,12 @@ fn is_utf8(charset: &str) -> bool {
 }
 
 /// The status of an engine's answer. `application/json` says 200 for whatever a well-formed request got, because an
-/// intermediary might have made any other; only a refused caller and the gateway's own faults show.
+/// intermediary might have made any other; only a refused caller and the gateway's own faults show. A stream says 200: what its
+/// events hold is read by nobody otherwise.
 pub fn status(outcome: Outcome, media: Media) -> StatusCode {
+    if media == Media::EventStream {
+        return StatusCode::OK;
+    }
     let code = match outcome {
         Outcome::Ok => return StatusCode::OK,
         Outcome::TryLater { .. } => return StatusCode::TOO_MANY_REQUESTS,
@@ -98,6 +122,21 @@ pub fn status(outcome: Outcome, media: Media) -> StatusCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_taken_where_they_are_named() {
+        let takes = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, http::HeaderValue::from_static(text));
+            accepts_events(&headers)
+        };
+        assert!(takes("text/event-stream"));
+        assert!(takes("application/json, Text/Event-Stream;q=0.5; charset=utf-8"));
+        for other in ["*/*", "text/*", "text/event-stream;q=0", "text/event-stream; charset=gbk", "application/json"] {
+            assert!(!takes(other), "{other}");
+        }
+        assert!(!accepts_events(&HeaderMap::new()));
+    }
 
     #[test]
     fn the_best_acceptable_media_type_is_chosen() {

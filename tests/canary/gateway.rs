@@ -342,6 +342,14 @@ impl Serving {
         self.post(caller, "/graphql", json!(body), None).await
     }
 
+    /// A subscription to its end, as text.
+    pub async fn stream(&self, caller: &Caller, query: &str, variables: &Value) -> String {
+        let body = json!({"query": query, "variables": variables}).to_string();
+        let post = self.client.post(format!("{}/graphql", self.url)).header("content-type", "application/json");
+        let response = self.with(caller, post.header("accept", "text/event-stream").body(body)).send().await;
+        response.expect("a stream").text().await.expect("a whole stream")
+    }
+
     /// Relying on an approval.
     pub async fn ask_with(&self, caller: &Caller, approval: &Value, query: &str, variables: &Value) -> (u16, Value) {
         self.post(caller, "/graphql", json!({"query": query, "variables": variables}), Some(approval)).await

@@ -202,4 +202,9 @@ async fn administered(serving: &Serving, departments: &Running, whole: &str) {
     assert_eq!(both.as_array().map(Vec::len), Some(2), "{both:.300}");
     assert!(both.as_array().into_iter().flatten().all(|one| one["data"]["household"]["id"].is_string()), "{both:.300}");
     serving.done("a batch");
+    let query = "subscription($id: ID!) { households(division: \"331122101348\", among: [$id], where: { registry: { headName: \
+                 { exists: true } } }) { progress { done } page { nodes { id registry { headName phone } } } } }";
+    let streamed = serving.stream(caller("supervisor"), query, &household).await;
+    assert!(streamed.contains(HOUSEHOLDS[0]) && streamed.ends_with("event: complete\ndata:\n\n"), "{streamed:.300}");
+    serving.done("a stream");
 }

@@ -10,7 +10,7 @@ use crate::portal::{BACK, Portal};
 use crate::support::{self, HOUSEHOLD};
 
 /// What must have happened in each round.
-pub const STEPS: [&str; 21] = [
+pub const STEPS: [&str; 22] = [
     "metrics",
     "a login through the portal",
     "a code that was used up",
@@ -31,6 +31,7 @@ pub const STEPS: [&str; 21] = [
     "a revocation",
     "a department that answers wrongly",
     "a batch",
+    "a stream",
     "GET with the id in the query",
 ];
 

@@ -13,6 +13,7 @@ mod portrait;
 mod posts_example;
 mod queries;
 mod scan_stats;
+mod scan_streams;
 mod scans;
 mod scenario;
 mod scenarios;

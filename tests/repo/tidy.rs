@@ -384,11 +384,13 @@ fn there_is_one_door() {
                     .push(format!("{path}: serving reaches into `{room}{}`", rest.lines().next().unwrap_or_default()));
             }
         }
-        let asks = code_only.matches(".gateway.answer(").count() + code_only.matches(".gateway.admin(").count();
-        if asks > 0 && (path != "src/serve/graphql.rs" || asks != 2) {
-            faults.push(format!("{path}: {asks} calls of the gateway; there is one of each API, in serve/graphql"));
+        let doors = [".gateway.answer(", ".gateway.admin(", ".gateway.subscribe("];
+        let asks: Vec<usize> = doors.iter().map(|door| code_only.matches(door).count()).collect();
+        let is_asked = asks.iter().any(|asks| *asks > 0);
+        if is_asked && (path != "src/serve/graphql.rs" || asks != [1, 1, 1]) {
+            faults.push(format!("{path}: {asks:?} calls of the gateway; there is one of each kind, in serve/graphql"));
         }
-        if asks > 0 && !code_only.contains("admit(") {
+        if is_asked && !code_only.contains("admit(") {
             faults.push(format!("{path}: asks the gateway without `door::admit`"));
         }
         for rest in code_only.split(".route(").skip(1) {

@@ -387,7 +387,8 @@ async fn a_write_leaves_its_intent_before_and_its_outcome_after() {
 async fn a_stream_has_a_record_for_each_frame() {
     let folder = Folder::new("frames");
     let store = AuditStore::open(&folder.config()).await.unwrap();
-    let mut frames = store.stream(record("s1")).await.unwrap();
+    let (mut frames, opening) = store.stream(record("s1")).await.unwrap();
+    assert_eq!(opening.seq, 1);
     for _ in 0..2 {
         frames.frame(record("s1")).await.unwrap();
     }
@@ -397,6 +398,9 @@ async fn a_stream_has_a_record_for_each_frame() {
     let found = store.reader().search(&search).await.unwrap().entries;
     let told: Vec<_> =
         found.iter().map(|entry| (entry.seq, entry.record.of, entry.record.details["frame"].clone())).collect();
-    assert_eq!(told, [(5, Some(1), 3.into()), (3, Some(1), 2.into()), (2, Some(1), 1.into())]);
-    assert_eq!(whole(&folder).await.seq, 5);
+    assert_eq!(told, [(5, Some(1), 4.into()), (3, Some(1), 3.into()), (2, Some(1), 2.into())]);
+    let end = frames.end(record("s1")).await.unwrap();
+    let end = store.reader().entry(end.seq).await.unwrap().unwrap().record;
+    assert_eq!((end.kind, end.of, &end.details["frames"]), (Kind::Outcome, Some(1), &4.into()));
+    assert_eq!(whole(&folder).await.seq, 6);
 }

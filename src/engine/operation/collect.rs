@@ -31,7 +31,7 @@ pub(super) struct Collector<'a> {
 
 /// Where a selection set stands.
 #[derive(Clone, Copy)]
-enum Inside<'a> {
+pub(super) enum Inside<'a> {
     /// Fields of an entity, at its top or below a slot.
     Entity(EntityId, Option<SlotId>),
     /// Fields of a slot whose type is an interface or a union: of one of its types.
@@ -71,12 +71,12 @@ impl<'a> Collector<'a> {
         Ok(roots)
     }
 
-    fn stats(&self, name: &str) -> Result<What, RequestError> {
+    pub(super) fn stats(&self, name: &str) -> Result<What, RequestError> {
         let at = self.contract.scans.iter().position(|scan| scan.stats.as_deref() == Some(name));
         at.map(What::Stats).ok_or_else(|| RequestError::new(ErrorCode::Internal, format!("`{name}` has no query")))
     }
 
-    fn children(
+    pub(super) fn children(
         &mut self,
         fields: &[&'a Field],
         inside: Inside<'a>,
@@ -127,7 +127,7 @@ impl<'a> Collector<'a> {
     }
 
     /// A field's definition in its concrete type, which an interface's field only stands for.
-    fn definition(&self, type_name: &str, field: &'a Field) -> &'a FieldDefinition {
+    pub(super) fn definition(&self, type_name: &str, field: &'a Field) -> &'a FieldDefinition {
         self.contract.published.type_field(type_name, &field.name).map_or(&*field.definition, |found| found)
     }
 
@@ -179,7 +179,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Fields of a concrete type by response key, in order, with fragments written out and conditions decided.
-    fn group(
+    pub(super) fn group(
         &mut self,
         sets: &[&'a SelectionSet],
         type_name: &str,

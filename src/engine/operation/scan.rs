@@ -1,14 +1,16 @@
 //! What an operation says of scans: which of its roots is one, and the values of its arguments, put together out of
 //! literals and variables.
 
+use std::sync::Arc;
+
 use apollo_compiler::ExecutableDocument;
 use apollo_compiler::Schema;
 use apollo_compiler::ast::{Argument as AstArgument, Type, Value as AstValue};
-use apollo_compiler::executable::{Field, Selection as AstSelection, SelectionSet};
+use apollo_compiler::executable::{Field, Operation as AstOperation, Selection as AstSelection, SelectionSet};
 use apollo_compiler::schema::FieldDefinition;
 use serde_json::{Map, Value};
 
-use super::collect::{Collector, arguments, check, constant};
+use super::collect::{Collector, Inside, arguments, check, constant};
 use super::{Argument, ArgumentValue, Selection, What};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
@@ -19,6 +21,9 @@ use crate::model::contract::{Contract, scan};
 pub(super) fn scans(document: &ExecutableDocument, contract: &Contract) -> bool {
     if contract.scans.is_empty() {
         return false;
+    }
+    if document.operations.iter().any(|operation| operation.is_subscription()) {
+        return true;
     }
     let mut sets: Vec<&SelectionSet> = document.operations.iter().map(|operation| &operation.selection_set).collect();
     sets.extend(document.fragments.values().map(|fragment| &fragment.selection_set));
@@ -88,7 +93,41 @@ pub(super) fn is_of_scan(contract: &Contract, root: &What, argument: &str) -> bo
     }
 }
 
-impl Collector<'_> {
+impl<'a> Collector<'a> {
+    /// Of a subscription: the root that a query would have for the same, with all that frames show of it; and the frame, as
+    /// it is selected.
+    pub(super) fn framed(&mut self, operation: &'a AstOperation) -> Result<(Selection, Selection), RequestError> {
+        let alone = || {
+            let message = "a subscription asks for one scan or one statistic, and nothing else".to_owned();
+            RequestError::new(ErrorCode::ValidationFailed, message)
+        };
+        let root_type = operation.object_type().as_str();
+        let groups = self.group(&[&operation.selection_set], root_type)?;
+        let [(key, fields)] = groups.as_slice() else { return Err(alone()) };
+        let field = fields.first().ok_or_else(alone)?;
+        if field.name.starts_with("__") {
+            return Err(alone());
+        }
+        let contract = self.contract;
+        let what = match contract.queries.iter().position(|query| *query.name == *field.name.as_str()) {
+            Some(at) if contract.scan_of(at).is_some() => What::Query(at),
+            _ => self.stats(&field.name)?,
+        };
+        let definition = self.definition(root_type, field);
+        let frame = self.children(fields, Inside::Meta(definition.ty.inner_named_type()), 1)?;
+        let shows = |child: &&Selection| matches!(&child.what, What::Meta(name) if scan::SHOWN.contains(&&**name));
+        let children = frame.iter().filter(shows).flat_map(|child| child.children.iter().cloned()).collect();
+        let arguments = self.root_arguments(&what, field, definition)?;
+        let key: Arc<str> = (*key).into();
+        let frame = Selection {
+            key: Arc::clone(&key),
+            what: What::Meta(definition.ty.inner_named_type().as_str().into()),
+            arguments: Vec::new(),
+            children: frame,
+        };
+        Ok((Selection { key, what, arguments, children }, frame))
+    }
+
     /// All arguments of a root. Those of a scan have their values, variables in place; what is null is as if it were not
     /// there, so that a listing without a condition is the listing that it always was.
     pub(super) fn root_arguments(

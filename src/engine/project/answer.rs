@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::connection::{Page, connection, made, members, nodes};
 use super::errors::{Cause, Segment};
 use super::fetched::Wanted;
 use super::read::RowView;
@@ -13,11 +14,11 @@ use crate::base::code::{ErrorCode, ItemState};
 use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
 use crate::engine::frame::{Failure, Frame, Row, RowAnswer};
-use crate::engine::frame::{RootAnswer, RootRows, Told};
+use crate::engine::frame::{RootAnswer, RootRows};
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::{Node, Plan, Stage};
 use crate::model::contract::SlotId;
-use crate::model::contract::scan::{COVERAGE, MISSING};
+use crate::model::contract::scan::{PROGRESS, SHOWN};
 use crate::model::snapshot::Snapshot;
 
 /// Paths that one error names at most; `count` says how many there are.
@@ -42,6 +43,15 @@ impl Response {
     }
 }
 
+/// What a frame of a stream tells beside what was found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FrameTold {
+    /// As the contract has it (`ScanProgress`).
+    pub progress: Value,
+    /// What was found is shown in it.
+    pub shows: bool,
+}
+
 /// What a response is written from.
 pub struct Parts<'a> {
     pub snapshot: &'a Snapshot,
@@ -56,6 +66,8 @@ pub struct Parts<'a> {
     pub extensions: &'a Map<String, Value>,
     /// Ids of the sources that were called.
     pub called: &'a [Arc<str>],
+    /// Of a frame of a stream: how far it has come.
+    pub frame: Option<&'a FrameTold>,
     /// Of this answer, at most.
     pub bytes_max: usize,
     /// The asker wants to be told which values are masked, and every path of an error: another gateway, which would show
@@ -91,6 +103,8 @@ pub fn write(parts: &Parts<'_>) -> Response {
                 if let Some(message) = &root.refused {
                     refusals.push((vec![Segment::Key(Arc::clone(&selection.key))], message.clone()));
                     writer.null();
+                } else if let (Some(told), Some(frame)) = (parts.frame, &parts.plan.operation.frame) {
+                    write_frame(&mut writer, parts, (told, frame), selection, root);
                 } else {
                     write_root(&mut writer, parts, selection, root);
                 }
@@ -140,6 +154,25 @@ fn may_be_null(snapshot: &Snapshot, selection: &Selection) -> bool {
         What::Query(at) => snapshot.contract.queries.get(at).is_none_or(|query| query.nullable),
         _ => true,
     }
+}
+
+/// A frame of a stream: what was found stands in it as it would stand in the answer to a query.
+fn write_frame(
+    writer: &mut Writer<'_>,
+    parts: &Parts<'_>,
+    (told, frame): (&FrameTold, &Selection),
+    found: &Selection,
+    root: &RootAnswer,
+) {
+    members(writer, frame, |writer, field| match &field.what {
+        What::Meta(name) if **name == *PROGRESS => made(writer, Some(&told.progress), field),
+        What::Meta(name) if told.shows && SHOWN.contains(&&**name) => {
+            let selection = Selection { children: field.children.clone(), ..found.clone() };
+            write_root(writer, parts, &selection, root);
+        }
+        What::Typename(name) => writer.string(name),
+        _ => writer.null(),
+    });
 }
 
 fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection, root: &RootAnswer) {
@@ -221,131 +254,6 @@ fn established(answer: &RowAnswer) -> bool {
             parts.iter().any(|part| part.outcome.as_ref().map_or(true, |records| !records.is_empty()))
         }
         _ => true,
-    }
-}
-
-fn nodes(writer: &mut Writer<'_>, views: &[RowView<'_>], selection: &Selection) {
-    writer.out.push(b'[');
-    for (at, view) in views.iter().enumerate() {
-        if at > 0 {
-            writer.out.push(b',');
-        }
-        writer.journal.enter(Segment::Index(at));
-        writer.entity_object(view, &selection.children);
-        writer.journal.leave();
-    }
-    writer.out.push(b']');
-}
-
-struct Page<'p, 'a> {
-    views: &'p [RowView<'a>],
-    cursors: &'p [String],
-    end: Option<&'p String>,
-    has_next: bool,
-    has_previous: bool,
-    told: Option<&'p Told>,
-}
-
-fn connection(writer: &mut Writer<'_>, page: &Page<'_, '_>, selection: &Selection) {
-    members(writer, selection, |writer, field| match &field.what {
-        What::Nodes(_) => nodes(writer, page.views, field),
-        What::Meta(name) if &**name == "edges" => {
-            writer.out.push(b'[');
-            for (at, view) in page.views.iter().enumerate() {
-                if at > 0 {
-                    writer.out.push(b',');
-                }
-                writer.journal.enter(Segment::Index(at));
-                let missing = page.told.and_then(|told| told.missing.get(at));
-                edge(writer, view, page.cursors.get(at), missing, field);
-                writer.journal.leave();
-            }
-            writer.out.push(b']');
-        }
-        What::Meta(name) if &**name == "pageInfo" => members(writer, field, |writer, field| match &field.what {
-            What::Meta(name) => match &**name {
-                "hasNextPage" => bool(writer, page.has_next),
-                "hasPreviousPage" => bool(writer, page.has_previous),
-                "startCursor" => cursor(writer, page.cursors.first()),
-                "endCursor" => cursor(writer, page.end),
-                _ => writer.null(),
-            },
-            What::Typename(name) => writer.string(name),
-            _ => writer.null(),
-        }),
-        What::Meta(name) if **name == *COVERAGE => made(writer, page.told.map(|told| &told.coverage), field),
-        What::Typename(name) => writer.string(name),
-        _ => writer.null(),
-    });
-}
-
-/// What the gateway made itself, as far as it is selected.
-fn made(writer: &mut Writer<'_>, value: Option<&Value>, selection: &Selection) {
-    match value {
-        Some(Value::Object(object)) if !selection.children.is_empty() => {
-            members(writer, selection, |writer, field| match &field.what {
-                What::Meta(name) => made(writer, object.get(&**name), field),
-                What::Typename(name) => writer.string(name),
-                _ => writer.null(),
-            });
-        }
-        Some(Value::Array(list)) => {
-            writer.out.push(b'[');
-            for (at, element) in list.iter().enumerate() {
-                if at > 0 {
-                    writer.out.push(b',');
-                }
-                made(writer, Some(element), selection);
-            }
-            writer.out.push(b']');
-        }
-        other => {
-            let _ = serde_json::to_writer(&mut writer.out, other.unwrap_or(&Value::Null));
-        }
-    }
-}
-
-fn edge(
-    writer: &mut Writer<'_>,
-    view: &RowView<'_>,
-    at: Option<&String>,
-    missing: Option<&Value>,
-    selection: &Selection,
-) {
-    members(writer, selection, |writer, field| match &field.what {
-        What::Nodes(_) => {
-            writer.entity_object(view, &field.children);
-        }
-        What::Meta(name) if &**name == "cursor" => cursor(writer, at),
-        What::Meta(name) if **name == *MISSING => made(writer, missing, field),
-        What::Typename(name) => writer.string(name),
-        _ => writer.null(),
-    });
-}
-
-fn members(writer: &mut Writer<'_>, selection: &Selection, mut one: impl FnMut(&mut Writer<'_>, &Selection)) {
-    writer.out.push(b'{');
-    for (at, field) in selection.children.iter().enumerate() {
-        if at > 0 {
-            writer.out.push(b',');
-        }
-        writer.string(&field.key);
-        writer.out.push(b':');
-        writer.journal.enter(Segment::Key(Arc::clone(&field.key)));
-        one(writer, field);
-        writer.journal.leave();
-    }
-    writer.out.push(b'}');
-}
-
-fn bool(writer: &mut Writer<'_>, value: bool) {
-    writer.out.extend_from_slice(if value { b"true" } else { b"false" });
-}
-
-fn cursor(writer: &mut Writer<'_>, cursor: Option<&String>) {
-    match cursor {
-        Some(cursor) => writer.string(cursor),
-        None => writer.null(),
     }
 }
 

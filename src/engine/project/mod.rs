@@ -3,6 +3,7 @@
 
 mod agreed;
 pub mod answer;
+mod connection;
 mod derived;
 mod element;
 pub mod errors;

@@ -22,15 +22,11 @@ pub struct ScansEntry {
     pub groups_max: Option<Spanned<u64>>,
     /// Groups of fewer entities are suppressed; 0: none is. Absent: 5.
     pub group_min: Option<Spanned<u64>>,
-    /// How long a scan may run that shows its progress; absent: 240.
+    /// How long a stream of a scan may run; it ends with what is needed to go on. Absent: 240.
     pub minutes_max: Option<Spanned<u64>>,
-    /// How long one scan waits in all for a source whose circuit breaker is open; absent: 30 000.
-    pub patience_ms: Option<Spanned<u64>>,
-    /// Bytes of departments' answers that one scan holds at once; absent: 67 108 864.
-    pub bytes_max: Option<Spanned<u64>>,
-    /// Scans under way at once; absent: 8.
+    /// Scans under way at once, queries and streams; one more is refused. Absent: 8.
     pub at_once_max: Option<Spanned<u64>>,
-    /// Of one principal; absent: 2.
+    /// Of one principal (without a token: of one address); absent: 2.
     pub per_caller_max: Option<Spanned<u64>>,
     /// The lengths at which the levels of division codes end, ascending: `[2, 4, 6]`. Groups of zeros at the end of a code
     /// are then no part of it. Absent: codes are taken as they are.
@@ -47,10 +43,8 @@ pub struct Scans {
     pub groups_max: usize,
     /// 0: no group is suppressed.
     pub group_min: usize,
+    /// Of one stream.
     pub time_max: Duration,
-    /// For each source, over the whole scan.
-    pub patience: Duration,
-    pub bytes_max: usize,
     pub at_once_max: usize,
     pub per_caller_max: usize,
     /// For [`Prefix::of`](crate::base::prefix::Prefix::of).
@@ -68,7 +62,6 @@ impl Scans {
             top_max: number("top_max", &entry.top_max, 1..=100_000, 1_000),
             groups_max: number("groups_max", &entry.groups_max, 1..=1_000_000, 10_000),
             group_min: number("group_min", &entry.group_min, 0..=1_000, 5),
-            bytes_max: number("bytes_max", &entry.bytes_max, 1 << 20..=1 << 36, 64 << 20),
             at_once_max,
             per_caller_max: number(
                 "per_caller_max",
@@ -77,14 +70,11 @@ impl Scans {
                 2.min(u64::try_from(at_once_max).unwrap_or(u64::MAX)),
             ),
             time_max: Duration::ZERO,
-            patience: Duration::ZERO,
             division_digits: Vec::new(),
         };
         let minutes = reader.within("minutes_max", &entry.minutes_max, 1..=10_080, 240);
-        let patience = reader.within("patience_ms", &entry.patience_ms, 0..=3_600_000, 30_000);
         Self {
             time_max: Duration::from_secs(minutes.saturating_mul(60)),
-            patience: Duration::from_millis(patience),
             division_digits: levels(&entry.division_digits, reader),
             ..scans
         }

@@ -14,7 +14,7 @@ use huxiang::model::config::cors::Cors;
 use huxiang::model::config::rates::Rates;
 use huxiang::model::config::{ClientCertificates, ForwardedCertificate, GatewayConfig, Pem, TlsConfig};
 use huxiang::serve::refusals::Counts;
-use huxiang::serve::{self, Answer, Gateway, GraphqlRequest, LoggedIn, Outcome, Turn};
+use huxiang::serve::{self, Answer, Frame, Frames, Gateway, GraphqlRequest, LoggedIn, Outcome, StreamStanding, Turn};
 use huxiang::trace::{Parent, Traces};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
@@ -33,6 +33,8 @@ pub struct Recorder {
     ready: AtomicBool,
     documents: Vec<&'static str>,
     pub refused: Mutex<Vec<Refused>>,
+    /// Frames that were taken of streams, and whether one of them was dropped.
+    pub taken: Arc<tokio::sync::watch::Sender<(usize, bool)>>,
 }
 
 impl Recorder {
@@ -81,6 +83,50 @@ impl Gateway for Recorder {
         _turn: Turn,
     ) -> Answer {
         self.recorded(who, request, id, trace).await
+    }
+
+    /// `subscription { N frames of B bytes }`, one after the other as fast as they are taken, then the end; `subscription { late
+    /// MS }`, one frame after a while, and `subscription { broken }`, one frame and then nothing, not even the end. When the
+    /// frames are dropped, the last that was taken is told.
+    fn subscribe(
+        &self,
+        _: Identity,
+        request: GraphqlRequest,
+        _: String,
+        _: Option<Parent>,
+        turn: Turn,
+        _: impl StreamStanding,
+    ) -> Frames {
+        let (sender, frames) = tokio::sync::mpsc::channel(1);
+        let query = request.query.unwrap_or_default();
+        let words: Vec<String> = query.split_whitespace().map(str::to_owned).collect();
+        let taken = Arc::clone(&self.taken);
+        tokio::spawn(async move {
+            let _turn = turn;
+            let number = |at: usize| words[at].parse::<usize>().unwrap();
+            let (count, bytes) = match words[2].as_str() {
+                "late" => {
+                    tokio::time::sleep(Duration::from_millis(number(3) as u64)).await;
+                    (1, 2)
+                }
+                "broken" => (1, 2),
+                _ => (number(2), number(5)),
+            };
+            for _ in 0..count {
+                if sender.send(Frame::Next(vec![b' '; bytes].into())).await.is_err() {
+                    taken.send_modify(|(_, is_gone)| *is_gone = true);
+                    return;
+                }
+                taken.send_modify(|(count, _)| *count += 1);
+            }
+            if words[2] == "broken" {
+                // What was sent is on its way by then.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            } else {
+                let _ = sender.send(Frame::Complete).await;
+            }
+        });
+        frames.into()
     }
 
     /// As for the contract.
@@ -207,6 +253,7 @@ impl Running {
             ready: AtomicBool::new(true),
             documents: options.documents,
             refused: Mutex::default(),
+            taken: Arc::new(tokio::sync::watch::channel((0, false)).0),
         });
         let verifier = Arc::new(Verifier::load(&config).unwrap());
         let app = serve::app(&config, verifier, Arc::clone(&gateway)).unwrap();

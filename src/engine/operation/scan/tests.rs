@@ -164,9 +164,9 @@ fn values_inside_conditions_are_checked_by_their_scalars() {
 }
 
 #[test]
-fn a_subscription_is_refused_and_has_one_root() {
+fn a_subscription_is_no_query_and_has_one_root() {
     let one = "subscription { farms(place: \"33\") { progress { done } } }";
-    assert!(asked(one, json!({})).unwrap_err().contains("subscriptions are not answered here"));
+    assert!(asked(one, json!({})).unwrap_err().contains("send it by POST, alone, with `Accept: text/event-stream`"));
     let two =
         "subscription { a: farms(place: \"33\") { progress { done } } b: farms(place: \"33\") { progress { done } } }";
     let told = asked(two, json!({})).unwrap_err();

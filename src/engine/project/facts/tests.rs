@@ -226,7 +226,7 @@ fn plan(snapshot: &Snapshot) -> Plan {
         embedded: SlotSet::new(),
         given: Given::default(),
     };
-    let operation = Operation { name: None, roots: Vec::new(), scan: None, introspects: false };
+    let operation = Operation { name: None, roots: Vec::new(), scan: None, introspects: false, frame: None };
     Plan { operation: Arc::new(operation), nodes: vec![node], roots: vec![Some(0)] }
 }
 

@@ -196,7 +196,8 @@ fn is_extension(definition: &Definition) -> bool {
     )
 }
 
-/// A field cannot be extended in SDL: the listing gets the arguments of the subscription of its name.
+/// A field cannot be extended in SDL: the listing gets the arguments of the subscription of its name, which keeps those that
+/// a stream has.
 fn add_arguments(schema: &mut Schema, listing: &FieldDefinition) {
     let roots = &schema.schema_definition;
     let Some((query, subscription)) = roots.query.clone().zip(roots.subscription.clone()) else { return };
@@ -206,5 +207,10 @@ fn add_arguments(schema: &mut Schema, listing: &FieldDefinition) {
         && let Some(field) = object.make_mut().fields.get_mut(&listing.name)
     {
         field.make_mut().arguments.extend(arguments.into_iter().skip(listing.arguments.len()));
+    }
+    if let Some(ExtendedType::Object(object)) = schema.types.get_mut(&subscription.name)
+        && let Some(field) = object.make_mut().fields.get_mut(&listing.name)
+    {
+        field.make_mut().arguments.retain(|argument| argument.name != text::ONLY_OF_QUERIES);
     }
 }

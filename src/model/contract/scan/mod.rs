@@ -28,6 +28,10 @@ pub const ARGUMENTS: [&str; 4] = ["where", "orderBy", "among", "verdict"];
 pub const COVERAGE: &str = "coverage";
 /// The type of what a caller goes on with: the only text that may be long.
 pub const RESUME: &str = "ScanResume";
+/// The fields of a stream's frames that hold what was found; beside them stands [`PROGRESS`].
+pub const SHOWN: [&str; 2] = ["page", "stats"];
+/// The field of a stream's frames that tells how far it has come.
+pub const PROGRESS: &str = "progress";
 /// The field of a connection's edge that says why an entity is undetermined.
 pub const MISSING: &str = "missing";
 

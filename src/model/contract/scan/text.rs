@@ -62,7 +62,7 @@ type §StatsGroup {
 type §StatsFrame {
   """How far. 进度。"""
   progress: ScanProgress!
-  """The statistics, at the end. 统计结果，末帧给出。"""
+  """The statistics, in the last frame. 统计结果，仅末帧给出。"""
   stats: §Stats
 }
 "#;
@@ -72,7 +72,7 @@ const SCAN_FRAME: &str = r#"
 type §ScanFrame {
   """How far. 进度。"""
   progress: ScanProgress!
-  """What was found since the frame before. 上一帧以来找到的结果。"""
+  """What was found since the frame before, and what that rests on; null in a frame that only ends the stream. 上一帧以来找到的结果及其覆盖情况；仅用于结束的帧为空。"""
   page: @CONNECTION
 }
 "#;
@@ -179,25 +179,21 @@ type ScanStage {
 type ScanProgress {
   """Looked at so far. 已纳入的数量。"""
   candidates: Int!
-  """How many there are in all, where a source tells. 总数（数据源提供时）。"""
-  total: Int
   """Decided or undetermined. 已处理的数量。"""
   evaluated: Int!
-  """Of which the condition holds. 条件成立的数量。"""
-  matched: Int!
+  """Of which the condition holds; null where a statistic keeps back what would be known from it, and before its last frame. 条件成立的数量；统计末帧之前，及据此可推知被隐去的组时为空。"""
+  matched: Int
   """Of which it is not known. 未能判定的数量。"""
   undetermined: Int!
-  """Calls to departments. 调用部门的次数。"""
-  calls: Int!
+  """Calls to departments; null where `matched` is. 调用部门的次数；`matched` 为空时亦为空。"""
+  calls: Int
   """Milliseconds so far. 已用毫秒数。"""
   elapsedMs: Int!
-  """Milliseconds left, as estimated. 预计剩余毫秒数。"""
-  leftMs: Int
-  """From here it goes on, should it break off. 中断后据此继续。"""
+  """Give it as `after` (of a scan) or as `resume` (of a statistic) to go on behind this frame; null: nothing is left. 作为 `after`（扫描）或 `resume`（统计）传入即可从本帧之后继续；为空表示已完成。"""
   resume: ScanResume
   """Nothing comes after this frame. 此后不再有帧。"""
   done: Boolean!
-  """Why it ended. 结束原因。"""
+  """Why it ended; null before the end. 结束原因；未结束时为空。"""
   ended: ScanEnd
 }
 "#;
@@ -235,6 +231,9 @@ type ScanMeasured {
   upper: Decimal
 }
 "#;
+
+/// Arguments that a stream does not have: what is told as it is found comes in no order.
+pub(super) const ONLY_OF_QUERIES: &str = "orderBy";
 
 /// The arguments of a listing that is scanned, beside its own.
 fn scan_arguments(of: &Scanned) -> String {
@@ -290,7 +289,8 @@ fn own_arguments(field: &FieldDefinition, leave_out: &[&str]) -> String {
     kept.map(|argument| format!("\n{argument}")).collect()
 }
 
-/// All that is added to the contract as text. The arguments of the listings stand at the subscriptions of the same name.
+/// All that is added to the contract as text. The arguments of the listings stand at the subscriptions of the same name; those
+/// that only a query has are taken off there once the listings have them ([`ONLY_OF_QUERIES`]).
 pub(super) fn sdl(schema: &Schema, made: &Made, scans: &[(&Marked, &Scanned, &FieldDefinition)]) -> String {
     let mut out = String::new();
     for input in &made.inputs {
