@@ -22,6 +22,9 @@ const KINDS: [(&str, &str); 7] = [
 /// Grades by GB/T 26341, the most severe first.
 const GRADES: [(&str, &str); 4] = [("1", "ONE"), ("2", "TWO"), ("3", "THREE"), ("4", "FOUR")];
 
+/// Of a certificate.
+const TERM_DAYS: i64 = 10 * 365;
+
 struct Certificate {
     /// The holder's id number, the kind and the grade: 20 characters.
     number: String,
@@ -45,11 +48,16 @@ fn certificate(household: &Household, index: usize) -> Option<Certificate> {
     let grade = roll.pick(if head { &GRADES[..2] } else { &GRADES });
     let severe = matches!(grade.0, "1" | "2");
     let issued = roll.date(2018, 2023);
+    // Some run out within two months, and have to be renewed.
+    let issued = match head && household.one_in(5, "disability/ends") {
+        true => household.today.plus_days(5 + roll.below(50) as i64 - TERM_DAYS),
+        false => issued,
+    };
     Some(Certificate {
         number: format!("{}{}{}", member.id_number, kind.0, grade.0),
         kind,
         grade,
-        until: issued.plus_days(10 * 365),
+        until: issued.plus_days(TERM_DAYS),
         issued,
         living_fen: (head || roll.chance(60)).then_some(if severe { 34_500 } else { 28_800 }),
         nursing_fen: severe.then(|| if grade.0 == "1" { 50_000 } else { 25_000 }),

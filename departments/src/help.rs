@@ -200,7 +200,9 @@ pub fn visits(household: &Household) -> Vec<Visit> {
     let Some(cadre) = cadre(household) else { return Vec::new() };
     let mut roll = household.roll("help/visits");
     let mut photographed = household.roll("help/visits/photo");
-    let mut day = household.today.plus_days(-(roll.below(25) as i64));
+    // Paired in name only: nobody has come for a quarter of a year.
+    let away = if household.one_in(7, "help/in name only") { 100 } else { 0 };
+    let mut day = household.today.plus_days(-(roll.below(25) as i64) - away);
     let count = 6 + roll.below(20);
     (0..count)
         .map(|_| {

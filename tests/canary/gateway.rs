@@ -128,7 +128,6 @@ impl Serving {
             ("batch_max: 0", "batch_max: 2"),
             ("get_queries: false", "get_queries: true"),
             ("\nlisten: ", "\nmetrics: {listen: \"${HUXIANG_METRICS}\"}\nlisten: "),
-            ("# trusted_documents: documents ", "trusted_documents: documents "),
             ("\naudit:", "\ntraces: {url: \"${HUXIANG_COLLECTOR}/v1/traces\"}\naudit:"),
         ] {
             assert!(text.contains(from), "gateway.yaml has `{from}`");
@@ -140,7 +139,6 @@ impl Serving {
         let roles = root.join("input/config/roles.yaml");
         let text = std::fs::read_to_string(&roles).expect("the roles");
         std::fs::write(&roles, format!("{}\n{COUNTER}", text.trim_end())).expect("a file");
-        std::fs::create_dir_all(root.join("input/documents")).expect("a folder");
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key pair");
         let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let (port, metrics) = (free().expect("a port").port(), free().expect("a port"));

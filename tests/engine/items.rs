@@ -87,6 +87,27 @@ async fn an_item_and_a_claim_tell_when_the_gateway_got_them() {
     assert!(!of_grade["claims"].as_array().unwrap().is_empty(), "{household}");
 }
 
+/// The records of a listing hold some items: their department is heard beside the others who hold them, as where one household
+/// is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_listing_tells_of_an_item_is_a_claim_as_any_other() {
+    let world = world().await;
+    let items = "items(no: [\"3\", \"7\", \"11\"]) { no state claims { source value } }";
+    let query = format!("{{ households(division: \"331122101348\", first: 50) {{ nodes {{ id {items} }} }} }}");
+    let listed = ask(&world.gateway, &supervisor(), &query, json!({})).await;
+    let nodes = listed["data"]["households"]["nodes"].as_array().unwrap();
+    let mut conflicts = BTreeSet::new();
+    for node in nodes {
+        let query = format!("query($id: ID!) {{ household(id: $id) {{ id {items} }} }}");
+        let alone = ask(&world.gateway, &supervisor(), &query, json!({ "id": node["id"] })).await;
+        assert_eq!(*node, alone["data"]["household"]);
+        let differing = node["items"].as_array().unwrap().iter().filter(|item| item["state"] == "CONFLICT");
+        conflicts.extend(differing.map(|item| item["no"].as_str().unwrap()));
+    }
+    // Two departments disagree on the category of one, and on how many live in another.
+    assert_eq!((nodes.len(), conflicts), (21, BTreeSet::from(["11", "7"])));
+}
+
 /// Whether its fields are selected beside it or not, and whichever others are asked with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_has_the_same_state_however_it_is_asked() {

@@ -475,7 +475,7 @@ fn documents(name: &str) -> Vec<String> {
 async fn the_questions_of_the_supervisors_page_are_answered_as_they_stand_there() {
     let world = world().await;
     let documents = documents("supervisors.md");
-    assert!(documents.len() >= 5, "{}", documents.len());
+    assert!(documents.len() >= 2, "{}", documents.len());
     for document in documents {
         let answer = ask(&world.gateway, &supervisor(), &document, json!({ "division": VILLAGE })).await;
         assert_eq!(answer["errors"], Value::Null, "{document} {answer:#}");

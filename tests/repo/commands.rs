@@ -278,6 +278,8 @@ fn documents_are_checked_planned_added_and_listed() {
     let (good, bad) = (copied.path("good.graphql"), copied.path("bad.graphql"));
     std::fs::write(&good, "query Head($id: ID!) { household(id: $id) { registry { headName } } }").unwrap();
     std::fs::write(&bad, "query Bad {\n  household(id: 1) { registry { hedName } }\n}").unwrap();
+    let own = "  trusted_documents: config/documents ";
+    copied.replace("config/gateway.yaml", own, "  # trusted_documents: documents ");
     let none = run(&["add", &good]);
     assert_eq!(none.status.code(), Some(2));
     assert!(stderr(&none).contains("graphql.trusted_documents"), "{}", stderr(&none));

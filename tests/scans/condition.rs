@@ -108,7 +108,13 @@ impl Against<'_> {
 
     fn leaf(&self, condition: &Map<String, Value>, fact: &Fact, kind: &Kind, path: &str) -> Truth {
         match fact {
-            Fact::Unknown(reasons) => return Truth::Unknown(reasons.clone()),
+            // That two disagree is a state that is known.
+            Fact::Unknown(reasons) => {
+                return Truth::all(condition.iter().map(|(operator, value)| match operator.as_str() {
+                    "itemState" => self.in_state(fact, value, path),
+                    _ => Truth::Unknown(reasons.clone()),
+                }));
+            }
             // What is so of each value that it may have is so.
             Fact::OneOf(values, reasons) => {
                 let of = |value: &Value| self.leaf(condition, &Fact::Leaf(value.clone()), kind, path);

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
+use departments::world::Date;
 use departments::{Options, Running};
 use huxiang::answer::{Gateway, GraphqlRequest};
 use huxiang::base::clock::Clock;
@@ -50,6 +51,18 @@ pub async fn world_edited(options: Options, edit: impl FnOnce(&mut Snapshot)) ->
     let mut snapshot = snapshot(root, departments.variables(), &folder);
     edit(&mut snapshot);
     let gateway = Gateway::start(snapshot).await.expect("the gateway starts");
+    World { departments, gateway, folder }
+}
+
+/// On a day of its own: the departments' world and the gateway's clock are both there, at nine in the morning.
+pub async fn world_on(today: Date, edit: impl FnOnce(&mut Snapshot)) -> World {
+    let options = Options { latency: false, rates: false, today: Some(today), ..Options::default() };
+    let departments = departments::start(options).await.expect("the departments start");
+    let folder = Temporary::new("world");
+    let mut snapshot = snapshot(repository(), departments.variables(), &folder);
+    edit(&mut snapshot);
+    let at = huxiang::base::clock::parse(&format!("{today}T09:00")).expect("a time");
+    let gateway = Gateway::start_at(snapshot, Clock::new(move || at)).await.expect("the gateway starts");
     World { departments, gateway, folder }
 }
 

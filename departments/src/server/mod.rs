@@ -27,7 +27,7 @@ pub use log::Logged;
 use rate::Rate;
 
 use crate::registry::{BANKS, DEPARTMENTS};
-use crate::world::{Roll, World};
+use crate::world::{Date, Roll, World};
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -42,6 +42,8 @@ pub struct Options {
     pub villages: Vec<String>,
     /// `true`: what each department answers is kept, see [`Running::answers`].
     pub keep_answers: bool,
+    /// The day the world is looked at, for tests of what changes from day to day; none: the day it is.
+    pub today: Option<Date>,
 }
 
 impl Default for Options {
@@ -54,6 +56,7 @@ impl Default for Options {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             villages: ["331122101347", "331122101348", "331122101349"].map(str::to_owned).to_vec(),
             keep_answers: false,
+            today: None,
         }
     }
 }
@@ -95,7 +98,8 @@ pub fn secret(id: &str) -> String {
 
 /// Starts all departments and the banks, each on a free port.
 pub async fn start(options: Options) -> io::Result<Running> {
-    let world = World::new(options.seed, options.households_per_village);
+    let today = options.today.unwrap_or_else(Date::today);
+    let world = World::on(today, options.seed, options.households_per_village);
     let directory = Directory::make()?;
     let housing = directory.path().join("housing.sqlite");
     file::write_database(&housing, &crate::housing::housing_sql(&world, &options.villages)).await?;

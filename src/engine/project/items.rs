@@ -7,6 +7,7 @@ use jiff::tz::{Offset, TimeZone};
 use serde_json::{Map, Value};
 
 use super::agreed::{Said, asked_of, cuts, is_compared, lists_nothing, uncut};
+use super::fetched::Fetched;
 use super::list::first_of;
 use super::pick::text_of;
 use super::read::{Filling, RowView};
@@ -17,7 +18,8 @@ use crate::engine::frame::RowAnswer;
 use crate::engine::operation::{Selection, What};
 use crate::engine::plan::items_of;
 use crate::model::binding::connection::Instance;
-use crate::model::binding::{Endpoint, Source, SourceId};
+use crate::model::binding::mapping::{Entry, Mapping};
+use crate::model::binding::{Source, SourceId};
 use crate::model::contract::{ItemId, Shape, Slot, SlotId};
 
 /// Times are shown at +08:00.
@@ -34,6 +36,15 @@ struct Claim {
     said: Option<Said>,
     valid_on: Option<String>,
     at: Option<Timestamp>,
+}
+
+/// Who holds a slot, and how its record is read.
+struct Holder<'v> {
+    source: SourceId,
+    mapping: &'v Mapping,
+    entry: &'v Entry,
+    /// None: the record that named the entity holds it.
+    fetched: Option<Fetched<'v>>,
 }
 
 /// Writes the list of `ItemInfo`.
@@ -293,23 +304,36 @@ fn claims_of(writer: &mut Writer<'_>, view: &RowView<'_>, slot: &Slot, beside: &
         }
     };
     let endpoints = bindings.provider(slot.id).into_iter().chain(bindings.also(slot.id).iter().copied());
-    let endpoints: Vec<&Endpoint> = endpoints.map(|id| bindings.endpoint(id)).collect();
-    endpoints.into_iter().filter_map(|endpoint| claim(writer, view, slot, endpoint, selection)).collect()
+    let answered = endpoints.filter_map(|id| {
+        let endpoint = bindings.endpoint(id);
+        let entry = endpoint.mapping.entry(slot.id)?;
+        let fetched = view.fetched(endpoint, slot.id, entry);
+        fetched.fetch?;
+        Some(Holder { source: endpoint.source, mapping: &endpoint.mapping, entry, fetched: Some(fetched) })
+    });
+    // A listing tells of what its records hold, and nobody else is asked for it.
+    let listed = match view.filling(slot.id) {
+        Filling::Embedded(mapping, entry, source) => Some(Holder { source, mapping, entry, fetched: None }),
+        _ => None,
+    };
+    let holders: Vec<Holder<'_>> = listed.into_iter().chain(answered).collect();
+    holders.into_iter().filter_map(|holder| claim(writer, view, slot, &holder, selection)).collect()
 }
 
 fn claim<'v>(
     writer: &mut Writer<'_>,
     view: &RowView<'v>,
     slot: &Slot,
-    endpoint: &'v Endpoint,
+    holder: &Holder<'v>,
     selection: &Selection,
 ) -> Option<Claim> {
     let Mode::Caller { variables, .. } = writer.mode else { return None };
     let (rights, contract) = (view.rights, &view.snapshot.contract);
-    let kept = |id: SlotId| rights.held.also.get(&id).is_some_and(|sources| sources.contains(&endpoint.source));
-    let entry = endpoint.mapping.entry(slot.id).filter(|entry| is_compared(entry) && !kept(slot.id))?;
-    let fetched = view.fetched(endpoint, slot.id, entry);
-    fetched.fetch?;
+    let Holder { source, mapping, entry, fetched } = holder;
+    let kept = |id: SlotId| rights.held.also.get(&id).is_some_and(|sources| sources.contains(source));
+    if !is_compared(entry) || kept(slot.id) {
+        return None;
+    }
     let list = !matches!(slot.shape, Shape::Leaf(_));
     // What is masked is nobody's claim; nor is a list in which withheld elements cannot be told.
     let may = |id: SlotId| {
@@ -321,17 +345,20 @@ fn claim<'v>(
         return None;
     }
     let asked = asked_of(contract, slot, selection, entry, &may);
-    if list && !writer.tells_codes(view, slot, &endpoint.mapping) {
+    if list && !writer.tells_codes(view, slot, mapping) {
         return None;
     }
     if slot.shape == Shape::ObjectList && asked.children.is_empty() {
         return None;
     }
     let asked = Selection { arguments: uncut(slot, selection, variables), ..asked };
-    let mut aside = writer.aside(|writer| writer.fetched(view, slot, &fetched, &asked));
+    let mut aside = writer.aside(|writer| match fetched {
+        Some(fetched) => writer.fetched(view, slot, fetched, &asked),
+        None => writer.row_slot(view, slot, &asked),
+    });
     // A single value says itself whether it is there, also where the journal of the answer is full.
     aside.is_whole = match list {
-        true => aside.is_whole && !lists_nothing(view, &fetched),
+        true => aside.is_whole && !fetched.as_ref().is_some_and(|fetched| lists_nothing(view, fetched)),
         false => aside.written.state == ItemState::Answered,
     };
     let value = match list {
@@ -340,12 +367,12 @@ fn claim<'v>(
     };
     let value = value.filter(|_| aside.is_whole);
     let said = if list && writer.is_cut_by_codes(view, slot) { None } else { aside.said(asked) };
-    let at = match fetched.answer {
-        RowAnswer::Parts(parts) => parts.iter().map(|part| part.at).max(),
+    let at = match fetched.as_ref().map(|fetched| fetched.answer) {
+        Some(RowAnswer::Parts(parts)) => parts.iter().map(|part| part.at).max(),
         _ => None,
     };
-    let valid_on = fetched.valid_on(view).filter(|_| value.is_some());
-    Some(Claim { slot: slot.id, source: endpoint.source, value, said, valid_on, at })
+    let valid_on = fetched.as_ref().and_then(|fetched| fetched.valid_on(view)).filter(|_| value.is_some());
+    Some(Claim { slot: slot.id, source: *source, value, said, valid_on, at })
 }
 
 /// A list as the caller gets it: as many elements as `first` asks for, the latest first already.
