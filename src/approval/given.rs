@@ -213,7 +213,7 @@ impl Approvals {
         let approval = found?.ok_or_else(nothing)?;
         let (id, subjects) = (approval.id.clone(), self.subjects.clone());
         let (of, subject) = (approval.entity.clone(), approval.subject.clone());
-        let approval = Approval { used: approval.used.saturating_sub(taken.into()), ..approval };
+        let approval = Approval { used: approval.used.saturating_sub(taken), ..approval };
         let (_, by_role) = usable(&approval, identity, now)?;
         let decided = approval.decided_at.unwrap_or(Timestamp::MIN);
         Ok(Approved {
