@@ -128,6 +128,9 @@ async fn a_page_that_comes_no_further_is_asked_for_only_so_often() {
     let path = folder.join("farms.jsonl");
     let arguments = ["--quiet", "--jsonl", &path.display().to_string()].map(str::to_owned);
     let mut child = command(&url, &arguments.each_ref().map(String::as_str)).spawn().unwrap();
+    while stuck.asked.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     // It waits longer each time: here it is enough that it goes on asking, and does not run hot.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     let asked = stuck.asked.load(Ordering::SeqCst);
