@@ -419,7 +419,7 @@ fn without(text: &str, sections: &[&str]) -> String {
 /// A gateway over the repository's files with other roles, and the folder of its files and its audit store.
 async fn with_roles(world: &World, name: &str, roles: &str) -> (huxiang::answer::Gateway, Temporary) {
     let root = Temporary::new(&format!("access-{name}"));
-    for folder in ["schema", "resolvers", "config", "config/codes", "config/rules"] {
+    for folder in ["schema", "resolvers", "config", "config/codes", "config/documents", "config/rules"] {
         std::fs::create_dir_all(root.join(folder)).unwrap();
         for file in std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
             let path = file.unwrap().path();

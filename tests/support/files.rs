@@ -13,7 +13,7 @@ pub struct Files(pub Temporary);
 impl Files {
     pub fn copied(name: &str) -> Self {
         let root = Temporary::new(&format!("hand-{name}"));
-        for folder in ["schema", "resolvers", "config", "config/codes", "config/rules"] {
+        for folder in ["schema", "resolvers", "config", "config/codes", "config/documents", "config/rules"] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
             for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
                 let path = file.unwrap().path();
