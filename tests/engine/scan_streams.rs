@@ -335,7 +335,7 @@ async fn a_statistic_tells_its_figures_in_the_last_frame_and_before_that_only_ho
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_stops_the_work_and_its_calls() {
     let running = Running::start(|_| {}).await;
-    running.slow(300);
+    running.slow(700);
     running.world.departments.clear_logs();
     let mut events = running.stream("supervisor-1", STREAM, vehicles(TOWN, 5)).await;
     events.next().await;
