@@ -152,6 +152,7 @@ pub fn project(criterion: &mut Criterion) {
             called: &[],
             bytes_max: usize::MAX,
             whole: false,
+            frame: None,
         };
         let response = projection::write(&parts);
         assert!(response.codes.is_empty(), "{:?}", response.codes);
