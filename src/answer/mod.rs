@@ -454,7 +454,11 @@ impl Inner {
         roots: Vec<Option<RootAnswer>>,
         log: CallLog,
     ) -> Executed {
-        let called = log.sources(&self.snapshot.bindings);
+        let called = match planned.scan.as_ref().filter(|scan| scan.stats.is_some()) {
+            // Whether anybody was left to be asked about tells of groups that are kept back.
+            Some(scan) => scan.sources(&self.snapshot.bindings),
+            None => log.sources(&self.snapshot.bindings),
+        };
         let parts = projection::Parts {
             snapshot: &self.snapshot,
             plan: &planned.plan,

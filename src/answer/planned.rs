@@ -57,7 +57,7 @@ pub(super) fn plan_of(
         // It may hold a condition, so nothing of it is kept.
         let collected = collect()?;
         let collected = Arc::new(match asked.stream {
-            Some(stream) => stream.going_on(collected),
+            Some(stream) => stream.going_on(collected, &variables),
             None => collected,
         });
         if let Some(scan) = ScanPlan::build(snapshot, &asking, &collected, &variables)? {

@@ -65,12 +65,14 @@ impl Inner {
         }
         let by_approval = |relation| access.relation(relation).is_some_and(|relation| relation.approved);
         let of_scan = planned.scan.as_ref().and_then(|scan| scan.approval.as_ref());
+        // Who is only told what it would take has not begun.
+        let only_plans = planned.scan.as_ref().is_some_and(|scan| scan.stats.is_none() && scan.first == 0);
         if let Some(approval) = of_scan.filter(|approval| !approval.is_given) {
             // Whom it is asked of, and by whom it is given, name it so.
             noted.extensions.insert("scan".to_owned(), json!({ "entity": approval.entity, "key": approval.key }));
         }
         let relies = planned.plan.nodes.iter().flat_map(|node| &node.relations).any(|need| by_approval(need.relation))
-            || of_scan.is_some_and(|approval| approval.is_given);
+            || (of_scan.is_some_and(|approval| approval.is_given) && !only_plans);
         if let Some(approved) = planned.asking.approved.as_ref().filter(|_| relies) {
             self.kept.approvals.take(&act, &approved.id).await?;
             noted.extensions.insert("approval".to_owned(), json!({ "id": approved.id }));

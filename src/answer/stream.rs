@@ -16,6 +16,9 @@ use crate::engine::error::RequestError;
 use crate::identify::Identity;
 use crate::trace::Parent;
 
+/// Once the gateway stops, a frame that was made is waited to be taken for so long.
+const STOP_TAKES: Duration = Duration::from_secs(2);
+
 /// Frames of a stream, each the complete JSON of a response. As long as one is not taken, at most one more is made.
 #[derive(Debug)]
 pub struct Frames(mpsc::Receiver<Frame>);
@@ -108,14 +111,14 @@ impl Run {
         loop {
             let answer = match self.turn(turn, standing, held.clone()).await {
                 Turned::Gone => return self.gone().await,
-                Turned::Halted(halt) => return self.halt(halt).await,
+                Turned::Halted(halt) => return self.halt(halt, standing).await,
                 Turned::Answered(answer) => answer,
             };
             let code = match answer.status {
                 Outcome::Ok => None,
                 // What a minute allows is waited for, as far as there is time; a first turn is told what a query would be.
                 Outcome::TryLater { retry_after_s } if turn > 0 => match self.wait(retry_after_s, standing).await {
-                    Some(Turned::Halted(halt)) => return self.halt(halt).await,
+                    Some(Turned::Halted(halt)) => return self.halt(halt, standing).await,
                     Some(_) => return self.gone().await,
                     None => {
                         turn += 1;
@@ -131,11 +134,11 @@ impl Run {
                     tracing::error!(request = self.request_id, "a turn of a stream was answered without a frame");
                     return;
                 };
-                if self.sender.send(Frame::Next(answer.body)).await.is_err() {
+                if !self.hand(Frame::Next(answer.body), standing).await {
                     return self.gone().await;
                 }
                 if let Some(ended) = so_far.ended {
-                    return self.complete(ended.as_str()).await;
+                    return self.complete(ended.as_str(), standing).await;
                 }
                 turn += 1;
                 continue;
@@ -144,11 +147,13 @@ impl Run {
             let body = if turn == 0 {
                 answer.body
             } else {
-                self.end(code.as_str()).await;
+                if !self.end(code.as_str()).await {
+                    return;
+                }
                 self.closed(self.errors_of(&answer.body), None)
             };
-            if self.sender.send(Frame::Next(body)).await.is_ok() {
-                let _ = self.sender.send(Frame::Complete).await;
+            if self.hand(Frame::Next(body), standing).await {
+                self.hand(Frame::Complete, standing).await;
             }
             return;
         }
@@ -192,7 +197,7 @@ impl Run {
     }
 
     /// Ends it from outside: the last frame says where it can be gone on with.
-    async fn halt(&self, halt: Halt) {
+    async fn halt(&self, halt: Halt, standing: &impl Standing) {
         let (why, errors) = match halt {
             Halt::Wait(_) => ("TIME", Vec::new()),
             Halt::Refused(error) => {
@@ -211,14 +216,29 @@ impl Run {
         if !self.end(why).await {
             return;
         }
-        if self.sender.send(Frame::Next(self.closed(errors, told))).await.is_ok() {
-            let _ = self.sender.send(Frame::Complete).await;
+        if self.hand(Frame::Next(self.closed(errors, told)), standing).await {
+            self.hand(Frame::Complete, standing).await;
         }
     }
 
-    async fn complete(&self, why: &str) {
+    async fn complete(&self, why: &str, standing: &impl Standing) {
         self.end(why).await;
-        let _ = self.sender.send(Frame::Complete).await;
+        self.hand(Frame::Complete, standing).await;
+    }
+
+    /// Hands a frame over, as long as the stream may run; false: nobody takes it. Who reads slowly holds a place among scans for
+    /// no longer than that, and for a moment once the gateway stops.
+    async fn hand(&self, frame: Frame, standing: &impl Standing) -> bool {
+        let stopped = async {
+            standing.stopping().await;
+            tokio::time::sleep(STOP_TAKES).await;
+        };
+        tokio::select! {
+            biased;
+            sent = self.sender.send(frame) => sent.is_ok(),
+            () = self.stream.over() => false,
+            () = stopped => false,
+        }
     }
 
     async fn gone(&self) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
@@ -26,11 +26,17 @@ const TURN_ENDS: Duration = Duration::from_secs(2);
 /// The contract's `Int`.
 const INT_MAX: usize = i32::MAX as usize;
 
+/// The argument that says where a scan, or a statistic, goes on.
+fn goes_on_by(root: &Selection) -> &'static str {
+    if matches!(root.what, What::Stats(_)) { "resume" } else { "after" }
+}
+
 /// One stream: the same for all of its turns. Each turn is what a query for one page, or for a statistic that goes on, would be.
 pub(super) struct Streaming {
     began: Instant,
     /// No turn begins any more: it would not end in time.
     last: Instant,
+    ends: Instant,
     state: Mutex<State>,
     /// Once the first frame is on record.
     recorded: tokio::sync::Mutex<Option<Recorded>>,
@@ -58,6 +64,8 @@ pub(super) struct SoFar {
     evaluated: usize,
     matched: Option<usize>,
     undetermined: usize,
+    /// As callers are told; `None`: they are not.
+    undetermined_told: Option<usize>,
     calls: Option<usize>,
     pub ended: Option<Ended>,
 }
@@ -70,7 +78,7 @@ impl SoFar {
             "candidates": int(self.candidates),
             "evaluated": int(self.evaluated),
             "matched": self.matched.map(int),
-            "undetermined": int(self.undetermined),
+            "undetermined": self.undetermined_told.map(int),
             "calls": self.calls.map(int),
             "elapsedMs": int(usize::try_from(elapsed.as_millis()).unwrap_or(INT_MAX)),
             "resume": self.resume,
@@ -87,6 +95,7 @@ impl Streaming {
         Self {
             began,
             last: began + config.scans.time_max.saturating_sub(turn),
+            ends: began + config.scans.time_max.max(turn) + TURN_ENDS,
             state: Mutex::default(),
             recorded: tokio::sync::Mutex::new(None),
             under_way: Arc::default(),
@@ -96,6 +105,11 @@ impl Streaming {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Only ever changed whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends once the stream has had all of its time: who has not taken a frame by then does not get it.
+    pub async fn over(&self) {
+        tokio::time::sleep_until(self.ends).await;
     }
 
     /// How long a turn may still be waited for; `None`: none begins any more.
@@ -130,16 +144,18 @@ impl Streaming {
         Ok(())
     }
 
-    /// The operation of the next turn: it goes on where the one before ended.
-    pub fn going_on(&self, operation: Operation) -> Operation {
+    /// The operation of the next turn: it goes on where the one before ended, the first where the caller says.
+    pub fn going_on(&self, operation: Operation, variables: &Map<String, Value>) -> Operation {
         let mut state = self.lock();
         if state.frame.is_none() {
             state.frame.clone_from(&operation.frame);
+            let from = |root: &Selection| root.argument(goes_on_by(root), variables).as_str().map(str::to_owned);
+            state.so_far.resume = operation.roots.first().and_then(from);
         }
         let Some(resume) = state.so_far.resume.clone() else { return operation };
         let mut operation = operation;
         for root in &mut operation.roots {
-            let name = if matches!(root.what, What::Stats(_)) { "resume" } else { "after" };
+            let name = goes_on_by(root);
             root.arguments.retain(|argument| &*argument.name != name);
             let value = ArgumentValue::Given(Value::String(resume.clone()));
             root.arguments.push(Argument { name: name.into(), value });
@@ -167,30 +183,32 @@ impl Streaming {
         let so_far = if scan.stats.is_some() {
             // Between two frames of a statistic, too few may lie to be told of: how many match is told with the figures, at
             // the end, and how often departments were asked for it with that.
-            let of_all = match rows {
+            let of_all = |name: &str| match rows {
                 Some(RootRows::Made(value)) if ended.is_some() => {
-                    value.pointer("/coverage/matched").and_then(Value::as_u64)
+                    value.get("coverage")?.get(name)?.as_u64().and_then(|count| usize::try_from(count).ok())
                 }
                 _ => None,
             };
-            let matched = of_all.and_then(|count| usize::try_from(count).ok());
             SoFar {
                 resume,
                 candidates: coverage.candidates,
                 evaluated: coverage.evaluated(),
-                matched,
+                matched: of_all("matched"),
                 undetermined: coverage.undetermined,
+                undetermined_told: of_all("undetermined"),
                 calls: Some(before.calls.unwrap_or_default().saturating_add(calls)),
                 ended,
             }
         } else {
             let sum = |before: Option<usize>, now: usize| Some(before.unwrap_or_default().saturating_add(now));
+            let undetermined = before.undetermined.saturating_add(coverage.undetermined);
             SoFar {
                 resume,
                 candidates: before.candidates.saturating_add(coverage.candidates),
                 evaluated: before.evaluated.saturating_add(coverage.evaluated()),
                 matched: sum(before.matched, coverage.matched),
-                undetermined: before.undetermined.saturating_add(coverage.undetermined),
+                undetermined,
+                undetermined_told: Some(undetermined),
                 calls: sum(before.calls, calls),
                 ended,
             }
@@ -210,11 +228,13 @@ impl Streaming {
         Some(state.so_far.clone())
     }
 
-    /// The data of a frame that shows nothing and ends the stream; `None`: nobody knows yet what is selected of frames.
+    /// The data of a frame that shows nothing and ends the stream; `None`: nobody knows yet what is selected of frames, or there
+    /// is nothing to go on with, which would say that nothing is left.
     pub fn closing(&self) -> Option<(String, Value)> {
         let state = self.lock();
         let frame = state.frame.as_ref()?;
         let mut so_far = state.so_far.clone();
+        so_far.resume.as_ref()?;
         if so_far.matched.is_none() {
             so_far.calls = None;
         }

@@ -136,7 +136,10 @@ async fn stretches(
         // Nobody waits: what is under way is let go, and with it its calls.
         let looked_at: Result<_, Failure> = tokio::select! {
             looked_at = looked_at => looked_at,
-            () = bounds.left() => return Ok(Ended::Cancelled),
+            () = bounds.left() => {
+                paid.settle(u64::try_from(before.saturating_sub(deciding.calls.left())).unwrap_or(u64::MAX));
+                return Ok(Ended::Cancelled);
+            }
         };
         paid.settle(u64::try_from(before.saturating_sub(deciding.calls.left())).unwrap_or(u64::MAX));
         let over = |ended| if has_begun { Ok(ended) } else { Err(too_little(estimate)) };

@@ -122,13 +122,16 @@ impl Coverage {
     }
 
     /// As [`Self::told`]; where figures are kept back, without those that they could be worked out from: how many match,
-    /// how many were asked about by stage, and of how many of those that match something is not known.
+    /// how many were asked about by stage, of how many it is not known, and of how many what is missing.
     pub fn told_but(&self, snapshot: &Snapshot, keeps_back: bool) -> Value {
         let mut told = self.all_told(snapshot, keeps_back);
         if let Value::Object(told) = &mut told
             && keeps_back
         {
             told.insert("matched".to_owned(), Value::Null);
+            if self.undetermined > 0 {
+                told.insert("undetermined".to_owned(), Value::Null);
+            }
             told.insert("plan".to_owned(), json!([]));
         }
         told
@@ -137,7 +140,7 @@ impl Coverage {
     fn all_told(&self, snapshot: &Snapshot, keeps_back: bool) -> Value {
         let shown = |count: usize| (!keeps_back).then_some(count);
         let of = |(failure, (count, fields)): (&Failure, &(usize, BTreeSet<String>))| {
-            reason(snapshot, *failure, Some(*count).filter(|count| *count > 0), fields)
+            reason(snapshot, *failure, shown(*count).filter(|count| *count > 0), fields)
         };
         let of_matched = |(failure, (count, fields)): (&Failure, &(usize, BTreeSet<String>))| {
             reason(snapshot, *failure, shown(*count), fields)

@@ -19,7 +19,7 @@ use crate::engine::operation::{Argument, ArgumentValue, Operation, Selection, Wh
 use crate::engine::plan::cost::{self, Assumed, FIRST_DEFAULT};
 use crate::engine::plan::{self, FetchSet, NodeId, Plan};
 use crate::model::access::Rights;
-use crate::model::binding::SourceId;
+use crate::model::binding::{Bindings, SourceId};
 use crate::model::contract::scan::{self, ScanRoot};
 use crate::model::contract::{Contract, RootKind};
 use crate::model::snapshot::Snapshot;
@@ -209,6 +209,16 @@ impl ScanPlan {
             argument.value = ArgumentValue::Given(Value::String(division.code.clone()));
         }
         root
+    }
+
+    /// Ids of all sources that may be asked for it, sorted.
+    pub fn sources(&self, bindings: &Bindings) -> Vec<Arc<str>> {
+        let fetches = self.deciding.nodes.iter().flat_map(|node| &node.fetches);
+        let of_fetches = fetches.map(|fetch| bindings.endpoint(fetch.endpoint).source);
+        let listed = bindings.queries.get(self.query).and_then(Option::as_ref).map(|binding| binding.source);
+        let ids: BTreeSet<Arc<str>> =
+            of_fetches.chain(listed).map(|source| Arc::clone(&bindings.source(source).id)).collect();
+        ids.into_iter().collect()
     }
 
     /// How many entities are looked at together: as many as are likely to fill the page, and no more than the systems that

@@ -60,7 +60,14 @@ pub async fn run<'a>(
     let gone = Bounds { pays: bounds.pays, gone: bounds.gone.clone() };
     // What answering takes is set apart before anybody is asked.
     let asked = match (bounds.pays)(scan.answer_calls) {
-        Ok(paid) => page(scan, &deciding, bounds).await.map(|page| (page, paid)),
+        Ok(paid) => match page(scan, &deciding, bounds).await {
+            Ok(page) => Ok((page, paid)),
+            // Nothing is answered: what was set apart for that is given back, or whoever asks again pays for it again.
+            Err(error) => {
+                paid.settle(0);
+                Err(error)
+            }
+        },
         Err(busy) => Err(busy),
     };
     let ((mut page, mut coverage, concerned), paid) = match asked {

@@ -33,7 +33,7 @@ pub fn of_caller<G>(
     }
     // A connection may outlive its certificate.
     match shown {
-        Some(shown) if shown.not_after < jiff::Timestamp::now().as_second() => Err(CertificateError::Expired),
+        Some(shown) if shown.is_over() => Err(CertificateError::Expired),
         shown => Ok(shown),
     }
 }

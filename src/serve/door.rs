@@ -19,7 +19,9 @@ use super::{App, Halt, Peer, Turn, certificate};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::identify::rate::{Busy, Payer};
-use crate::identify::{AuthError, ClientCertificate, ForwardedError, Identity, Principal, caller_address};
+use crate::identify::{
+    AuthError, CertificateError, ClientCertificate, ForwardedError, Identity, Principal, caller_address,
+};
 use crate::model::config::Limits;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -221,6 +223,9 @@ pub(super) async fn still<G>(
     let checked =
         app.verifier.authenticate(authorization.map(HeaderValue::as_bytes), identity.certificate.as_deref()).await;
     let refused = |code, message: String| Halt::Refused(RequestError::new(code, message));
+    if identity.certificate.as_ref().is_some_and(|shown| shown.is_over()) {
+        return Err(refused(ErrorCode::Unauthenticated, CertificateError::Expired.to_string()));
+    }
     match checked {
         Ok(principal) if principal == identity.principal => {}
         Ok(_) => return Err(refused(ErrorCode::Unauthenticated, "the token is of somebody else by now".to_owned())),

@@ -39,6 +39,14 @@ async fn a_scan_goes_further_than_the_role_alone_may_once_its_condition_is_appro
     let approval = given(&world, &of_scan).await;
     let other = scan(&world, &relying_on(verifier(), &approval.id), "DIBAO", &Value::Null).await;
     assert_eq!(candidates(&other), WITHOUT, "the approval is of another condition");
+    // Who asks what it would take has not begun.
+    let planned = "query($division: ID!) {
+      households(division: $division, where: { registry: { category: { eq: MARGINAL } } }, first: 0) { coverage { candidates } }
+    }";
+    for _ in 0..2 {
+        let relying = relying_on(verifier(), &approval.id);
+        assert_eq!(candidates(&ask(&world.gateway, &relying, planned, json!({ "division": TOWN })).await), 0);
+    }
     let further = scan(&world, &relying_on(verifier(), &approval.id), "MARGINAL", &Value::Null).await;
     assert!(candidates(&further) > WITHOUT, "{further:#}");
     assert_eq!(further["extensions"]["approval"]["id"], json!(approval.id));

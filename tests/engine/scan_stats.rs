@@ -531,3 +531,30 @@ async fn a_statistic_whose_listing_cannot_be_read_is_refused_and_never_of_nobody
     let (code, message) = refused(&world, &supervisor(), json!({ "division": VILLAGE, "measures": count() })).await;
     assert!(code.starts_with("SOURCE_"), "{code}: {message}");
 }
+
+#[tokio::test]
+async fn what_is_too_small_to_be_told_is_not_told_by_what_is_missing_or_by_who_was_asked() {
+    let world = world(AGREED, |_| {}).await;
+    let aged = |members: u32| {
+        json!({ "and": [
+        { "registry": { "memberCount": { "gte": members } } }, { "assets": { "vehicles": { "count": { "gt": 0 } } } },
+    ] })
+    };
+    world.departments.set_fault("police", departments::Fault::Http500);
+    let mut seen = std::collections::BTreeSet::new();
+    // Of nobody, and of a few, police would have to be asked.
+    for members in [5, 99] {
+        let asked = json!({ "division": VILLAGE, "where": aged(members), "measures": count() });
+        let answer = ask(&world.gateway, &supervisor(), STATS, asked).await;
+        let coverage = &answer["data"]["householdStats"]["coverage"];
+        assert_eq!(coverage["matched"], Value::Null, "{answer:#}");
+        seen.insert(answer["extensions"]["sourcesCalled"].to_string());
+        let few = members == 5;
+        assert_eq!(coverage["undetermined"], if few { Value::Null } else { json!(0) }, "{answer:#}");
+        let counts: Vec<&Value> = coverage["missing"].as_array().unwrap().iter().map(|one| &one["count"]).collect();
+        assert_eq!(counts.is_empty(), !few, "{answer:#}");
+        assert!(counts.iter().all(|count| count.is_null()), "{answer:#}");
+        assert_eq!(coverage["whole"], !few);
+    }
+    assert_eq!(seen.len(), 1, "{seen:?}");
+}

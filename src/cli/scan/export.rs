@@ -212,10 +212,9 @@ impl Export {
         let noted = serde_json::to_vec(&self.noted)
             .map_err(|error| Stop::refused(format!("error: {} cannot be written: {error}", path.display())))?;
         let write = || {
-            // What a run before this one left of it is nobody's.
+            // What a run before this one left of it is nobody's; what somebody else puts there is not written to.
             let _ = std::fs::remove_file(&other);
-            private_file::create(&other)?;
-            let mut file = File::options().write(true).open(&other)?;
+            let mut file = private_file::create_new(&other)?;
             file.write_all(&noted)?;
             file.sync_data()?;
             std::fs::rename(&other, &path)

@@ -19,6 +19,12 @@ pub struct Tally {
     pub evaluated: u64,
     pub matched: u64,
     pub undetermined: u64,
+    /// A statistic keeps back how many match, and with it how many are undetermined where some are.
+    #[serde(default)]
+    pub keeps_back: bool,
+    /// More match than are shown, of what was sorted.
+    #[serde(default)]
+    pub is_cut: bool,
     pub calls: u64,
     pub rows: u64,
     pub elapsed_ms: u64,
@@ -98,6 +104,7 @@ impl Tally {
         self.candidates += number(coverage, "candidates");
         self.evaluated += number(coverage, "evaluated");
         self.matched += number(coverage, "matched");
+        self.keeps_back |= coverage.get("matched").is_some_and(Value::is_null);
         self.undetermined += number(coverage, "undetermined");
         self.ended = coverage.get("ended").and_then(Value::as_str).map(str::to_owned);
         self.broken.clear();
@@ -150,7 +157,7 @@ impl Tally {
     /// As far as was asked for, nothing is undetermined and nothing that is shown is missing.
     pub fn is_known(&self) -> bool {
         let told = self.missing.is_empty() && self.broken.is_empty() && self.silent.is_empty();
-        self.undetermined == 0 && told && !self.broke_off()
+        self.undetermined == 0 && told && !self.broke_off() && !self.is_cut
     }
 
     /// All was looked at, and is known.
@@ -173,24 +180,32 @@ impl Tally {
             of
         };
         json!({
-            "candidates": self.candidates, "evaluated": self.evaluated, "matched": self.matched,
-            "undetermined": self.undetermined, "whole": self.is_whole(), "ended": self.ended,
+            "candidates": self.candidates, "evaluated": self.evaluated,
+            "matched": (!self.keeps_back).then_some(self.matched), "undetermined": self.undetermined_told(), "whole": self.is_whole(), "ended": self.ended,
             "calls": self.calls, "elapsedMs": self.elapsed_ms, "missing": missing,
             "notShown": self.silent.iter().map(silent).collect::<Vec<_>>(), "masked": self.masked,
             "plan": self.stages.iter().map(Stage::as_json).collect::<Vec<_>>(),
         })
     }
 
+    /// None: there are some, and how many is kept back.
+    fn undetermined_told(&self) -> Option<u64> {
+        (!self.keeps_back || (self.missing.is_empty() && self.broken.is_empty())).then_some(self.undetermined)
+    }
+
     /// In a line: how many, and how long it took.
     pub fn line(&self) -> String {
-        format!(
-            "{} looked at, {} match, {} undetermined; {} calls, {}",
-            self.candidates,
-            self.matched,
-            self.undetermined,
-            self.calls,
-            super::bar::span(Duration::from_millis(self.elapsed_ms))
-        )
+        let (looked_at, took) = (self.candidates, super::bar::span(Duration::from_millis(self.elapsed_ms)));
+        match self.undetermined_told() {
+            _ if !self.keeps_back => {
+                format!(
+                    "{looked_at} looked at, {} match, {} undetermined; {} calls, {took}",
+                    self.matched, self.undetermined, self.calls
+                )
+            }
+            Some(_) => format!("{looked_at} looked at, how many match is kept back; {took}"),
+            None => format!("{looked_at} looked at, how many match and are undetermined is kept back; {took}"),
+        }
     }
 
     /// What is not known, department by department; empty where all is.
@@ -198,7 +213,11 @@ impl Tally {
         let mut out = String::new();
         let reasons: Vec<&Reason> = self.missing.iter().chain(&self.broken).collect();
         if self.undetermined > 0 || !reasons.is_empty() {
-            out.push_str(&format!("{} undetermined, for these reasons:\n", self.undetermined));
+            let count = self.undetermined_told().map_or("some".to_owned(), |count| count.to_string());
+            out.push_str(&format!("{count} undetermined, for these reasons:\n"));
+        }
+        if self.is_cut {
+            out.push_str("more match than are shown: ask for more with --first\n");
         }
         for reason in reasons {
             out.push_str(&format!("  {}\n", reason.told()));

@@ -158,6 +158,7 @@ pub async fn walk(
             noted.done = asked.among.as_ref().is_none_or(|all| behind >= all.len());
         } else {
             noted.done = true;
+            noted.tally.is_cut = page.has_next && args.first.is_none();
         }
         noted.done |= noted.tally.rows >= wanted;
         sink.note()?;

@@ -21,6 +21,13 @@ pub struct ClientCertificate {
     pub not_after: i64,
 }
 
+impl ClientCertificate {
+    /// It ended, by the machine's clock.
+    pub fn is_over(&self) -> bool {
+        self.not_after < jiff::Timestamp::now().as_second()
+    }
+}
+
 /// Which certificate a role asks for. What is left out is not asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -144,6 +144,10 @@ async fn the_greatest_come_first_where_it_is_sorted() {
         all.iter().map(|id| monthly(at(&portrait(of, id).unwrap(), "assistance.dibaoMonthly"))).collect();
     expected.sort_by(|one, other| other.total_cmp(one));
     assert_eq!(shown, expected[..5]);
+    // As many as one request shows, and more match: that is not all that was asked for.
+    let open = asked.run(&[&scan[..], &sorted[..2], &["--page", "3"]].concat()).await.ends_with(3);
+    assert_eq!(open.json()["rows"].as_array().unwrap().len(), 3);
+    assert!(open.err.contains("--first"), "{}", open.err);
 }
 
 #[tokio::test]
@@ -175,6 +179,9 @@ async fn statistics_are_those_of_the_generator_and_small_groups_are_marked() {
     let village = ["--stats", "--division", VILLAGE, "--group-by", "registry_category"];
     let small = asked.run(&village).await.ends_with(0);
     assert!(small.out.contains("(suppressed)") || small.out.contains("no group can be told"), "{}", small.out);
+    assert!(small.err.contains("kept back") && !small.err.contains("0 match"), "{}", small.err);
+    let small = asked.run(&[&village[..], &["--json"]].concat()).await.ends_with(0).json();
+    assert_eq!(small["coverage"]["matched"], Value::Null, "{small:#}");
     // Where a department is silent, a figure lies between two.
     asked.served.world.departments.set_fault("police", Fault::Http500);
     let open = asked.run(&["--stats", "--division", TOWN, "--where", DIBAO_AND_VEHICLE]).await.ends_with(3);

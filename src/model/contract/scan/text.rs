@@ -111,8 +111,8 @@ type ScanCoverage {
   evaluated: Int!
   """Of which the condition holds; null where a statistic keeps back groups that would be known from it. 条件成立的数量；统计中据此可推知被隐去的组时为空。"""
   matched: Int
-  """Of which it is not known. 未能判定的数量。"""
-  undetermined: Int!
+  """Of which it is not known; null where there are some, and a statistic keeps back groups. 未能判定的数量；统计隐去某些组时，若有未判定者则为空。"""
+  undetermined: Int
   """All candidates were looked at, and none is undetermined. 已全部扫描且均已判定。"""
   whole: Boolean!
   """Why it ended. 结束原因。"""
@@ -183,8 +183,8 @@ type ScanProgress {
   evaluated: Int!
   """Of which the condition holds; null where a statistic keeps back what would be known from it, and before its last frame. 条件成立的数量；统计末帧之前，及据此可推知被隐去的组时为空。"""
   matched: Int
-  """Of which it is not known. 未能判定的数量。"""
-  undetermined: Int!
+  """Of which it is not known; null where `matched` may be. 未能判定的数量；`matched` 可能为空之处亦为空。"""
+  undetermined: Int
   """Calls to departments; null where `matched` is. 调用部门的次数；`matched` 为空时亦为空。"""
   calls: Int
   """Milliseconds so far. 已用毫秒数。"""
