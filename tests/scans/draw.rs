@@ -81,7 +81,9 @@ impl<'a> Drawing<'a> {
         let division = dice.one_of(&DIVISIONS).to_string();
         let condition = (!dice.chance(5)).then(|| self.object(&mut dice, "Household", "", DEPTH, true));
         let asked = if dice.chance(30) {
-            let groups = (0..dice.below(3)).map(|_| self.group(&mut dice)).collect();
+            let mut groups: Vec<Group> = (0..dice.below(3)).map(|_| self.group(&mut dice)).collect();
+            // The same twice is refused.
+            groups.dedup_by(|one, other| one.path == other.path);
             let measures = (0..1 + dice.below(3)).map(|_| self.measure(&mut dice)).collect();
             Asked::Statistic(Statistic { division, condition, groups, measures })
         } else {

@@ -238,6 +238,11 @@ impl Building<'_> {
         let whole = self.reads.contains(PAYMENTS);
         let compared: Vec<&str> =
             both.into_iter().filter(|name| whole || self.reads.contains(&format!("{PAYMENTS}.{name}"))).collect();
+        let reads_others = self.reads.iter().any(|read| read.starts_with(&format!("{PAYMENTS}.")));
+        if compared.is_empty() && reads_others {
+            // What finance alone holds decides, whatever the other list is.
+            return false;
+        }
         let found: Vec<Value> = self
             .household
             .members
