@@ -238,7 +238,9 @@ impl Building<'_> {
         let whole = self.reads.contains(PAYMENTS);
         let compared: Vec<&str> =
             both.into_iter().filter(|name| whole || self.reads.contains(&format!("{PAYMENTS}.{name}"))).collect();
-        let reads_others = self.reads.iter().any(|read| read.starts_with(&format!("{PAYMENTS}.")));
+        let of_elements = format!("{PAYMENTS}.");
+        let mut inside = self.reads.iter().filter_map(|read| read.strip_prefix(&of_elements));
+        let reads_others = inside.any(|name| name != "#");
         if compared.is_empty() && reads_others {
             // What finance alone holds decides, whatever the other list is.
             return false;
