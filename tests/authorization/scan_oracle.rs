@@ -34,8 +34,14 @@ impl Marked {
         Self(marked.map(mark).collect())
     }
 
-    /// The caller's grants that scans go by: by a marked relation, of a role that scans, and neither with a second person's
-    /// approval nor in an emergency.
+    /// Whether scans go by a grant, as it is written, of a role that scans: it is by a marked relation, and neither with a
+    /// second person's approval nor in an emergency.
+    pub fn goes_by(&self, grant: &Value) -> bool {
+        let is_marked = grant["relation"].as_str().is_some_and(|relation| self.0.contains_key(relation));
+        is_marked && grant["approval"].is_null() && grant["break_glass"].is_null()
+    }
+
+    /// The caller's grants that scans go by.
     pub fn grants<'r>(&self, roles: &'r Roles, caller: &Caller) -> Vec<&'r Grant> {
         let scan = caller.roles.iter().collect::<BTreeSet<_>>().into_iter();
         let of_role = |role: &String| roles.grants(&Caller { roles: vec![role.clone()], ..caller.clone() });
@@ -44,7 +50,7 @@ impl Marked {
         let counts = |grant: &&Grant| {
             let by = self.0.get(&grant.relation);
             let possible = by.is_some_and(|mark| mark.department.is_none() || mark.department.as_deref() == department);
-            possible && grant.written["approval"].is_null() && grant.written["break_glass"].is_null()
+            possible && self.goes_by(&grant.written)
         };
         all.filter(counts).collect()
     }

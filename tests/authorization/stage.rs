@@ -23,6 +23,7 @@ use crate::access_oracle::{Caller, Contract, Roles, folder, yaml};
 use crate::case::{Drawn, Transport};
 use crate::facts::{Facts, Learned};
 use crate::odds::Odds;
+use crate::scan_oracle::Marked;
 
 /// One gateway, and the roles it runs with.
 pub struct Gate {
@@ -235,19 +236,9 @@ impl Stage {
         let folder = place.join(format!("huxiang-authorization-{}-{worker}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key pair");
-        let mut variables = departments.variables();
-        variables.insert("DEMO_ISSUER_PUBLIC_KEY".to_owned(), pair.public_key_pem());
-        variables.insert("DEMO_ISSUER_PRIVATE_KEY".to_owned(), pair.serialize_pem());
-        variables.insert("AUDIT_KEY".to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
+        let variables = variables_of(&departments, &pair);
         let written = yaml(&folder_of("config").join("roles.yaml"));
-        let grants: Vec<(String, usize)> = written["roles"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .flat_map(|(name, role)| {
-                (0..role["grants"].as_array().map_or(0, Vec::len)).map(move |at| (name.clone(), at))
-            })
-            .collect();
+        let grants = grants_of(&written);
         let mut gates = Vec::new();
         let first = usize::try_from(seed % 1_000).unwrap_or(0) + worker * variants;
         let taken = (0..variants).map(|n| grants.get((first + n) % grants.len().max(1)).cloned());
@@ -492,8 +483,9 @@ fn lay_out(root: &Path, roles: &Value, without: Option<&(String, usize)>) {
         let role = &mut roles["roles"][role];
         let grants = role["grants"].as_array_mut().expect("grants");
         grants.remove(*at);
-        // Who is given nothing scans nothing.
-        if grants.is_empty() {
+        // Whoever is left without a grant that scans go by scans nothing.
+        let marked = Marked::read(root);
+        if !grants.iter().any(|grant| marked.goes_by(grant)) {
             role.as_object_mut().expect("a role").remove("scans");
         }
     }
@@ -509,6 +501,53 @@ fn lay_out(root: &Path, roles: &Value, without: Option<&(String, usize)>) {
     std::fs::write(root.join("config/gateway.yaml"), config.to_string()).expect("written");
     std::fs::write(root.join("config/roles.yaml"), roles.to_string()).expect("written");
     std::fs::write(root.join("schema/over.graphql"), overlay(&Contract::read_from(root))).expect("written");
+}
+
+/// What a gateway of the demo's files finds in its environment.
+fn variables_of(departments: &Running, issuer: &rcgen::KeyPair) -> BTreeMap<String, String> {
+    let mut variables = departments.variables();
+    variables.insert("DEMO_ISSUER_PUBLIC_KEY".to_owned(), issuer.public_key_pem());
+    variables.insert("DEMO_ISSUER_PRIVATE_KEY".to_owned(), issuer.serialize_pem());
+    variables.insert("AUDIT_KEY".to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
+    variables
+}
+
+/// Every grant of a file of roles: its role, and its place there.
+fn grants_of(written: &Value) -> Vec<(String, usize)> {
+    let roles = written["roles"].as_object().into_iter().flatten();
+    let of_role = |(name, role): (&String, &Value)| {
+        let count = role["grants"].as_array().map_or(0, Vec::len);
+        (0..count).map(|at| (name.clone(), at)).collect::<Vec<_>>()
+    };
+    roles.flat_map(of_role).collect()
+}
+
+/// The suite takes a grant away by the drawn seed. A role that scans needs one that scans go by; where it has only one, the
+/// gateway starts without that one too.
+#[tokio::test]
+async fn the_only_grant_that_scans_go_by_can_be_taken_away() {
+    let departments = departments::start(Options::default()).await.expect("the demo departments start");
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key pair");
+    let variables = variables_of(&departments, &pair);
+    let written = yaml(&folder_of("config").join("roles.yaml"));
+    let folder = std::env::temp_dir().join(format!("huxiang-authorization-grants-{}", std::process::id()));
+    let marked = Marked::read(&folder_of(""));
+    let goes_by = |role: &str, at: usize| {
+        written["roles"][role]["scans"].is_object() && marked.goes_by(&written["roles"][role]["grants"][at])
+    };
+    let all = grants_of(&written);
+    let is_only = |(role, at): &&(String, usize)| {
+        goes_by(role, *at) && all.iter().filter(|(of, at)| of == role && goes_by(of, *at)).count() == 1
+    };
+    let only: Vec<_> = all.iter().filter(is_only).collect();
+    assert!(!only.is_empty(), "no role of the demo has only one grant that scans go by");
+    for without in only {
+        lay_out(&folder, &written, Some(without));
+        let mut faults = Faults::default();
+        let loaded = Snapshot::load(&Folders::under(&folder), &|name| variables.get(name).cloned(), &mut faults);
+        assert!(loaded.is_some(), "without {without:?}: {}", faults.render());
+    }
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 /// Nobody is too slow here, nor asks too often: what is not there for that is another test's.
