@@ -95,6 +95,13 @@ impl Coverage {
         enter(&mut self.unknown, reasons);
     }
 
+    /// What a stretch took, by stage.
+    pub fn ran(&mut self, runs: &[StageRun]) {
+        for (stage, run) in self.stages.iter_mut().zip(runs) {
+            stage.add(run);
+        }
+    }
+
     /// A listing that broke off: how many lay behind is not known.
     pub fn broke_off(&mut self, failure: Failure) {
         self.ended = Some(Ended::Stopped);

@@ -5,13 +5,14 @@
 //! department did not answer makes an entity undetermined, and never matched or left out.
 //!
 //! ```text
-//! where → condition → permit → plan → walk: candidates → stage → decide → next stage … → run: page, coverage
-//!                                                                                     … → count: figures, coverage
+//! where → condition → permit → plan → steps: stretch → decide: stage → next stage … → walk → run: page, coverage
+//!                                                                                  … → count: figures, coverage
 //! ```
 
 pub mod condition;
 mod count;
 pub mod coverage;
+mod decide;
 pub mod order;
 pub mod permit;
 pub mod plan;
@@ -20,9 +21,11 @@ pub mod reckon;
 pub mod resume;
 pub mod run;
 pub mod stats;
+mod steps;
 mod walk;
 
 pub use condition::{Condition, ConditionLimits, Conjunct};
 pub use count::count;
 pub use plan::ScanPlan;
-pub use walk::{Bounds, Concerned};
+pub use steps::Bounds;
+pub use walk::Concerned;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::coverage::{Coverage, Ended, Reasons, reasons};
+use super::decide::Decided;
 use super::order::Top;
 use super::plan::{ScanPlan, Verdict};
-use super::walk::{Bounds, Concerned, Decided, Walk};
+use super::steps::{Bounds, gone_as_far};
+use super::walk::{Concerned, Walk};
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::engine::execute::candidates::Candidate;
@@ -143,7 +145,7 @@ async fn page(scan: &ScanPlan, deciding: &Execution<'_>, bounds: Bounds<'_>) -> 
     let mut walk = Walk::new(scan, deciding, bounds)?;
     let first = scan.first.min(scan.named_max.saturating_sub(walk.reached.named));
     if first == 0 && scan.first > 0 {
-        return Err(walk.gone_as_far());
+        return Err(gone_as_far(walk.scan));
     }
     if !scan.order.is_empty() {
         return top(walk, first).await;
@@ -155,7 +157,7 @@ async fn page(scan: &ScanPlan, deciding: &Execution<'_>, bounds: Bounds<'_>) -> 
             break;
         };
         let looked_at = take(&mut walk, batch, &mut page);
-        page.has_next = !looked_at || walk.candidates.has_more();
+        page.has_next = !looked_at || walk.has_more();
     }
     walk.coverage.ended.get_or_insert(if page.has_next { Ended::PageFull } else { Ended::Listed });
     Ok((page, walk.coverage, walk.concerned))

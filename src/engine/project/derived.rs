@@ -49,14 +49,7 @@ pub(super) fn write(
         Derived::Value(value) => {
             return match value.value.evaluate(&facts, &asking.principal, asking.today) {
                 None => writer.failed(undecided(missing)),
-                Some(Value::Null) => {
-                    writer.null();
-                    Written::no_record()
-                }
-                Some(value) => {
-                    let _ = serde_json::to_writer(&mut writer.out, &value);
-                    Written::answered()
-                }
+                Some(value) => come_to(writer, &value),
             };
         }
     };
@@ -94,14 +87,7 @@ fn decided(writer: &mut Writer<'_>, rule: &Derived, facts: &Facts, asking: &Aski
                     writer.null();
                     Written::failed(undecided(facts.reasons(value.value.inputs()).into_iter().next()))
                 }
-                Some(Value::Null) => {
-                    writer.null();
-                    Written::no_record()
-                }
-                Some(value) => {
-                    let _ = serde_json::to_writer(&mut writer.out, &value);
-                    Written::answered()
-                }
+                Some(value) => come_to(writer, &value),
             };
         }
     };
@@ -117,6 +103,16 @@ fn decided(writer: &mut Writer<'_>, rule: &Derived, facts: &Facts, asking: &Aski
     writer.journal.enter(Segment::Key(Arc::clone(&level.key)));
     levels.open.iter().for_each(|rule| open(writer, rule.when.inputs()));
     writer.journal.leave();
+    Written::answered()
+}
+
+/// What an expression came to; null is nothing.
+fn come_to(writer: &mut Writer<'_>, value: &Value) -> Written {
+    if value.is_null() {
+        writer.null();
+        return Written::no_record();
+    }
+    let _ = serde_json::to_writer(&mut writer.out, value);
     Written::answered()
 }
 
