@@ -45,7 +45,7 @@ const CASES: u64 = 240;
 const MANY: u64 = 5_000;
 /// Stages at once at most, and the connections that each may come to.
 const STAGES_MAX: usize = 6;
-const CONNECTIONS: u64 = 2_500;
+const CONNECTIONS: u64 = 4_500;
 /// From so many on, every pair must have come together.
 const COVERING: u64 = 20_000;
 /// Runs that making a failing case smaller may take.
