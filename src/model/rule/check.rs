@@ -149,10 +149,11 @@ impl Checker<'_> {
         Checked { root: typed.expr, inputs, claims: self.claims.into_iter().collect() }
     }
 
-    /// Whether a node is a literal value of an enumeration, or a choice between such.
+    /// Whether a node is a literal value of an enumeration, null, or a choice between such.
     fn are_values_of(&self, name: &str, node: &Node) -> Result<bool, RuleFault> {
         match &node.kind {
             Kind::Text(_) => self.enum_literal(name, node),
+            Kind::Null => Ok(true),
             Kind::Call(call, None, arguments) if call == op::CONDITIONAL => match arguments.as_slice() {
                 [_, then, otherwise] => Ok(self.are_values_of(name, then)? && self.are_values_of(name, otherwise)?),
                 _ => Ok(false),
@@ -160,6 +161,10 @@ impl Checker<'_> {
             _ => Ok(false),
         }
     }
+}
+
+fn misfit(node: &Node, is: &Type, needed: &Type) -> RuleFault {
+    node.at.fault(format!("this is {is}, and {needed} is needed"), literal_hint(node, needed))
 }
 
 impl Checker<'_> {
@@ -296,8 +301,12 @@ impl Checker<'_> {
             (op::CONDITIONAL, None, [condition, l, r]) => {
                 let condition = self.of(condition, &Type::Bool)?;
                 let then = self.value(l)?;
-                let otherwise = self.of(r, &then.ty)?;
-                let ty = then.ty.clone();
+                let otherwise = self.value(r)?;
+                // Null is of every type.
+                let ty = if then.ty == Type::Null { otherwise.ty.clone() } else { then.ty.clone() };
+                if otherwise.ty != ty && otherwise.ty != Type::Null {
+                    return Err(misfit(r, &otherwise.ty, &ty));
+                }
                 Ok(Typed::new(Expr::If(condition.boxed(), then.boxed(), otherwise.boxed()), ty))
             }
             (op::EQUALS, None, [l, r]) => self.compare(Compare::Eq, l, r, at),
@@ -333,7 +342,7 @@ impl Checker<'_> {
         if typed.ty == *ty {
             return Ok(typed);
         }
-        Err(node.at.fault(format!("this is {}, and {ty} is needed", typed.ty), literal_hint(node, ty)))
+        Err(misfit(node, &typed.ty, ty))
     }
 
     fn compare(&mut self, compare: Compare, l: &Node, r: &Node, at: At) -> Result<Typed, RuleFault> {
