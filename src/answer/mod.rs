@@ -28,7 +28,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
-use crate::approval::Approvals;
+use crate::approval::{Approvals, used_up};
 use crate::audit::{self, AuditRecord, AuditStore, RevokeError, SubjectKey};
 use crate::base::clock::Clock;
 use crate::base::code::ErrorCode;
@@ -288,7 +288,7 @@ fn plan_text(
     assumed: Assumed,
 ) -> Result<String, RequestError> {
     let asked = Asked { identity, request, request_id: "", traceparent: None, trace: &Trace::default(), stream: None };
-    let planned = plan_of(snapshot, caches, &asked, Clock::system().now(), None)?;
+    let planned = plan_of(snapshot, caches, &asked, Clock::system().now(), None, None)?;
     let denied = |slot| planned.asking.denied(snapshot, slot).to_string();
     let text = plan::print::text(snapshot, &planned.plan, &planned.rights, assumed, denied);
     Ok(planned.scan.map_or_else(String::new, |scan| scan::print::text(snapshot, &scan)) + &text)
@@ -303,7 +303,8 @@ impl Inner {
         };
         // Where the approval is refused, only so that the record tells of whom the request was.
         let mut planning = asked.trace.step("plan");
-        let planned = plan_of(&self.snapshot, &self.caches, asked, self.kept.clock.now(), approved);
+        let planned =
+            plan_of(&self.snapshot, &self.caches, asked, self.kept.clock.now(), approved, Some(&self.kept.cursors));
         match &planned {
             Ok(planned) => planning.count("huxiang.fetches", planned.plan.fetches()),
             Err(error) => planning.failed(error.code),
@@ -311,6 +312,7 @@ impl Inner {
         drop(planning);
         let executed = match (not_approved, &planned) {
             (Some(error), _) => Err(error),
+            (None, Ok(planned)) if planned.is_used_up() => Err(used_up()),
             (None, Ok(planned)) => match &planned.scan {
                 Some(scan) => self.scanned(asked, planned, scan, ending.gone()).await,
                 None => self.within_budget(asked, planned).await,

@@ -9,6 +9,7 @@ use super::{Asked, Caches, cache, declared};
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::{Asking, active_grants, authorize};
 use crate::engine::error::RequestError;
+use crate::engine::execute::cursor::CursorSeal;
 use crate::engine::operation::{Document, DocumentLimits};
 use crate::engine::plan::{self, Plan};
 use crate::identify::Identity;
@@ -27,13 +28,23 @@ pub(super) struct Planned {
     pub scan: Option<ScanPlan>,
 }
 
-/// operation → authorize → plan.
+impl Planned {
+    /// Whether it relies on an approval that is used up, and does not go on under a use of it.
+    pub fn is_used_up(&self) -> bool {
+        let goes_on = |scan: &ScanPlan| scan.approval.as_ref()?.given.as_ref().map(|given| given.goes_on);
+        let is_used_up = self.asking.approved.as_ref().is_some_and(|approved| approved.is_used_up);
+        is_used_up && !self.scan.as_ref().and_then(goes_on).unwrap_or(false)
+    }
+}
+
+/// operation → authorize → plan. `cursors` opens the one that a scan goes on from.
 pub(super) fn plan_of(
     snapshot: &Snapshot,
     caches: &Caches,
     asked: &Asked<'_>,
     now: Timestamp,
     approved: Option<Approved>,
+    cursors: Option<&CursorSeal>,
 ) -> Result<Planned, RequestError> {
     declared::check(snapshot, asked.identity)?;
     let text = asked
@@ -60,7 +71,7 @@ pub(super) fn plan_of(
             Some(stream) => stream.going_on(collected, &variables),
             None => collected,
         });
-        if let Some(scan) = ScanPlan::build(snapshot, &asking, &collected, &variables)? {
+        if let Some(scan) = ScanPlan::build(snapshot, &asking, &collected, &variables, cursors)? {
             if asked.stream.is_some() && scan.stats.is_none() && scan.first == 0 {
                 let message = "a stream shows at least one at once: ask with `first: 0` as a query".to_owned();
                 return Err(RequestError::new(ErrorCode::ValidationFailed, message));

@@ -37,9 +37,9 @@ impl Inner {
     pub(super) async fn approved(&self, asked: &Asked<'_>) -> Result<Option<Approved>, RequestError> {
         match &asked.identity.approval {
             Some(id) if asked.stream.is_some_and(Streaming::has_taken_approval) => {
-                self.kept.approvals.check_taken(asked.identity, id).await.map(Some)
+                self.kept.approvals.named_taken(asked.identity, id).await.map(Some)
             }
-            Some(id) => self.kept.approvals.check(asked.identity, id).await.map(Some),
+            Some(id) => self.kept.approvals.named(asked.identity, id).await.map(Some),
             None => Ok(None),
         }
     }
@@ -67,14 +67,18 @@ impl Inner {
         let of_scan = planned.scan.as_ref().and_then(|scan| scan.approval.as_ref());
         // Who is only told what it would take has not begun.
         let only_plans = planned.scan.as_ref().is_some_and(|scan| scan.stats.is_none() && scan.first == 0);
-        if let Some(approval) = of_scan.filter(|approval| !approval.is_given) {
+        if let Some(approval) = of_scan.filter(|approval| approval.given.is_none()) {
             // Whom it is asked of, and by whom it is given, name it so.
             noted.extensions.insert("scan".to_owned(), json!({ "entity": approval.entity, "key": approval.key }));
         }
+        let given = of_scan.and_then(|approval| approval.given.as_ref());
         let relies = planned.plan.nodes.iter().flat_map(|node| &node.relations).any(|need| by_approval(need.relation))
-            || (of_scan.is_some_and(|approval| approval.is_given) && !only_plans);
+            || (given.is_some() && !only_plans);
         if let Some(approved) = planned.asking.approved.as_ref().filter(|_| relies) {
-            self.kept.approvals.take(&act, &approved.id).await?;
+            // One use is good for all pages of a scan.
+            if !given.is_some_and(|given| given.goes_on) {
+                self.kept.approvals.take(&act, &approved.id).await?;
+            }
             noted.extensions.insert("approval".to_owned(), json!({ "id": approved.id }));
             noted.details.push(("approval".to_owned(), json!(approved.id)));
         }

@@ -195,13 +195,19 @@ impl Approvals {
         Ok(all.into_iter().filter(mine).take(usize::try_from(LISTED_MAX).unwrap_or(0)).collect())
     }
 
-    /// The approval that a request names, where it is the caller's and for this purpose and case.
+    /// The approval that a request names, where it is the caller's, for this purpose and case, and not used up.
     pub(crate) async fn check(&self, identity: &Identity, id: &str) -> Result<Approved, RequestError> {
+        let approved = self.named(identity, id).await?;
+        if approved.is_used_up { Err(used_up()) } else { Ok(approved) }
+    }
+
+    /// As [`Self::check`], used up or not.
+    pub(crate) async fn named(&self, identity: &Identity, id: &str) -> Result<Approved, RequestError> {
         self.checked(identity, id, 0).await
     }
 
-    /// As [`Self::check`], for what goes on under a use that it has taken: that one does not count against it.
-    pub(crate) async fn check_taken(&self, identity: &Identity, id: &str) -> Result<Approved, RequestError> {
+    /// As [`Self::named`], for what goes on under a use that it has taken: that one does not count against it.
+    pub(crate) async fn named_taken(&self, identity: &Identity, id: &str) -> Result<Approved, RequestError> {
         self.checked(identity, id, 1).await
     }
 
@@ -222,6 +228,7 @@ impl Approvals {
             by_role,
             minutes_since: now.as_second().saturating_sub(decided.as_second()).div_euclid(60),
             used: approval.used,
+            is_used_up: approval.used >= approval.uses,
             is_of: Arc::new(move |entity, key| entity == of && subjects.subject(entity, key).to_string() == subject),
         })
     }
@@ -404,6 +411,9 @@ impl Approvals {
     ) -> Result<(Approval, Person), RequestError> {
         let found = self.find(work, id).await?.ok_or_else(nothing)?;
         let (decider, _) = usable(&found, act.identity, now)?;
+        if found.used >= found.uses {
+            return Err(used_up());
+        }
         sqlx::query("UPDATE approval SET used = used + 1 WHERE id = ?")
             .bind(&found.id)
             .execute(work.db())
@@ -457,7 +467,7 @@ fn decider_role(access: &Access, asked: &Approval, roles: &[String]) -> Option<S
         .map(ToString::to_string)
 }
 
-/// Whether it counts for this caller now, and who gave it as what.
+/// Whether it counts for this caller now, used up or not, and who gave it as what.
 fn usable(approval: &Approval, identity: &Identity, now: Timestamp) -> Result<(Person, String), RequestError> {
     if Person::of(identity)? != approval.requester {
         return Err(nothing());
@@ -472,13 +482,15 @@ fn usable(approval: &Approval, identity: &Identity, now: Timestamp) -> Result<(P
     if approval.ends_at <= now {
         return Err(refused("the approval has ended; ask for another"));
     }
-    if approval.used >= approval.uses {
-        return Err(refused("the approval is used up; ask for another"));
-    }
     if approval.purpose != identity.purpose || approval.case != identity.case {
         return Err(refused("the approval is for another purpose or case; declare those that it was given for"));
     }
     Ok(decider)
+}
+
+/// What was given for so many requests, or scans, counts for no more.
+pub(crate) fn used_up() -> RequestError {
+    refused("the approval is used up; ask for another")
 }
 
 /// Another's approval looks like one that is not there.

@@ -31,6 +31,7 @@ use crate::model::access::Access;
 use crate::model::config::GatewayConfig;
 
 pub use emergency::{Emergency, Opened, Review};
+pub(crate) use given::used_up;
 pub use given::{Approval, State, Wanted};
 
 /// The store of approvals and emergencies, an SQLite file of its own. Share one.

@@ -262,6 +262,8 @@ pub enum RootRows {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
     pub coverage: Value,
+    /// Why anything is not known, of all that was looked at.
+    pub open: Vec<Failure>,
     /// By row: why it is undetermined.
     pub missing: Vec<Value>,
 }

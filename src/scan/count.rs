@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::bound::of_statistic;
 use super::coverage::{Coverage, Ended, Reasons};
 use super::decide::Decided;
 use super::plan::ScanPlan;
@@ -37,7 +38,7 @@ async fn reckoned(
     bounds: Bounds<'_>,
 ) -> Result<(RootAnswer, Coverage), RequestError> {
     let snapshot = deciding.snapshot;
-    let bound = bound(scan, deciding);
+    let bound = of_statistic(&scan.bound, &scan.divisions, deciding.asking.principal().as_deref());
     let mut progress = match &stats.resume {
         Some(resume) => Progress::opened(snapshot, deciding.cursors, &bound, resume)?,
         None => Progress::default(),
@@ -49,7 +50,11 @@ async fn reckoned(
     let is_listed = coverage.ended == Some(Ended::Listed);
     let resume = match is_listed {
         true => None,
-        false => Some(progress.sealed(snapshot, deciding.cursors, &bound)?),
+        false => {
+            let given = scan.approval.as_ref().and_then(|approval| approval.given.as_ref());
+            let approval = given.map(|given| &*given.id);
+            Some(progress.sealed(snapshot, deciding.cursors, &bound, approval)?)
+        }
     };
     let groups = reckoning.groups(!stats.asked.groups.is_empty(), is_listed);
     let Stats { groups, suppressed, kept } =
@@ -65,14 +70,6 @@ async fn reckoned(
     let root =
         RootAnswer { frame: Arc::new(frame), rows: RootRows::Made(Box::new(value)), failure: None, refused: None };
     Ok((root, progress.coverage))
-}
-
-/// What a statistic that goes on is bound to: what is asked, of which divisions, and by whom.
-fn bound(scan: &ScanPlan, deciding: &Execution<'_>) -> String {
-    let divisions: Vec<&str> = scan.divisions.iter().map(|division| division.prefix.as_str()).collect();
-    let principal = deciding.asking.principal();
-    let bound: Value = json!(["statistics", scan.bound, divisions, principal.as_deref()]);
-    bound.to_string()
 }
 
 /// Counts stretch after stretch; why it ended.

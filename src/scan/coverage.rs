@@ -128,6 +128,11 @@ impl Coverage {
         self.told_but(snapshot, false)
     }
 
+    /// Why anything is not known.
+    pub fn open(&self) -> Vec<Failure> {
+        self.missing.keys().copied().collect()
+    }
+
     /// As [`Self::told`]; where figures are kept back, without those that they could be worked out from: how many match,
     /// how many were asked about by stage, of how many it is not known, and of how many what is missing.
     pub fn told_but(&self, snapshot: &Snapshot, keeps_back: bool) -> Value {

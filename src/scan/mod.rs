@@ -9,6 +9,7 @@
 //!                                                                                  … → count: figures, coverage
 //! ```
 
+mod bound;
 pub mod condition;
 mod count;
 pub mod coverage;

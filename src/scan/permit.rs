@@ -8,7 +8,7 @@ use crate::base::prefix::Prefix;
 use crate::engine::authorize::Asking;
 use crate::engine::error::RequestError;
 use crate::model::access::scans::scan_entity;
-use crate::model::access::{Rights, ScanRights};
+use crate::model::access::{Approved, Rights, ScanRights};
 use crate::model::contract::scan::ScanRoot;
 use crate::model::contract::{RootField, SlotId};
 use crate::model::snapshot::Snapshot;
@@ -33,8 +33,15 @@ pub struct Approval {
     /// What is named in asking for it and giving it: the scan, and the digest of what it compares and where.
     pub entity: String,
     pub key: String,
-    /// The request carries it.
-    pub is_given: bool,
+    pub given: Option<Given>,
+}
+
+/// The approval that a scan goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    pub id: Arc<str>,
+    /// The scan has used it up already, where it began: it goes on from a cursor of that one.
+    pub goes_on: bool,
 }
 
 impl Approval {
@@ -61,6 +68,15 @@ pub enum For {
     Statistics,
 }
 
+/// What is to be scanned.
+pub struct Wanted<'w> {
+    pub division: &'w str,
+    /// That of an approval of this very scan.
+    pub key: &'w str,
+    /// The approval that it has come so far under, in these divisions.
+    pub under: &'w dyn Fn(&[Division]) -> Option<Arc<str>>,
+}
+
 /// How much a condition may say.
 pub fn limits(snapshot: &Snapshot) -> ConditionLimits {
     let scans = &snapshot.config.scans;
@@ -68,16 +84,17 @@ pub fn limits(snapshot: &Snapshot) -> ConditionLimits {
 }
 
 /// Whether the caller may scan by what the condition compares, in any of the division that is asked for. A division that is
-/// not the caller's is refused as one that is not there. `key` is that of an approval of this very scan.
+/// not the caller's is refused as one that is not there.
 pub fn permit(
     snapshot: &Snapshot,
     asking: &Asking,
     scan: &ScanRoot,
     query: &RootField,
     condition: &Condition,
-    (division, key): (&str, &str),
+    wanted: Wanted<'_>,
     what: For,
 ) -> Result<Permitted, RequestError> {
+    let Wanted { division, key, under } = wanted;
     let forbidden = |message: String| RequestError::new(ErrorCode::Forbidden, message);
     let (access, contract) = (&snapshot.access, &snapshot.contract);
     let scanned = asking.scan_rights(access).ok_or_else(|| {
@@ -110,8 +127,13 @@ pub fn permit(
     }
     let entity = scan_entity(&query.name);
     let approved = asking.approved.as_ref().filter(|approved| (approved.is_of)(&entity, key));
-    let is_given = scanned.awaited(approved).is_none();
-    let approval = scanned.awaited(None).map(|_| Approval { entity, key: key.to_owned(), is_given });
+    let goes_on = approved.is_some_and(|approved| under(&divisions).is_some_and(|id| *id == *approved.id));
+    // What it goes on with has been counted.
+    let approved = approved.cloned().map(|one| Approved { used: one.used.saturating_sub(goes_on.into()), ..one });
+    let approved = approved.as_ref();
+    let met = approved.filter(|approved| scanned.awaited(Some(approved)).is_none());
+    let given = met.map(|approved| Given { id: approved.id.as_str().into(), goes_on });
+    let approval = scanned.awaited(None).map(|_| Approval { entity, key: key.to_owned(), given });
     let (candidates_max, named_max) = (scanned.candidates_max(approved), scanned.named_max());
     if what == For::Page && named_max == 0 {
         return Err(forbidden("your role may ask for statistics, and not for who they are of".to_owned()));

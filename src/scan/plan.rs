@@ -8,13 +8,15 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::bound::OfPages;
 use super::condition::{Condition, Conjunct};
 use super::order::Order;
-use super::permit::{self, Approval, Division, For, Permitted};
+use super::permit::{self, Approval, Division, For, Permitted, Wanted};
 use super::stats::{self, StatsPlan};
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::{Asking, authorize};
 use crate::engine::error::RequestError;
+use crate::engine::execute::cursor::CursorSeal;
 use crate::engine::operation::{Argument, ArgumentValue, Operation, Selection, What};
 use crate::engine::plan::cost::{self, Assumed, FIRST_DEFAULT};
 use crate::engine::plan::{self, FetchSet, NodeId, Plan};
@@ -104,16 +106,18 @@ fn scanned<'o>(contract: &'o Contract, operation: &'o Operation) -> Option<(&'o 
 
 impl ScanPlan {
     /// Plans the scan that an operation asks for. Everything that is compared must be given in full to the caller for whole
-    /// divisions; else it is refused, before anything is asked.
+    /// divisions; else it is refused, before anything is asked. `cursors` opens the one that it goes on from; of a plan that
+    /// nobody runs, none.
     pub fn build(
         snapshot: &Snapshot,
         asking: &Asking,
         operation: &Arc<Operation>,
         variables: &Map<String, Value>,
+        cursors: Option<&CursorSeal>,
     ) -> Result<Option<Self>, RequestError> {
         let contract = &snapshot.contract;
         if let Some(of) = stats::of(snapshot, operation) {
-            return stats::build(snapshot, asking, operation, variables, of).map(Some);
+            return stats::build(snapshot, asking, operation, variables, of, cursors).map(Some);
         }
         let Some((scan, root)) = scanned(contract, operation) else { return Ok(None) };
         let limits = permit::limits(snapshot);
@@ -127,9 +131,20 @@ impl ScanPlan {
         let of = |name: &str| root.argument(name, variables);
         let bound = json!([&*query.name, of("where"), of("orderBy"), of("among"), division]).to_string();
         let key = key_of(&bound);
-        let permitted = permit::permit(snapshot, asking, scan, query, &condition, (division, &key), For::Page)?;
-        let Permitted { rights, divisions, candidates_max, named_max, approval } = permitted;
         let among = keys(root.argument("among", variables), limits.values_max)?;
+        let verdict = match root.argument("verdict", variables).as_str() {
+            Some("UNDETERMINED") => Verdict::Undetermined,
+            _ => Verdict::Matched,
+        };
+        let after = root.argument("after", variables).as_str().map(str::to_owned);
+        let caller = asking.principal();
+        let under = |divisions: &[Division]| {
+            let (among, caller) = (among.as_deref(), caller.as_deref());
+            OfPages { scan: &bound, verdict, divisions, among, caller }.approval(cursors?, after.as_deref()?)
+        };
+        let wanted = Wanted { division, key: &key, under: &under };
+        let permitted = permit::permit(snapshot, asking, scan, query, &condition, wanted, For::Page)?;
+        let Permitted { rights, divisions, candidates_max, named_max, approval } = permitted;
         let origin = match &among {
             None => scan.query,
             Some(_) => {
@@ -145,11 +160,6 @@ impl ScanPlan {
                 })?
             }
         };
-        let verdict = match root.argument("verdict", variables).as_str() {
-            Some("UNDETERMINED") => Verdict::Undetermined,
-            _ => Verdict::Matched,
-        };
-        let after = root.argument("after", variables).as_str().map(str::to_owned);
         let mut first_max = query.first_max;
         if !order.is_empty() {
             first_max = first_max.min(snapshot.config.scans.top_max);

@@ -3,6 +3,8 @@
 //! Nothing is stored here. What is sealed is bound to who asked and to everything that was asked, so it goes on with that
 //! statistic and no other; its length tells nothing of the figures in it.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::coverage::Coverage;
@@ -15,6 +17,16 @@ use crate::model::snapshot::Snapshot;
 /// Lengths of what is sealed are multiples of this.
 const PADDED_TO: usize = 1_024;
 
+/// Stands in place of an approval where there is none.
+const NO_APPROVAL: &str = "-";
+
+/// The approval under which a statistic has come so far.
+pub fn approval(seal: &CursorSeal, bound: &str, resume: &str) -> Option<Arc<str>> {
+    let text = seal.open_resume(bound, resume)?;
+    let (approval, _) = text.split_once(' ')?;
+    (approval != NO_APPROVAL).then(|| approval.into())
+}
+
 /// How far a statistic has come, over all of its requests.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -25,9 +37,16 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn sealed(&self, snapshot: &Snapshot, seal: &CursorSeal, bound: &str) -> Result<String, RequestError> {
+    /// `approval`: the id of the one that it goes by.
+    pub fn sealed(
+        &self,
+        snapshot: &Snapshot,
+        seal: &CursorSeal,
+        bound: &str,
+        approval: Option<&str>,
+    ) -> Result<String, RequestError> {
         let kept = json!([self.place, self.coverage.kept(snapshot), self.reckoning.kept()]);
-        let mut text = kept.to_string();
+        let mut text = format!("{} {kept}", approval.unwrap_or(NO_APPROVAL));
         let length = text.len().next_multiple_of(PADDED_TO);
         text.extend(std::iter::repeat_n(' ', length.saturating_sub(text.len())));
         let sealed = seal.seal_text(bound, text);
@@ -41,7 +60,8 @@ impl Progress {
 
     pub fn opened(snapshot: &Snapshot, seal: &CursorSeal, bound: &str, resume: &str) -> Result<Self, RequestError> {
         let progress = seal.open_resume(bound, resume).and_then(|text| {
-            let kept: Value = serde_json::from_str(&text).ok()?;
+            let (_, kept) = text.split_once(' ')?;
+            let kept: Value = serde_json::from_str(kept).ok()?;
             Some(Self {
                 place: kept.get(0)?.as_str().map(str::to_owned),
                 coverage: Coverage::restored(snapshot, kept.get(1)?)?,

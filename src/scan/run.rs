@@ -126,6 +126,7 @@ async fn answer(
     keep(&mut found, &places);
     let told = Told {
         coverage: coverage.told(execution.snapshot),
+        open: coverage.open(),
         missing: found.iter().map(|found| found.told(execution.snapshot)).collect(),
     };
     let rows = RootRows::Page {

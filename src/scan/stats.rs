@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::bound::of_statistic;
 use super::condition::Condition;
 use super::order::Order;
-use super::permit::{self, Permitted};
+use super::permit::{self, Division, Permitted, Wanted};
 use super::plan::{ScanPlan, Stage, Verdict};
 use super::reckon::Asked;
+use super::resume;
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::{Asking, authorize};
 use crate::engine::error::RequestError;
+use crate::engine::execute::cursor::CursorSeal;
 use crate::engine::operation::{Operation, Selection, What};
 use crate::engine::plan::{self, FetchSet, NodeId, Plan};
 use crate::model::binding::SourceId;
@@ -42,6 +45,7 @@ pub(super) fn build(
     operation: &Arc<Operation>,
     variables: &Map<String, Value>,
     (scan, at): (&ScanRoot, usize),
+    cursors: Option<&CursorSeal>,
 ) -> Result<ScanPlan, RequestError> {
     let contract = &snapshot.contract;
     let (Some(root), Some(name)) = (operation.roots.get(at), &scan.stats) else { return Err(super::plan::gone()) };
@@ -53,8 +57,20 @@ pub(super) fn build(
     condition.slots.union(&asked.slots);
     let division = root.argument(&scan.division, variables).as_str().unwrap_or_default();
     let key = super::plan::key_of(&json!([&**name, filter, group_by, measures, division]).to_string());
-    let permitted =
-        permit::permit(snapshot, asking, scan, query, &condition, (division, &key), permit::For::Statistics)?;
+    // Bounds that were reckoned with other ranges are none of these; nor are groups by other levels.
+    let ranges: Vec<Value> = asked
+        .numbers
+        .iter()
+        .map(|number| json!(number.range.map(|range| (range.min.to_string(), range.max.map(|max| max.to_string())))))
+        .collect();
+    let bound = json!([&**name, filter, group_by, measures, ranges, &*contract.entity(scan.entity).name]).to_string();
+    let begun = root.argument("resume", variables).as_str();
+    let caller = asking.principal();
+    let under = |divisions: &[Division]| {
+        resume::approval(cursors?, &of_statistic(&bound, divisions, caller.as_deref()), begun?)
+    };
+    let wanted = Wanted { division, key: &key, under: &under };
+    let permitted = permit::permit(snapshot, asking, scan, query, &condition, wanted, permit::For::Statistics)?;
     let Permitted { rights, divisions, candidates_max, approval, .. } = permitted;
     let mut listed = root.clone();
     listed.arguments.retain(|argument| !ARGUMENTS.contains(&&*argument.name));
@@ -67,13 +83,6 @@ pub(super) fn build(
     let node = deciding.roots.iter().flatten().next().copied().ok_or_else(super::plan::gone)?;
     let mut stages = super::plan::stages(snapshot, &deciding, node, &condition.conjuncts);
     stages.push(reading(snapshot, &deciding, node, &asked, &stages));
-    // Bounds that were reckoned with other ranges are none of these; nor are groups by other levels.
-    let ranges: Vec<Value> = asked
-        .numbers
-        .iter()
-        .map(|number| json!(number.range.map(|range| (range.min.to_string(), range.max.map(|max| max.to_string())))))
-        .collect();
-    let bound = json!([&**name, filter, group_by, measures, ranges, &*contract.entity(scan.entity).name]).to_string();
     let answering = plan::build(snapshot, &authorize(Arc::clone(operation), Arc::clone(&rights)))?;
     Ok(ScanPlan {
         query: scan.query,
@@ -98,7 +107,7 @@ pub(super) fn build(
             name: Arc::clone(name),
             asked,
             has_condition: !condition.conjuncts.is_empty(),
-            resume: root.argument("resume", variables).as_str().map(str::to_owned),
+            resume: begun.map(str::to_owned),
             root: at,
         }),
         condition,

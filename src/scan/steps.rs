@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::bound::OfPages;
 use super::coverage::{Ended, StageRun};
 use super::decide::{Decided, stretch};
 use super::permit::Approval;
@@ -164,7 +164,7 @@ impl<'w, 'a> Steps<'w, 'a> {
 
 /// As far as the caller's roles let one scan go, in all of its requests together.
 pub(super) fn gone_as_far(scan: &ScanPlan) -> RequestError {
-    let (most, awaited) = (scan.candidates_max, scan.approval.as_ref().filter(|approval| !approval.is_given));
+    let (most, awaited) = (scan.candidates_max, scan.approval.as_ref().filter(|approval| approval.given.is_none()));
     let or = |without: &str| awaited.map_or_else(|| without.to_owned(), Approval::awaited);
     let message = match &scan.stats {
         Some(_) => format!("your role looks at {most} entities in one statistic; {}", or("count in smaller divisions")),
@@ -194,21 +194,25 @@ pub(super) fn candidates_of<'s>(scan: &ScanPlan, deciding: &'s Execution<'_>) ->
     let query = snapshot.contract.queries.get(scan.query);
     let binding = snapshot.bindings.queries.get(scan.query).and_then(Option::as_ref);
     let root = deciding.plan.operation.roots.first();
-    let divisions: Vec<&str> = scan.divisions.iter().map(|division| division.prefix.as_str()).collect();
     let caller = deciding.asking.principal();
-    let bound = |part: Value| {
-        json!(["scan", scan.bound, scan.verdict.as_str(), divisions, part, caller.as_deref()]).to_string()
-    };
+    let mut names = OfPages {
+        scan: &scan.bound,
+        verdict: scan.verdict,
+        divisions: &scan.divisions,
+        among: scan.among.as_deref(),
+        caller: caller.as_deref(),
+    }
+    .names();
     if let Some(keys) = &scan.among {
-        let among: Vec<&str> = keys.iter().map(|key| &**key).collect();
-        return Ok(From::Keys(keys.clone(), bound(json!({ "among": among }))));
+        return Ok(From::Keys(keys.clone(), names.pop().unwrap_or_default()));
     }
     match (query, binding, root) {
         (Some(query), Some(binding), Some(root)) => {
             let of = scan
                 .divisions
                 .iter()
-                .map(|of| (scan.listing(&snapshot.contract, root, of), bound(json!(of.prefix.as_str()))))
+                .zip(names)
+                .map(|(of, name)| (scan.listing(&snapshot.contract, root, of), name))
                 .collect();
             Ok(From::Listings { query, binding, of })
         }

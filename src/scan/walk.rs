@@ -58,6 +58,8 @@ impl<'w, 'a> Walk<'w, 'a> {
         if reached.candidates >= scan.candidates_max {
             return Err(gone_as_far(scan));
         }
+        let given = scan.approval.as_ref().and_then(|approval| approval.given.as_ref());
+        let reached = Reached { approval: given.map(|given| Arc::clone(&given.id)), ..reached };
         let mut coverage = Coverage::new(stages(scan));
         coverage.was_open = reached.undetermined > 0;
         if scan.first == 0 {
@@ -78,7 +80,7 @@ impl<'w, 'a> Walk<'w, 'a> {
 
     /// A cursor behind a candidate.
     pub fn cursor(&self, behind: &Candidate) -> String {
-        self.steps.candidates.cursor(self.deciding.cursors, behind, self.reached)
+        self.steps.candidates.cursor(self.deciding.cursors, behind, &self.reached)
     }
 
     /// Counts what was decided of one candidate.

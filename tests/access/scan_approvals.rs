@@ -1,12 +1,13 @@
 //! Scans that go further once a second person has approved the very condition.
 
 use huxiang::answer::{Frame, GraphqlRequest, Halt, StreamStanding};
-use huxiang::approval::Wanted;
+use huxiang::approval::{Act, Wanted};
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
 
 use crate::second_persons::{demo, given, refused, relying_on, verifier, wanted};
-use crate::support::{World, ask};
+use crate::set_clock::SetClock;
+use crate::support::{World, ask, config, world_at};
 
 const TOWN: &str = "331122101";
 /// As many as `above` says in the demo's roles.
@@ -51,6 +52,119 @@ async fn a_scan_goes_further_than_the_role_alone_may_once_its_condition_is_appro
     assert!(candidates(&further) > WITHOUT, "{further:#}");
     assert_eq!(further["extensions"]["approval"]["id"], json!(approval.id));
     refused(&scan(&world, &relying_on(verifier(), &approval.id), "MARGINAL", &after).await, "used up");
+}
+
+/// A page of few, by the condition that was approved.
+async fn page(world: &World, identity: &Identity, category: &str, after: &Value) -> Value {
+    let query = "query($division: ID!, $category: LowIncomeCategory, $after: String) {
+      households(division: $division, where: { registry: { category: { eq: $category } } }, first: 20, after: $after) {
+        pageInfo { endCursor hasNextPage } coverage { candidates ended }
+      }
+    }";
+    ask(&world.gateway, identity, query, json!({ "division": TOWN, "category": category, "after": after })).await
+}
+
+fn end(answer: &Value) -> Value {
+    answer["data"]["households"]["pageInfo"]["endCursor"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_use_of_an_approval_is_good_for_all_pages_of_the_scan_and_for_no_other_scan() {
+    let (world, _) = demo().await;
+    let begun = page(&world, &verifier(), "MARGINAL", &Value::Null).await;
+    let without = end(&begun);
+    let told = &begun["extensions"]["scan"];
+    let of_scan = |uses| Wanted {
+        entity: told["entity"].as_str().unwrap().to_owned(),
+        uses: Some(uses),
+        ..wanted(told["key"].as_str().unwrap())
+    };
+    let approval = given(&world, &of_scan(1)).await;
+    let relying = relying_on(verifier(), &approval.id);
+    let mut answer = page(&world, &relying, "MARGINAL", &Value::Null).await;
+    let first = end(&answer);
+    let mut seen = candidates(&answer);
+    while answer["data"]["households"]["pageInfo"]["hasNextPage"] == json!(true) {
+        answer = page(&world, &relying, "MARGINAL", &end(&answer)).await;
+        assert_eq!(answer["extensions"]["approval"]["id"], json!(approval.id), "{answer:#}");
+        seen += candidates(&answer);
+    }
+    assert!(seen > WITHOUT, "{seen}");
+    assert_eq!(answer["data"]["households"]["coverage"]["ended"], "LISTED");
+    // A use is one scan: neither a second one from its beginning, nor one that began without the approval, goes by it.
+    refused(&page(&world, &relying, "MARGINAL", &Value::Null).await, "used up");
+    refused(&page(&world, &relying, "MARGINAL", &without).await, "used up");
+    refused(&page(&world, &relying, "DIBAO", &first).await, "used up");
+    refused(
+        &ask(&world.gateway, &relying, "{ households(division: \"331122\") { nodes { id } } }", json!({})).await,
+        "used up",
+    );
+    // Nor does a cursor under one approval go on under another, or under none further than that.
+    let other = given(&world, &of_scan(1)).await;
+    let under_other = page(&world, &relying_on(verifier(), &other.id), "MARGINAL", &first).await;
+    assert_eq!(under_other["extensions"]["approval"]["id"], json!(other.id), "{under_other:#}");
+    refused(&page(&world, &relying_on(verifier(), &other.id), "MARGINAL", &Value::Null).await, "used up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_does_not_go_on_under_an_approval_that_was_withdrawn() {
+    let (world, _) = demo().await;
+    let told = page(&world, &verifier(), "MARGINAL", &Value::Null).await["extensions"]["scan"].clone();
+    let of_scan = Wanted {
+        entity: told["entity"].as_str().unwrap().to_owned(),
+        uses: Some(1),
+        ..wanted(told["key"].as_str().unwrap())
+    };
+    let approval = given(&world, &of_scan).await;
+    let relying = relying_on(verifier(), &approval.id);
+    let first = page(&world, &relying, "MARGINAL", &Value::Null).await;
+    let (snapshot, requester) = (world.gateway.snapshot(), verifier());
+    let act = Act { access: &snapshot.access, identity: &requester, request_id: "withdraws" };
+    world.gateway.approvals().withdraw(&act, &approval.id).await.unwrap();
+    refused(&page(&world, &relying, "MARGINAL", &end(&first)).await, "withdrawn");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statistic_goes_on_under_the_use_that_it_began_with() {
+    let roles = config("roles.yaml");
+    let own = "    scans:\n      candidates_max: 20000\n      named_max: 5000\n      approval";
+    assert!(roles.contains(own), "the verifier's right to scan is written otherwise");
+    let roles = roles.replace(
+        own,
+        "    scans:\n      statistics: true\n      candidates_max: 20000\n      named_max: 5000\n      approval",
+    );
+    let gateway = config("gateway.yaml").replace("upstream_calls_max: 2000", "upstream_calls_max: 12");
+    let hand = SetClock::at("2026-06-01T09:00");
+    let world = world_at(hand.clock(), &[("roles.yaml", roles), ("gateway.yaml", gateway)]).await;
+    let count = async |identity: &Identity, resume: &Value| {
+        let query = "query($division: ID!, $resume: ScanResume) {
+          householdStats(division: $division, groupBy: [{ by: registry_category }], measures: [{ count: true }], resume: $resume) {
+            resume coverage { candidates ended }
+          }
+        }";
+        ask(&world.gateway, identity, query, json!({ "division": TOWN, "resume": resume })).await
+    };
+    let begun = count(&verifier(), &Value::Null).await;
+    let told = &begun["extensions"]["scan"];
+    let of_stats = Wanted {
+        entity: told["entity"].as_str().unwrap_or_else(|| panic!("{begun:#}")).to_owned(),
+        uses: Some(1),
+        ..wanted(told["key"].as_str().unwrap())
+    };
+    let approval = given(&world, &of_stats).await;
+    let relying = relying_on(verifier(), &approval.id);
+    let mut answer = count(&relying, &Value::Null).await;
+    let mut turns = 1;
+    while answer["data"]["householdStats"]["resume"].is_string() {
+        answer = count(&relying, &answer["data"]["householdStats"]["resume"]).await;
+        turns += 1;
+    }
+    assert_eq!(answer["data"]["householdStats"]["coverage"]["ended"], "LISTED", "after {turns} turns: {answer:#}");
+    assert!(
+        turns > 1 && answer["data"]["householdStats"]["coverage"]["candidates"].as_u64() > Some(WITHOUT),
+        "{answer:#}"
+    );
+    refused(&count(&relying, &Value::Null).await, "used up");
 }
 
 /// As whoever may go on.

@@ -194,6 +194,30 @@ async fn what_a_silent_department_leaves_open_is_undetermined_and_decided_once_i
 }
 
 #[tokio::test]
+async fn who_does_not_ask_for_coverage_is_told_that_a_department_is_silent() {
+    let world = world().await;
+    let asked = async |more: &str| {
+        let query = format!(
+            "{{ households(division: \"{VILLAGE}\", where: {{ assets: {{ vehicles: {{ count: {{ gt: 0 }} }} }} }}) {{ nodes {{ id }} {more} }} }}"
+        );
+        ask(&world.gateway, &supervisor(), &query, json!({})).await
+    };
+    assert_eq!(asked("").await["errors"], Value::Null, "nobody is silent");
+    world.departments.set_fault("police", Fault::Http500);
+    for more in ["", "pageInfo { hasNextPage }", "coverage { candidates }"] {
+        let answer = asked(more).await;
+        assert_eq!(answer["data"]["households"]["nodes"], json!([]), "{answer:#}");
+        let told = answer["errors"].as_array().unwrap_or_else(|| panic!("{more}: {answer:#}"));
+        let of_police =
+            |error: &&Value| error["extensions"]["source"] == "police" && error["path"] == json!(["households"]);
+        assert!(told.iter().any(|error| of_police(&error)), "{more}: {answer:#}");
+    }
+    for more in ["coverage { whole }", "coverage { undetermined }", "coverage { missing { source } }"] {
+        assert_eq!(asked(more).await["errors"], Value::Null, "{more}");
+    }
+}
+
+#[tokio::test]
 async fn a_fact_that_two_departments_disagree_about_decides_nothing_but_can_be_asked_for() {
     let world = world().await;
     let conflict = json!({ "assistance": { "dibaoStatus": { "itemState": { "in": ["CONFLICT"] } } } });

@@ -25,6 +25,15 @@ pub(crate) enum From<'s> {
     Keys(Vec<Arc<str>>, String),
 }
 
+impl From<'_> {
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::Listings { of, .. } => of.iter().map(|(_, name)| name.clone()).collect(),
+            Self::Keys(_, name) => vec![name.clone()],
+        }
+    }
+}
+
 /// One candidate, and where the scan goes on behind it.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
@@ -42,28 +51,46 @@ pub(crate) struct Place {
 }
 
 /// How far a scan has gone, over all of its pages.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Reached {
     pub candidates: usize,
     pub named: usize,
     pub undetermined: usize,
+    /// The id of the approval that it goes by.
+    pub approval: Option<Arc<str>>,
 }
 
 impl Reached {
-    fn encode(self, position: &Position) -> String {
-        format!("{} {} {} {}", self.candidates, self.named, self.undetermined, position.encode())
+    fn encode(&self, position: &Position) -> String {
+        let approval = self.approval.as_deref().unwrap_or("-");
+        format!("{} {} {} {approval} {}", self.candidates, self.named, self.undetermined, position.encode())
     }
 
     fn decode(text: &str) -> Option<(Self, Position)> {
         let (candidates, rest) = text.split_once(' ')?;
         let (named, rest) = rest.split_once(' ')?;
-        let (undetermined, position) = rest.split_once(' ')?;
+        let (undetermined, rest) = rest.split_once(' ')?;
+        let (approval, position) = rest.split_once(' ')?;
         let reached = Self {
             candidates: candidates.parse().ok()?,
             named: named.parse().ok()?,
             undetermined: undetermined.parse().ok()?,
+            approval: (approval != "-").then(|| approval.into()),
         };
         Some((reached, Position::decode(position)?))
+    }
+
+    /// How far the scan had gone that a cursor is of, which is bound to one of these names.
+    pub fn opened(seal: &CursorSeal, names: &[String], cursor: &str) -> Option<Self> {
+        Self::placed(seal, names, cursor).map(|(reached, _)| reached)
+    }
+
+    fn placed(seal: &CursorSeal, names: &[String], cursor: &str) -> Option<(Self, Place)> {
+        let open = |(part, name): (usize, &String)| {
+            let (reached, position) = Self::decode(&seal.open_text(name, cursor)?)?;
+            Some((reached, Place { part, position }))
+        };
+        names.iter().enumerate().find_map(open)
     }
 }
 
@@ -80,21 +107,11 @@ pub(crate) struct Candidates<'s> {
 impl<'s> Candidates<'s> {
     /// With how far the pages before went; `None`: the cursor is none of this scan.
     pub fn new(from: From<'s>, seal: &CursorSeal, after: Option<&str>) -> Option<(Self, Reached)> {
-        let mut reached = Reached::default();
-        let at = match after {
-            None => None,
+        let (reached, at) = match after {
+            None => (Reached::default(), None),
             Some(cursor) => {
-                let names: Vec<&str> = match &from {
-                    From::Listings { of, .. } => of.iter().map(|(_, name)| name.as_str()).collect(),
-                    From::Keys(_, name) => vec![name.as_str()],
-                };
-                let open = |(part, name): (usize, &str)| {
-                    let (reached, position) = Reached::decode(&seal.open_text(name, cursor)?)?;
-                    Some((reached, Place { part, position }))
-                };
-                let (before, place) = names.into_iter().enumerate().find_map(open)?;
-                reached = before;
-                Some(place)
+                let (reached, place) = Reached::placed(seal, &from.names(), cursor)?;
+                (reached, Some(place))
             }
         };
         let next = at.as_ref().map(|place: &Place| place.position.page.clone());
@@ -126,7 +143,7 @@ impl<'s> Candidates<'s> {
     }
 
     /// A cursor behind a candidate.
-    pub fn cursor(&self, seal: &CursorSeal, behind: &Candidate, reached: Reached) -> String {
+    pub fn cursor(&self, seal: &CursorSeal, behind: &Candidate, reached: &Reached) -> String {
         let Place { part, position } = &behind.behind;
         let name = match &self.from {
             From::Listings { of, .. } => of.get(*part).map(|(_, name)| name),

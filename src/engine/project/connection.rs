@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::errors::Segment;
+use super::errors::{Cause, Segment};
 use super::read::RowView;
 use super::write::Writer;
 use crate::engine::frame::Told;
@@ -34,7 +34,15 @@ pub(super) struct Page<'p, 'a> {
     pub told: Option<&'p Told>,
 }
 
+/// What of a coverage tells that something is not known.
+const TELLING: [&str; 3] = ["whole", "undetermined", "missing"];
+
 pub(super) fn connection(writer: &mut Writer<'_>, page: &Page<'_, '_>, selection: &Selection) {
+    // Who does not ask what a scan rests on is told that it is not whole, as of any field that a department did not give.
+    let open = page.told.filter(|_| !tells(selection)).map(|told| told.open.as_slice());
+    for failure in open.unwrap_or_default() {
+        writer.journal.note(Cause::Failed(*failure));
+    }
     members(writer, selection, |writer, field| match &field.what {
         What::Nodes(_) => nodes(writer, page.views, field),
         What::Meta(name) if &**name == "edges" => {
@@ -65,6 +73,12 @@ pub(super) fn connection(writer: &mut Writer<'_>, page: &Page<'_, '_>, selection
         What::Typename(name) => writer.string(name),
         _ => writer.null(),
     });
+}
+
+fn tells(selection: &Selection) -> bool {
+    let named = |field: &Selection, names: &[&str]| matches!(&field.what, What::Meta(name) if names.contains(&&**name));
+    let coverage = selection.children.iter().filter(|field| named(field, &[COVERAGE]));
+    coverage.flat_map(|field| &field.children).any(|field| named(field, &TELLING))
 }
 
 /// What the gateway made itself, as far as it is selected.

@@ -72,6 +72,8 @@ pub struct Approved {
     pub minutes_since: i64,
     /// Requests that have used it before this one.
     pub used: u32,
+    /// As often as it was given for: only what goes on under one of these uses relies on it.
+    pub is_used_up: bool,
     /// Whether the entity of this type and key is the one that was approved.
     pub is_of: IsOf,
 }
@@ -223,6 +225,7 @@ mod tests {
             by_role: by_role.to_owned(),
             minutes_since,
             used,
+            is_used_up: false,
             is_of: Arc::new(|_, _| true),
         };
         let met = |approved: Approved| needed.is_met_by("clerk", &approved);
