@@ -29,7 +29,7 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    /// Whether it relies on an approval that is used up, and does not go on under a use of it.
+    /// Whether it names an approval that is used up, and does not go on under a use of it.
     pub fn is_used_up(&self) -> bool {
         let goes_on = |scan: &ScanPlan| scan.approval.as_ref()?.given.as_ref().map(|given| given.goes_on);
         let is_used_up = self.asking.approved.as_ref().is_some_and(|approved| approved.is_used_up);

@@ -37,9 +37,9 @@ impl Inner {
     pub(super) async fn approved(&self, asked: &Asked<'_>) -> Result<Option<Approved>, RequestError> {
         match &asked.identity.approval {
             Some(id) if asked.stream.is_some_and(Streaming::has_taken_approval) => {
-                self.kept.approvals.named_taken(asked.identity, id).await.map(Some)
+                self.kept.approvals.presented_taken(asked.identity, id).await.map(Some)
             }
-            Some(id) => self.kept.approvals.named(asked.identity, id).await.map(Some),
+            Some(id) => self.kept.approvals.presented(asked.identity, id).await.map(Some),
             None => Ok(None),
         }
     }
@@ -76,7 +76,9 @@ impl Inner {
             || (given.is_some() && !only_plans);
         if let Some(approved) = planned.asking.approved.as_ref().filter(|_| relies) {
             // One use is good for all pages of a scan.
-            if !given.is_some_and(|given| given.goes_on) {
+            if given.is_some_and(|given| given.goes_on) {
+                noted.details.push(("approvalGoesOn".to_owned(), json!(true)));
+            } else {
                 self.kept.approvals.take(&act, &approved.id).await?;
             }
             noted.extensions.insert("approval".to_owned(), json!({ "id": approved.id }));

@@ -197,17 +197,17 @@ impl Approvals {
 
     /// The approval that a request names, where it is the caller's, for this purpose and case, and not used up.
     pub(crate) async fn check(&self, identity: &Identity, id: &str) -> Result<Approved, RequestError> {
-        let approved = self.named(identity, id).await?;
+        let approved = self.presented(identity, id).await?;
         if approved.is_used_up { Err(used_up()) } else { Ok(approved) }
     }
 
     /// As [`Self::check`], used up or not.
-    pub(crate) async fn named(&self, identity: &Identity, id: &str) -> Result<Approved, RequestError> {
+    pub(crate) async fn presented(&self, identity: &Identity, id: &str) -> Result<Approved, RequestError> {
         self.checked(identity, id, 0).await
     }
 
-    /// As [`Self::named`], for what goes on under a use that it has taken: that one does not count against it.
-    pub(crate) async fn named_taken(&self, identity: &Identity, id: &str) -> Result<Approved, RequestError> {
+    /// As [`Self::presented`], for what goes on under a use that it has taken: that one does not count against it.
+    pub(crate) async fn presented_taken(&self, identity: &Identity, id: &str) -> Result<Approved, RequestError> {
         self.checked(identity, id, 1).await
     }
 

@@ -263,7 +263,7 @@ pub enum RootRows {
 pub struct Told {
     pub coverage: Value,
     /// Why anything is not known, of all that was looked at.
-    pub open: Vec<Failure>,
+    pub failures: Vec<Failure>,
     /// By row: why it is undetermined.
     pub missing: Vec<Value>,
 }

@@ -1,5 +1,5 @@
 //! What cursors of scans are bound to: what is asked, of which divisions, and by whom. A cursor goes on with that scan and no
-//! other, and under the approval that it was given out under.
+//! other, and says by which approval it has come so far: by that one it goes on without another use.
 
 use std::sync::Arc;
 
@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::permit::Division;
 use super::plan::Verdict;
+use crate::base::code::ErrorCode;
+use crate::engine::error::RequestError;
 use crate::engine::execute::candidates::Reached;
 use crate::engine::execute::cursor::CursorSeal;
 
@@ -35,10 +37,16 @@ impl OfPages<'_> {
         }
     }
 
-    /// The approval that a cursor was given out under.
-    pub fn approval(&self, seal: &CursorSeal, cursor: &str) -> Option<Arc<str>> {
-        Reached::opened(seal, &self.names(), cursor)?.approval
+    /// How far a scan has come, by the cursor that it goes on from.
+    pub fn reached(&self, seal: &CursorSeal, cursor: &str) -> Result<Reached, RequestError> {
+        Reached::opened(seal, &self.names(), cursor).ok_or_else(no_cursor)
     }
+}
+
+pub(super) fn no_cursor() -> RequestError {
+    let message = "`after` is not a cursor of this scan: give it back unchanged, with the same arguments and in the same name; or \
+                   leave it out, and begin anew";
+    RequestError::new(ErrorCode::ValidationFailed, message.to_owned())
 }
 
 /// What a statistic that goes on is bound to.

@@ -72,6 +72,8 @@ pub struct StageRun {
     pub sources: Vec<SourceId>,
     pub fields: Vec<String>,
     pub estimated_calls: usize,
+    /// What so many calls take at least, by the sources' own limits.
+    pub least: Duration,
     pub calls: usize,
     pub time: Duration,
     /// Entities that it was asked of, and those that were left afterwards.
@@ -128,9 +130,10 @@ impl Coverage {
         self.told_but(snapshot, false)
     }
 
-    /// Why anything is not known.
-    pub fn open(&self) -> Vec<Failure> {
-        self.missing.keys().copied().collect()
+    /// Why anything is not known: of entities that are undetermined, or of a listing that broke off.
+    pub fn failures(&self, of_entities: bool) -> Vec<Failure> {
+        let counts = |count: usize| count == 0 || (of_entities && self.undetermined > 0);
+        self.missing.iter().filter(|(_, (count, _))| counts(*count)).map(|(failure, _)| *failure).collect()
     }
 
     /// As [`Self::told`]; where figures are kept back, without those that they could be worked out from: how many match,
@@ -176,6 +179,7 @@ impl StageRun {
     /// What the same stage took of another stretch.
     pub fn add(&mut self, more: &Self) {
         self.estimated_calls += more.estimated_calls;
+        self.least += more.least;
         self.calls += more.calls;
         self.time += more.time;
         self.asked += more.asked;
@@ -184,12 +188,14 @@ impl StageRun {
 
     fn told(&self, snapshot: &Snapshot) -> Value {
         let sources: Vec<&str> = self.sources.iter().map(|source| &*snapshot.bindings.source(*source).id).collect();
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         json!({
             "sources": sources,
             "fields": self.fields,
             "estimatedCalls": self.estimated_calls,
+            "estimatedMs": ms(self.least),
             "calls": self.calls,
-            "ms": u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX),
+            "ms": ms(self.time),
             "asked": self.asked,
             "left": self.left,
         })

@@ -92,6 +92,7 @@ pub(super) async fn stretch(
         }
         runs.push(StageRun {
             estimated_calls: stage.calls(deciding.snapshot, deciding.plan, asked),
+            least: stage.least(deciding.snapshot, deciding.plan, asked),
             calls: before.saturating_sub(deciding.calls.left()),
             time: began.elapsed(),
             asked,

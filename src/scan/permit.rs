@@ -40,7 +40,7 @@ pub struct Approval {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     pub id: Arc<str>,
-    /// The scan has used it up already, where it began: it goes on from a cursor of that one.
+    /// The scan took a use of it where it began, and takes none now.
     pub goes_on: bool,
 }
 
@@ -73,8 +73,8 @@ pub struct Wanted<'w> {
     pub division: &'w str,
     /// That of an approval of this very scan.
     pub key: &'w str,
-    /// The approval that it has come so far under, in these divisions.
-    pub under: &'w dyn Fn(&[Division]) -> Option<Arc<str>>,
+    /// The approval by which it has come so far, in these divisions; an error where what it is to go on from is none of it.
+    pub under: &'w dyn Fn(&[Division]) -> Result<Option<Arc<str>>, RequestError>,
 }
 
 /// How much a condition may say.
@@ -127,14 +127,14 @@ pub fn permit(
     }
     let entity = scan_entity(&query.name);
     let approved = asking.approved.as_ref().filter(|approved| (approved.is_of)(&entity, key));
-    let goes_on = approved.is_some_and(|approved| under(&divisions).is_some_and(|id| *id == *approved.id));
+    let under = under(&divisions)?;
+    let goes_on = approved.is_some_and(|approved| under.is_some_and(|id| *id == *approved.id));
     // What it goes on with has been counted.
     let approved = approved.cloned().map(|one| Approved { used: one.used.saturating_sub(goes_on.into()), ..one });
-    let approved = approved.as_ref();
-    let met = approved.filter(|approved| scanned.awaited(Some(approved)).is_none());
+    let met = approved.as_ref().filter(|approved| scanned.awaited(Some(approved)).is_none());
     let given = met.map(|approved| Given { id: approved.id.as_str().into(), goes_on });
     let approval = scanned.awaited(None).map(|_| Approval { entity, key: key.to_owned(), given });
-    let (candidates_max, named_max) = (scanned.candidates_max(approved), scanned.named_max());
+    let (candidates_max, named_max) = (scanned.candidates_max(met), scanned.named_max());
     if what == For::Page && named_max == 0 {
         return Err(forbidden("your role may ask for statistics, and not for who they are of".to_owned()));
     }

@@ -2,8 +2,10 @@
 //!
 //! Holds the caller's values, so it is made for one request and kept by nobody.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -13,6 +15,7 @@ use super::condition::{Condition, Conjunct};
 use super::order::Order;
 use super::permit::{self, Approval, Division, For, Permitted, Wanted};
 use super::stats::{self, StatsPlan};
+use super::steps::gone_as_far;
 use crate::base::code::ErrorCode;
 use crate::engine::authorize::{Asking, authorize};
 use crate::engine::error::RequestError;
@@ -21,7 +24,7 @@ use crate::engine::operation::{Argument, ArgumentValue, Operation, Selection, Wh
 use crate::engine::plan::cost::{self, Assumed, FIRST_DEFAULT};
 use crate::engine::plan::{self, FetchSet, NodeId, Plan};
 use crate::model::access::Rights;
-use crate::model::binding::{Bindings, SourceId};
+use crate::model::binding::{Bindings, Source, SourceId};
 use crate::model::contract::scan::{self, ScanRoot};
 use crate::model::contract::{Contract, RootKind};
 use crate::model::snapshot::Snapshot;
@@ -138,9 +141,13 @@ impl ScanPlan {
         };
         let after = root.argument("after", variables).as_str().map(str::to_owned);
         let caller = asking.principal();
+        let before = OnceCell::new();
         let under = |divisions: &[Division]| {
+            let (Some(seal), Some(cursor)) = (cursors, after.as_deref()) else { return Ok(None) };
             let (among, caller) = (among.as_deref(), caller.as_deref());
-            OfPages { scan: &bound, verdict, divisions, among, caller }.approval(cursors?, after.as_deref()?)
+            let reached = OfPages { scan: &bound, verdict, divisions, among, caller }.reached(seal, cursor)?;
+            let _ = before.set(reached.candidates);
+            Ok(reached.approval)
         };
         let wanted = Wanted { division, key: &key, under: &under };
         let permitted = permit::permit(snapshot, asking, scan, query, &condition, wanted, For::Page)?;
@@ -187,7 +194,7 @@ impl ScanPlan {
         let stages = stages(snapshot, &deciding, node, &condition.conjuncts);
         let answer_calls = cost::total(snapshot, &answering, assumed(first));
         let ordering = FetchSet::of(snapshot, &deciding, node, &order.reads);
-        Ok(Some(Self {
+        let plan = Self {
             query: scan.query,
             rights,
             condition,
@@ -208,7 +215,13 @@ impl ScanPlan {
             answering: Arc::new(answering),
             answer_calls,
             stats: None,
-        }))
+        };
+        // Told before anything is noted: an approval is not used up for it. Of one that is, that is told.
+        let is_used_up = asking.approved.as_ref().is_some_and(|approved| approved.is_used_up);
+        if !is_used_up && before.get().is_some_and(|candidates| *candidates >= plan.candidates_max) {
+            return Err(gone_as_far(&plan));
+        }
+        Ok(Some(plan))
     }
 
     /// The root selection with this division in place of the one that was asked for.
@@ -271,9 +284,29 @@ impl ScanPlan {
 }
 
 impl Stage {
+    /// What it takes at least, by what sources allow a second. They are asked at once.
+    pub fn least(&self, snapshot: &Snapshot, deciding: &Plan, rows: usize) -> Duration {
+        let mut of_source: BTreeMap<SourceId, usize> = BTreeMap::new();
+        for (node, at) in self.fetches.iter() {
+            if let Some(fetch) = deciding.nodes.get(node).and_then(|of| of.fetches.get(at)) {
+                let source = snapshot.bindings.endpoint(fetch.endpoint).source;
+                *of_source.entry(source).or_default() += cost::calls(snapshot, deciding, node, fetch, assumed(rows));
+            }
+        }
+        let paced = |(source, calls): (SourceId, usize)| paced(snapshot.bindings.source(source), calls);
+        of_source.into_iter().map(paced).max().unwrap_or_default()
+    }
+
     pub fn calls(&self, snapshot: &Snapshot, deciding: &Plan, rows: usize) -> usize {
         calls_of(snapshot, deciding, &self.fetches, rows)
     }
+}
+
+/// The time that so many calls to a source take by what all of its systems together allow a second; none where one says nothing.
+fn paced(source: &Source, calls: usize) -> Duration {
+    let rates = source.connections.iter().map(|connection| connection.limits.per_second_max);
+    let per_second = rates.sum::<Option<u32>>().filter(|rate| *rate > 0);
+    per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(calls.try_into().unwrap_or(u64::MAX)) / rate)
 }
 
 fn calls_of(snapshot: &Snapshot, deciding: &Plan, fetches: &FetchSet, rows: usize) -> usize {

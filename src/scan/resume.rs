@@ -11,20 +11,24 @@ use super::coverage::Coverage;
 use super::reckon::Reckoning;
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
+use crate::engine::execute::candidates::NO_APPROVAL;
 use crate::engine::execute::cursor::{CursorSeal, RESUME_CHARS_MAX};
 use crate::model::snapshot::Snapshot;
 
 /// Lengths of what is sealed are multiples of this.
 const PADDED_TO: usize = 1_024;
 
-/// Stands in place of an approval where there is none.
-const NO_APPROVAL: &str = "-";
+/// The approval by which a statistic has come so far.
+pub fn approval(seal: &CursorSeal, bound: &str, resume: &str) -> Result<Option<Arc<str>>, RequestError> {
+    let text = seal.open_resume(bound, resume).ok_or_else(not_of_this)?;
+    let (approval, _) = text.split_once(' ').ok_or_else(not_of_this)?;
+    Ok((approval != NO_APPROVAL).then(|| approval.into()))
+}
 
-/// The approval under which a statistic has come so far.
-pub fn approval(seal: &CursorSeal, bound: &str, resume: &str) -> Option<Arc<str>> {
-    let text = seal.open_resume(bound, resume)?;
-    let (approval, _) = text.split_once(' ')?;
-    (approval != NO_APPROVAL).then(|| approval.into())
+fn not_of_this() -> RequestError {
+    let message = "`resume` is not of this statistic: give it back unchanged, with the same arguments, in the name that it was \
+                   given to; or leave it out, and begin anew";
+    RequestError::new(ErrorCode::ValidationFailed, message.to_owned())
 }
 
 /// How far a statistic has come, over all of its requests.
@@ -68,10 +72,6 @@ impl Progress {
                 reckoning: Reckoning::restored(kept.get(2)?)?,
             })
         });
-        progress.ok_or_else(|| {
-            let message = "`resume` is not of this statistic: give it back unchanged, with the same arguments, in the name \
-                           that it was given to; or leave it out, and begin anew";
-            RequestError::new(ErrorCode::ValidationFailed, message.to_owned())
-        })
+        progress.ok_or_else(not_of_this)
     }
 }

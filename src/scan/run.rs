@@ -126,7 +126,8 @@ async fn answer(
     keep(&mut found, &places);
     let told = Told {
         coverage: coverage.told(execution.snapshot),
-        open: coverage.open(),
+        // Who lists the undetermined knows that they are.
+        failures: coverage.failures(scan.verdict == Verdict::Matched),
         missing: found.iter().map(|found| found.told(execution.snapshot)).collect(),
     };
     let rows = RootRows::Page {

@@ -67,7 +67,8 @@ pub(super) fn build(
     let begun = root.argument("resume", variables).as_str();
     let caller = asking.principal();
     let under = |divisions: &[Division]| {
-        resume::approval(cursors?, &of_statistic(&bound, divisions, caller.as_deref()), begun?)
+        let (Some(seal), Some(resume)) = (cursors, begun) else { return Ok(None) };
+        resume::approval(seal, &of_statistic(&bound, divisions, caller.as_deref()), resume)
     };
     let wanted = Wanted { division, key: &key, under: &under };
     let permitted = permit::permit(snapshot, asking, scan, query, &condition, wanted, permit::For::Statistics)?;

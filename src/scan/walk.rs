@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::bound::no_cursor;
 use super::coverage::{Coverage, StageRun};
 use super::decide::Decided;
 use super::plan::{ScanPlan, Stage};
 use super::steps::{Bounds, Step, Steps, candidates_of, gone_as_far};
-use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 use crate::engine::execute::Execution;
 use crate::engine::execute::candidates::{Candidate, Candidates, Reached};
@@ -51,10 +51,7 @@ impl<'w, 'a> Walk<'w, 'a> {
     pub fn new(scan: &'w ScanPlan, deciding: &'w Execution<'a>, bounds: Bounds<'w>) -> Result<Self, RequestError> {
         let from = candidates_of(scan, deciding)?;
         let candidates = Candidates::new(from, deciding.cursors, scan.after.as_deref());
-        let (candidates, reached) = candidates.ok_or_else(|| {
-            let message = "`after` is not a cursor of this scan".to_owned();
-            RequestError::new(ErrorCode::ValidationFailed, message)
-        })?;
+        let (candidates, reached) = candidates.ok_or_else(no_cursor)?;
         if reached.candidates >= scan.candidates_max {
             return Err(gone_as_far(scan));
         }
@@ -67,6 +64,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             let rows = scan.stretch(deciding.snapshot, usize::MAX);
             for (run, stage) in coverage.stages.iter_mut().zip(&scan.stages) {
                 run.estimated_calls = stage.calls(deciding.snapshot, deciding.plan, rows);
+                run.least = stage.least(deciding.snapshot, deciding.plan, rows);
             }
         }
         let steps = Steps::new(scan, deciding, bounds, candidates);

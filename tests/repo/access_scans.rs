@@ -148,6 +148,7 @@ fn approved(role: &str) -> Approved {
         by_role: "chief".to_owned(),
         minutes_since: 1,
         used: 0,
+        is_used_up: false,
         is_of: std::sync::Arc::new(|_, _| true),
     }
 }

@@ -57,6 +57,7 @@ pub struct Stage {
     sources: Vec<String>,
     fields: Vec<String>,
     estimated: u64,
+    least_ms: u64,
     calls: u64,
     ms: u64,
     asked: u64,
@@ -142,12 +143,22 @@ impl Tally {
         let at = match self.stages.iter_mut().find(same) {
             Some(known) => known,
             None => {
-                self.stages.push(Stage { sources, fields, estimated: 0, calls: 0, ms: 0, asked: 0, left: 0 });
+                self.stages.push(Stage {
+                    sources,
+                    fields,
+                    estimated: 0,
+                    least_ms: 0,
+                    calls: 0,
+                    ms: 0,
+                    asked: 0,
+                    left: 0,
+                });
                 let Some(newest) = self.stages.last_mut() else { return };
                 newest
             }
         };
         at.estimated += number(stage, "estimatedCalls");
+        at.least_ms += number(stage, "estimatedMs");
         at.calls += number(stage, "calls");
         at.ms += number(stage, "ms");
         at.asked += number(stage, "asked");
@@ -240,7 +251,8 @@ impl Tally {
     pub fn plan(&self, before: bool) -> String {
         let row = |stage: &Stage| {
             let sources = if stage.sources.is_empty() { "(nobody)".to_owned() } else { stage.sources.join(" ") };
-            let mut cells = vec![sources, text::shorten(&stage.fields.join(" "), 60), stage.estimated.to_string()];
+            let fields = text::shorten(&stage.fields.join(" "), 60);
+            let mut cells = vec![sources, fields, stage.estimated.to_string(), stage.least_ms.to_string()];
             if !before {
                 let done =
                     [stage.calls.to_string(), stage.asked.to_string(), stage.left.to_string(), stage.ms.to_string()];
@@ -250,8 +262,10 @@ impl Tally {
         };
         let rows: Vec<Vec<String>> = self.stages.iter().map(row).collect();
         match before {
-            true => text::table(&["ask", "for", "calls estimated"], &rows),
-            false => text::table(&["asked", "for", "calls estimated", "made", "of", "left", "ms"], &rows),
+            true => text::table(&["ask", "for", "calls estimated", "at least ms"], &rows),
+            false => {
+                text::table(&["asked", "for", "calls estimated", "at least ms", "made", "of", "left", "ms"], &rows)
+            }
         }
     }
 }
@@ -279,7 +293,7 @@ impl Reason {
 impl Stage {
     fn as_json(&self) -> Value {
         json!({
-            "sources": self.sources, "fields": self.fields, "estimatedCalls": self.estimated, "calls": self.calls,
+            "sources": self.sources, "fields": self.fields, "estimatedCalls": self.estimated, "estimatedMs": self.least_ms, "calls": self.calls,
             "ms": self.ms, "asked": self.asked, "left": self.left,
         })
     }

@@ -17,6 +17,9 @@ use crate::model::binding::RootBinding;
 use crate::model::contract::RootField;
 use crate::source::PageAt;
 
+/// Stands in what is sealed in place of an approval's id, where there is none.
+pub(crate) const NO_APPROVAL: &str = "-";
+
 /// Where candidates come from.
 pub(crate) enum From<'s> {
     /// Listings, one after the other: each of a division. With what their cursors are bound to.
@@ -62,7 +65,7 @@ pub(crate) struct Reached {
 
 impl Reached {
     fn encode(&self, position: &Position) -> String {
-        let approval = self.approval.as_deref().unwrap_or("-");
+        let approval = self.approval.as_deref().unwrap_or(NO_APPROVAL);
         format!("{} {} {} {approval} {}", self.candidates, self.named, self.undetermined, position.encode())
     }
 
@@ -75,7 +78,7 @@ impl Reached {
             candidates: candidates.parse().ok()?,
             named: named.parse().ok()?,
             undetermined: undetermined.parse().ok()?,
-            approval: (approval != "-").then(|| approval.into()),
+            approval: (approval != NO_APPROVAL).then(|| approval.into()),
         };
         Some((reached, Position::decode(position)?))
     }

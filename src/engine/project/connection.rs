@@ -34,13 +34,13 @@ pub(super) struct Page<'p, 'a> {
     pub told: Option<&'p Told>,
 }
 
-/// What of a coverage tells that something is not known.
-const TELLING: [&str; 3] = ["whole", "undetermined", "missing"];
+/// What of a coverage tells that something is not known, be it that a listing broke off.
+const TELLING: [&str; 2] = ["whole", "missing"];
 
 pub(super) fn connection(writer: &mut Writer<'_>, page: &Page<'_, '_>, selection: &Selection) {
     // Who does not ask what a scan rests on is told that it is not whole, as of any field that a department did not give.
-    let open = page.told.filter(|_| !tells(selection)).map(|told| told.open.as_slice());
-    for failure in open.unwrap_or_default() {
+    let failures = page.told.filter(|_| !tells(selection)).map(|told| told.failures.as_slice());
+    for failure in failures.unwrap_or_default() {
         writer.journal.note(Cause::Failed(*failure));
     }
     members(writer, selection, |writer, field| match &field.what {

@@ -167,6 +167,8 @@ type ScanStage {
   estimatedCalls: Int
   """Calls that were made. 实际调用次数。"""
   calls: Int!
+  """Milliseconds that so many take at least by what the sources allow a second; 0 where they say nothing. 按数据源自身限速，预计至少需要的毫秒数。"""
+  estimatedMs: Int
   """Milliseconds that it took. 实际毫秒数。"""
   ms: Int!
   """Of how many it was asked. 被查询的数量。"""
