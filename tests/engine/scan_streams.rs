@@ -31,7 +31,7 @@ const STREAM: &str = "subscription($division: ID!, $where: HouseholdFilter, $fir
 }";
 const PAGE: &str = "query($division: ID!, $where: HouseholdFilter, $first: Int, $after: String) {
   households(division: $division, where: $where, first: $first, after: $after) {
-    edges { cursor node { id registry { headName } } } pageInfo { endCursor hasNextPage } coverage { candidates matched ended }
+    edges { cursor node { id registry { headName } } } pageInfo { endCursor hasNextPage } coverage { candidates matched undetermined ended }
   }
 }";
 const STATS: &str = "($division: ID!, $where: HouseholdFilter, $resume: ScanResume) {

@@ -21,7 +21,7 @@ pub fn fact(path: &str, against: &Against<'_>) -> Fact {
     // Of what nobody reckoned it is not said on which side of the line it is.
     let nobody = json!({"income": {"perCapita": {"exists": false}}});
     if path == "income.belowLine" && against.meets(&nobody) == Truth::True {
-        return Fact::Leaf(Value::Null);
+        return Fact::Null;
     }
     let verdict_of = |(of, rule)| (of == path).then(|| verdict(against.meets(&rule)));
     verdicts().into_iter().find_map(verdict_of).unwrap_or_else(|| level(against))

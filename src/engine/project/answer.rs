@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::connection::{Page, connection, made, members, nodes};
+use super::connection::{Page, connection, made, members, nodes, tells_undetermined};
 use super::errors::{Cause, Segment};
 use super::fetched::Wanted;
 use super::read::RowView;
@@ -106,7 +106,7 @@ pub fn write(parts: &Parts<'_>) -> Response {
                 } else if let (Some(told), Some(frame)) = (parts.frame, &parts.plan.operation.frame) {
                     write_frame(&mut writer, parts, (told, frame), selection, root);
                 } else {
-                    write_root(&mut writer, parts, selection, root);
+                    write_root(&mut writer, parts, selection, root, false);
                 }
             }
             (_, None) => writer.null(),
@@ -168,14 +168,15 @@ fn write_frame(
         What::Meta(name) if **name == *PROGRESS => made(writer, Some(&told.progress), field),
         What::Meta(name) if told.shows && SHOWN.contains(&&**name) => {
             let selection = Selection { children: field.children.clone(), ..found.clone() };
-            write_root(writer, parts, &selection, root);
+            write_root(writer, parts, &selection, root, tells_undetermined(frame, PROGRESS));
         }
         What::Typename(name) => writer.string(name),
         _ => writer.null(),
     });
 }
 
-fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection, root: &RootAnswer) {
+/// `is_told`: the answer tells elsewhere how many are undetermined.
+fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection, root: &RootAnswer, is_told: bool) {
     if let Some(failure) = root.failure {
         writer.journal.note(Cause::Failed(failure));
         writer.null();
@@ -217,8 +218,15 @@ fn write_root(writer: &mut Writer<'_>, parts: &Parts<'_>, selection: &Selection,
         RootRows::List => nodes(writer, &views, selection),
         RootRows::Page { cursors, end, has_next, has_previous, told } => {
             let (has_next, has_previous) = (*has_next, *has_previous);
-            let page =
-                Page { views: &views, cursors, end: end.as_ref(), has_next, has_previous, told: told.as_deref() };
+            let page = Page {
+                views: &views,
+                cursors,
+                end: end.as_ref(),
+                has_next,
+                has_previous,
+                told: told.as_deref(),
+                is_told,
+            };
             connection(writer, &page, selection);
         }
         RootRows::Made(_) => {}

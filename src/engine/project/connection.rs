@@ -32,14 +32,19 @@ pub(super) struct Page<'p, 'a> {
     pub has_next: bool,
     pub has_previous: bool,
     pub told: Option<&'p Told>,
+    /// How many are undetermined is told elsewhere.
+    pub is_told: bool,
 }
 
-/// What of a coverage tells that something is not known, be it that a listing broke off.
+/// What of a coverage tells that something is not known.
 const TELLING: [&str; 2] = ["whole", "missing"];
+/// Tells it too, but for a listing that broke off before anything was undetermined.
+const UNDETERMINED: &str = "undetermined";
 
 pub(super) fn connection(writer: &mut Writer<'_>, page: &Page<'_, '_>, selection: &Selection) {
     // Who does not ask what a scan rests on is told that it is not whole, as of any field that a department did not give.
-    let failures = page.told.filter(|_| !tells(selection)).map(|told| told.failures.as_slice());
+    let failures =
+        page.told.filter(|told| !page.is_told && !tells(selection, told)).map(|told| told.failures.as_slice());
     for failure in failures.unwrap_or_default() {
         writer.journal.note(Cause::Failed(*failure));
     }
@@ -75,10 +80,20 @@ pub(super) fn connection(writer: &mut Writer<'_>, page: &Page<'_, '_>, selection
     });
 }
 
-fn tells(selection: &Selection) -> bool {
+/// Whether a member of this name selects how many are undetermined.
+pub(super) fn tells_undetermined(selection: &Selection, name: &str) -> bool {
+    selects(selection, name, &[UNDETERMINED])
+}
+
+fn tells(selection: &Selection, told: &Told) -> bool {
+    let is_counted = told.coverage.get(UNDETERMINED).and_then(Value::as_u64) > Some(0);
+    selects(selection, COVERAGE, &TELLING) || is_counted && tells_undetermined(selection, COVERAGE)
+}
+
+fn selects(selection: &Selection, member: &str, of_it: &[&str]) -> bool {
     let named = |field: &Selection, names: &[&str]| matches!(&field.what, What::Meta(name) if names.contains(&&**name));
-    let coverage = selection.children.iter().filter(|field| named(field, &[COVERAGE]));
-    coverage.flat_map(|field| &field.children).any(|field| named(field, &TELLING))
+    let members = selection.children.iter().filter(|field| named(field, &[member]));
+    members.flat_map(|field| &field.children).any(|field| named(field, of_it))
 }
 
 /// What the gateway made itself, as far as it is selected.
