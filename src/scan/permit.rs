@@ -68,13 +68,16 @@ pub enum For {
     Statistics,
 }
 
+/// The id of the approval by which a scan of these divisions has come so far; an error where what it is to go on from is none of
+/// it.
+pub type Under<'w> = dyn Fn(&[Division]) -> Result<Option<Arc<str>>, RequestError> + 'w;
+
 /// What is to be scanned.
 pub struct Wanted<'w> {
     pub division: &'w str,
     /// That of an approval of this very scan.
     pub key: &'w str,
-    /// The approval by which it has come so far, in these divisions; an error where what it is to go on from is none of it.
-    pub under: &'w dyn Fn(&[Division]) -> Result<Option<Arc<str>>, RequestError>,
+    pub under: &'w Under<'w>,
 }
 
 /// How much a condition may say.
