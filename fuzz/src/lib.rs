@@ -93,7 +93,7 @@ pub fn rule(bytes: &[u8]) {
     let claims = [("household", ClaimType::String), ("wards", ClaimType::StringList), ("level", ClaimType::Int)]
         .map(|(name, kind)| (name.to_owned(), kind))
         .into();
-    let scope = Scope { entity_variable: "note", entity_type: "Note", principal: &claims, fields: &snapshot.contract };
+    let scope = Scope { entity_variable: "note", entity_type: "Note", principal: &claims, fields: &snapshot.contract, thresholds: None };
     let Ok(expression) = Expression::compile(text, &scope) else { return };
     let today = jiff::civil::date(2026, 11, 22);
     let full = json!({

@@ -235,7 +235,10 @@ impl Reading<'_> {
             let message = format!("`{place}` goes through more than {ENTITIES_DEEP_MAX} entities");
             return Err(RequestError::new(ErrorCode::LimitExceeded, message));
         }
-        let read = if self.is_ladder(field.parent) {
+        let read = if self.is_checklist(field.parent) && !matches!(&*field.name, "id" | "verdict") {
+            let message = format!("`{}` tells how rules come to their verdict; compare `id` and `verdict`", self.place());
+            Err(invalid(message))
+        } else if self.is_ladder(field.parent) {
             self.level(slot, about, name, value)
         } else if self.is_section(slot) {
             self.section(slot, about, name, value)
@@ -247,10 +250,17 @@ impl Reading<'_> {
         Ok(Part { filter: Filter::Field(field.name.to_string(), Box::new(part.filter)), passes: part.passes })
     }
 
-    fn is_ladder(&self, slot: Option<SlotId>) -> bool {
+    fn derived(&self, slot: Option<SlotId>) -> Option<&Derived> {
         let rule = slot.and_then(|slot| self.snapshot.derived_of(slot));
-        let rule = rule.and_then(|rule| self.snapshot.rules.derived.get(rule));
-        matches!(rule, Some(Derived::Ladder(_)))
+        rule.and_then(|rule| self.snapshot.rules.derived.get(rule))
+    }
+
+    fn is_ladder(&self, slot: Option<SlotId>) -> bool {
+        matches!(self.derived(slot), Some(Derived::Ladder(_)))
+    }
+
+    fn is_checklist(&self, slot: Option<SlotId>) -> bool {
+        matches!(self.derived(slot), Some(Derived::Checklist(_)))
     }
 
     /// Of a ladder, the level alone is a fact; which ones it may come to is known where not all is.

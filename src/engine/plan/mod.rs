@@ -99,9 +99,9 @@ impl Node {
             && self.subjects.is_empty()
     }
 
-    /// State and origin of items are asked for.
-    pub fn tells_items(&self) -> bool {
-        !self.items.is_empty()
+    /// Of which day records are is asked for: beside the state of items, and beside what the rules of a checklist rest on.
+    pub fn tells_days(&self) -> bool {
+        !self.items.is_empty() || self.derived.iter().any(|need| !need.by_rule.is_empty())
     }
 }
 
@@ -147,6 +147,8 @@ pub struct DerivedNeed {
     /// The slot the rules fill; what is selected is it or below it.
     pub slot: SlotId,
     pub reads: Vec<Selection>,
+    /// Of a checklist, what each of its rules reads.
+    pub by_rule: Vec<Vec<Selection>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

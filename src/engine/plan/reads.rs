@@ -189,16 +189,33 @@ impl Builder<'_> {
         if self.node(node).derived.iter().any(|need| need.slot == slot) {
             return Ok(());
         }
-        let mut reads = Vec::new();
-        let paths = self.snapshot.rules.derived.get(rule).map(Derived::inputs).unwrap_or_default();
-        self.node(node).derived.push(DerivedNeed { slot, reads: Vec::new() });
-        for path in &paths {
-            self.read(node, path, Reader::Derived(slot), &mut reads)?;
+        let derived = self.snapshot.rules.derived.get(rule);
+        let paths = derived.map(Derived::inputs).unwrap_or_default();
+        self.node(node).derived.push(DerivedNeed { slot, reads: Vec::new(), by_rule: Vec::new() });
+        let reads = self.read_for(node, slot, &paths)?;
+        let mut by_rule = Vec::new();
+        if let Some(Derived::Checklist(checklist)) = derived {
+            for rule in &checklist.rules {
+                by_rule.push(self.read_for(node, slot, rule.when.inputs())?);
+            }
         }
         if let Some(need) = self.node(node).derived.iter_mut().find(|need| need.slot == slot) {
-            need.reads = reads;
+            (need.reads, need.by_rule) = (reads, by_rule);
         }
         Ok(())
+    }
+
+    fn read_for(
+        &mut self,
+        node: NodeId,
+        derived: SlotId,
+        paths: &[Vec<String>],
+    ) -> Result<Vec<Selection>, RequestError> {
+        let mut reads = Vec::new();
+        for path in paths {
+            self.read(node, path, Reader::Derived(derived), &mut reads)?;
+        }
+        Ok(reads)
     }
 
     /// Makes a slot readable to the gateway alone.

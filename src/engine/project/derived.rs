@@ -31,6 +31,9 @@ pub(super) fn write(
     let unread = view.rights.held.unread(slot.id).map_or(&everything, |unread| unread);
     let (asking, (rule, need)) = match (writer.mode, known) {
         (Mode::Caller { asking, .. }, Some(known)) => (asking, known),
+        (Mode::Condition(asking), Some((Derived::Checklist(checklist), need))) => {
+            return super::checklist::decided(writer, view, checklist, need, asking, selection);
+        }
         (Mode::Condition(asking), Some((rule, need))) => {
             let facts = Facts::read(view, &need.reads, Mode::Rules(unread));
             return decided(writer, rule, &facts, asking, selection);
@@ -43,9 +46,13 @@ pub(super) fn write(
             return Written::no_record();
         }
     };
+    if let Derived::Checklist(checklist) = rule {
+        return super::checklist::write(writer, view, checklist, need, asking, selection);
+    }
     let (facts, missing) = view.rule_facts(&need.reads, Mode::Rules(unread));
     let ladder = match rule {
         Derived::Ladder(ladder) => ladder,
+        Derived::Checklist(_) => return writer.failed(UNREAD),
         Derived::Value(value) => {
             return match value.value.evaluate(&facts, &asking.principal, asking.today) {
                 None => writer.failed(undecided(missing)),
@@ -80,6 +87,7 @@ fn decided(writer: &mut Writer<'_>, rule: &Derived, facts: &Facts, asking: &Aski
     };
     let ladder = match rule {
         Derived::Ladder(ladder) => ladder,
+        Derived::Checklist(_) => return writer.failed(UNREAD),
         Derived::Value(value) => {
             return match value.value.evaluate(&facts.value, &asking.principal, asking.today) {
                 None => {
@@ -117,7 +125,7 @@ fn come_to(writer: &mut Writer<'_>, value: &Value) -> Written {
 }
 
 /// Why rules could not decide: what they read is not known, or departments disagree about it.
-fn undecided(missing: Option<Failure>) -> Failure {
+pub(super) fn undecided(missing: Option<Failure>) -> Failure {
     let unknown = Failure { state: ItemState::Undetermined, code: ErrorCode::InputMissing, source: None };
     let missing = missing.unwrap_or(unknown);
     let state = if missing.state == ItemState::Conflict { missing.state } else { ItemState::Undetermined };
@@ -131,7 +139,7 @@ fn told(rule: &LadderRule, facts: &Value) -> Value {
 }
 
 /// The value at a path, as text; of what lies in a list, how many there are.
-fn input(facts: &Value, path: &[String]) -> Option<String> {
+pub(super) fn input(facts: &Value, path: &[String]) -> Option<String> {
     let mut value = facts;
     for name in path {
         match value {
@@ -148,7 +156,7 @@ fn input(facts: &Value, path: &[String]) -> Option<String> {
 }
 
 /// Whether the caller may have, unmasked, everything on a rule's path, through entities too.
-fn readable(view: &RowView<'_>, path: &[String], unread: &Unread) -> bool {
+pub(super) fn readable(view: &RowView<'_>, path: &[String], unread: &Unread) -> bool {
     let contract = &view.snapshot.contract;
     match slots_of(contract, view.node.entity, path) {
         Some(slots) => slots.iter().all(|slot| {
@@ -178,7 +186,7 @@ fn slots_of(contract: &Contract, mut entity: EntityId, path: &[String]) -> Optio
 }
 
 /// A value the gateway made, as far as it is selected.
-fn project(writer: &mut Writer<'_>, value: &Value, selections: &[Selection]) {
+pub(super) fn project(writer: &mut Writer<'_>, value: &Value, selections: &[Selection]) {
     match value {
         Value::Array(list) => {
             writer.out.push(b'[');

@@ -119,7 +119,7 @@ impl<'a> Fetched<'a> {
                         || (fetch.shown.contains(slot)
                             && (row.rights.slots.contains(slot) || row.in_part(slot).is_some()))
                 });
-                let dated = self.endpoint.valid_on.as_ref().filter(|_| view.node.tells_items());
+                let dated = self.endpoint.valid_on.as_ref().filter(|_| view.node.tells_days());
                 if let Some(term) = dated.and_then(|dated| wanted.get_mut(dated.at)) {
                     *term = true;
                 }

@@ -3,6 +3,7 @@
 
 mod agreed;
 pub mod answer;
+mod checklist;
 mod connection;
 mod derived;
 mod element;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use cel::common::ast::operators as op;
 
 use super::ir::{Arithmetic, Compare, Const, Expr, Leaf};
 use super::parse::{At, Kind, Node};
-use super::{ClaimType, FieldKind, FieldType, RuleFault, Scope};
+use super::{ClaimType, FieldKind, FieldType, RuleFault, Scope, Threshold, Thresholds};
 use crate::base::fault::did_you_mean;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,16 +96,18 @@ pub(super) struct Checker<'a> {
     pub locals: Vec<Local>,
     pub inputs: BTreeSet<Vec<String>>,
     claims: BTreeSet<String>,
+    pub thresholds: Thresholds,
 }
 
 pub(super) struct Checked {
     pub root: Expr,
     pub inputs: Vec<Vec<String>>,
     pub claims: Vec<String>,
+    pub thresholds: Vec<Arc<Threshold>>,
 }
 
 pub(super) fn check(node: &Node, scope: &Scope<'_>) -> Result<Checked, RuleFault> {
-    let mut checker = Checker { scope, locals: Vec::new(), inputs: BTreeSet::new(), claims: BTreeSet::new() };
+    let mut checker = Checker::new(scope);
     let typed = checker.value(node)?;
     if typed.ty != Type::Bool {
         return Err(At::default().fault(
@@ -118,7 +121,7 @@ pub(super) fn check(node: &Node, scope: &Scope<'_>) -> Result<Checked, RuleFault
 /// As [`check`], for an expression that makes a value of a field.
 pub(super) fn check_value(node: &Node, field: &FieldType, scope: &Scope<'_>) -> Result<Checked, RuleFault> {
     let wanted = Type::of_field(field);
-    let mut checker = Checker { scope, locals: Vec::new(), inputs: BTreeSet::new(), claims: BTreeSet::new() };
+    let mut checker = Checker::new(scope);
     let typed = checker.value(node)?;
     let fits = match &wanted {
         Type::Bool | Type::Int | Type::Decimal | Type::Text => typed.ty == wanted,
@@ -143,10 +146,16 @@ pub(super) fn longest(paths: &BTreeSet<Vec<String>>) -> Vec<Vec<String>> {
     alone.map(|(path, _)| path.clone()).collect()
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    fn new(scope: &'a Scope<'a>) -> Self {
+        let (inputs, claims) = (BTreeSet::new(), BTreeSet::new());
+        Self { scope, locals: Vec::new(), inputs, claims, thresholds: Thresholds::new() }
+    }
+
     fn checked(self, typed: Typed) -> Checked {
         let inputs = longest(&self.inputs);
-        Checked { root: typed.expr, inputs, claims: self.claims.into_iter().collect() }
+        let thresholds = self.thresholds.into_values().collect();
+        Checked { root: typed.expr, inputs, claims: self.claims.into_iter().collect(), thresholds }
     }
 
     /// Whether a node is a literal value of an enumeration, null, or a choice between such.

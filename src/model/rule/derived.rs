@@ -1,4 +1,5 @@
-//! Derived fields: a ladder of levels, each reached by any of its rules; or one value by one expression.
+//! Derived fields: a ladder of levels, each reached by any of its rules; one value by one expression; or a checklist, every
+//! rule of which is told with what it came to.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use crate::model::yaml::Spanned;
 pub enum Derived {
     Ladder(Ladder),
     Value(DerivedValue),
+    Checklist(Checklist),
 }
 
 /// One value, by one expression: whether an amount is over a line, without the amount.
@@ -31,6 +33,7 @@ impl Derived {
         match self {
             Self::Ladder(ladder) => &ladder.path,
             Self::Value(value) => &value.path,
+            Self::Checklist(checklist) => &checklist.path,
         }
     }
 
@@ -38,16 +41,64 @@ impl Derived {
         match self {
             Self::Ladder(ladder) => &ladder.on,
             Self::Value(value) => &value.on,
+            Self::Checklist(checklist) => &checklist.on,
         }
     }
 
     /// All that it reads, sorted, each once.
     pub fn inputs(&self) -> Vec<Vec<String>> {
         match self {
-            Self::Ladder(ladder) => ladder.inputs(),
+            Self::Ladder(ladder) => inputs(ladder.rules.iter().map(|rule| &rule.when)),
+            Self::Checklist(checklist) => inputs(checklist.rules.iter().map(|rule| &rule.when)),
             Self::Value(value) => value.value.inputs().to_vec(),
         }
     }
+}
+
+/// All that several conditions read, sorted, each once.
+fn inputs<'a>(conditions: impl Iterator<Item = &'a Expression>) -> Vec<Vec<String>> {
+    let mut all: Vec<_> = conditions.flat_map(|when| when.inputs().iter().cloned()).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Rules that are all told, each with what it came to, whatever the others did.
+#[derive(Debug, Clone)]
+pub struct Checklist {
+    /// The field from the entity, dotted: a list of objects, of a type with `id` and an enumeration `verdict` of
+    /// [`Self::FLAGGED`] and [`Self::CLEAR`].
+    pub path: String,
+    /// The entity type.
+    pub on: String,
+    /// Why the verdicts may be shown to those who may not see all of what they rest on.
+    pub declassifies: String,
+    /// In the order in which they are told.
+    pub rules: Vec<CheckRule>,
+}
+
+impl Checklist {
+    /// The verdict of a rule whose condition holds.
+    pub const FLAGGED: &str = "FLAGGED";
+    /// The verdict of a rule whose condition does not hold.
+    pub const CLEAR: &str = "CLEAR";
+
+    /// What a rule comes to; `None`: something that it reads is not known.
+    pub fn verdict(truth: Truth) -> Option<&'static str> {
+        match truth {
+            Truth::True => Some(Self::FLAGGED),
+            Truth::False => Some(Self::CLEAR),
+            Truth::Unknown => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct CheckRule {
+    pub id: String,
+    pub zh: String,
+    pub en: String,
+    pub when: Expression,
 }
 
 /// The highest level whose rule fired.
@@ -117,14 +168,6 @@ impl<'a> Levels<'a> {
 }
 
 impl Ladder {
-    /// All inputs of all rules, sorted, each once.
-    pub fn inputs(&self) -> Vec<Vec<String>> {
-        let mut all: Vec<_> = self.rules.iter().flat_map(|rule| rule.when.inputs().iter().cloned()).collect();
-        all.sort();
-        all.dedup();
-        all
-    }
-
     /// Rules of every level are evaluated, so that the reasons are complete.
     pub fn decide(&self, entity: &Value, principal: &Value, today: jiff::civil::Date) -> Decision<'_> {
         let (mut fired, mut undetermined) = (Vec::new(), Vec::new());
@@ -170,8 +213,8 @@ impl Ladder {
     }
 }
 
-/// A field that no department answers: one value by an expression, or the highest level of a ladder whose rule
-/// fires.
+/// A field that no department answers: one value by an expression, the highest level of a ladder whose rule fires, or a
+/// checklist of rules.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DerivedFile {
@@ -179,7 +222,7 @@ pub(super) struct DerivedFile {
     pub on: Spanned<String>,
     /// Why the field may be shown to those who may not see all of its inputs.
     pub declassifies: Spanned<String>,
-    /// The field's value: an expression of its type. Else it has a ladder.
+    /// The field's value: an expression of its type. Else it has a ladder or a checklist.
     pub value: Option<Spanned<String>>,
     /// Levels, the highest first.
     #[serde(default)]
@@ -189,6 +232,23 @@ pub(super) struct DerivedFile {
     /// Rules that each reach a level.
     #[serde(default)]
     pub rules: Vec<Spanned<LadderRuleFile>>,
+    /// Rules that are all told, in this order, each with its verdict: the field is a list of objects.
+    #[serde(default)]
+    pub checklist: Vec<Spanned<CheckRuleFile>>,
+}
+
+/// A rule of a checklist.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CheckRuleFile {
+    /// A name of the rule, which callers know it by.
+    pub id: Spanned<String>,
+    /// What it says where it holds, in Chinese.
+    pub zh: String,
+    /// What it says where it holds, in English.
+    pub en: String,
+    /// A CEL condition over the entity and `today`: it holds where there is something to look into.
+    pub when: Spanned<String>,
 }
 
 /// A rule that reaches a level.

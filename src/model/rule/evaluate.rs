@@ -80,6 +80,7 @@ impl<'a> Run<'a> {
                 let day = self.today.checked_sub(jiff::Span::new().days(i64::from(*days)));
                 Val::Date(Span::day(day.map_err(|_| Unknown)?))
             }
+            Expr::Threshold(threshold) => Val::Decimal(threshold.on(self.today).ok_or(Unknown)?.value),
             Expr::Entity => Val::Json(self.entity),
             Expr::Claim(name, leaf) => match self.principal.get(name.as_ref()) {
                 None => Val::Null,

@@ -97,6 +97,7 @@ impl Expression {
                 inputs: longest(&making.inputs),
                 claims: Vec::new(),
                 states: making.states.into_iter().collect(),
+                thresholds: Vec::new(),
             }),
         })
     }
@@ -375,7 +376,13 @@ fn is_in(expr: Expr, values: Vec<Expr>, leaf: Leaf) -> Expr {
 fn depth(expr: &Expr) -> usize {
     let deepest = |parts: &[&Expr]| parts.iter().map(|part| depth(part)).max().unwrap_or_default();
     1 + match expr {
-        Expr::Const(_) | Expr::Today | Expr::DaysAgo(_) | Expr::Entity | Expr::Claim(..) | Expr::Local(_) => 0,
+        Expr::Const(_)
+        | Expr::Today
+        | Expr::DaysAgo(_)
+        | Expr::Threshold(_)
+        | Expr::Entity
+        | Expr::Claim(..)
+        | Expr::Local(_) => 0,
         Expr::Select(of, ..)
         | Expr::IsNull(of)
         | Expr::Not(of)

@@ -1,5 +1,7 @@
 //! The functions that rules have, and how their arguments are checked.
 
+use std::sync::Arc;
+
 use super::RuleFault;
 use super::check::{Checker, Local, Type, Typed};
 use super::date::Span;
@@ -8,7 +10,7 @@ use super::parse::{At, Kind, Node};
 use crate::base::decimal;
 use crate::base::fault::did_you_mean;
 
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "size",
     "startsWith",
     "endsWith",
@@ -21,6 +23,7 @@ const KNOWN: [&str; 12] = [
     "date",
     "daysBetween",
     "yearsBetween",
+    "threshold",
 ];
 
 impl Checker<'_> {
@@ -38,6 +41,7 @@ impl Checker<'_> {
             ("date", None, [of]) => date(of),
             ("daysBetween", None, [from, to]) => self.between(Between::Days, from, to),
             ("yearsBetween", None, [from, to]) => self.between(Between::Years, from, to),
+            ("threshold", None, [name]) => self.threshold(name),
             ("startsWith", Some(text), [part]) => self.text_test(TextTest::StartsWith, text, part),
             ("endsWith", Some(text), [part]) => self.text_test(TextTest::EndsWith, text, part),
             ("contains", Some(text), [part]) => self.text_test(TextTest::Contains, text, part),
@@ -79,6 +83,22 @@ impl Checker<'_> {
         }
         let typed = self.of(of, &Type::Int)?;
         Ok(Typed::new(Expr::ToDecimal(typed.boxed()), Type::Decimal))
+    }
+
+    fn threshold(&mut self, name: &Node) -> Result<Typed, RuleFault> {
+        let Kind::Text(text) = &name.kind else {
+            return Err(name.at.fault("`threshold` takes a name as a text", "as in `threshold('low-income')`"));
+        };
+        let Some(thresholds) = self.scope.thresholds else {
+            return Err(name.at.fault("this expression knows no thresholds", "rules of derived fields compare with them"));
+        };
+        let Some(threshold) = thresholds.get(text) else {
+            let known = thresholds.keys().map(String::as_str);
+            let hint = did_you_mean(text, known, "declare it under `thresholds` in config/rules/");
+            return Err(name.at.fault(format!("there is no threshold `{text}`"), hint));
+        };
+        self.thresholds.insert(text.clone(), Arc::clone(threshold));
+        Ok(Typed::new(Expr::Threshold(Arc::clone(threshold)), Type::Decimal))
     }
 
     fn between(&mut self, between: Between, from: &Node, to: &Node) -> Result<Typed, RuleFault> {
@@ -142,6 +162,7 @@ fn usage(name: &str) -> &'static str {
         "date" => "`date('2024-01-31')`",
         "daysBetween" => "`daysBetween(earlier, later)`",
         "yearsBetween" => "`yearsBetween(earlier, later)`",
+        "threshold" => "`threshold('name')`, of those under `thresholds` in config/rules/",
         "exists" => "`list.exists(x, condition)`",
         "all" => "`list.all(x, condition)`",
         "exists_one" => "`list.exists_one(x, condition)`",

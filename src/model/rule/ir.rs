@@ -1,8 +1,11 @@
 //! The checked tree that is evaluated.
 
+use std::sync::Arc;
+
 use rust_decimal::Decimal;
 
 use super::date::Span;
+use super::thresholds::Threshold;
 
 /// How the JSON of a field is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,5 +98,7 @@ pub(super) enum Expr {
     TextTest(TextTest, Box<Expr>, Box<Expr>),
     Between(Between, Box<Expr>, Box<Expr>),
     ToDecimal(Box<Expr>),
+    /// What holds today.
+    Threshold(Arc<Threshold>),
     Quantify(Quantifier, Box<Expr>, Leaf, Box<Expr>),
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::derived::{Derived, DerivedFile, DerivedValue, Ladder, LadderRule};
+use super::derived::{CheckRule, Checklist, Derived, DerivedFile, DerivedValue, Ladder, LadderRule};
 use super::place::in_text;
 use super::relations::{OnBehalf, Relation, RelationFile};
 use super::scans::Reading;
+use super::thresholds::{self, ThresholdFile, Thresholds};
 use super::{ClaimType, Expression, FieldKind, FieldType, FieldTypes, Scope, ValueExpression, variable_name};
 use crate::base::fault::{Faults, Place, SourceText, did_you_mean};
 use crate::model::yaml::Spanned;
@@ -35,12 +36,16 @@ pub struct RulesFile {
     /// Fields that rules fill, by dotted path.
     #[serde(default)]
     derived: BTreeMap<String, Spanned<DerivedFile>>,
+    /// Numbers that derived fields compare with, by name: `threshold('name')`, in whichever file.
+    #[serde(default)]
+    thresholds: BTreeMap<String, Spanned<ThresholdFile>>,
 }
 
 struct Loading<'a> {
     file: &'a Arc<SourceText>,
     fields: &'a dyn FieldTypes,
     claims: &'a BTreeMap<String, ClaimType>,
+    thresholds: &'a Thresholds,
     faults: &'a mut Faults,
 }
 
@@ -54,9 +59,20 @@ pub fn load(
     let before = faults.len();
     let mut relations = BTreeMap::new();
     let mut derived = BTreeMap::new();
-    for file in files {
-        let Some(parsed) = yaml::read::<RulesFile>(file, faults) else { continue };
-        let mut loading = Loading { file, fields, claims, faults };
+    let read: Vec<_> =
+        files.iter().filter_map(|file| Some((file, yaml::read::<RulesFile>(file, faults)?))).collect();
+    let mut known = Thresholds::new();
+    for (file, parsed) in &read {
+        for (name, written) in &parsed.thresholds {
+            if known.contains_key(name) {
+                faults.add(file, place(written), format!("the threshold `{name}` is there already"), "rename one");
+            } else if let Some(threshold) = thresholds::read(name, written, file, faults) {
+                known.insert(name.clone(), Arc::new(threshold));
+            }
+        }
+    }
+    for (file, parsed) in read {
+        let mut loading = Loading { file, fields, claims, thresholds: &known, faults };
         for (name, written) in parsed.relations {
             match relations.entry(name) {
                 Entry::Occupied(there) => {
@@ -104,7 +120,7 @@ impl Loading<'_> {
             None => None,
         };
         let scans = written.scans.as_ref().and_then(|marked| {
-            let Self { file, fields, claims, faults } = self;
+            let Self { file, fields, claims, faults, .. } = self;
             Reading { file, fields: *fields, claims, faults }.scans(name, written, marked, &when)
         });
         let at = (Arc::clone(self.file), place(&written.when));
@@ -159,8 +175,24 @@ impl Loading<'_> {
     }
 
     fn expression(&mut self, when: &Spanned<String>, on: &str) -> Option<Expression> {
+        self.expression_over(self.claims, when, on)
+    }
+
+    /// With these claims of the caller's.
+    fn expression_over(
+        &mut self,
+        claims: &BTreeMap<String, ClaimType>,
+        when: &Spanned<String>,
+        on: &str,
+    ) -> Option<Expression> {
         let variable = variable_name(on);
-        let scope = Scope { entity_variable: &variable, entity_type: on, principal: self.claims, fields: self.fields };
+        let scope = Scope {
+            entity_variable: &variable,
+            entity_type: on,
+            principal: claims,
+            fields: self.fields,
+            thresholds: Some(self.thresholds),
+        };
         match Expression::compile(&when.value, &scope) {
             Ok(expression) => Some(expression),
             Err(fault) => {
@@ -177,6 +209,9 @@ impl Loading<'_> {
         if file.declassifies.value.trim().is_empty() {
             self.fault(place(&file.declassifies), "`declassifies` is empty", "say why the result may be shown");
         }
+        if !file.checklist.is_empty() {
+            return self.checklist(path, written).map(Derived::Checklist);
+        }
         let Some(value) = &file.value else { return self.ladder(path, written).map(Derived::Ladder) };
         if !file.ladder.is_empty() || file.otherwise.is_some() || !file.rules.is_empty() {
             let message = format!("`{path}` has both a `value` and a ladder");
@@ -186,8 +221,13 @@ impl Loading<'_> {
         let variable = variable_name(&file.on.value);
         let none = BTreeMap::new();
         // What is derived is the same for whoever may see it: it reads no claims.
-        let scope =
-            Scope { entity_variable: &variable, entity_type: &file.on.value, principal: &none, fields: self.fields };
+        let scope = Scope {
+            entity_variable: &variable,
+            entity_type: &file.on.value,
+            principal: &none,
+            fields: self.fields,
+            thresholds: Some(self.thresholds),
+        };
         match ValueExpression::compile(&value.value, &field, &scope) {
             Ok(compiled) => Some(Derived::Value(DerivedValue {
                 path: path.to_owned(),
@@ -232,8 +272,8 @@ impl Loading<'_> {
         let Some(otherwise) = &file.otherwise else {
             self.fault(
                 place(written),
-                "neither a `value` nor what the level is `otherwise`",
-                "add `otherwise`, or `value`",
+                "neither a `value`, nor a `checklist`, nor what the level is `otherwise`",
+                "add `otherwise`, `value` or `checklist`",
             );
             return None;
         };
@@ -256,6 +296,56 @@ impl Loading<'_> {
             otherwise: otherwise.value.clone(),
             rules,
         })
+    }
+
+    fn checklist(&mut self, path: &str, written: &Spanned<DerivedFile>) -> Option<Checklist> {
+        let file = &written.value;
+        if file.value.is_some() || !file.ladder.is_empty() || file.otherwise.is_some() || !file.rules.is_empty() {
+            let message = format!("`{path}` has both a checklist and something else");
+            self.fault(place(written), message, "keep one: `checklist`, `value`, or `ladder`, `otherwise` and `rules`");
+        }
+        let before = self.faults.len();
+        self.is_list_of_checks(path, written)?;
+        let (mut seen, mut rules) = (BTreeSet::new(), Vec::with_capacity(file.checklist.len()));
+        for rule in file.checklist.iter().map(|rule| &rule.value) {
+            if !seen.insert(&*rule.id.value) {
+                self.fault(place(&rule.id), format!("the rule `{}` is there already", rule.id.value), "rename one");
+            }
+            // What is derived is the same for whoever may see it: it reads no claims.
+            if let Some(when) = self.expression_over(&BTreeMap::new(), &rule.when, &file.on.value) {
+                let (id, zh, en) = (rule.id.value.clone(), rule.zh.clone(), rule.en.clone());
+                rules.push(CheckRule { id, zh, en, when });
+            }
+        }
+        let (on, declassifies) = (file.on.value.clone(), file.declassifies.value.clone());
+        (self.faults.len() == before).then(|| Checklist { path: path.to_owned(), on, declassifies, rules })
+    }
+
+    /// A list of objects that can tell which rule it is and what it came to.
+    fn is_list_of_checks(&mut self, path: &str, written: &Spanned<DerivedFile>) -> Option<()> {
+        let (above, name) = path.rsplit_once('.').map_or((None, path), |(above, name)| (Some(above), name));
+        let type_name = match above {
+            Some(above) => self.object_at(above, written)?,
+            None => written.value.on.value.clone(),
+        };
+        let element = self.fields.field(&type_name, name).filter(|field| field.list && field.kind == FieldKind::Object);
+        let tells = |element: &FieldType| {
+            let verdict = self.fields.field(&element.name, "verdict")?;
+            let values = self.fields.enum_values(&verdict.name).filter(|_| !verdict.list)?;
+            let all = [Checklist::FLAGGED, Checklist::CLEAR].iter().all(|value| values.iter().any(|known| known == value));
+            (all && self.fields.field(&element.name, "id").is_some()).then_some(())
+        };
+        let told = element.as_ref().and_then(tells);
+        if told.is_none() {
+            let message = format!("`{path}` cannot be a checklist: it is no list of objects with `id` and `verdict`");
+            let hint = format!(
+                "its type has a field `id` and one `verdict`, an enumeration with {} and {}",
+                Checklist::FLAGGED,
+                Checklist::CLEAR
+            );
+            self.fault(place(written), message, hint);
+        }
+        told
     }
 
     fn ladder_rules(&mut self, file: &DerivedFile, levels: &[String]) -> Vec<LadderRule> {

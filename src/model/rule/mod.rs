@@ -29,17 +29,19 @@ pub mod relations;
 mod scans;
 #[cfg(test)]
 mod tests;
+mod thresholds;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use derived::{Decision, Derived, DerivedValue, Ladder, LadderRule, Levels};
+pub use derived::{CheckRule, Checklist, Decision, Derived, DerivedValue, Ladder, LadderRule, Levels};
 pub use filter::{Filter, FilterFault};
 pub use ir::Compare;
 pub(super) use load::RulesFile;
 pub use load::{Rules, load};
 pub use relations::{OnBehalf, Relation};
 pub use scans::RelationScans;
+pub use thresholds::{Threshold, ThresholdValue, Thresholds};
 
 /// What a rule may read: answered by the contract.
 pub trait FieldTypes {
@@ -97,6 +99,8 @@ pub struct Scope<'a> {
     /// Claims readable as `principal.NAME`.
     pub principal: &'a BTreeMap<String, ClaimType>,
     pub fields: &'a dyn FieldTypes,
+    /// Readable as `threshold('NAME')`; `None`: the expression compares with none.
+    pub thresholds: Option<&'a Thresholds>,
 }
 
 /// What is wrong with an expression.
@@ -136,6 +140,7 @@ struct Inner {
     inputs: Vec<Vec<String>>,
     claims: Vec<String>,
     states: Vec<Vec<String>>,
+    thresholds: Vec<Arc<Threshold>>,
 }
 
 impl Expression {
@@ -150,6 +155,7 @@ impl Expression {
                 inputs: checked.inputs,
                 claims: checked.claims,
                 states: Vec::new(),
+                thresholds: checked.thresholds,
             }),
         })
     }
@@ -173,6 +179,11 @@ impl Expression {
     /// The fields whose state is read, sorted: these are read as a whole, whatever else is read of them.
     pub fn states(&self) -> &[Vec<String>] {
         &self.inner.states
+    }
+
+    /// What it compares with, by name, each once.
+    pub fn thresholds(&self) -> &[Arc<Threshold>] {
+        &self.inner.thresholds
     }
 
     /// Whether it holds only for entities that the token names by their key: then nothing is fetched for others.
@@ -225,6 +236,7 @@ impl ValueExpression {
                 inputs: checked.inputs,
                 claims: checked.claims,
                 states: Vec::new(),
+                thresholds: checked.thresholds,
             }),
         })
     }

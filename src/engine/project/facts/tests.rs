@@ -207,7 +207,7 @@ fn plan(snapshot: &Snapshot) -> Plan {
         establishes: false,
     };
     let derived =
-        |path: &str, inputs: &[&str]| DerivedNeed { slot: slot(snapshot, path), reads: reads(snapshot, inputs) };
+        |path: &str, inputs: &[&str]| DerivedNeed { slot: slot(snapshot, path), reads: reads(snapshot, inputs), by_rule: Vec::new() };
     let node = Node {
         entity: snapshot.contract.entity_named("Farm").unwrap(),
         origin: Origin::Query(0),
