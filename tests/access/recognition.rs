@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use departments::Fault;
 use departments::expected::{at, portrait};
+use huxiang::base::clock::Clock;
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
 
-use crate::support::{World, ask, caller, supervisor, world};
+use crate::support::{World, ask, caller, config, supervisor, world, world_at};
 
 const VILLAGE: &str = "331122101348";
 const CHECK: &str = "query($id: ID!) { household(id: $id) { recognition { check { id zh en rule verdict state code
@@ -186,6 +187,28 @@ async fn a_list_is_checked_at_once_and_found_by_what_a_rule_came_to() {
     assert_eq!(coverage["undetermined"], coverage["candidates"], "{answer}");
     let blamed = coverage["missing"].as_array().unwrap();
     assert!(blamed.iter().any(|missing| missing["source"] == "police"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_threshold_holds_from_its_day_on_and_before_the_first_nothing_is_said() {
+    let files = |values: &str| {
+        let thresholds = config("rules/thresholds.yaml");
+        let (before, after) = thresholds.split_once("  pension-monthly:").unwrap();
+        let after = after.replacen("- {since: 2021-01-01, value: \"2000\"}", values, 1);
+        [("rules/thresholds.yaml", format!("{before}  pension-monthly:{after}"))]
+    };
+    let two = "- {since: 2020-01-01, value: \"0\"}\n      - {since: 2999-01-01, value: \"99999999\"}";
+    let world = world_at(Clock::system(), &files(two)).await;
+    let (id, _) = households(&world)
+        .into_iter()
+        .find(|(_, portrait)| !list(portrait, "employment.pensions").is_empty())
+        .expect("somebody draws a pension");
+    let line = &checked(&world, &officer(), &id).await["pension-income"];
+    assert_eq!((&line["verdict"], &line["thresholds"][0]["value"]), (&json!("FLAGGED"), &json!("0")), "{line}");
+    let world = world_at(Clock::system(), &files("- {since: 2999-01-01, value: \"2000\"}")).await;
+    let line = &checked(&world, &officer(), &id).await["pension-income"];
+    assert_eq!((&line["verdict"], &line["thresholds"][0]["value"]), (&Value::Null, &Value::Null), "{line}");
+    assert_eq!((&line["state"], &line["code"]), (&json!("UNDETERMINED"), &json!("INPUT_MISSING")), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use huxiang::base::code::{ErrorCode, ItemState};
 /// Enumerations the gateway itself fills: closed, so without `UNRECOGNIZED`, and without a raw code beside them.
 const CLOSED: [&str; 2] = ["ItemState", "ErrorCode"];
 /// Enumerations the rules fill: nobody sends a raw code.
-const DERIVED: [&str; 1] = ["WarningLevel"];
+const DERIVED: [&str; 2] = ["WarningLevel", "CheckVerdict"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -255,7 +255,7 @@ impl Loading<'_> {
         if !fits {
             let names = self.fields.fields(&type_name);
             let hint = match found {
-                Some(_) => "an object is derived by a ladder, a list not at all".to_owned(),
+                Some(_) => "an object is derived by a ladder, a list of objects by a checklist".to_owned(),
                 None => did_you_mean(name, names.iter().map(String::as_str), "see the contract in schema/"),
             };
             let message = format!("`{path}`: `{type_name}` has no field `{name}` that is a single value");
