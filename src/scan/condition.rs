@@ -236,7 +236,8 @@ impl Reading<'_> {
             return Err(RequestError::new(ErrorCode::LimitExceeded, message));
         }
         let read = if self.is_checklist(field.parent) && !matches!(&*field.name, "id" | "verdict") {
-            let message = format!("`{}` tells how rules come to their verdict; compare `id` and `verdict`", self.place());
+            let message =
+                format!("`{}` tells how rules come to their verdict; compare `id` and `verdict`", self.place());
             Err(invalid(message))
         } else if self.is_ladder(field.parent) {
             self.level(slot, about, name, value)

@@ -2,6 +2,7 @@
 
 #[path = "../authorization/access_oracle.rs"]
 mod access_oracle;
+mod adjustment;
 mod attack;
 mod bands;
 mod callers;

@@ -214,8 +214,11 @@ async fn a_threshold_holds_from_its_day_on_and_before_the_first_nothing_is_said(
 #[tokio::test(flavor = "multi_thread")]
 async fn how_a_rule_came_to_its_verdict_is_no_condition() {
     let world = world().await;
-    for of in [json!({ "sources": { "some": { "source": { "eq": "banks" } } } }), json!({ "zh": { "startsWith": "有" } })] {
-        let query = "query($where: HouseholdFilter) { households(division: \"331122101348\", where: $where) { nodes { id } } }";
+    for of in
+        [json!({ "sources": { "some": { "source": { "eq": "banks" } } } }), json!({ "zh": { "startsWith": "有" } })]
+    {
+        let query =
+            "query($where: HouseholdFilter) { households(division: \"331122101348\", where: $where) { nodes { id } } }";
         let filter = json!({ "recognition": { "check": { "some": of } } });
         let answer = ask(&world.gateway, &supervisor(), query, json!({ "where": filter })).await;
         assert_eq!(answer["errors"][0]["extensions"]["code"], "VALIDATION_FAILED", "{answer}");

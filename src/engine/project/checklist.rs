@@ -181,8 +181,7 @@ impl<'f> Heard<'f> {
             let What::Slot(slot) = read.what else { continue };
             path.push(Arc::clone(&read.key));
             self.add(view, own, slot, path);
-            let is_entity =
-                matches!(view.snapshot.contract.slot(slot).shape, Shape::Entity(_) | Shape::EntityList(_));
+            let is_entity = matches!(view.snapshot.contract.slot(slot).shape, Shape::Entity(_) | Shape::EntityList(_));
             self.add_all(view, own.filter(|_| !is_entity), &read.children, path);
             path.pop();
         }
@@ -240,7 +239,8 @@ impl<'f> Heard<'f> {
         let along = |missing: &&Missing| missing.path.iter().zip(path).all(|(a, b)| a == b);
         let mut concerning = self.missing.iter().filter(along);
         let own = concerning.clone().find(|missing| missing.failure.source == Some(source));
-        let mut above = || concerning.find(|missing| missing.path.len() < path.len() || missing.failure.source.is_none());
+        let mut above =
+            || concerning.find(|missing| missing.path.len() < path.len() || missing.failure.source.is_none());
         match own {
             Some(own) => Some(own.failure),
             None => above().map(|missing| match missing.failure.source {

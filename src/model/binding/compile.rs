@@ -456,7 +456,13 @@ impl Compiler<'_> {
         let entity_type = contract.entity(entity).name.to_string();
         let variable = crate::model::rule::variable_name(&entity_type);
         let none = std::collections::BTreeMap::new();
-        let scope = Scope { entity_variable: &variable, entity_type: &entity_type, principal: &none, fields: contract, thresholds: None };
+        let scope = Scope {
+            entity_variable: &variable,
+            entity_type: &entity_type,
+            principal: &none,
+            fields: contract,
+            thresholds: None,
+        };
         let place = yaml::place(condition);
         match Expression::compile(&condition.value, &scope) {
             Ok(when) => {

@@ -90,7 +90,9 @@ impl Checker<'_> {
             return Err(name.at.fault("`threshold` takes a name as a text", "as in `threshold('low-income')`"));
         };
         let Some(thresholds) = self.scope.thresholds else {
-            return Err(name.at.fault("this expression knows no thresholds", "rules of derived fields compare with them"));
+            return Err(name
+                .at
+                .fault("this expression knows no thresholds", "rules of derived fields compare with them"));
         };
         let Some(threshold) = thresholds.get(text) else {
             let known = thresholds.keys().map(String::as_str);

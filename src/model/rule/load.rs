@@ -59,8 +59,7 @@ pub fn load(
     let before = faults.len();
     let mut relations = BTreeMap::new();
     let mut derived = BTreeMap::new();
-    let read: Vec<_> =
-        files.iter().filter_map(|file| Some((file, yaml::read::<RulesFile>(file, faults)?))).collect();
+    let read: Vec<_> = files.iter().filter_map(|file| Some((file, yaml::read::<RulesFile>(file, faults)?))).collect();
     let mut known = Thresholds::new();
     for (file, parsed) in &read {
         for (name, written) in &parsed.thresholds {
@@ -332,7 +331,8 @@ impl Loading<'_> {
         let tells = |element: &FieldType| {
             let verdict = self.fields.field(&element.name, "verdict")?;
             let values = self.fields.enum_values(&verdict.name).filter(|_| !verdict.list)?;
-            let all = [Checklist::FLAGGED, Checklist::CLEAR].iter().all(|value| values.iter().any(|known| known == value));
+            let all =
+                [Checklist::FLAGGED, Checklist::CLEAR].iter().all(|value| values.iter().any(|known| known == value));
             (all && self.fields.field(&element.name, "id").is_some()).then_some(())
         };
         let told = element.as_ref().and_then(tells);

@@ -73,7 +73,13 @@ fn claims() -> BTreeMap<String, ClaimType> {
 
 pub(super) fn compile(text: &str) -> Result<Expression, RuleFault> {
     let claims = claims();
-    let scope = Scope { entity_variable: "household", entity_type: "Household", principal: &claims, fields: &Contract, thresholds: None };
+    let scope = Scope {
+        entity_variable: "household",
+        entity_type: "Household",
+        principal: &claims,
+        fields: &Contract,
+        thresholds: None,
+    };
     Expression::compile(text, &scope)
 }
 
@@ -454,7 +460,13 @@ fn a_choice_may_come_to_null_in_place_of_its_value() {
     let amount = "household.medical.selfPaid == null ? null : household.medical.selfPaid < decimal('10')";
     let field = FieldType { name: "Boolean".to_owned(), list: false, kind: FieldKind::Scalar };
     let claims = claims();
-    let scope = Scope { entity_variable: "household", entity_type: "Household", principal: &claims, fields: &Contract, thresholds: None };
+    let scope = Scope {
+        entity_variable: "household",
+        entity_type: "Household",
+        principal: &claims,
+        fields: &Contract,
+        thresholds: None,
+    };
     let choice = ValueExpression::compile(amount, &field, &scope).unwrap();
     for (held, value) in [(json!(null), json!(null)), (json!("9"), json!(true)), (json!("10"), json!(false))] {
         let household = json!({"medical": {"selfPaid": held}});

@@ -206,8 +206,11 @@ fn plan(snapshot: &Snapshot) -> Plan {
         after: Vec::new(),
         establishes: false,
     };
-    let derived =
-        |path: &str, inputs: &[&str]| DerivedNeed { slot: slot(snapshot, path), reads: reads(snapshot, inputs), by_rule: Vec::new() };
+    let derived = |path: &str, inputs: &[&str]| DerivedNeed {
+        slot: slot(snapshot, path),
+        reads: reads(snapshot, inputs),
+        by_rule: Vec::new(),
+    };
     let node = Node {
         entity: snapshot.contract.entity_named("Farm").unwrap(),
         origin: Origin::Query(0),

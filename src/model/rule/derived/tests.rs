@@ -27,7 +27,8 @@ impl FieldTypes for Signs {
 
 fn ladder(rules: &[(&str, String)], otherwise: &str) -> Ladder {
     let none = BTreeMap::new();
-    let scope = Scope { entity_variable: "thing", entity_type: "Thing", principal: &none, fields: &Signs, thresholds: None };
+    let scope =
+        Scope { entity_variable: "thing", entity_type: "Thing", principal: &none, fields: &Signs, thresholds: None };
     let rule = |(at, (level, when)): (usize, &(&str, String))| LadderRule {
         id: at.to_string(),
         level: (*level).to_owned(),
