@@ -731,31 +731,53 @@ impl WithheldCodes {
     }
 }
 
-/// Fields that are derived as one value, and what each reads.
+/// Fields that rules fill, and what each reads: a value, the rules of a ladder, those of a checklist.
 pub fn derived_inputs(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let path = Regex::new(r"household\.([a-zA-Z0-9.]+)").unwrap();
-    let element = Regex::new(r"household\.([a-zA-Z0-9.]+)\.exists\((\w+), (\w+)\.(\w+)").unwrap();
+    let over = Regex::new(r"household\.([a-zA-Z0-9.]+)\.(?:exists|all|exists_one)\((\w+),").unwrap();
     let mut found = BTreeMap::new();
-    for file in std::fs::read_dir(root.join("config/rules")).unwrap() {
-        for (name, derived) in yaml(&file.unwrap().path())["derived"].as_object().into_iter().flatten() {
-            let Some(value) = derived["value"].as_str() else { continue };
-            let mut inputs: BTreeSet<String> =
-                path.captures_iter(value).map(|found| found[1].trim_end_matches(".exists").to_owned()).collect();
-            inputs.extend(element.captures_iter(value).map(|found| format!("{}.{}", &found[1], &found[4])));
-            found.insert(name.clone(), inputs);
+    for (name, derived) in derived(root) {
+        let rules = ["rules", "checklist"].into_iter().flat_map(|list| derived[list].as_array().into_iter().flatten());
+        let texts = rules.map(|rule| &rule["when"]).chain([&derived["value"]]).filter_map(Value::as_str);
+        let mut inputs = BTreeSet::new();
+        for text in texts {
+            inputs.extend(path.captures_iter(text).map(|found| {
+                let path = found[1].to_owned();
+                let list = [".exists", ".all", ".exists_one"].into_iter().find_map(|call| path.strip_suffix(call));
+                list.map_or(path.clone(), str::to_owned)
+            }));
+            for over in over.captures_iter(text) {
+                let of = Regex::new(&format!(r"\b{}\.(\w+)", &over[2])).unwrap();
+                inputs.extend(of.captures_iter(text).map(|field| format!("{}.{}", &over[1], &field[1])));
+            }
         }
+        found.insert(name, inputs);
     }
     found
 }
 
-/// The fields that the rules of item 61 read.
-pub fn rule_inputs(root: &Path) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(root.join("config/rules/warning.yaml")).unwrap();
-    let path = Regex::new(r"household\.([a-zA-Z0-9.]+)").unwrap();
-    let mut found: BTreeSet<String> = path
-        .captures_iter(&text)
-        .map(|found| found[1].trim_end_matches(".all").trim_end_matches(".exists").to_owned())
-        .collect();
-    found.extend(["identity.members.lifeStatus", "identity.members.deathOn"].map(str::to_owned));
-    found
+/// Fields that are checklists.
+pub fn checklists(root: &Path) -> BTreeSet<String> {
+    derived(root).into_iter().filter(|(_, derived)| derived["checklist"].is_array()).map(|(name, _)| name).collect()
+}
+
+/// What the lines of checklists tell that is no household's: conditions as written, and the names of instances.
+pub fn told_by_checklists(root: &Path) -> BTreeSet<String> {
+    let rules = derived(root).into_iter().flat_map(|(_, derived)| derived["checklist"].as_array().cloned());
+    let mut told: BTreeSet<String> =
+        rules.flatten().filter_map(|rule| rule["when"].as_str().map(str::to_owned)).collect();
+    for file in std::fs::read_dir(root.join("resolvers")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "csv") {
+            let text = std::fs::read_to_string(path).unwrap();
+            told.extend(text.lines().skip(1).filter_map(|line| line.split(',').nth(1)).map(str::to_owned));
+        }
+    }
+    told
+}
+
+fn derived(root: &Path) -> Vec<(String, Value)> {
+    let files = std::fs::read_dir(root.join("config/rules")).unwrap();
+    let of = |file: std::io::Result<std::fs::DirEntry>| yaml(&file.unwrap().path())["derived"].as_object().cloned();
+    files.filter_map(of).flatten().collect()
 }

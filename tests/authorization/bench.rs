@@ -24,10 +24,11 @@ pub struct Bench {
     pub stage: Stage,
     pub drawn: Drawn,
     pub endpoints: Vec<Endpoint>,
-    pub inputs: BTreeSet<String>,
     pub withheld: Vec<access_oracle::WithheldCodes>,
     pub held_twice: Vec<access_oracle::HeldTwice>,
-    pub derived: std::collections::BTreeMap<String, BTreeSet<String>>,
+    pub derived: BTreeMap<String, BTreeSet<String>>,
+    pub checklists: BTreeSet<String>,
+    pub told_by_checklists: BTreeSet<String>,
     pub purposes: BTreeSet<String>,
     pub titles: BTreeSet<String>,
     pub marked: Marked,
@@ -61,9 +62,10 @@ impl Bench {
             drawn,
             held_twice: access_oracle::held_twice(&access_oracle::endpoints(&root)),
             endpoints: access_oracle::endpoints(&root),
-            inputs: access_oracle::rule_inputs(&root),
             withheld: access_oracle::withheld_codes(&root),
             derived: access_oracle::derived_inputs(&root),
+            checklists: access_oracle::checklists(&root),
+            told_by_checklists: access_oracle::told_by_checklists(&root),
             purposes: access_oracle::purposes(&root),
             titles: access_oracle::titles(&root),
             marked: Marked::read(&root),
@@ -251,11 +253,12 @@ impl Bench {
     fn scan(&self, case: &Case, caller: &Caller) -> Scan {
         let grants = self.marked.grants(&self.stage.gates[0].roles, caller);
         let leaves = self.leaves("Household");
-        // Of how rules come to their level nothing is asked, and shapes are not compared.
-        let can_be = |leaf: &&Vec<Field>| {
-            leaf.iter().all(|field| !field.path.starts_with("risk.warning.") || field.path == "risk.warning.level")
-                && leaf.iter().all(|field| field.type_name != "GeoJSON")
+        // Of how rules come to their level or verdict nothing is asked, and shapes are not compared.
+        let told = |field: &Field| match self.check_line(field) {
+            Some(inside) => inside == "id" || inside == "verdict",
+            None => !field.path.starts_with("risk.warning.") || field.path == "risk.warning.level",
         };
+        let can_be = |leaf: &&Vec<Field>| leaf.iter().all(|field| told(field) && field.type_name != "GeoJSON");
         let all: Vec<&Vec<Field>> = leaves.iter().filter(can_be).collect();
         let given = |field: &Field| field.class.is_none() || scan_oracle::gives(&grants, field);
         let open: Vec<&Vec<Field>> = all.iter().copied().filter(|leaf| leaf.iter().all(given)).collect();
@@ -270,6 +273,11 @@ impl Bench {
         });
         let mut drawing = Drawing { contract: &self.stage.contract, chance, portraits };
         Scan::draw(case, &leaves, &mut drawing)
+    }
+
+    /// The path inside a line of a checklist, of a field of one.
+    pub fn check_line<'f>(&self, field: &'f Field) -> Option<&'f str> {
+        self.checklists.iter().find_map(|list| field.path.strip_prefix(list.as_str())?.strip_prefix('.'))
     }
 
     fn target(&self, case: &Case) -> &str {

@@ -348,6 +348,13 @@ impl Asked<'_> {
                 self.secrets_in_part(relations, &left, field, (&mut *open, &mut *secret));
                 continue;
             }
+            // Rules, thresholds and sources are the gateway's own; only what was compared is the household's.
+            if self.bench.check_line(field).is_some_and(|inside| inside != "inputs.value") {
+                if self.access(relations, field) == Access::Plain {
+                    open.extend(self.bench.told_by_checklists.iter().cloned());
+                }
+                continue;
+            }
             let plain = self.access(relations, field) == Access::Plain;
             let (of, into) = if plain { (&left, &mut *open) } else { (portrait, &mut *secret) };
             texts(of, &field.path.split('.').collect::<Vec<_>>(), into);
@@ -580,22 +587,16 @@ impl Asked<'_> {
                 if field.entity == "Person" {
                     wanted.fields.insert(access_oracle::id("Household", &format!("identity.members.{}", field.path)));
                 }
-                if field.path.starts_with("risk.warning") {
-                    for input in &self.bench.inputs {
-                        let slot = access_oracle::id("Household", input);
-                        wanted.of.extend(members.iter().map(|person| (slot.clone(), (*person).clone())));
-                        wanted.fields.insert(access_oracle::id("Household", input));
-                        wanted.read.insert(access_oracle::id("Household", input));
-                        if let Some(path) = input.strip_prefix("identity.members.") {
-                            wanted.fields.insert(access_oracle::id("Person", path));
-                        }
-                    }
-                }
-                for input in self.bench.derived.get(&field.path).into_iter().flatten() {
+                let rests = |rule: &str| field.path == rule || field.path.starts_with(&format!("{rule}."));
+                let rules = self.bench.derived.iter().filter(|(rule, _)| rests(rule));
+                for input in rules.flat_map(|(_, inputs)| inputs) {
                     let slot = access_oracle::id("Household", input);
                     wanted.of.extend(members.iter().map(|person| (slot.clone(), (*person).clone())));
-                    wanted.fields.insert(access_oracle::id("Household", input));
-                    wanted.read.insert(access_oracle::id("Household", input));
+                    wanted.fields.insert(slot.clone());
+                    wanted.read.insert(slot);
+                    if let Some(path) = input.strip_prefix("identity.members.") {
+                        wanted.fields.insert(access_oracle::id("Person", path));
+                    }
                     if input.starts_with("assets.deposits") {
                         wanted.gates.insert("civil-affairs.mandate".to_owned());
                     }

@@ -212,7 +212,7 @@ async fn scans(bench: &Bench, role: &str, most: u64) -> Result<(), String> {
 }
 
 /// Scans within which a hole must be found, and that find nothing where there is none.
-const FOUND_WITHIN: u64 = 400;
+const FOUND_WITHIN: u64 = 1_000;
 const CONTROL: u64 = 12;
 
 fn without(of: &mut Value, key: &str) {
