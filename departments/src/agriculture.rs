@@ -146,6 +146,34 @@ fn person(household: &Household, member: &Member) -> Value {
     })
 }
 
+/// A subsidy for a machine that a member bought.
+#[derive(Debug, Clone)]
+pub struct MachinerySubsidy {
+    pub machine: &'static str,
+    pub amount_fen: i64,
+    pub paid_on: Date,
+}
+
+/// Of those who still work the land; one a person at most.
+pub fn machinery_subsidy(household: &Household, member: &Member) -> Option<MachinerySubsidy> {
+    let mut roll = member.roll("agriculture/machinery");
+    let may = !household.almost_nothing() && member.alive && (20..71).contains(&member.age());
+    (may && roll.chance(if member.role == Role::Head { 24 } else { 4 })).then(|| MachinerySubsidy {
+        machine: roll.pick(&["微耕机", "茶叶修剪机", "植保无人驾驶航空器", "轮式拖拉机", "水稻插秧机", "轨道运输机"]),
+        amount_fen: roll.amount_fen(4, 160) * 10_000,
+        paid_on: roll.date(household.today.y - 5, household.today.y - 1),
+    })
+}
+
+fn subsidy_record((household, at): &(Household, usize)) -> Option<Value> {
+    let member = &household.members[*at];
+    let found = machinery_subsidy(household, member)?;
+    Some(json!({
+        "sfzh": member.id_number, "xm": member.name, "jjmc": found.machine, "btje": yuan(found.amount_fen),
+        "ffrq": found.paid_on.to_string(),
+    }))
+}
+
 pub fn router(world: World) -> Router {
     let guard = sign::Guard::new("agriculture");
     Router::new()
@@ -154,6 +182,7 @@ pub fn router(world: World) -> Router {
         .route("/api/nh/list", get(list))
         .route("/api/nh/code", get(by_code))
         .route("/api/ry/batch", post(people))
+        .route("/api/nj/batch", post(machinery))
         .layer(axum::middleware::from_fn_with_state(guard, sign::check))
         .with_state(world)
 }
@@ -205,6 +234,15 @@ async fn people(State(world): State<World>, Json(body): Json<Value>) -> Json<Val
     }
 }
 
+async fn machinery(State(world): State<World>, Json(body): Json<Value>) -> Json<Value> {
+    match texts(&body, "sfzhs") {
+        Ok(ids) => {
+            ok(ids.into_iter().filter_map(|id| world.person(id)).filter_map(|person| subsidy_record(&person)).collect())
+        }
+        Err(error) => error,
+    }
+}
+
 /// Households of a division in key order: `xzqh`, `size`, and the page as `after` (an id) or `page` (from 1).
 async fn list(State(world): State<World>, query: Parameters) -> Json<Value> {
     let division = parameter(&query, "xzqh");
@@ -241,13 +279,21 @@ async fn by_code(State(world): State<World>, query: Parameters) -> Json<Value> {
     }
 }
 
-/// The items the department owns, as contract paths and values.
+/// The items the department owns, as contract paths and values, and the subsidies for machines beside them.
 pub fn expected(_world: &World, household: &Household) -> Value {
     let facts = facts(household);
     let division = &household.division;
     let head = household.head();
     let causes: Vec<&str> = facts.causes.iter().map(|code| cause(code)).collect();
+    let subsidies = household.members.iter().filter_map(|member| {
+        let found = machinery_subsidy(household, member)?;
+        Some(json!({
+            "name": member.name, "idNumber": member.id_number, "machine": found.machine,
+            "amount": yuan(found.amount_fen), "paidOn": found.paid_on.to_string(),
+        }))
+    });
     json!({
+        "recognition.machinerySubsidies": subsidies.collect::<Vec<_>>(),
         "id": household.id,
         "registry.personIds": household.members.iter().map(|m| m.id_number.as_str()).collect::<Vec<_>>(),
         "registry.agriCode": household.agri_code,

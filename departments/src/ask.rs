@@ -61,3 +61,18 @@ pub fn dense(expected: fn(&World, &Household) -> Value, paths: &[&str]) {
         }
     }
 }
+
+/// Every one of `paths`, a list, has elements in at least 2 and at most 15 of the 21 households of three villages: sparse, as
+/// in life, and never quite missing.
+pub fn some(expected: fn(&World, &Household) -> Value, paths: &[&str]) {
+    let (world, _) = world();
+    for village in ["331122101347", "331122101348", "331122101349"] {
+        for path in paths {
+            let households = world.village_household_ids(village).filter_map(|id| world.household(&id));
+            let told = households
+                .filter(|household| expected(&world, household)[*path].as_array().is_some_and(|list| !list.is_empty()));
+            let count = told.count();
+            assert!((2..=15).contains(&count), "{path} in {village}: {count}");
+        }
+    }
+}

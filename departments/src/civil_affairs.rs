@@ -1,5 +1,5 @@
 //! 民政局: minimum living allowance (dibao), extreme poverty, temporary aid, the mandates to check deposits, what
-//! departments found people entitled to, and who is whose guardian or has consented to what.
+//! departments found people entitled to, who is married, and who is whose guardian or has consented to what.
 //!
 //! REST with JSON in `{"success":true,"result":…}`; money in fen, dates `20210310`, codes. It knows people, and
 //! answers up to 200 id numbers at once; whom it has no record of is not in the answer.
@@ -196,6 +196,64 @@ pub fn entitlements(household: &Household, member: &Member) -> Vec<Entitlement> 
     found
 }
 
+/// An entry of the register of marriages.
+#[derive(Debug, Clone)]
+pub struct Marriage {
+    /// Table marital-status.
+    pub status: &'static str,
+    pub registered_on: Date,
+}
+
+/// The latest entry of a living member: a marriage, or how one ended. Who never married has none, and of half of the old it
+/// lies in files that nobody has read into the system.
+pub fn marriage(household: &Household, member: &Member) -> Option<Marriage> {
+    if household.almost_nothing() || !member.alive {
+        return None;
+    }
+    let living = |role: Role| household.living().find(|other| other.role == role);
+    let other = match member.role {
+        Role::Head => living(Role::Spouse),
+        Role::Spouse => living(Role::Head),
+        Role::Father => living(Role::Mother),
+        Role::Mother => living(Role::Father),
+        Role::Child | Role::GrownChild => None,
+    };
+    let of_two = other.map_or(member.birth.y, |other| other.birth.y.max(member.birth.y));
+    // A couple has one entry: both draw as the one with the smaller number.
+    let (first, second) = (member.id_number.as_str(), other.map_or(member.id_number.as_str(), |it| &it.id_number));
+    let mut roll = household.roll(&format!("civil/marriage/{}", first.min(second)));
+    let status = match member.role {
+        Role::Head | Role::Spouse if other.is_some() => roll.pick(&["21", "21", "21", "22", "23"]),
+        Role::Head => roll.pick(&["30", "40", "40"]),
+        Role::Father | Role::Mother if roll.chance(50) => return None,
+        Role::Father | Role::Mother if other.is_some() => "20",
+        Role::Father | Role::Mother => "30",
+        Role::GrownChild if member.age() >= 24 && roll.chance(40) => "21",
+        Role::Spouse | Role::Child | Role::GrownChild => return None,
+    };
+    let earliest = (of_two + 22).min(household.today.y - 1);
+    let registered_on = roll.date(earliest, (earliest + 9).min(household.today.y - 1));
+    Some(Marriage { status, registered_on })
+}
+
+fn marriage_record(household: &Household, member: &Member) -> Option<Value> {
+    let found = marriage(household, member)?;
+    Some(json!({
+        "sfzh": member.id_number, "xm": member.name, "hyzk": found.status, "djrq": found.registered_on.compact(),
+    }))
+}
+
+fn marital_status(code: &str) -> &'static str {
+    match code {
+        "20" => "MARRIED",
+        "21" => "FIRST_MARRIAGE",
+        "22" => "REMARRIED",
+        "23" => "REMARRIED_SAME_SPOUSE",
+        "30" => "WIDOWED",
+        _ => "DIVORCED",
+    }
+}
+
 fn record(household: &Household, member: &Member) -> Option<Value> {
     let class = class(household)?;
     counted(household).find(|other| other.id_number == member.id_number)?;
@@ -284,6 +342,7 @@ pub fn router(world: World) -> Router {
             "/v1/guardianship/batch",
             post(async |State(world), Json(body)| answer(&world, &body, guardianship_record)),
         )
+        .route("/v1/marriage/batch", post(async |State(world), Json(body)| answer(&world, &body, marriage_record)))
         .route("/v1/consent/batch", post(async |State(world), Json(body)| answer(&world, &body, consent_record)))
         .with_state(world)
 }
@@ -303,7 +362,7 @@ fn answer(world: &World, body: &Value, record: fn(&Household, &Member) -> Option
     Json(json!({"success": true, "result": {"total": list.len(), "list": list}}))
 }
 
-/// The items the department owns, as contract paths and values.
+/// The items the department owns, as contract paths and values, and the marriages beside them.
 pub fn expected(_world: &World, household: &Household) -> Value {
     let Some(class) = class(household) else { return json!({}) };
     let status = dibao_status(household);
@@ -318,6 +377,13 @@ pub fn expected(_world: &World, household: &Household) -> Value {
             })
         })
         .collect();
+    let marriages = household.members.iter().filter_map(|member| {
+        let found = marriage(household, member)?;
+        Some(json!({
+            "name": member.name, "idNumber": member.id_number, "status": marital_status(found.status),
+            "statusCode": found.status, "registeredOn": found.registered_on.to_string(),
+        }))
+    });
     json!({
         "assistance.dibaoStatus": status.map(|code| match code {
             "01" => "RECEIVING", "02" => "PENDING", "03" => "SUSPENDED", "04" => "STOPPED", _ => "NONE",
@@ -333,6 +399,7 @@ pub fn expected(_world: &World, household: &Household) -> Value {
         })),
         "assistance.marginal": class == Class::Marginal,
         "assistance.temporaryAid": list,
+        "recognition.marriages": marriages.collect::<Vec<_>>(),
     })
 }
 
@@ -376,6 +443,25 @@ mod tests {
             }
         }
         assert_eq!(differ, [17, 19]);
+    }
+
+    #[test]
+    fn a_couple_has_one_entry_in_the_register_of_marriages_and_some_have_none() {
+        let (world, _) = ask::world();
+        let households: Vec<_> =
+            world.village_household_ids("331122101348").filter_map(|id| world.household(&id)).collect();
+        let entry = |household: &Household, role: Role| {
+            let member = household.members.iter().find(|member| member.role == role)?;
+            marriage(household, member).map(|found| (found.status, found.registered_on))
+        };
+        for household in households.iter().filter(|household| household.members.iter().any(|m| m.role == Role::Spouse))
+        {
+            assert_eq!(entry(household, Role::Head), entry(household, Role::Spouse), "{}", household.id);
+        }
+        let all = households.iter().flat_map(|household| household.members.iter().map(move |it| (household, it)));
+        let (some, none): (Vec<_>, Vec<_>) =
+            all.filter(|(_, member)| member.age() >= 18).partition(|(household, it)| marriage(household, it).is_some());
+        assert!(some.len() >= 10 && none.len() >= 10, "{} {}", some.len(), none.len());
     }
 
     #[test]

@@ -19,7 +19,7 @@ async fn village(State(world): State<World>, Path(code): Path<String>) -> Respon
     };
     let mut roll = Roll::new(world.seed(), &code, "culture");
     Json(json!({
-        "village": division.code, "culturalHall": roll.chance(85), "library": roll.chance(60),
+        "village": division.code, "name": division.name, "culturalHall": roll.chance(85), "library": roll.chance(60),
         "performancesThisYear": roll.below(12), "homestays": roll.below(9),
     }))
     .into_response()

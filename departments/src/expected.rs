@@ -79,6 +79,19 @@ pub const ITEMS: &[Item] = &[
     Item { no: "P3", path: "photos.location", list: false },
 ];
 
+/// The lists beside the items that a check of recognition reads.
+pub const RECOGNITION: &[&str] = &[
+    "recognition.marriages",
+    "recognition.unemploymentBenefits",
+    "recognition.purchases",
+    "recognition.land",
+    "recognition.machinerySubsidies",
+    "recognition.providentFund",
+    "recognition.licences",
+    "recognition.declaredIncomes",
+    "recognition.invoices",
+];
+
 type Expected = fn(&World, &Household) -> Value;
 
 const OWNERS: &[Expected] = &[
@@ -99,9 +112,12 @@ const OWNERS: &[Expected] = &[
     crate::projects::expected,
     crate::banks_association::expected,
     crate::banks::expected,
+    crate::tax::expected,
+    crate::provident_fund::expected,
+    crate::transport::expected,
 ];
 
-/// The whole portrait in the contract's shape: nested by path, decimals as texts with two digits, dates ISO,
+/// The whole portrait, and the facts of a check of recognition beside it, in the contract's shape: nested by path, decimals as texts with two digits, dates ISO,
 /// enumerations as the contract's values with the raw codes beside them. Where a department has no record, a
 /// list is `[]` and anything else null. `None`: no such household.
 ///
@@ -112,6 +128,9 @@ pub fn portrait(world: &World, household_id: &str) -> Option<Value> {
     let mut portrait = Value::Object(Map::new());
     for item in ITEMS {
         set(&mut portrait, item.path, if item.list { json!([]) } else { Value::Null });
+    }
+    for list in RECOGNITION {
+        set(&mut portrait, list, json!([]));
     }
     for expected in OWNERS {
         if let Value::Object(facts) = expected(world, &household) {

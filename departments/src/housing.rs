@@ -1,11 +1,11 @@
-//! 住建局: no interface at all, only a read-only view in its database, known by the owner's id number.
+//! 住建局: no interface at all, only read-only views in its database, known by the id number of the owner, or of the buyer.
 //!
 //! The statements work in SQLite and in PostgreSQL.
 
 use serde_json::{Value, json};
 
 use crate::photo;
-use crate::world::{Date, Household, World, yuan};
+use crate::world::{Date, Household, Member, World, yuan};
 
 #[derive(Debug, Clone)]
 pub struct House {
@@ -58,6 +58,46 @@ fn renovation(household: &Household) -> Renovation {
     }
 }
 
+/// A house or flat that a member bought, by the contract on record.
+#[derive(Debug, Clone)]
+pub struct Purchase {
+    pub contract: String,
+    pub place: String,
+    /// Hundredths of a square metre.
+    pub area: i64,
+    pub amount_fen: i64,
+    pub signed_on: Date,
+}
+
+/// Few have bought one, and seldom a second.
+pub fn purchases(household: &Household, member: &Member) -> Vec<Purchase> {
+    let mut roll = member.roll("housing/purchases");
+    let may = !household.almost_nothing() && member.alive && (22..66).contains(&member.age());
+    if !may || !roll.chance(14) {
+        return Vec::new();
+    }
+    let count = if roll.chance(15) { 2 } else { 1 };
+    let one = |at: usize| {
+        let area = roll.amount_fen(6_800, 13_200);
+        let signed_on = roll.date(household.today.y - 6, household.today.y - 1);
+        Purchase {
+            contract: format!("{}{:07}{}", signed_on.y, roll.below(10_000_000), at + 1),
+            place: format!(
+                "{}壶镇镇{}{}幢{}室",
+                household.division.county,
+                roll.pick(&["锦绣家园", "好溪雅苑", "贤母新村", "溪滨花城"]),
+                roll.below(20) + 1,
+                (roll.below(17) + 1) * 100 + roll.below(4) + 1
+            ),
+            area,
+            // 4 500 to 9 800 yuan a square metre.
+            amount_fen: area * roll.amount_fen(4_500, 9_800),
+            signed_on,
+        }
+    };
+    (0..count).map(one).collect()
+}
+
 const TABLES: &str = "\
 DROP VIEW IF EXISTS v_nfxx;
 DROP TABLE IF EXISTS t_nfxx;
@@ -68,6 +108,20 @@ CREATE TABLE t_nfxx (
 );
 ";
 
+const PURCHASE_TABLES: &str = "\
+DROP VIEW IF EXISTS v_gfht;
+DROP TABLE IF EXISTS t_gfht;
+CREATE TABLE t_gfht (
+  htbh VARCHAR(20) PRIMARY KEY, gfrsfzh VARCHAR(18) NOT NULL, gfrxm VARCHAR(60), zl VARCHAR(120), jzmj NUMERIC(10,2),
+  htje NUMERIC(14,2), qdrq VARCHAR(10), czr VARCHAR(30)
+);
+CREATE INDEX i_gfht ON t_gfht (gfrsfzh);
+";
+
+const PURCHASE_VIEW: &str = "\
+CREATE VIEW v_gfht AS SELECT gfrsfzh, gfrxm, zl, jzmj, htje, qdrq FROM t_gfht;
+";
+
 const VIEW: &str = "\
 CREATE VIEW v_nfxx AS
   SELECT hzsfzh, aqdj, jzmj, gzjd, gzbz, kgrq, jgrq, gzxm, zprq, zpgs, zp FROM t_nfxx;
@@ -75,17 +129,37 @@ CREATE VIEW v_nfxx AS
 
 /// DDL and rows of the department's database for these villages (12 digits each).
 pub fn housing_sql(world: &World, villages: &[String]) -> String {
-    let rows: Vec<String> = villages
-        .iter()
-        .flat_map(|village| world.village_household_ids(village))
-        .filter_map(|id| row(&world.household(&id)?))
-        .collect();
+    let (mut houses, mut bought) = (Vec::new(), Vec::new());
+    let ids = villages.iter().flat_map(|village| world.village_household_ids(village));
+    for household in ids.filter_map(|id| world.household(&id)) {
+        houses.extend(row(&household));
+        for member in &household.members {
+            bought.extend(purchases(&household, member).iter().map(|purchase| purchase_row(member, purchase)));
+        }
+    }
     let mut sql = String::from(TABLES);
-    for part in rows.chunks(200) {
-        sql.push_str(&format!("INSERT INTO t_nfxx VALUES\n{};\n", part.join(",\n")));
+    sql.push_str(PURCHASE_TABLES);
+    for (table, rows) in [("t_nfxx", houses), ("t_gfht", bought)] {
+        for part in rows.chunks(200) {
+            sql.push_str(&format!("INSERT INTO {table} VALUES\n{};\n", part.join(",\n")));
+        }
     }
     sql.push_str(VIEW);
+    sql.push_str(PURCHASE_VIEW);
     sql
+}
+
+fn purchase_row(member: &Member, purchase: &Purchase) -> String {
+    format!(
+        "('{}', '{}', '{}', '{}', {}, {}, '{}', '系统管理员')",
+        purchase.contract,
+        member.id_number,
+        member.name,
+        purchase.place,
+        yuan(purchase.area),
+        yuan(purchase.amount_fen),
+        purchase.signed_on
+    )
 }
 
 fn row(household: &Household) -> Option<String> {
@@ -110,10 +184,19 @@ fn row(household: &Household) -> Option<String> {
     Some(format!("({})", cells.join(", ")))
 }
 
-/// The items the department owns, as contract paths and values.
+/// The items the department owns, as contract paths and values, and the purchases beside them.
 pub fn expected(_world: &World, household: &Household) -> Value {
     let Some(house) = house(household) else { return json!({}) };
+    let bought = household.members.iter().flat_map(|member| {
+        purchases(household, member).into_iter().map(move |purchase| {
+            json!({
+                "name": member.name, "idNumber": member.id_number, "place": purchase.place, "area": yuan(purchase.area),
+                "amount": yuan(purchase.amount_fen), "signedOn": purchase.signed_on.to_string(),
+            })
+        })
+    });
     json!({
+        "recognition.purchases": bought.collect::<Vec<_>>(),
         "housing.safetyGrade": match house.grade { "1" => "A", "2" => "B", "3" => "C", _ => "D" },
         "housing.safetyGradeCode": house.grade,
         "housing.floorArea": yuan(house.area),
@@ -146,6 +229,8 @@ mod tests {
         let sql = housing_sql(&world, &["331122101348".to_owned()]);
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        let bought = sqlx::query("SELECT gfrxm FROM v_gfht").fetch_all(&mut connection).await.unwrap();
+        assert!((3..20).contains(&bought.len()), "{}", bought.len());
         let rows = sqlx::query("SELECT aqdj FROM v_nfxx").fetch_all(&mut connection).await.unwrap();
         assert_eq!(rows.len(), 20, "all but the household with almost nothing");
         let row = sqlx::query("SELECT aqdj FROM v_nfxx WHERE hzsfzh = ?")
@@ -154,6 +239,11 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(row.get::<String, _>(0), house(&household).unwrap().grade);
+    }
+
+    #[test]
+    fn purchases_are_there_in_some_households() {
+        ask::some(expected, &["recognition.purchases"]);
     }
 
     #[test]

@@ -136,6 +136,26 @@ fn pension(household: &Household, index: usize) -> Option<Pension> {
     })
 }
 
+struct Benefit {
+    monthly_fen: i64,
+    since: String,
+    until: String,
+}
+
+/// Of most of the unemployed, for three months to two years, which may be over; of a few others, from before their work now.
+fn unemployment_benefit(household: &Household, index: usize) -> Option<Benefit> {
+    let member = adult(household, index)?;
+    let unemployed = worker(household, index)?.status == "UNEMPLOYED";
+    let mut roll = member.roll("human-resources/unemployment");
+    let (chance, ago) = if unemployed { (80, 20) } else { (12, 1_200) };
+    let since = household.today.plus_days(-ago - roll.below(400) as i64);
+    roll.chance(chance).then(|| Benefit {
+        monthly_fen: roll.amount_fen(152_000, 201_000),
+        since: since.to_string(),
+        until: since.plus_days(90 + 30 * roll.below(22) as i64).to_string(),
+    })
+}
+
 /// The department's server.
 pub fn router(world: World) -> Router {
     Router::new()
@@ -144,6 +164,7 @@ pub fn router(world: World) -> Router {
         .route("/api/v2/posts/search", post(search_posts))
         .route("/api/v2/trainings/search", post(search_trainings))
         .route("/api/v2/pensions/search", post(search_pensions))
+        .route("/api/v2/unemployment/search", post(search_unemployment))
         .with_state(world)
 }
 
@@ -301,7 +322,22 @@ async fn search_pensions(State(world): State<World>, headers: HeaderMap, Json(bo
     })
 }
 
-/// Items 35 to 38, from the facts alone.
+async fn search_unemployment(State(world): State<World>, headers: HeaderMap, Json(body): Json<Search>) -> Response {
+    search(&world, &headers, &body, |household, index| {
+        let line = |benefit: Benefit| {
+            record(
+                household,
+                index,
+                json!({
+                    "monthlyBenefit": yuan(benefit.monthly_fen), "startDate": benefit.since, "endDate": benefit.until,
+                }),
+            )
+        };
+        unemployment_benefit(household, index).map(line).into_iter().collect()
+    })
+}
+
+/// Items 35 to 38 and unemployment benefits, from the facts alone.
 pub fn expected(_world: &World, household: &Household) -> Value {
     let each = |of: &dyn Fn(usize) -> Vec<Value>| -> Vec<Value> {
         let named = |index: usize, mut fact: Value| {
@@ -344,9 +380,13 @@ pub fn expected(_world: &World, household: &Household) -> Value {
         let fact = |pension: Pension| json!({"kind": pension.kind, "monthly": yuan(pension.monthly_fen), "since": pension.since});
         pension(household, index).map(fact).into_iter().collect()
     });
+    let benefits = each(&|index| {
+        let fact = |benefit: Benefit| json!({"monthly": yuan(benefit.monthly_fen), "since": benefit.since, "until": benefit.until});
+        unemployment_benefit(household, index).map(fact).into_iter().collect()
+    });
     json!({
         "employment.workers": workers, "employment.publicPosts": posts, "employment.training": training,
-        "employment.pensions": pensions,
+        "employment.pensions": pensions, "recognition.unemploymentBenefits": benefits,
     })
 }
 
@@ -390,6 +430,11 @@ mod tests {
         assert_eq!(status, StatusCode::UNAUTHORIZED);
         let (status, _) = send(&router, "/oauth2/token", "Basic eDp5", "grant_type=client_credentials".into()).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+
+    #[test]
+    fn unemployment_benefits_are_there_in_some_households() {
+        ask::some(expected, &["recognition.unemploymentBenefits"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! 自然资源局: real estate, contracted land and homesteads, as OGC API Features (GeoJSON).
+//! 自然资源局: real estate, contracted land, parcels and homesteads, as OGC API Features (GeoJSON).
 //!
-//! Real estate and land are known by the owner's id number, homesteads by agriculture's household number.
+//! Real estate, contracted land and parcels are known by the owner's id number, homesteads by agriculture's household number.
 //! Filters are CQL2 text of one form only: `property IN ('a','b')`.
 
 use axum::extract::{Path, Query, State};
@@ -105,6 +105,54 @@ pub fn homestead(household: &Household) -> Option<Homestead> {
     })
 }
 
+/// Land that a person holds a right of use of, beside what a house stands on.
+#[derive(Debug, Clone)]
+pub struct Parcel {
+    pub number: String,
+    /// GB/T 21010-2017: `0201` orchard, `0202` tea garden, `0301` forest, `0501` retail, `0601` industry.
+    pub use_code: &'static str,
+    /// Square metres × 100.
+    pub area: i64,
+    pub registered_on: Date,
+}
+
+/// Parcels of a person, the dead included until the heirs register: more often fields and forest of the head, seldom land
+/// for a trade.
+pub fn parcels(household: &Household, member: &Member) -> Vec<Parcel> {
+    let head = household.head().id_number == member.id_number;
+    let mut roll = member.roll("natural-resources/parcels");
+    if household.almost_nothing() || member.age() < 18 {
+        return Vec::new();
+    }
+    let county = household.id.get(..6).unwrap_or("331122");
+    let mut parcel = |use_code, area| Parcel {
+        number: format!("{county}{:03}{:03}GE{:05}", roll.below(900) + 100, roll.below(900) + 100, roll.below(90_000)),
+        use_code,
+        area,
+        registered_on: roll.date(2008, household.today.y - 1),
+    };
+    let mut chance = member.roll("natural-resources/parcels/which");
+    let mut held = Vec::new();
+    if head && chance.chance(40) {
+        held.push(parcel(chance.pick(&["0201", "0202", "0301"]), chance.amount_fen(20_000, 600_000)));
+    }
+    if chance.chance(4) {
+        held.push(parcel(chance.pick(&["0501", "0601"]), chance.amount_fen(5_000, 90_000)));
+    }
+    held
+}
+
+fn parcel_feature(member: &Member, parcel: &Parcel) -> Value {
+    json!({
+        "type": "Feature", "id": parcel.number, "geometry": null,
+        "properties": {
+            "owner_id": member.id_number, "owner_name": member.name, "parcel_no": parcel.number,
+            "use_code": parcel.use_code, "area_m2": hundredths(parcel.area),
+            "registered": parcel.registered_on.to_string(),
+        },
+    })
+}
+
 pub fn router(world: World) -> Router {
     Router::new()
         .route("/collections", get(collections))
@@ -118,6 +166,7 @@ async fn collections() -> Json<Value> {
         "links": [],
         "collections": [
             collection("real-estate", "不动产登记"), collection("homesteads", "宅基地"), collection("land", "土地承包地块"),
+            collection("parcels", "土地使用权宗地"),
         ],
     }))
 }
@@ -132,7 +181,7 @@ async fn items(
 ) -> Response {
     let parameter = |name: &str| parameters.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
     let property = match collection.as_str() {
-        "real-estate" | "land" => "owner_id",
+        "real-estate" | "land" | "parcels" => "owner_id",
         "homesteads" => "household_no",
         _ => return problem(StatusCode::NOT_FOUND, "NotFound", "there is no such collection"),
     };
@@ -171,6 +220,7 @@ fn features(world: &World, collection: &str, key: &str) -> Vec<Value> {
     let member = &household.members[index];
     match collection {
         "real-estate" => estates(&household, member).iter().map(estate_feature).collect(),
+        "parcels" => parcels(&household, member).iter().map(|parcel| parcel_feature(member, parcel)).collect(),
         _ => land(&household, member),
     }
 }
@@ -223,7 +273,7 @@ fn hundredths(value: i64) -> String {
     format!("{}.{:02}", value / 100, value % 100)
 }
 
-/// Items 46 and P3.
+/// Items 46 and P3, and the parcels beside them.
 pub fn expected(_world: &World, household: &Household) -> Value {
     let mut answer = serde_json::Map::new();
     let list: Vec<Value> = household
@@ -243,6 +293,22 @@ pub fn expected(_world: &World, household: &Household) -> Value {
             })
         })
         .collect();
+    let held = household.members.iter().flat_map(|member| {
+        parcels(household, member).into_iter().map(move |parcel| {
+            json!({
+                "name": member.name, "idNumber": member.id_number, "number": parcel.number,
+                "use": match parcel.use_code {
+                    "0201" => "果园",
+                    "0202" => "茶园",
+                    "0301" => "乔木林地",
+                    "0501" => "零售商业用地",
+                    _ => "工业用地",
+                },
+                "area": hundredths(parcel.area), "registeredOn": parcel.registered_on.to_string(),
+            })
+        })
+    });
+    answer.insert("recognition.land".to_owned(), held.collect());
     if !list.is_empty() {
         answer.insert("assets.realEstate".to_owned(), Value::Array(list));
     }
@@ -282,6 +348,11 @@ mod tests {
         assert_eq!(answer["features"][0]["geometry"]["type"], "Point");
         let (status, answer) = collection("homesteads", "household_no = 'x'").await;
         assert_eq!((status, answer["code"].as_str()), (StatusCode::BAD_REQUEST, Some("InvalidParameterValue")));
+    }
+
+    #[test]
+    fn parcels_are_there_in_some_households() {
+        ask::some(expected, &["recognition.land"]);
     }
 
     #[test]

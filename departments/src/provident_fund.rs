@@ -7,7 +7,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::world::{Date, Household, Member, World};
+use crate::world::{Date, Household, Member, World, yuan};
 
 /// Amounts in fen.
 #[derive(Debug, Clone)]
@@ -88,9 +88,18 @@ fn thousands(fen: i64) -> String {
     format!("{grouped}.{:02}", fen % 100)
 }
 
-/// None of the 61 items.
-pub fn expected(_world: &World, _household: &Household) -> Value {
-    json!({})
+/// What a check of recognition reads.
+pub fn expected(_world: &World, household: &Household) -> Value {
+    let accounts = household.members.iter().filter_map(|member| {
+        let found = account(household, member)?;
+        Some(json!({
+            "name": member.name, "idNumber": member.id_number, "account": found.number, "monthly": yuan(found.monthly),
+            "balance": yuan(found.balance), "status": if found.status == "0" { "PAID_IN" } else { "SEALED" },
+            "statusCode": found.status, "openedOn": found.opened_on.to_string(),
+            "paidUntil": found.paid_until.to_string()[..7],
+        }))
+    });
+    json!({"recognition.providentFund": accounts.collect::<Vec<_>>()})
 }
 
 #[cfg(test)]
@@ -113,5 +122,10 @@ mod tests {
         assert!(found.iter().any(|row| row["grzhye"].as_str().unwrap().contains(',')));
         assert_eq!(thousands(123_456_789), "1,234,567.89");
         assert_eq!(thousands(5), "0.05");
+    }
+
+    #[test]
+    fn accounts_are_there_in_some_households() {
+        ask::some(expected, &["recognition.providentFund"]);
     }
 }

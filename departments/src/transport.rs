@@ -19,6 +19,16 @@ pub struct Licensed {
     pub valid_until: Date,
 }
 
+impl Licensed {
+    fn kind(&self) -> &'static str {
+        if self.ship { "ship" } else { "vehicle" }
+    }
+
+    fn load_tonnes(&self) -> String {
+        format!("{}.{}", self.load / 10, self.load % 10)
+    }
+}
+
 /// Few have one.
 pub fn licensed(household: &Household, member: &Member) -> Option<Licensed> {
     let mut roll = member.roll("transport/licensed");
@@ -56,8 +66,8 @@ async fn licences(State(world): State<World>, Json(body): Json<Value>) -> Respon
             let member = household.members.get(index)?;
             let one = licensed(&household, member)?;
             Some(json!({
-                "owner": member.id_number, "licence": one.licence, "kind": if one.ship { "ship" } else { "vehicle" },
-                "loadTonnes": format!("{}.{}", one.load / 10, one.load % 10), "validUntil": one.valid_until.to_string(),
+                "owner": member.id_number, "ownerName": member.name, "licence": one.licence, "kind": one.kind(),
+                "loadTonnes": one.load_tonnes(), "validUntil": one.valid_until.to_string(),
             }))
         })
         .collect();
@@ -76,9 +86,17 @@ async fn road(State(world): State<World>, Path(code): Path<String>) -> Response 
     .into_response()
 }
 
-/// None of the 61 items.
-pub fn expected(_world: &World, _household: &Household) -> Value {
-    json!({})
+/// What a check of recognition reads.
+pub fn expected(_world: &World, household: &Household) -> Value {
+    let licences = household.members.iter().filter_map(|member| {
+        let found = licensed(household, member)?;
+        Some(json!({
+            "name": member.name, "idNumber": member.id_number, "number": found.licence,
+            "kind": if found.ship { "SHIP" } else { "VEHICLE" }, "kindCode": found.kind(),
+            "loadTonnes": found.load_tonnes(), "validUntil": found.valid_until.to_string(),
+        }))
+    });
+    json!({"recognition.licences": licences.collect::<Vec<_>>()})
 }
 
 #[cfg(test)]
@@ -101,5 +119,10 @@ mod tests {
         assert_eq!(status, StatusCode::OK);
         let (status, _) = ask::get(router(world), "/transport/villages/331122101999/road", &[]).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn licences_are_there_in_some_households() {
+        ask::some(expected, &["recognition.licences"]);
     }
 }

@@ -114,21 +114,21 @@ async fn a_department_brings_its_source_into_service_and_out_of_it_by_commands()
         let item = &answer["data"]["household"]["items"][0];
         assert_eq!(item["state"], "ANSWERED", "{answer}");
         let claims = item["claims"].as_array().unwrap().iter();
-        claims.filter(|claim| claim["source"] == "transport").map(|claim| claim["value"].clone()).collect()
+        claims.filter(|claim| claim["source"] == "culture").map(|claim| claim["value"].clone()).collect()
     };
     assert!(said().await.is_empty(), "it is not in service yet");
-    let note = ["--note", "the roads of the county"];
+    let note = ["--note", "the villages' public services"];
     let with = |arguments: &[&'static str]| [arguments, &note].concat();
-    done("steward", &with(&["submit", "examples/registry/transport.yaml"]), "transport 1 is submitted");
-    done("department-head", &["review", "transport", "1"], "+title: 交通运输局");
-    assert_eq!(run("steward", &with(&["approve", "transport", "1"])).0, 1, "each step is another person's");
-    done("department-head", &with(&["approve", "transport", "1"]), "transport 1 is approved");
-    done("operator", &with(&["publish", "transport", "1"]), "in force");
+    done("steward", &with(&["submit", "examples/registry/culture.yaml"]), "culture 1 is submitted");
+    done("department-head", &["review", "culture", "1"], "+title: 文旅局");
+    assert_eq!(run("steward", &with(&["approve", "culture", "1"])).0, 1, "each step is another person's");
+    done("department-head", &with(&["approve", "culture", "1"]), "culture 1 is approved");
+    done("operator", &with(&["publish", "culture", "1"]), "in force");
     let name = said().await;
     assert!(name.len() == 1 && name[0].as_str().is_some_and(|name| name.contains("苍源村")), "{name:?}");
-    done("operator", &with(&["withdraw", "transport"]), "transport is withdrawn");
+    done("operator", &with(&["withdraw", "culture"]), "culture is withdrawn");
     assert!(said().await.iter().all(Value::is_null), "it is not asked any more");
-    done("steward", &["versions", "transport"], "withdrawn");
+    done("steward", &["versions", "culture"], "withdrawn");
 }
 
 fn nothing(answer: &Value, code: &str) {

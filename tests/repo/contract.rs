@@ -143,7 +143,7 @@ fn every_leaf_has_a_class_and_one_class_has_one_spelling() {
     let known: BTreeSet<String> = portrait()
         .into_iter()
         .map(|row| row.class)
-        .chain(["basic", "income", "access-log", "mandate", "verdict"].map(str::to_owned))
+        .chain(["basic", "income", "access-log", "mandate", "verdict", "recognition", "tax"].map(str::to_owned))
         .collect();
     let mut missing = Vec::new();
     for entity in ["Household", "Person", "HouseholdConnection"] {
@@ -470,6 +470,9 @@ fn code_tables_have_each_code_once_and_values_of_their_enumeration() {
         ("water-supply", "WaterSupply"),
         ("vehicle-kind", "VehicleKind"),
         ("disbursement-status", "DisbursementStatus"),
+        ("marital-status", "MaritalStatus"),
+        ("provident-fund-status", "ProvidentFundStatus"),
+        ("transport-licence-kind", "TransportLicenceKind"),
         ("measure-kind", "MeasureKind"),
         ("measure-state", "MeasureState"),
         ("need-state", "NeedState"),

@@ -1,6 +1,7 @@
 //! The bindings of `resolvers/` compile down to their connections and requests.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use huxiang::base::fault::{Faults, SourceText};
 use huxiang::model::binding::connection::Connection;
@@ -9,12 +10,22 @@ use huxiang::model::binding::platform::Platforms;
 use huxiang::model::binding::request::CallTemplate;
 use huxiang::model::config::egress::EgressConfig;
 use huxiang::source::{Connector, Shared};
+use rcgen::{CertificateParams, KeyPair};
+
+/// A certificate, which stands for an authority's too, and its key.
+static CERTIFICATE: LazyLock<(String, String)> = LazyLock::new(|| {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    (certificate.pem(), key.serialize_pem())
+});
 
 /// A value that fits where the variable stands.
 fn variable(name: &str) -> Option<String> {
     Some(match name {
         "HOUSING_URL" => "sqlite:/nowhere/housing.db".to_owned(),
         _ if name.ends_with("URL") || name.starts_with("BANK_") => "http://127.0.0.1:9".to_owned(),
+        _ if name.ends_with("_CA") || name.ends_with("_CLIENT_CERT") => CERTIFICATE.0.clone(),
+        _ if name.ends_with("_CLIENT_KEY") => CERTIFICATE.1.clone(),
         _ => "value".to_owned(),
     })
 }

@@ -51,6 +51,11 @@ async fn signed_reads_are_answered_and_others_are_not() {
     let person = json!({"sfzhs": [one["data"]["hzsfzh"]]});
     let people = ask("/api/ry/batch", &[], Some(person), &key).await;
     assert_eq!(people["data"][0]["hbh"], "331122101348000001");
+    let everybody = json!({"sfzhs": one["data"]["sfzhs"]});
+    let machines = ask("/api/nj/batch", &[], Some(everybody), &key).await;
+    let expected = expected(&World::new(1, 21), &World::new(1, 21).household("331122101348000001").unwrap());
+    let told = expected["recognition.machinerySubsidies"].as_array().unwrap().len();
+    assert_eq!((machines["code"].as_i64(), machines["data"].as_array().unwrap().len()), (Some(0), told));
     let code = one["data"]["znm"].as_str().unwrap();
     let found = ask("/api/nh/code", &[("znm", code)], None, &key).await;
     assert_eq!(found["data"]["hbh"], "331122101348000001");
@@ -75,4 +80,9 @@ fn every_item_is_dense() {
         expected,
         &["registry.causes", "identity.members", "assets.farmland", "income.perCapita", "income.groupDividend"],
     );
+}
+
+#[test]
+fn subsidies_for_machines_are_there_in_some_households() {
+    crate::ask::some(expected, &["recognition.machinerySubsidies"]);
 }

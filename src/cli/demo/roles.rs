@@ -33,7 +33,7 @@ pub struct DemoRole {
 /// The claim (config/gateway.yaml) that says for which sources somebody speaks.
 pub const SOURCES_CLAIM: &str = "sources";
 /// The department whose source is not in service yet: its binding is in `examples/registry`.
-pub const REGISTERED: &str = "transport";
+pub const REGISTERED: &str = "culture";
 /// Why the demo's duty officer breaks the glass.
 const EMERGENCY: &str = "typhoon warning: the household must be brought to safety";
 
