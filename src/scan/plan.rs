@@ -192,7 +192,9 @@ impl ScanPlan {
         let answering =
             plan::build_found(snapshot, &authorize(of(root.children.clone()), Arc::clone(&rights)), &compared)?;
         let stages = stages(snapshot, &deciding, node, &condition.conjuncts);
-        let answer_calls = cost::total(snapshot, &answering, assumed(first));
+        // Of few keys no more are shown than there are.
+        let shown = among.as_ref().map_or(first, |keys| first.min(keys.len()));
+        let answer_calls = cost::total(snapshot, &answering, assumed(shown));
         let ordering = FetchSet::of(snapshot, &deciding, node, &order.reads);
         let plan = Self {
             query: scan.query,

@@ -1,6 +1,6 @@
 //! The check of recognition: every rule with its verdict and what it rests on; values to those alone who may see them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use departments::Fault;
 use departments::expected::{at, portrait};
@@ -8,7 +8,7 @@ use huxiang::base::clock::Clock;
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
 
-use crate::support::{World, ask, caller, config, supervisor, world, world_at};
+use crate::support::{World, ask, caller, config, repository, supervisor, world, world_at};
 
 const VILLAGE: &str = "331122101348";
 const CHECK: &str = "query($id: ID!) { household(id: $id) { recognition { check { id zh en rule verdict state code
@@ -224,4 +224,48 @@ async fn how_a_rule_came_to_its_verdict_is_no_condition() {
         assert_eq!(answer["errors"][0]["extensions"]["code"], "VALIDATION_FAILED", "{answer}");
         assert!(answer["errors"][0]["message"].as_str().unwrap().contains("compare `id` and `verdict`"), "{answer}");
     }
+}
+
+/// The page's queries are asked as they stand there.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_of_the_page_is_answered_to_who_checks() {
+    let world = world().await;
+    let page = std::fs::read_to_string(repository().join("docs/checks.md")).unwrap();
+    let blocks = |kind: &str| -> Vec<String> {
+        let begin = format!("```{kind}\n");
+        page.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+    };
+    let (queries, variables) = (blocks("graphql"), blocks("json"));
+    assert!(queries.len() >= 5 && queries.len() == variables.len());
+    for (query, variables) in queries.iter().zip(&variables) {
+        let variables: Value = serde_json::from_str(variables).unwrap();
+        for identity in [verifier(), supervisor()] {
+            // A verifier has no statistics.
+            if query.contains("householdStats") && identity.purpose.as_deref() == Some("recognition") {
+                continue;
+            }
+            let answer = ask(&world.gateway, &identity, query, variables.clone()).await;
+            assert_eq!(answer["errors"], Value::Null, "{query}: {answer}");
+            assert!(answer["data"].to_string().len() > 100, "{query}: {answer}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_hears_eleven_departments_and_all_banks() {
+    let world = world().await;
+    let (id, _) = households(&world)
+        .into_iter()
+        .find(|(_, portrait)| at(portrait, "assets.deposits.overThreshold").is_boolean())
+        .expect("a mandate that holds");
+    let lines = checked(&world, &supervisor(), &id).await;
+    assert_eq!(lines.len(), 22, "{:?}", lines.keys());
+    let (mut departments, mut banks) = (BTreeSet::new(), BTreeSet::new());
+    for source in lines.values().flat_map(|line| line["sources"].as_array().unwrap()) {
+        match &source["instance"] {
+            Value::String(bank) => drop(banks.insert(bank.clone())),
+            _ => drop(departments.insert(source["source"].as_str().unwrap().to_owned())),
+        }
+    }
+    assert_eq!((departments.len(), banks.len()), (11, 73), "{departments:?}");
 }
