@@ -362,10 +362,13 @@ async fn no_value_of_a_household_is_in_records_or_logs() {
     let query = document::portrait(&world.gateway.snapshot().contract);
     let mut answer = ask(&world.gateway, &supervisor(), &query, json!({ "id": HOUSEHOLD })).await;
     // Of a check, only what was compared is the household's; rules, thresholds and sources are the gateway's own.
-    for line in answer["data"]["household"]["recognition"]["check"].as_array_mut().expect("a check") {
-        line.as_object_mut().unwrap().retain(|name, _| name == "inputs");
-        for input in line["inputs"].as_array_mut().into_iter().flatten() {
-            input.as_object_mut().unwrap().remove("path");
+    for list in ["/recognition/check", "/adjustment/exit", "/adjustment/entry", "/adjustment/entryAlone"] {
+        let list = answer.pointer_mut(&format!("/data/household{list}")).and_then(Value::as_array_mut);
+        for line in list.expect("a checklist") {
+            line.as_object_mut().unwrap().retain(|name, _| name == "inputs");
+            for input in line["inputs"].as_array_mut().into_iter().flatten() {
+                input.as_object_mut().unwrap().remove("path");
+            }
         }
     }
     let mut of_household = BTreeSet::from([HOUSEHOLD.to_owned()]);
