@@ -13,6 +13,7 @@ mod grant_conditions;
 mod hand;
 mod masked_keys;
 mod persons;
+mod recognition;
 mod scan_approvals;
 mod scan_traces;
 mod scans;
