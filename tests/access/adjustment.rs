@@ -7,16 +7,10 @@ use departments::expected::{at, portrait};
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
 
+use crate::second_persons::verifier;
 use crate::support::{World, ask, caller, supervisor, world};
 
 const VILLAGE: &str = "331122101348";
-
-fn verifier() -> Identity {
-    let mut identity = caller("verifier", json!({ "divisions": ["331122"] }));
-    identity.purpose = Some("recognition".to_owned());
-    identity.case = Some("HD-2026-001".to_owned());
-    identity
-}
 
 /// Ids of those whom a clue is found of.
 async fn flagged(world: &World, identity: &Identity, list: &str, rule: &str) -> Value {

@@ -15,6 +15,7 @@ mod hand;
 mod masked_keys;
 mod persons;
 mod recognition;
+mod recognition_facts;
 mod scan_approvals;
 mod scan_traces;
 mod scans;

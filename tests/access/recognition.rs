@@ -8,6 +8,7 @@ use huxiang::base::clock::Clock;
 use huxiang::identify::Identity;
 use serde_json::{Value, json};
 
+use crate::second_persons::verifier;
 use crate::support::{World, ask, caller, config, repository, supervisor, world, world_at};
 
 const VILLAGE: &str = "331122101348";
@@ -17,13 +18,6 @@ const CHECK: &str = "query($id: ID!) { household(id: $id) { recognition { check 
 fn households(world: &World) -> Vec<(String, Value)> {
     let known = world.departments.world();
     known.village_household_ids(VILLAGE).filter_map(|id| Some((id.clone(), portrait(known, &id)?))).collect()
-}
-
-fn verifier() -> Identity {
-    let mut identity = caller("verifier", json!({ "divisions": ["331122"] }));
-    identity.purpose = Some("recognition".to_owned());
-    identity.case = Some("HD-2026-001".to_owned());
-    identity
 }
 
 fn officer() -> Identity {
