@@ -276,6 +276,26 @@ impl ScanPlan {
         fetches.iter().filter_map(of_fetch).min().unwrap_or(STRETCH_MAX)
     }
 
+    /// What so many entities are reckoned to take, stage by stage: calls, if as many pass as is guessed, and the time that so many
+    /// take at least by what sources allow a second.
+    pub fn estimate(&self, snapshot: &Snapshot, rows: usize) -> Vec<(usize, Duration)> {
+        let stretch = self.stretch(snapshot, usize::MAX).min(rows.max(1));
+        let stretches = rows.div_ceil(stretch);
+        let mut left = stretch;
+        let of_stage = |stage: &Stage| {
+            let of_source = stage.calls_by_source(snapshot, &self.deciding, left);
+            let calls = of_source.values().sum::<usize>().saturating_mul(stretches);
+            let paced = of_source
+                .into_iter()
+                .map(|(source, calls)| paced(snapshot.bindings.source(source), calls.saturating_mul(stretches)));
+            let least = paced.max().unwrap_or_default();
+            let passes = usize::try_from(stage.passes).unwrap_or(1000);
+            left = left.saturating_mul(passes).div_ceil(1000);
+            (calls, least)
+        };
+        self.stages.iter().map(of_stage).collect()
+    }
+
     /// Calls that so many entities are reckoned to take, if every one came through all stages.
     pub fn calls(&self, snapshot: &Snapshot, rows: usize) -> usize {
         let sets = self.stages.iter().map(|stage| &stage.fetches).chain([&self.ordering]);
@@ -286,6 +306,11 @@ impl ScanPlan {
 impl Stage {
     /// What it takes at least, by what sources allow a second. They are asked at once.
     pub fn least(&self, snapshot: &Snapshot, deciding: &Plan, rows: usize) -> Duration {
+        let paced = |(source, calls): (SourceId, usize)| paced(snapshot.bindings.source(source), calls);
+        self.calls_by_source(snapshot, deciding, rows).into_iter().map(paced).max().unwrap_or_default()
+    }
+
+    fn calls_by_source(&self, snapshot: &Snapshot, deciding: &Plan, rows: usize) -> BTreeMap<SourceId, usize> {
         let mut of_source: BTreeMap<SourceId, usize> = BTreeMap::new();
         for (node, at) in self.fetches.iter() {
             if let Some(fetch) = deciding.nodes.get(node).and_then(|of| of.fetches.get(at)) {
@@ -293,8 +318,7 @@ impl Stage {
                 *of_source.entry(source).or_default() += cost::calls(snapshot, deciding, node, fetch, assumed(rows));
             }
         }
-        let paced = |(source, calls): (SourceId, usize)| paced(snapshot.bindings.source(source), calls);
-        of_source.into_iter().map(paced).max().unwrap_or_default()
+        of_source
     }
 
     pub fn calls(&self, snapshot: &Snapshot, deciding: &Plan, rows: usize) -> usize {

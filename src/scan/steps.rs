@@ -156,6 +156,27 @@ impl<'w, 'a> Steps<'w, 'a> {
         Ok(Step::Looked { batch: batch.into_iter().zip(decided).collect(), runs })
     }
 
+    /// How many there are in all, where the source that lists them tells: its first page is read for that. `None`: it is not
+    /// known, and where the binding does not say where it is told, nobody is asked.
+    pub async fn total(&mut self) -> Option<usize> {
+        let (scan, deciding) = (self.scan, self.deciding);
+        let binding = deciding.snapshot.bindings.queries.get(scan.query)?.as_ref()?;
+        binding.ask.reading.total.as_ref()?;
+        if scan.among.is_some() || deciding.calls.left() == 0 {
+            return None;
+        }
+        let paid = (self.bounds.pays)(1).ok()?;
+        let before = deciding.calls.left();
+        let candidates = &mut self.candidates;
+        // A listing that cannot be read tells nothing.
+        let read = tokio::select! {
+            read = candidates.peek(deciding) => read.is_ok(),
+            () = self.bounds.left() => false,
+        };
+        paid.settle(u64::try_from(before.saturating_sub(deciding.calls.left())).unwrap_or(u64::MAX));
+        self.candidates.total.number().filter(|_| read)
+    }
+
     /// No more is to be had; where nothing was, that is an error.
     fn over(&self, ended: Ended, error: impl FnOnce() -> RequestError) -> Result<Step, RequestError> {
         if self.has_begun { Ok(Step::Ended(ended)) } else { Err(error()) }
