@@ -124,8 +124,8 @@ pub async fn walk(
         (None, Sink::Kept { .. }) => ROWS_SHOWN_MAX,
         (None, Sink::File(_)) => u64::MAX,
     };
-    let total = asked.among.as_ref().and_then(|keys| u64::try_from(keys.len()).ok());
-    watch.begin(total, sink.tally());
+    let keys = asked.among.as_ref().and_then(|keys| u64::try_from(keys.len()).ok());
+    watch.begin(keys, sink.tally());
     let mut size = Size { now: FIRST_PAGE.min(args.page), max: args.page };
     let mut stuck = 0;
     while !sink.noted().done {
