@@ -92,7 +92,10 @@ fn row(household: &Household, photos: bool) -> Option<String> {
     let house = house(household)?;
     let text = |value: Option<String>| value.map_or_else(|| "NULL".to_owned(), |text| format!("'{text}'"));
     let renovation = house.renovation.as_ref();
-    let photo = house.photo_on.filter(|_| photos).map(|on| photo::with_exif(&format!("{:04}:{:02}:{:02} 10:00:00", on.y, on.m, on.d)));
+    let photo = house
+        .photo_on
+        .filter(|_| photos)
+        .map(|on| photo::with_exif(&format!("{:04}:{:02}:{:02} 10:00:00", on.y, on.m, on.d)));
     let cells = [
         text(Some(household.head().id_number.clone())),
         text(Some(house.grade.to_owned())),

@@ -69,7 +69,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         let snapshot = self.deciding.snapshot;
         let most = self.scan.candidates_max.saturating_sub(self.reached.candidates);
         let left = self.steps.total().await.map(|total| total.saturating_sub(self.reached.candidates).min(most));
-        let rows = left.unwrap_or_else(|| self.scan.stretch(snapshot, usize::MAX));
+        let rows = left.unwrap_or_else(|| self.scan.stretch(snapshot, usize::MAX, None));
         for (run, (calls, least)) in self.coverage.stages.iter_mut().zip(self.scan.estimate(snapshot, rows)) {
             (run.estimated_calls, run.least) = (calls, least);
         }

@@ -18,8 +18,8 @@ use serde_json::json;
 
 use super::serve::{log, stop_signal};
 use super::text::{self, Paint};
-use crate::base::prefix::Prefix;
 use super::{Done, Stop};
+use crate::base::prefix::Prefix;
 use ask::{Client, View};
 use roles::DemoRole;
 use start::Started;
@@ -63,7 +63,9 @@ fn holding(code: &str) -> Result<String, String> {
     let prefix = Prefix::of(code, &[2, 4, 6, 9, 12]);
     match code.len() >= 2 && prefix.holds(VILLAGE) {
         true => Ok(prefix.as_str().to_owned()),
-        false => Err(format!("the demo's village {VILLAGE} does not lie in it; 33, 3311, 331122 and 331122101 hold it")),
+        false => {
+            Err(format!("the demo's village {VILLAGE} does not lie in it; 33, 3311, 331122 and 331122101 hold it"))
+        }
     }
 }
 

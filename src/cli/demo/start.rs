@@ -81,12 +81,7 @@ impl Serving {
 
 impl Started {
     /// `above`: the public key of a gateway that asks in its callers' names, where there is one.
-    pub async fn new(
-        port: u16,
-        args: &DemoArgs,
-        above: Option<&KeyPair>,
-        progress: &Progress,
-    ) -> Result<Self, Stop> {
+    pub async fn new(port: u16, args: &DemoArgs, above: Option<&KeyPair>, progress: &Progress) -> Result<Self, Stop> {
         let mut options = departments::Options {
             households_per_village: args.households_per_village,
             // Nobody reads them here, and a scan makes many.

@@ -282,8 +282,12 @@ impl Tally {
             false => format!("; by what departments allow a second they take at least {}", super::bar::span(least)),
         };
         match self.total {
-            Some(total) => format!("calls are estimated for all {total} that are listed{least}; the list alone was asked"),
-            None => format!("calls are estimated for the first stretch of those that are looked at{least}; nobody was asked"),
+            Some(total) => {
+                format!("calls are estimated for all {total} that are listed{least}; the list alone was asked")
+            }
+            None => format!(
+                "calls are estimated for the first stretch of those that are looked at{least}; nobody was asked"
+            ),
         }
     }
 }

@@ -97,8 +97,9 @@ struct Size {
 
 impl Size {
     fn after(&mut self, took: Duration, filled: bool) {
-        if took > PAGE_TIME {
-            self.now = (self.now / 2).max(1);
+        // The gateway ends a page that takes long by itself; what it decided behind a full one is decided again.
+        if filled && took > PAGE_TIME {
+            self.now = (self.now / 2).max(FIRST_PAGE.min(self.max));
         } else if filled && took < PAGE_TIME / 3 {
             self.now = self.now.saturating_mul(2).min(self.max);
         }
