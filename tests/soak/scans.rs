@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use departments::Options;
 use departments::expected::{at, portrait};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::process::Process;
 
@@ -40,7 +40,13 @@ async fn output(mut command: Command, shows_progress: bool) -> String {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(if shows_progress { Stdio::inherit() } else { Stdio::null() });
     let output = tokio::task::spawn_blocking(move || command.output().expect("it runs")).await.expect("it ends");
-    assert!(output.status.success(), "{:?} {}", output.status, String::from_utf8_lossy(&output.stdout));
+    // 3: some are undetermined.
+    assert!(
+        matches!(output.status.code(), Some(0 | 3)),
+        "{:?} {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout)
+    );
     String::from_utf8(output.stdout).expect("a text")
 }
 
@@ -110,10 +116,12 @@ async fn run(course: &Course) -> Came {
     for stage in plan {
         println!("  beforehand: {} {} calls, {} ms", stage["sources"], stage["estimatedCalls"], stage["estimatedMs"]);
     }
-    // Whatever else: everybody was looked at, nobody is undetermined by the gateway's own doing, and the list said how many.
-    assert_eq!(came.coverage["candidates"], households);
-    assert_eq!(came.coverage["total"], households);
-    assert_eq!(came.coverage["whole"], true, "{}", came.coverage);
+    // Whatever else: everybody was looked at, the list said how many, and whoever is undetermined is so because departments of the
+    // made-up world disagree, and not by the gateway's own doing.
+    assert_eq!((&came.coverage["candidates"], &came.coverage["evaluated"]), (&json!(households), &json!(households)));
+    assert_eq!((&came.coverage["total"], &came.coverage["ended"]), (&json!(households), &json!("LISTED")));
+    let missing = came.coverage["missing"].as_array().expect("reasons");
+    assert!(missing.iter().all(|reason| reason["code"] == "CONFLICT"), "{missing:?}");
     assert!(came.peak_mib < MEMORY_MAX_MIB, "{} MiB", came.peak_mib);
     let world = departments.world();
     let matches = |id: &String| {
@@ -145,10 +153,10 @@ fn given(name: &str, or: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_town_is_scanned_to_its_end_as_the_list_said_and_the_plan_reckoned() {
+async fn villages_are_scanned_to_their_end_as_fast_as_a_slow_department_lets_and_nobody_is_asked_of_twice() {
     let course = Course {
-        division: "331122101".to_owned(),
-        households_per_village: 1,
+        division: "33112210134".to_owned(),
+        households_per_village: 3,
         condition: r#"{"assistance": {"dibaoStatus": {"eq": "RECEIVING"}}, "disability": {"exists": true}}"#.to_owned(),
         latency: true,
         rates: true,
@@ -156,8 +164,8 @@ async fn a_town_is_scanned_to_its_end_as_the_list_said_and_the_plan_reckoned() {
     let came = run(&course).await;
     // What is decided behind a full page, or cut off by a request's time, is decided again: seldom.
     let asked = came.coverage["plan"][0]["asked"].as_u64().expect("a count") as f64;
-    assert!(asked <= 1.3 * came.households as f64, "{asked} looked at for {}", came.households);
-    assert!(came.households > 30 && !came.found.is_empty() && came.estimated > Duration::ZERO);
+    assert!(asked <= 1.3 * came.households as f64 + 1.0, "{asked} looked at for {}", came.households);
+    assert!(came.households > 5 && !came.found.is_empty() && came.estimated > Duration::ZERO);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
