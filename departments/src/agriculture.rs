@@ -243,7 +243,8 @@ async fn machinery(State(world): State<World>, Json(body): Json<Value>) -> Json<
     }
 }
 
-/// Households of a division in key order: `xzqh`, `size`, and the page as `after` (an id) or `page` (from 1).
+/// Households of a division in key order, and how many there are: `xzqh`, `size`, and the page as `after` (an id) or `page`
+/// (from 1).
 async fn list(State(world): State<World>, query: Parameters) -> Json<Value> {
     let division = parameter(&query, "xzqh");
     if division.len() < 2 {
@@ -251,12 +252,13 @@ async fn list(State(world): State<World>, query: Parameters) -> Json<Value> {
     }
     let size = parameter(&query, "size").parse().unwrap_or(20).clamp(1, PAGE_MAX);
     let page: usize = parameter(&query, "page").parse().unwrap_or(1).max(1);
-    let after = parameter(&query, "after").to_owned();
-    let mut rest = world.village_household_ids(division).skip_while(|id| *id <= after).skip((page - 1) * size);
-    let ids: Vec<String> = rest.by_ref().take(size).collect();
-    let next = if rest.next().is_some() { ids.last().cloned() } else { None };
+    let before = world.households_up_to(division, parameter(&query, "after"));
+    let first = before.saturating_add((page - 1).saturating_mul(size));
+    let total = world.households_in(division);
+    let ids: Vec<String> = world.household_ids_from(division, first).take(size).collect();
+    let next = if first.saturating_add(ids.len()) < total { ids.last().cloned() } else { None };
     let rows: Value = ids.iter().filter_map(|id| world.household(id)).map(|household| brief(&household)).collect();
-    ok(json!({"rows": rows, "next": next}))
+    ok(json!({"rows": rows, "next": next, "total": total}))
 }
 
 fn brief(household: &Household) -> Value {

@@ -61,6 +61,8 @@ pub(super) struct SoFar {
     /// Where it goes on, as callers are told; `None`: it has not begun, or nothing is left.
     pub resume: Option<String>,
     candidates: usize,
+    /// How many there are in all, where that is known.
+    total: Option<usize>,
     evaluated: usize,
     matched: Option<usize>,
     undetermined: usize,
@@ -76,6 +78,7 @@ impl SoFar {
         let int = |count: usize| count.min(INT_MAX);
         json!({
             "candidates": int(self.candidates),
+            "total": self.total.map(int),
             "evaluated": int(self.evaluated),
             "matched": self.matched.map(int),
             "undetermined": self.undetermined_told.map(int),
@@ -192,6 +195,7 @@ impl Streaming {
             SoFar {
                 resume,
                 candidates: coverage.candidates,
+                total: coverage.total(),
                 evaluated: coverage.evaluated(),
                 matched: of_all("matched"),
                 undetermined: coverage.undetermined,
@@ -205,6 +209,7 @@ impl Streaming {
             SoFar {
                 resume,
                 candidates: before.candidates.saturating_add(coverage.candidates),
+                total: coverage.total(),
                 evaluated: before.evaluated.saturating_add(coverage.evaluated()),
                 matched: sum(before.matched, coverage.matched),
                 undetermined,

@@ -80,7 +80,9 @@ async fn stretches(
     bounds: Bounds<'_>,
     progress: &mut Progress,
 ) -> Result<Ended, RequestError> {
-    let candidates = Candidates::going_on(candidates_of(scan, deciding)?, progress.place.as_deref());
+    let Coverage { candidates, total, .. } = progress.coverage;
+    let from = candidates_of(scan, deciding)?;
+    let candidates = Candidates::going_on(from, progress.place.as_deref(), candidates, total);
     let mut steps = Steps::new(scan, deciding, bounds, candidates.ok_or_else(super::plan::gone)?);
     let groups_max = deciding.snapshot.config.scans.groups_max;
     loop {
@@ -104,10 +106,14 @@ async fn stretches(
         };
         progress.place = batch.last().map(|(last, _)| steps.candidates.place(last)).or(progress.place.take());
         for (at, (_, decided)) in batch.into_iter().enumerate() {
+            if matches!(decided, Decided::None) {
+                steps.candidates.total.disbelieve();
+            }
             let reckoned = known.remove(&at).unwrap_or_else(|| stats.asked.row(true, None));
             enter(decided, reckoned, progress, groups_max).map_err(|_| too_many_groups(groups_max))?;
         }
         progress.coverage.ran(&runs);
+        progress.coverage.total = steps.candidates.total;
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::base::code::{ErrorCode, ItemState};
+use crate::engine::execute::total::Total;
 use crate::engine::frame::Failure;
 use crate::engine::project::answer::message;
 use crate::model::binding::SourceId;
@@ -61,6 +62,8 @@ pub struct Coverage {
     pub open: usize,
     unknown: BTreeMap<Failure, (usize, BTreeSet<String>)>,
     pub ended: Option<Ended>,
+    /// How many there are in all, as the source that lists them tells.
+    pub(crate) total: Total,
     /// Some of the pages before are undetermined.
     pub was_open: bool,
     pub stages: Vec<StageRun>,
@@ -108,6 +111,11 @@ impl Coverage {
     pub fn broke_off(&mut self, failure: Failure) {
         self.ended = Some(Ended::Stopped);
         self.missing.entry(failure).or_default();
+    }
+
+    /// How many there are in all, where the source that lists them tells.
+    pub fn total(&self) -> Option<usize> {
+        self.total.number()
     }
 
     pub fn evaluated(&self) -> usize {
@@ -164,6 +172,7 @@ impl Coverage {
         let stages: Vec<Value> = self.stages.iter().map(|stage| stage.told(snapshot)).collect();
         json!({
             "candidates": self.candidates,
+            "total": self.total(),
             "evaluated": self.evaluated(),
             "matched": self.matched,
             "undetermined": self.undetermined,
@@ -211,7 +220,7 @@ impl Coverage {
         };
         let all = |of: &BTreeMap<Failure, (usize, BTreeSet<String>)>| of.iter().map(one).collect::<Vec<Value>>();
         let counts = [self.candidates, self.matched, self.not, self.undetermined, self.open];
-        json!([counts, all(&self.missing), all(&self.unknown)])
+        json!([counts, all(&self.missing), all(&self.unknown), self.total.encode()])
     }
 
     pub fn restored(snapshot: &Snapshot, kept: &Value) -> Option<Self> {
@@ -236,6 +245,7 @@ impl Coverage {
             open: count(4)?,
             missing: all(kept.get(1)?)?,
             unknown: all(kept.get(2)?)?,
+            total: Total::decode(kept.get(3)?.as_str()?)?,
             ended: None,
             was_open: false,
             stages: Vec::new(),

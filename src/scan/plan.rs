@@ -31,6 +31,8 @@ use crate::model::snapshot::Snapshot;
 
 /// Entities that are looked at together, at most.
 const STRETCH_MAX: usize = 200;
+/// And at least, where so many cost no more calls than one.
+const ALONG: usize = 20;
 /// Members and their like of one entity, as far as nobody knows before.
 const MEMBERS_EACH: usize = 4;
 
@@ -246,16 +248,28 @@ impl ScanPlan {
         ids.into_iter().collect()
     }
 
-    /// How many entities are looked at together: as many as are likely to fill the page, and no more than the systems that
-    /// are asked take at once.
-    pub fn stretch(&self, snapshot: &Snapshot, missing: usize) -> usize {
-        let passes = self.stages.iter().fold(1000_usize, |passes, stage| {
-            passes.saturating_mul(usize::try_from(stage.passes).unwrap_or(1000)) / 1000
-        });
-        let likely = missing.saturating_mul(1000) / passes.max(1);
+    /// How many entities are looked at together: as many as are likely to fill the page, by how many of a thousand are known to
+    /// match (none: by what is guessed), and no more than the systems that are asked take at once.
+    pub fn stretch(&self, snapshot: &Snapshot, missing: usize, passes: Option<usize>) -> usize {
+        let guessed = || {
+            self.stages.iter().fold(1000_usize, |passes, stage| {
+                passes.saturating_mul(usize::try_from(stage.passes).unwrap_or(1000)) / 1000
+            })
+        };
+        let likely = missing.saturating_mul(1000).div_ceil(passes.unwrap_or_else(guessed).max(1));
         let sets = self.stages.iter().map(|stage| &stage.fetches).chain([&self.ordering]);
         let at_once = sets.map(|set| self.at_once(snapshot, set)).min().unwrap_or(STRETCH_MAX);
-        likely.clamp(20, STRETCH_MAX).min(at_once).max(1)
+        // What lies behind a full page was asked in vain: of sources that take many at once that costs nothing.
+        let along = if self.calls(snapshot, ALONG) <= self.calls(snapshot, 1) { ALONG } else { 1 };
+        likely.clamp(along, STRETCH_MAX).min(at_once).max(1)
+    }
+
+    /// The time that deciding on so many takes at least, and answering so many of them, by what sources allow a second.
+    pub fn least(&self, snapshot: &Snapshot, rows: usize, answered: usize) -> Duration {
+        let deciding: Duration = self.stages.iter().map(|stage| stage.least(snapshot, &self.deciding, rows)).sum();
+        let answering = cost::by_source(snapshot, &self.answering, assumed(answered)).into_iter();
+        let paced = answering.map(|(source, calls)| paced(snapshot.bindings.source(source), calls));
+        deciding + paced.max().filter(|_| answered > 0).unwrap_or_default()
     }
 
     /// Entities of which a stage can be asked before a call would wait half of its time.
@@ -278,6 +292,26 @@ impl ScanPlan {
         fetches.iter().filter_map(of_fetch).min().unwrap_or(STRETCH_MAX)
     }
 
+    /// What so many entities are reckoned to take, stage by stage: calls, if as many pass as is guessed, and the time that so many
+    /// take at least by what sources allow a second.
+    pub fn estimate(&self, snapshot: &Snapshot, rows: usize) -> Vec<(usize, Duration)> {
+        let stretch = self.stretch(snapshot, usize::MAX, None).min(rows.max(1));
+        let stretches = rows.div_ceil(stretch);
+        let mut left = stretch;
+        let of_stage = |stage: &Stage| {
+            let of_source = stage.calls_by_source(snapshot, &self.deciding, left);
+            let calls = of_source.values().sum::<usize>().saturating_mul(stretches);
+            let paced = of_source
+                .into_iter()
+                .map(|(source, calls)| paced(snapshot.bindings.source(source), calls.saturating_mul(stretches)));
+            let least = paced.max().unwrap_or_default();
+            let passes = usize::try_from(stage.passes).unwrap_or(1000);
+            left = left.saturating_mul(passes).div_ceil(1000);
+            (calls, least)
+        };
+        self.stages.iter().map(of_stage).collect()
+    }
+
     /// Calls that so many entities are reckoned to take, if every one came through all stages.
     pub fn calls(&self, snapshot: &Snapshot, rows: usize) -> usize {
         let sets = self.stages.iter().map(|stage| &stage.fetches).chain([&self.ordering]);
@@ -288,6 +322,11 @@ impl ScanPlan {
 impl Stage {
     /// What it takes at least, by what sources allow a second. They are asked at once.
     pub fn least(&self, snapshot: &Snapshot, deciding: &Plan, rows: usize) -> Duration {
+        let paced = |(source, calls): (SourceId, usize)| paced(snapshot.bindings.source(source), calls);
+        self.calls_by_source(snapshot, deciding, rows).into_iter().map(paced).max().unwrap_or_default()
+    }
+
+    fn calls_by_source(&self, snapshot: &Snapshot, deciding: &Plan, rows: usize) -> BTreeMap<SourceId, usize> {
         let mut of_source: BTreeMap<SourceId, usize> = BTreeMap::new();
         for (node, at) in self.fetches.iter() {
             if let Some(fetch) = deciding.nodes.get(node).and_then(|of| of.fetches.get(at)) {
@@ -295,8 +334,7 @@ impl Stage {
                 *of_source.entry(source).or_default() += cost::calls(snapshot, deciding, node, fetch, assumed(rows));
             }
         }
-        let paced = |(source, calls): (SourceId, usize)| paced(snapshot.bindings.source(source), calls);
-        of_source.into_iter().map(paced).max().unwrap_or_default()
+        of_source
     }
 
     pub fn calls(&self, snapshot: &Snapshot, deciding: &Plan, rows: usize) -> usize {

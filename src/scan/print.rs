@@ -30,7 +30,7 @@ pub fn text(snapshot: &Snapshot, scan: &ScanPlan) -> String {
             writeln!(out, "scan {name}: {from}, in {divisions} divisions; shows up to {} {verdict}", scan.first)
         }
     };
-    let rows = scan.stretch(snapshot, usize::MAX);
+    let rows = scan.stretch(snapshot, usize::MAX, None);
     let _ = writeln!(out, "{rows} entities at a time:");
     for (at, stage) in scan.stages.iter().enumerate() {
         let sources: Vec<&str> = stage.sources.iter().map(|source| &*snapshot.bindings.source(*source).id).collect();

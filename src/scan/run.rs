@@ -152,6 +152,9 @@ async fn page(scan: &ScanPlan, deciding: &Execution<'_>, bounds: Bounds<'_>) -> 
     if !scan.order.is_empty() {
         return top(walk, first).await;
     }
+    if scan.first == 0 {
+        walk.estimate().await;
+    }
     let mut page = Page { found: Vec::new(), first, end: scan.after.clone(), has_next: true };
     while page.found.len() < first {
         let Some(batch) = walk.next(first.saturating_sub(page.found.len())).await? else {
@@ -162,7 +165,8 @@ async fn page(scan: &ScanPlan, deciding: &Execution<'_>, bounds: Bounds<'_>) -> 
         page.has_next = !looked_at || walk.has_more();
     }
     walk.coverage.ended.get_or_insert(if page.has_next { Ended::PageFull } else { Ended::Listed });
-    Ok((page, walk.coverage, walk.concerned))
+    let (coverage, concerned) = walk.into_told();
+    Ok((page, coverage, concerned))
 }
 
 /// The first so many in the order that was asked for: everything is looked at, as far as time and calls allow.
@@ -182,7 +186,8 @@ async fn top(mut walk: Walk<'_, '_>, first: usize) -> Result<Walked, RequestErro
     let found: Vec<Found> = top.into_sorted().into_iter().map(found).collect();
     let has_next = walk.coverage.matched > found.len() || walk.coverage.ended != Some(Ended::Listed);
     walk.coverage.ended.get_or_insert(Ended::PageFull);
-    Ok((Page { found, first, end: None, has_next }, walk.coverage, walk.concerned))
+    let (coverage, concerned) = walk.into_told();
+    Ok((Page { found, first, end: None, has_next }, coverage, concerned))
 }
 
 /// Counts what was decided, in order, until the page is full; whether everything was.

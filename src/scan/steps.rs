@@ -12,7 +12,7 @@ use super::bound::OfPages;
 use super::coverage::{Ended, StageRun};
 use super::decide::{Decided, stretch};
 use super::permit::Approval;
-use super::plan::ScanPlan;
+use super::plan::{ScanPlan, Verdict};
 use super::run::cannot_show;
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
@@ -67,6 +67,9 @@ pub(super) struct Steps<'w, 'a> {
     rows: usize,
     /// What is left of the time when no stretch is begun any more.
     rest: Duration,
+    /// Candidates so far, and those of them that are shown.
+    looked_at: usize,
+    shown: usize,
 }
 
 impl<'w, 'a> Steps<'w, 'a> {
@@ -77,7 +80,8 @@ impl<'w, 'a> Steps<'w, 'a> {
         candidates: Candidates<'w>,
     ) -> Self {
         let rest = REST.min(deciding.deadline.saturating_duration_since(Instant::now()) / 4);
-        Self { scan, deciding, bounds, candidates, has_begun: false, rows: ROWS_FIRST, rest }
+        let (has_begun, rows, looked_at, shown) = (false, ROWS_FIRST, 0, 0);
+        Self { scan, deciding, bounds, candidates, has_begun, rows, rest, looked_at, shown }
     }
 
     /// Some more candidates: `most` may still be looked at, and `missing` matches are wanted. `left` sees those that were not
@@ -96,12 +100,16 @@ impl<'w, 'a> Steps<'w, 'a> {
         if most == 0 {
             return self.over(Ended::Stopped, || gone_as_far(scan));
         }
-        let size = scan.stretch(deciding.snapshot, missing).min(self.rows).min(most);
+        let size = scan.stretch(deciding.snapshot, missing, self.passes()).min(self.rows).min(most);
         // Of few keys no more is reckoned than they take.
         let size = self.candidates.left_at_most().map_or(size, |left| size.min(left.max(1)));
+        let time = deciding.deadline.saturating_duration_since(Instant::now() + self.rest);
+        let fitting = self.fitting(size, missing, time);
+        let size = fitting.unwrap_or(1);
         let estimate = scan.calls(deciding.snapshot, size);
         let too_little = || too_little(scan, estimate);
-        if Instant::now() + self.rest >= deciding.deadline {
+        // What is cut off by the time was asked in vain, and what is found has to be answered. At first it is tried all the same.
+        if time.is_zero() || (fitting.is_none() && self.has_begun) {
             return self.over(Ended::Time, too_little);
         }
         if deciding.calls.left() < estimate.saturating_add(scan.answer_calls) {
@@ -127,6 +135,10 @@ impl<'w, 'a> Steps<'w, 'a> {
         };
         paid.settle(u64::try_from(before.saturating_sub(deciding.calls.left())).unwrap_or(u64::MAX));
         let Some(looked_at) = looked_at else { return Ok(Step::Ended(Ended::Cancelled)) };
+        let is_shown = |decided: &&Decided| match scan.verdict {
+            Verdict::Matched => matches!(decided, Decided::Matched(_)),
+            Verdict::Undetermined => matches!(decided, Decided::Undetermined(..)),
+        };
         let is_open = |decided: &Decided| matches!(decided, Decided::Undetermined(..));
         let leaves_open = match &looked_at {
             Ok((_, decided, _)) => lacks || decided.iter().any(is_open),
@@ -149,11 +161,49 @@ impl<'w, 'a> Steps<'w, 'a> {
             return Ok(Step::Ended(Ended::Listed));
         }
         self.has_begun = true;
+        self.looked_at += decided.iter().filter(|decided| !matches!(decided, Decided::None)).count();
+        self.shown += decided.iter().filter(|decided| is_shown(decided)).count();
         let time = deciding.deadline.saturating_duration_since(Instant::now());
         // Twice as many where these took little of the time that is left, else half.
         let took_little = began.elapsed().saturating_mul(4) < time;
         self.rows = if took_little { self.rows.saturating_mul(2) } else { (self.rows / 2).max(1) };
         Ok(Step::Looked { batch: batch.into_iter().zip(decided).collect(), runs })
+    }
+
+    /// Of a thousand that were looked at, how many are shown; none: too few were to tell.
+    fn passes(&self) -> Option<usize> {
+        (self.looked_at >= ROWS_FIRST / 2 && self.shown > 0).then(|| self.shown * 1000 / self.looked_at)
+    }
+
+    /// As many of these as sources allow to be decided in the time that is left, and to be answered with those that were found;
+    /// none: not even one.
+    fn fitting(&self, size: usize, missing: usize, time: Duration) -> Option<usize> {
+        let first = self.scan.first;
+        let found = first.saturating_sub(missing);
+        let takes = |rows: usize| self.scan.least(self.deciding.snapshot, rows, found.saturating_add(rows).min(first));
+        let halves = std::iter::successors(Some(size), |rows| Some(rows / 2).filter(|rows| *rows > 0));
+        halves.into_iter().find(|rows| takes(*rows) <= time)
+    }
+
+    /// How many there are in all, where the source that lists them tells: its first page is read for that. `None`: it is not
+    /// known, and where the binding does not say where it is told, nobody is asked.
+    pub async fn total(&mut self) -> Option<usize> {
+        let (scan, deciding) = (self.scan, self.deciding);
+        let binding = deciding.snapshot.bindings.queries.get(scan.query)?.as_ref()?;
+        binding.ask.reading.total.as_ref()?;
+        if scan.among.is_some() || deciding.calls.left() == 0 {
+            return None;
+        }
+        let paid = (self.bounds.pays)(1).ok()?;
+        let before = deciding.calls.left();
+        let candidates = &mut self.candidates;
+        // A listing that cannot be read tells nothing.
+        let read = tokio::select! {
+            read = candidates.peek(deciding) => read.is_ok(),
+            () = self.bounds.left() => false,
+        };
+        paid.settle(u64::try_from(before.saturating_sub(deciding.calls.left())).unwrap_or(u64::MAX));
+        self.candidates.total.number().filter(|_| read)
     }
 
     /// No more is to be had; where nothing was, that is an error.

@@ -59,16 +59,26 @@ impl<'w, 'a> Walk<'w, 'a> {
         let reached = Reached { approval: given.map(|given| Arc::clone(&given.id)), ..reached };
         let mut coverage = Coverage::new(stages(scan));
         coverage.was_open = reached.undetermined > 0;
-        if scan.first == 0 {
-            // Nobody is asked: what it would take is told.
-            let rows = scan.stretch(deciding.snapshot, usize::MAX);
-            for (run, stage) in coverage.stages.iter_mut().zip(&scan.stages) {
-                run.estimated_calls = stage.calls(deciding.snapshot, deciding.plan, rows);
-                run.least = stage.least(deciding.snapshot, deciding.plan, rows);
-            }
-        }
         let steps = Steps::new(scan, deciding, bounds, candidates);
         Ok(Self { scan, deciding, steps, coverage, reached, concerned: Concerned::of_keys(scan) })
+    }
+
+    /// What it would take is told, and no department is asked to decide: of all that are left, where the source that lists them tells
+    /// how many there are, which it is asked for; else of one stretch.
+    pub async fn estimate(&mut self) {
+        let snapshot = self.deciding.snapshot;
+        let most = self.scan.candidates_max.saturating_sub(self.reached.candidates);
+        let left = self.steps.total().await.map(|total| total.saturating_sub(self.reached.candidates).min(most));
+        let rows = left.unwrap_or_else(|| self.scan.stretch(snapshot, usize::MAX, None));
+        for (run, (calls, least)) in self.coverage.stages.iter_mut().zip(self.scan.estimate(snapshot, rows)) {
+            (run.estimated_calls, run.least) = (calls, least);
+        }
+    }
+
+    /// What it came to, with how many there are in all.
+    pub fn into_told(mut self) -> (Coverage, Concerned) {
+        self.coverage.total = self.steps.candidates.total;
+        (self.coverage, self.concerned)
     }
 
     /// Whether there may be more behind those that were handed out.
@@ -78,7 +88,8 @@ impl<'w, 'a> Walk<'w, 'a> {
 
     /// A cursor behind a candidate.
     pub fn cursor(&self, behind: &Candidate) -> String {
-        self.steps.candidates.cursor(self.deciding.cursors, behind, &self.reached)
+        let reached = Reached { total: self.steps.candidates.total, ..self.reached.clone() };
+        self.steps.candidates.cursor(self.deciding.cursors, behind, &reached)
     }
 
     /// Counts what was decided of one candidate.
@@ -90,7 +101,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         self.coverage.candidates += one;
         self.reached.candidates += one;
         match decided {
-            Decided::None => {}
+            Decided::None => self.steps.candidates.total.disbelieve(),
             Decided::Not => self.coverage.not += 1,
             Decided::Matched(_) => self.coverage.matched += 1,
             Decided::Undetermined(reasons, _) => {

@@ -142,6 +142,7 @@ fn read(
             }
             let data = value("r").ok_or_else(missing)?;
             let cursor = reader.cursor(data)?;
+            out.total = reader.total(data);
             Ok(PageEnd { count: reader.data(answer, data, None, out)?, cursor, mark: None })
         }
         GraphqlAsk::Aliases { .. } => {
@@ -373,7 +374,7 @@ fn document(call: &Call<'_>, ask: &GraphqlAsk, at: &PageAt) -> Result<String, Fa
     })
 }
 
-/// What is read of the field's value: the wanted fields of its records, their key, the next cursor.
+/// What is read of the field's value: the wanted fields of its records, their key, the next cursor, how many there are.
 fn selection(call: &Call<'_>) -> Result<String, Failure> {
     let template = call.fetch.template;
     let reading = &template.reading;
@@ -390,6 +391,9 @@ fn selection(call: &Call<'_>) -> Result<String, Failure> {
     }
     if let Some(PageBy::Cursor { next, .. }) = template.page().map(|page| &page.by) {
         selection.add(next.segments())?;
+    }
+    if let Some(total) = &reading.total {
+        selection.add(total.segments())?;
     }
     let mut out = String::new();
     selection.print(&mut out);

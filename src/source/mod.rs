@@ -184,6 +184,8 @@ pub struct Fetched {
     pub records: Vec<Record>,
     /// There are further pages (one page was asked for, or `pages_max` came first).
     pub next: Option<PageAt>,
+    /// How many the listing has in all, where its binding says where that is told and a whole number stands there.
+    pub total: Option<usize>,
     /// Indexes of keys the source answered with an error while it answered others (GraphQL): not "no record".
     pub failed: Vec<u32>,
     /// Indexes of keys of which the source says that what is asked of them is not permitted, or that there is nobody.

@@ -79,6 +79,7 @@ impl Reader<'_> {
     pub fn answer(&self, answer: &Arc<Json>, out: &mut Fetched) -> Result<PageEnd, Failure> {
         let Some(data) = self.opened(answer.root())? else { return Ok(PageEnd::default()) };
         let cursor = self.cursor(data)?;
+        out.total = self.total(data);
         let count = self.data(answer, data, None, out)?;
         Ok(PageEnd { count, cursor, mark: self.mark(data) })
     }
@@ -123,6 +124,13 @@ impl Reader<'_> {
         let Some(found) = json::find(data, next) else { return Ok(None) };
         let cursor = json::text(found)?;
         Ok((!cursor.is_empty() && !matches!(found.raw(), "null" | "false")).then(|| cursor.into_owned()))
+    }
+
+    /// How many there are in all. What is no whole number, or more than the contract's `Int` holds, tells nothing.
+    pub fn total(&self, data: JsonValue<'_>) -> Option<usize> {
+        let told = json::text(json::find(data, self.reading().total.as_ref()?)?).ok()?;
+        let digits = Some(&*told).filter(|told| told.bytes().all(|byte| byte.is_ascii_digit()))?;
+        digits.parse::<i32>().ok().and_then(|total| usize::try_from(total).ok())
     }
 
     /// What tells a page by what it holds; nothing of one without records.

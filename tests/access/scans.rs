@@ -22,7 +22,7 @@ pub const SCAN: &str =
     nodes { id }
     edges { cursor missing { source state code fields message } }
     pageInfo { hasNextPage endCursor }
-    coverage { candidates evaluated matched undetermined whole ended
+    coverage { candidates total evaluated matched undetermined whole ended
                missing { source sourceTitle state code count fields message } }
   }
 }";
@@ -332,13 +332,29 @@ async fn another_division_is_answered_and_asked_for_as_one_that_is_not_there() {
     }
     // What is asked for too widely is cut to the caller's own, and counts nobody else.
     let own = scan(&world, &officer, VILLAGE, filter()).await;
-    assert_eq!(own.coverage()["candidates"], 21);
+    assert_eq!((&own.coverage()["candidates"], &own.coverage()["total"]), (&json!(21), &json!(21)));
     for wide in ["", "3", "33", "330000000000", "331122", "331122000000", "331122101", "331122101000", "33112210134"] {
         let found = scan(&world, &officer, wide, filter()).await;
         assert_eq!((found.ids(), found.coverage()), (own.ids(), own.coverage()), "{wide:?}");
         assert_eq!(found.paths(), own.paths(), "{wide:?}");
         let text: String = found.calls.iter().map(|(_, call)| format!("{} {}", call.query, call.body)).collect();
         assert!(!text.contains(NEIGHBOUR) && !text.contains("331122101349"), "{wide:?}: {text}");
+    }
+    // What it would take is told of the caller's own, and no more is asked for it.
+    let planned = "query($division: ID!, $where: HouseholdFilter) {
+      households(division: $division, where: $where, first: 0) { coverage { total plan { estimatedCalls } } }
+    }";
+    let of = |division: &str| json!({ "division": division, "where": filter() });
+    let mine = seen(&world, &officer, planned, of(VILLAGE)).await;
+    assert_eq!(mine.coverage()["total"], 21);
+    for wide in ["33", "331122000000"] {
+        let found = seen(&world, &officer, planned, of(wide)).await;
+        assert_eq!((found.coverage(), found.paths()), (mine.coverage(), mine.paths()), "{wide}");
+        assert!(found.calls.iter().all(|(_, call)| call.query.contains(VILLAGE)), "{wide}");
+    }
+    for outside in [NEIGHBOUR, NOWHERE] {
+        let found = seen(&world, &officer, planned, of(outside)).await;
+        assert!(found.is_refused() && found.calls.is_empty(), "{outside}: {}", found.answer);
     }
     // Divisions of a token that lie in one another count once.
     let twice = town_officer(&["331122101348", "33112210134", "331122101347"]);

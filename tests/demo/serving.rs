@@ -19,8 +19,13 @@ struct Demo {
 impl Demo {
     /// Started on a free port; everything it prints has been read.
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(further: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_huxiang"))
             .args(["demo", "--port", "0", "--households-per-village", "3"])
+            .args(further)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -219,4 +224,27 @@ fn sigterm_ends_the_demo_in_order() {
     let sent = Command::new("kill").args(["-TERM", &demo.child.id().to_string()]).status().unwrap();
     assert!(sent.success());
     assert_eq!(demo.child.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_larger_division_has_people_who_answer_for_it_and_all_of_its_houses() {
+    // Of the city, in another county than the household that is shown.
+    let (city, village) = ("331100000000", "331121001001");
+    let world = departments::World::new(1, 3);
+    let expected = world.village_household_ids(village).filter_map(|id| world.household(&id));
+    let expected = expected.filter(|household| departments::housing::house(household).is_some()).count();
+    let demo = Demo::start_with(&["--division", city]);
+    let query = "query($id: ID!) { households(division: $id, first: 50, where: {housing: {exists: true}}) {
+      nodes { id } coverage { total candidates matched whole } } }";
+    let declared = [("x-purpose", "supervision"), ("x-case", "JD-2026-0001")];
+    let answer = demo.query("supervisor", query, village, &declared).await;
+    let told = json!({ "total": 3, "candidates": 3, "matched": expected, "whole": true });
+    assert_eq!(answer["data"]["households"]["coverage"], told, "{answer:#}");
+    drop(demo);
+    for elsewhere in ["3301", "44", ""] {
+        let command = ["demo", "--once", "--division", elsewhere];
+        let done = Command::new(env!("CARGO_BIN_EXE_huxiang")).args(command).output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(!done.status.success() && said.contains("331122101348 does not lie in it"), "{elsewhere}: {said}");
+    }
 }

@@ -20,9 +20,9 @@ const SCAN: &str = "query($division: ID!, $where: HouseholdFilter, $first: Int, 
              orderBy: $orderBy) {
     edges { cursor node { id } missing { source state code fields message } }
     pageInfo { hasNextPage endCursor }
-    coverage { candidates evaluated matched undetermined whole ended
+    coverage { candidates total evaluated matched undetermined whole ended
                missing { source sourceTitle state code count fields message }
-               plan { sources fields calls estimatedCalls asked left ms } }
+               plan { sources fields calls estimatedCalls estimatedMs asked left ms } }
   }
 }";
 
@@ -531,4 +531,37 @@ async fn elements_are_counted_where_nothing_is_asked_of_them() {
         let list = answer["data"]["household"].pointer(&format!("/{}", path.replace('.', "/"))).unwrap();
         assert_eq!(list.as_array().unwrap().len() as u64, count, "{answer:#}");
     }
+}
+
+#[tokio::test]
+async fn what_a_scan_of_a_county_takes_is_known_from_the_list_alone() {
+    let world = world().await;
+    let limited =
+        json!({ "and": [dibao(), { "disability": { "certificates": { "some": { "grade": { "eq": "ONE" } } } } }] });
+    world.departments.clear_logs();
+    let asked = json!({ "division": "331122", "where": limited, "first": 0 });
+    let planned = page(&world, asked.clone()).await;
+    assert_eq!(world.departments.calls().into_iter().collect::<Vec<_>>(), [("agriculture".to_owned(), 1)]);
+    let total = world.departments.world().households_in("331122");
+    assert_eq!((&planned["coverage"]["total"], &planned["coverage"]["candidates"]), (&json!(total), &json!(0)));
+    // Ten calls a second, each for one person.
+    let stages = planned["coverage"]["plan"].as_array().unwrap();
+    let federation =
+        stages.iter().find(|stage| stage["sources"] == json!(["disabled-federation"])).expect("it is asked");
+    let (calls, ms) = (federation["estimatedCalls"].as_u64().unwrap(), federation["estimatedMs"].as_u64().unwrap());
+    assert!(calls > 1_000 && ms == calls * 100, "{federation}");
+    // Gone on with, it is what is left of them.
+    let first = page(&world, json!({ "division": TOWN, "where": dibao(), "first": 5 })).await;
+    let all = world.departments.world().households_in(TOWN);
+    assert_eq!(first["coverage"]["total"], all);
+    let after = &first["pageInfo"]["endCursor"];
+    let rest = page(&world, json!({ "division": TOWN, "where": dibao(), "first": 0, "after": after })).await;
+    let whole = page(&world, json!({ "division": TOWN, "where": dibao(), "first": 0 })).await;
+    let calls = |page: &Value| page["coverage"]["plan"][0]["estimatedCalls"].as_u64().unwrap();
+    assert!(calls(&rest) <= calls(&whole) && rest["coverage"]["total"] == all, "{rest:#}");
+    // Where it cannot be read, it is told of a stretch, and nothing is refused.
+    world.departments.set_fault("agriculture", Fault::Http500);
+    let silent = page(&world, asked).await;
+    assert_eq!(silent["coverage"]["total"], Value::Null);
+    assert!(!silent["coverage"]["plan"].as_array().unwrap().is_empty(), "{silent:#}");
 }

@@ -7,6 +7,7 @@
 mod client;
 mod disturb;
 mod process;
+mod scans;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/temporary.rs"]

@@ -74,7 +74,17 @@ fn watcher() -> reqwest::Client {
 
 impl Process {
     pub async fn start(name: &str, departments: &Running) -> Self {
-        let files = Files::copied(&format!("soak-{name}")).edit("config/gateway.yaml", |text| {
+        Self::start_for(name, departments, "331122", |files| files).await
+    }
+
+    /// Whose callers answer for a division; with changes to the files.
+    pub async fn start_for(
+        name: &str,
+        departments: &Running,
+        division: &str,
+        edit: impl FnOnce(Files) -> Files,
+    ) -> Self {
+        let files = edit(Files::copied(&format!("soak-{name}"))).edit("config/gateway.yaml", |text| {
             text.replacen("\nlisten: ", "\nmetrics: {listen: \"${HUXIANG_METRICS}\"}\nlisten: ", 1)
         });
         let (listen, metrics) = (free_port(), free_port());
@@ -93,7 +103,7 @@ impl Process {
         let mut faults = Faults::default();
         let snapshot = Snapshot::load(&Folders::under(&files.0), &|name| variables.get(name).cloned(), &mut faults);
         let snapshot = snapshot.unwrap_or_else(|| panic!("{}", faults.render()));
-        let claims = Map::from_iter([("divisions".to_owned(), json!(["331122"]))]);
+        let claims = Map::from_iter([("divisions".to_owned(), json!([division]))]);
         let token = |n: u32| {
             let (issuer, roles) = (&snapshot.config.issuers[0], ["supervisor".to_owned()]);
             mint(issuer, &format!("supervisor-{n}"), &roles, &claims, Duration::from_secs(86_400)).expect("a token")
@@ -128,6 +138,26 @@ impl Process {
     async fn is_ready(&self) -> bool {
         let answer = self.watcher.get(format!("{}/health/ready", self.url)).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// `huxiang scan` by the first of the callers.
+    pub fn scan(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_huxiang"));
+        command.args(["scan", "--purpose", "supervision", "--case", "JD-2026-0001"]).args(arguments);
+        command.env("HUXIANG_GATEWAY", &self.url).env("HUXIANG_TOKEN", &self.tokens[0]);
+        command
+    }
+
+    /// The most memory that it ever had, in MiB.
+    pub fn peak_mib(&self) -> f64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> f64 {
+        let file = format!("/proc/{}/status", self.child.lock().expect("it").id());
+        let status = std::fs::read_to_string(file).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
     }
 
     pub fn root(&self) -> &Path {
@@ -199,12 +229,10 @@ impl Process {
 
     pub async fn sample(&self) -> Sample {
         let process = format!("/proc/{}", self.child.lock().expect("it").id());
-        let status = std::fs::read_to_string(format!("{process}/status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
         let files = std::fs::read_dir(format!("{process}/fd")).expect("its descriptors").count();
         let number = async |name| self.metric(name).await.round() as u32;
         Sample {
-            memory_mib: line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0,
+            memory_mib: self.status("VmRSS:"),
             files: u32::try_from(files).expect("few"),
             tasks: number("huxiang_tasks").await,
             version: number("huxiang_version").await,

@@ -42,11 +42,14 @@ impl Drop for Directory {
     }
 }
 
-/// Runs the statements into a new file.
-pub(super) async fn write_database(path: &Path, statements: &str) -> io::Result<()> {
+/// Runs the statements into a new file, all or none.
+pub(super) async fn write_database(path: &Path, statements: impl Iterator<Item = String>) -> io::Result<()> {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     // The statements are the data: a demo's log at debug level would hold every household.
     let mut connection = options.disable_statement_logging().connect().await.map_err(io::Error::other)?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await.map_err(io::Error::other)?;
+    let around = |statement: &str| std::iter::once(statement.to_owned());
+    for statement in around("BEGIN").chain(statements).chain(around("COMMIT")) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.map_err(io::Error::other)?;
+    }
     connection.close().await.map_err(io::Error::other)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
@@ -29,6 +29,8 @@ pub(super) struct Front {
     pub(super) latency_ms: Option<(u64, u64)>,
     /// `None`: takes as many calls as come.
     pub(super) rate: Option<Arc<Rate>>,
+    /// What is asked is kept, see [`super::Running::log`]; else it is counted.
+    pub(super) keep_requests: bool,
     /// What is answered is kept, see [`super::Running::answers`].
     pub(super) keep_answers: bool,
 }
@@ -50,21 +52,22 @@ async fn pass(State(front): State<Front>, request: Request, next: Next) -> Respo
     let Ok(bytes) = to_bytes(body, BODY_MAX).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
     let body = text(&bytes);
     let wait = front.latency(parts.uri.path(), &body);
-    front.log.push(
-        &front.source,
-        Logged {
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    if front.keep_requests {
+        let logged = Logged {
             method: parts.method.to_string(),
             path: parts.uri.path().to_owned(),
             query: parts.uri.query().unwrap_or_default().to_owned(),
             body,
-            headers: parts
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-                .collect(),
+            headers: parts.headers.iter().map(header).collect(),
             at: SystemTime::now(),
-        },
-    );
+        };
+        front.log.push(&front.source, logged);
+    } else {
+        front.log.count(&front.source);
+    }
     if let Some(Err(sent_away)) = front.rate.as_ref().map(|rate| rate.admit()) {
         return *sent_away;
     }

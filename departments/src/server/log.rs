@@ -49,6 +49,15 @@ impl Log {
         }
     }
 
+    /// Counts a request that is not kept.
+    pub(super) fn count(&self, source: &str) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        match sources.get_mut(source) {
+            Some((calls, _)) => *calls += 1,
+            None => drop(sources.insert(source.to_owned(), (1, VecDeque::new()))),
+        }
+    }
+
     /// Keeps what a source said.
     pub(super) fn said(&self, source: &str, body: Bytes) {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);

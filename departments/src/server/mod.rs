@@ -38,8 +38,12 @@ pub struct Options {
     /// `false`: departments take any number of calls a second, for tests.
     pub rates: bool,
     pub bind: IpAddr,
-    /// Villages (12 digits) that the housing department's SQL file holds.
+    /// Villages (12 digits), or larger divisions by the beginning of their codes, that the housing department's SQL file holds.
     pub villages: Vec<String>,
+    /// `false`: that file holds no photos, which are most of it where it is of many.
+    pub photos: bool,
+    /// `false`: what was asked is counted and not kept, so that memory does not grow with it; [`Running::log`] is empty then.
+    pub keep_requests: bool,
     /// `true`: what each department answers is kept, see [`Running::answers`].
     pub keep_answers: bool,
     /// The day the world is looked at, for tests of what changes from day to day; none: the day it is.
@@ -55,6 +59,8 @@ impl Default for Options {
             rates: true,
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             villages: ["331122101347", "331122101348", "331122101349"].map(str::to_owned).to_vec(),
+            photos: true,
+            keep_requests: true,
             keep_answers: false,
             today: None,
         }
@@ -102,7 +108,7 @@ pub async fn start(options: Options) -> io::Result<Running> {
     let world = World::on(today, options.seed, options.households_per_village);
     let directory = Directory::make()?;
     let housing = directory.path().join("housing.sqlite");
-    file::write_database(&housing, &crate::housing::housing_sql(&world, &options.villages)).await?;
+    file::write_database(&housing, crate::housing::housing_sql(&world, &options.villages, options.photos)).await?;
     let mut running = Running {
         servers: BTreeMap::new(),
         log: Log::default(),
@@ -145,6 +151,7 @@ impl Running {
             fault: Arc::clone(&fault),
             latency_ms: options.latency.then_some(habits.latency_ms),
             rate: habits.per_second_max.filter(|_| options.rates).map(|max| Arc::new(Rate::per_second(max))),
+            keep_requests: options.keep_requests,
             keep_answers: options.keep_answers,
         };
         let certificates = if mutual_tls { Some(tls::make(options.bind)?) } else { None };

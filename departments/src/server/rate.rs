@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+// The runtime's own clock, so that a test can let hours pass.
+use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -75,3 +75,13 @@ async fn the_eleventh_call_of_a_second_is_sent_away_where_rates_are_kept() {
     assert!(eleventh.starts_with("HTTP/1.1 429") && eleventh.to_lowercase().contains("retry-after: 1"), "{eleventh}");
     assert!(!get(&lifted, "DISABLED_FEDERATION_URL").await.unwrap().starts_with("HTTP/1.1 429"));
 }
+
+#[tokio::test]
+async fn requests_that_are_not_kept_are_counted() {
+    let running = start(Options { latency: false, keep_requests: false, ..Options::default() }).await.unwrap();
+    for _ in 0..3 {
+        get(&running, "BANK_07_URL").await.unwrap();
+    }
+    assert_eq!(running.calls(), BTreeMap::from([("banks/07".to_owned(), 3)]));
+    assert!(running.log("banks/07").is_empty());
+}

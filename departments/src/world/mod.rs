@@ -94,12 +94,33 @@ impl World {
 
     /// Ids of all households of a division of any level (12 digits, or a prefix), in key order.
     pub fn village_household_ids(&self, division_prefix: &str) -> impl Iterator<Item = String> + use<> {
+        self.household_ids_from(division_prefix, 0)
+    }
+
+    /// The same without the first so many, which are not gone through.
+    pub fn household_ids_from(&self, division_prefix: &str, first: usize) -> impl Iterator<Item = String> + use<> {
         let divisions = self.inner.divisions;
-        let per_village = self.inner.households_per_village;
-        let range = divisions.villages_in(division_prefix);
-        divisions.villages[range]
-            .iter()
-            .flat_map(move |village| (1..=per_village).map(move |sequence| format!("{village}{sequence:06}")))
+        let per_village = self.inner.households_per_village as usize;
+        let villages = &divisions.villages[divisions.villages_in(division_prefix)];
+        let id = move |at: usize| Some(format!("{}{:06}", villages.get(at / per_village)?, at % per_village + 1));
+        (first..villages.len() * per_village).map_while(id)
+    }
+
+    /// How many households a division of any level has.
+    pub fn households_in(&self, division_prefix: &str) -> usize {
+        self.inner.divisions.villages_in(division_prefix).len() * self.inner.households_per_village as usize
+    }
+
+    /// How many of them have an id up to this text, in key order.
+    pub fn households_up_to(&self, division_prefix: &str, id: &str) -> usize {
+        let per_village = self.inner.households_per_village as usize;
+        let villages = &self.inner.divisions.villages[self.inner.divisions.villages_in(division_prefix)];
+        let is_up_to = |village: &str, sequence: usize| format!("{village}{sequence:06}").as_str() <= id;
+        let whole = villages.partition_point(|village| is_up_to(village, per_village));
+        let rest = villages.get(whole).map_or(0, |village| {
+            (1..=per_village).collect::<Vec<_>>().partition_point(|sequence| is_up_to(village, *sequence))
+        });
+        whole * per_village + rest
     }
 
     pub fn division(&self, code: &str) -> Option<Division> {

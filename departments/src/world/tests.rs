@@ -98,3 +98,23 @@ fn exceptions_stand_where_they_are_said_to_stand() {
     assert_eq!(at(19).exception, Some(Exception::PaymentDiffers));
     assert_eq!(at(1).exception, None);
 }
+
+#[test]
+fn ids_are_found_by_their_place_as_by_going_through_them() {
+    let world = World::new(1, 16);
+    let all: Vec<String> = world.village_household_ids("331122").collect();
+    assert_eq!(all.len(), world.households_in("331122000000"));
+    assert!(all.is_sorted());
+    let some = [0, 1, 15, 16, 17, all.len() - 1];
+    for at in some {
+        assert_eq!(world.households_up_to("331122", &all[at]), at + 1);
+        assert_eq!(world.household_ids_from("331122", at).next().as_ref(), Some(&all[at]));
+    }
+    for (after, before) in [("", 0), ("33112", 0), ("331122999999999999", all.len()), ("9", all.len())] {
+        assert_eq!(world.households_up_to("331122", after), before, "{after}");
+    }
+    // Between two villages, and of another county.
+    assert_eq!(world.households_up_to("331122", &format!("{}999999", &all[15][..12])), 16);
+    assert_eq!(world.households_in("99"), 0);
+    assert_eq!(world.household_ids_from("331122", all.len()).next(), None);
+}

@@ -86,7 +86,7 @@ impl Running {
         let mut ports: Vec<u16> = ports.take(levels.len() + 1).collect();
         let mut next_port = || ports.pop().unwrap_or(0);
         let lowest = levels.first().map(|(_, key)| key);
-        let county = Started::new(next_port(), args.households_per_village, lowest, progress).await?;
+        let county = Started::new(next_port(), args, lowest, progress).await?;
         let mut above: Vec<(&'static Level, Serving, Folder)> = Vec::new();
         for (at, (level, key)) in levels.iter().enumerate() {
             let (below, audience) = match above.last() {

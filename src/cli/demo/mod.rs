@@ -19,6 +19,7 @@ use serde_json::json;
 use super::serve::{log, stop_signal};
 use super::text::{self, Paint};
 use super::{Done, Stop};
+use crate::base::prefix::Prefix;
 use ask::{Client, View};
 use roles::DemoRole;
 use start::Started;
@@ -27,6 +28,8 @@ use start::Started;
 const HOUSEHOLD: &str = "331122101348000001";
 /// Its village: the households that `--json` shows.
 const VILLAGE: &str = "331122101348";
+/// Its county, which some answer for.
+const COUNTY: &str = "331122";
 /// Households of one run of `--json` at most.
 const HOUSEHOLDS_MAX: usize = 21;
 /// Requests at once with `--json`.
@@ -46,9 +49,24 @@ pub struct DemoArgs {
     /// How large the made-up world is
     #[arg(long, default_value_t = 21, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     households_per_village: u32,
+    /// What the made-up people who answer for a county answer for, and the housing department has all houses of: the demo's county,
+    /// or any division that holds it, by its code; without it, their county, and the houses of three villages
+    #[arg(long, value_name = "CODE", value_parser = holding)]
+    division: Option<String>,
     /// Gateways over one another: 3 puts a city's and a province's above the county's, at ports of their own
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=3))]
     levels: u8,
+}
+
+/// The beginning of the codes of a division that holds the village.
+fn holding(code: &str) -> Result<String, String> {
+    let prefix = Prefix::of(code, &[2, 4, 6, 9, 12]);
+    match code.len() >= 2 && prefix.holds(VILLAGE) {
+        true => Ok(prefix.as_str().to_owned()),
+        false => {
+            Err(format!("the demo's village {VILLAGE} does not lie in it; 33, 3311, 331122 and 331122101 hold it"))
+        }
+    }
 }
 
 pub fn run(args: &DemoArgs) -> Done {
@@ -63,7 +81,7 @@ async fn demo(args: &DemoArgs) -> Done {
     if args.levels > 1 {
         return levels::demo(args, port, stop).await;
     }
-    let started = Started::new(port, args.households_per_village, None, &Progress::new()).await?;
+    let started = Started::new(port, args, None, &Progress::new()).await?;
     let client = started.serving().client()?;
     let roles = started.roles()?;
     let shown = async {
@@ -83,6 +101,7 @@ async fn demo(args: &DemoArgs) -> Done {
     }
     let (address, paint) = (started.serving().address(), Paint::stdout());
     let told = render::endpoints(address, &roles, HOUSEHOLD, paint)
+        + &render::scan(address, &roles, args.division.as_deref().unwrap_or(COUNTY), paint)
         + &render::registry(address, &started.registrars()?, paint);
     // With --json, standard output is for machines only.
     if args.json {

@@ -197,6 +197,9 @@ pub fn endpoints(address: SocketAddr, roles: &[DemoRole], household: &str, paint
     out
 }
 
+/// Who scans here.
+const SCANS: &str = "supervisor";
+
 /// Each role's token and a command with it.
 pub fn tokens(address: SocketAddr, roles: &[DemoRole], household: &str, paint: Paint) -> String {
     let mut out = String::new();
@@ -210,6 +213,21 @@ pub fn tokens(address: SocketAddr, roles: &[DemoRole], household: &str, paint: P
         ));
     }
     out
+}
+
+/// How many households are gone through at once.
+pub fn scan(address: SocketAddr, roles: &[DemoRole], division: &str, paint: Paint) -> String {
+    let Some((role, (purpose, case))) =
+        roles.iter().find(|role| role.name == SCANS).and_then(|role| Some((role, role.purpose.zip(role.case)?)))
+    else {
+        return String::new();
+    };
+    format!(
+        "\n{}\n  HUXIANG_GATEWAY=http://{address} HUXIANG_TOKEN=… huxiang scan --purpose {purpose} --case {case} --division \
+         {division} --where '{{\"assistance\": {{\"dibaoStatus\": {{\"eq\": \"RECEIVING\"}}}}}}' --csv FILE    as {}\n",
+        paint.bold("A scan over all of a division (docs/supervisors.md)"),
+        role.name
+    )
 }
 
 /// How a source is brought into service.

@@ -50,9 +50,9 @@ pub struct Caller {
     pub who: String,
 }
 
-/// All callers, in the order they are shown.
-pub fn all(household: &Household, snapshot: &Snapshot) -> Result<Vec<DemoRole>, Stop> {
-    with_tokens(callers(household), snapshot)
+/// All callers, in the order they are shown. `division`: what those of the county answer for instead.
+pub fn all(household: &Household, division: Option<&str>, snapshot: &Snapshot) -> Result<Vec<DemoRole>, Stop> {
+    with_tokens(callers(household, division), snapshot)
 }
 
 /// These callers, each with a token of the gateway's demo issuer.
@@ -126,9 +126,15 @@ fn place(role: &Role, networks: &Networks) -> Option<(String, Option<IpAddr>)> {
     })
 }
 
-fn callers(household: &Household) -> Vec<Caller> {
+fn callers(household: &Household, answers_for: Option<&str>) -> Vec<Caller> {
     let division = &household.division.code;
-    let county: String = division.chars().take(6).collect();
+    let county: String = answers_for.map_or_else(|| division.chars().take(6).collect(), str::to_owned);
+    let level = match county.len() {
+        2 => "province",
+        4 => "city",
+        6 => "county",
+        _ => "division",
+    };
     let town: String = division.chars().take(9).collect();
     let caller = |role, id: &str, claims, declared: (Option<&'static str>, Option<&'static str>), who: String| Caller {
         role,
@@ -173,28 +179,28 @@ fn callers(household: &Household) -> Vec<Caller> {
             "demo-civil-affairs-officer",
             json!({"department": "civil-affairs", "divisions": [county]}),
             (Some("duty"), None),
-            format!("of civil affairs in the county {county}"),
+            format!("of civil affairs in the {level} {county}"),
         ),
         caller(
             "supervisor",
             "demo-supervisor",
             json!({"divisions": [county]}),
             (Some("supervision"), Some("JD-2026-0001")),
-            format!("for the county {county}"),
+            format!("for the {level} {county}"),
         ),
         caller(
             "verifier",
             "demo-verifier",
             json!({"divisions": [county]}),
             (Some("recognition"), Some("HD-2026-0001")),
-            format!("for the county {county}"),
+            format!("for the {level} {county}"),
         ),
         caller(
             "duty-officer",
             "demo-duty-officer",
             json!({"divisions": [county]}),
             (Some("emergency"), None),
-            format!("on duty for the county {county}; reviewed by the security officer"),
+            format!("on duty for the {level} {county}; reviewed by the security officer"),
         ),
         caller(
             "enterprise",

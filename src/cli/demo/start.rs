@@ -11,10 +11,10 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::Progress;
 use super::ask::Client;
 use super::query;
 use super::roles::{self, DemoRole, SOURCES_CLAIM};
+use super::{DemoArgs, Progress};
 use crate::answer::Gateway;
 use crate::cli::serve::Ready;
 use crate::cli::{Stop, load};
@@ -22,10 +22,14 @@ use crate::model::config::{RegistryConfig, RegistryStore};
 use crate::model::snapshot::{Folders, Snapshot, Variables};
 use crate::serve::reload::Beginning;
 
+/// Of larger divisions, the housing department's file would be mostly photos.
+const COUNTY_DIGITS: usize = 6;
+
 /// A running demo.
 pub struct Started {
     departments: departments::Running,
     serving: Serving,
+    division: Option<String>,
     _folder: Folder,
 }
 
@@ -77,13 +81,17 @@ impl Serving {
 
 impl Started {
     /// `above`: the public key of a gateway that asks in its callers' names, where there is one.
-    pub async fn new(
-        port: u16,
-        households_per_village: u32,
-        above: Option<&KeyPair>,
-        progress: &Progress,
-    ) -> Result<Self, Stop> {
-        let options = departments::Options { households_per_village, ..departments::Options::default() };
+    pub async fn new(port: u16, args: &DemoArgs, above: Option<&KeyPair>, progress: &Progress) -> Result<Self, Stop> {
+        let mut options = departments::Options {
+            households_per_village: args.households_per_village,
+            // Nobody reads them here, and a scan makes many.
+            keep_requests: false,
+            ..departments::Options::default()
+        };
+        if let Some(division) = &args.division {
+            options.photos = division.len() >= COUNTY_DIGITS;
+            options.villages = vec![division.clone()];
+        }
         let what = format!(
             "{} departments and {} banks, each a server of its own",
             departments::registry::DEPARTMENTS.len() + 1,
@@ -114,7 +122,7 @@ impl Started {
         let variables: Variables = Arc::new(move |name| variable(&variables, name));
         let starting = Serving::start((snapshot, beginning), Folders::under(&root()), variables);
         let serving = progress.show("the gateway", starting).await?;
-        Ok(Self { departments, serving, _folder: folder })
+        Ok(Self { departments, serving, division: args.division.clone(), _folder: folder })
     }
 
     pub fn serving(&self) -> &Serving {
@@ -134,7 +142,7 @@ impl Started {
 
     /// The demo's callers, each with a token.
     pub fn roles(&self) -> Result<Vec<DemoRole>, Stop> {
-        roles::all(&self.household()?, self.serving.snapshot())
+        roles::all(&self.household()?, self.division.as_deref(), self.serving.snapshot())
     }
 
     pub fn households(&self, division: &str) -> impl Iterator<Item = String> + use<> {

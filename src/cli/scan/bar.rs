@@ -24,6 +24,8 @@ pub struct Watch<'s> {
     before: Duration,
     told: Option<Instant>,
     line: String,
+    /// How many keys it is asked about, where it is.
+    keys: Option<u64>,
     /// How many there are in all, where that is known.
     total: Option<u64>,
     done: u64,
@@ -35,15 +37,16 @@ impl<'s> Watch<'s> {
     pub fn new(stop: Pin<&'s mut dyn Future<Output = ()>>, quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let (began, before) = (Instant::now(), Duration::ZERO);
-        Self { stop, terminal, quiet, began, before, told: None, line: String::new(), total: None, done: 0, from: 0 }
+        let (line, told) = (String::new(), None);
+        Self { stop, terminal, quiet, began, before, told, line, keys: None, total: None, done: 0, from: 0 }
     }
 
-    /// `total`: how many there are, where that is known; `tally`: what runs before this one came to.
-    pub fn begin(&mut self, total: Option<u64>, tally: &Tally) {
+    /// `keys`: how many it is asked about, where they are given; `tally`: what runs before this one came to.
+    pub fn begin(&mut self, keys: Option<u64>, tally: &Tally) {
         self.began = Instant::now();
         // A short one is told of at its end alone.
         self.told = Some(self.began);
-        (self.total, self.done, self.from) = (total, tally.evaluated, tally.evaluated);
+        (self.keys, self.done, self.from) = (keys, tally.evaluated, tally.evaluated);
         self.before = Duration::from_millis(tally.elapsed_ms);
         self.look(tally);
     }
@@ -70,7 +73,10 @@ impl<'s> Watch<'s> {
     /// How far it is now.
     pub fn look(&mut self, tally: &Tally) {
         self.done = tally.evaluated;
-        let of = self.total.map_or(String::new(), |total| format!(" of {total}"));
+        // Of keys it is known from the beginning.
+        self.total = tally.total.or(self.keys);
+        let share = |total: u64| self.done.saturating_mul(100).checked_div(total).map(|share| (total, share.min(100)));
+        let of = self.total.and_then(share).map_or(String::new(), |(total, share)| format!(" of {total} ({share} %)"));
         self.line = format!(
             "{}{of} looked at, {} match, {} undetermined, {} calls",
             tally.candidates, tally.matched, tally.undetermined, tally.calls

@@ -11,7 +11,7 @@ use super::read::{self, Order};
 use crate::cli::Stop;
 
 /// How far a scan has come and what it rests on, as each page tells it.
-pub const COVERAGE: &str = "coverage { candidates evaluated matched undetermined whole ended \
+pub const COVERAGE: &str = "coverage { candidates total evaluated matched undetermined whole ended \
      missing { source sourceTitle state code count fields message } \
      plan { sources fields estimatedCalls estimatedMs calls ms asked left } }";
 /// What a page is asked with beside the caller's own variables.

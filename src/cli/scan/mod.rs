@@ -99,7 +99,7 @@ pub struct ScanArgs {
     /// Go on with an export that broke off; everything else as it was then
     #[arg(long, conflicts_with = "stats")]
     resume: bool,
-    /// Show who would be asked for what, and ask nobody
+    /// Show who would be asked for what, and ask nobody but the list for how many there are, where it tells
     #[arg(long, conflicts_with = "stats")]
     plan: bool,
     /// Statistics in place of rows
@@ -283,7 +283,7 @@ async fn asked(args: &ScanArgs, asker: &Asker, watch: &mut Watch<'_>) -> Result<
     show.map(|show| Asked::of_options(args, query, &show)).transpose()
 }
 
-/// `--plan`: nobody is asked.
+/// `--plan`: no department is asked to decide.
 async fn planned(args: &ScanArgs, asked: &Asked, asker: &Asker, watch: &mut Watch<'_>) -> Done {
     let among = asked.among.as_deref().map(walk::together);
     let variables = asked.page(0, None, among);
@@ -296,7 +296,7 @@ async fn planned(args: &ScanArgs, asked: &Asked, asker: &Asker, watch: &mut Watc
         true => text::out(&format!("{}\n", tally.as_json().get("plan").unwrap_or(&Value::Null))),
         false => {
             text::out(&tally.plan(true));
-            text::out("calls are estimated for the first stretch of those that are looked at; nobody was asked\n");
+            text::out(&format!("{}\n", tally.estimated()));
         }
     }
     Ok(0)

@@ -16,6 +16,9 @@ const REQUESTS_MAX: usize = 500;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Tally {
     pub candidates: u64,
+    /// How many there are in all, as the newest page tells.
+    #[serde(default)]
+    pub total: Option<u64>,
     pub evaluated: u64,
     pub matched: u64,
     pub undetermined: u64,
@@ -103,6 +106,7 @@ impl Tally {
     /// What one answer rests on, added to what those before rest on.
     pub fn coverage(&mut self, coverage: &Value) {
         self.candidates += number(coverage, "candidates");
+        self.total = coverage.get("total").and_then(Value::as_u64);
         self.evaluated += number(coverage, "evaluated");
         self.matched += number(coverage, "matched");
         self.keeps_back |= coverage.get("matched").is_some_and(Value::is_null);
@@ -191,7 +195,7 @@ impl Tally {
             of
         };
         json!({
-            "candidates": self.candidates, "evaluated": self.evaluated,
+            "candidates": self.candidates, "total": self.total, "evaluated": self.evaluated,
             "matched": (!self.keeps_back).then_some(self.matched), "undetermined": self.undetermined_told(), "whole": self.is_whole(), "ended": self.ended,
             "calls": self.calls, "elapsedMs": self.elapsed_ms, "missing": missing,
             "notShown": self.silent.iter().map(silent).collect::<Vec<_>>(), "masked": self.masked,
@@ -266,6 +270,24 @@ impl Tally {
             false => {
                 text::table(&["asked", "for", "calls estimated", "at least ms", "made", "of", "left", "ms"], &rows)
             }
+        }
+    }
+
+    /// What `--plan` rests on, and the time that it takes at least by what departments allow a second. They are asked one after the
+    /// other, but for those of one step.
+    pub fn estimated(&self) -> String {
+        let least = Duration::from_millis(self.stages.iter().map(|stage| stage.least_ms).sum());
+        let least = match least.is_zero() {
+            true => String::new(),
+            false => format!("; by what departments allow a second they take at least {}", super::bar::span(least)),
+        };
+        match self.total {
+            Some(total) => {
+                format!("calls are estimated for all {total} that are listed{least}; the list alone was asked")
+            }
+            None => format!(
+                "calls are estimated for the first stretch of those that are looked at{least}; nobody was asked"
+            ),
         }
     }
 }

@@ -97,8 +97,9 @@ struct Size {
 
 impl Size {
     fn after(&mut self, took: Duration, filled: bool) {
-        if took > PAGE_TIME {
-            self.now = (self.now / 2).max(1);
+        // The gateway ends a page that takes long by itself; what it decided behind a full one is decided again.
+        if filled && took > PAGE_TIME {
+            self.now = (self.now / 2).max(FIRST_PAGE.min(self.max));
         } else if filled && took < PAGE_TIME / 3 {
             self.now = self.now.saturating_mul(2).min(self.max);
         }
@@ -124,8 +125,8 @@ pub async fn walk(
         (None, Sink::Kept { .. }) => ROWS_SHOWN_MAX,
         (None, Sink::File(_)) => u64::MAX,
     };
-    let total = asked.among.as_ref().and_then(|keys| u64::try_from(keys.len()).ok());
-    watch.begin(total, sink.tally());
+    let keys = asked.among.as_ref().and_then(|keys| u64::try_from(keys.len()).ok());
+    watch.begin(keys, sink.tally());
     let mut size = Size { now: FIRST_PAGE.min(args.page), max: args.page };
     let mut stuck = 0;
     while !sink.noted().done {

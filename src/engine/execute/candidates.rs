@@ -6,7 +6,9 @@ use super::Execution;
 use super::advance::Staged;
 use super::cursor::{At, CursorSeal, Position};
 use super::listing::only_related;
+use super::root::Listed;
 use super::rows::{Seeds, seed};
+use super::total::Total;
 use crate::base::json::Held;
 use crate::engine::frame::{Failure, Frame, Row};
 use crate::engine::operation::Selection;
@@ -59,6 +61,8 @@ pub(crate) struct Reached {
     pub candidates: usize,
     pub named: usize,
     pub undetermined: usize,
+    /// How many there are in all.
+    pub total: Total,
     /// The id of the approval that it goes by.
     pub approval: Option<Arc<str>>,
 }
@@ -66,18 +70,21 @@ pub(crate) struct Reached {
 impl Reached {
     fn encode(&self, position: &Position) -> String {
         let approval = self.approval.as_deref().unwrap_or(NO_APPROVAL);
-        format!("{} {} {} {approval} {}", self.candidates, self.named, self.undetermined, position.encode())
+        let Self { candidates, named, undetermined, total, .. } = self;
+        format!("{candidates} {named} {undetermined} {} {approval} {}", total.encode(), position.encode())
     }
 
     fn decode(text: &str) -> Option<(Self, Position)> {
         let (candidates, rest) = text.split_once(' ')?;
         let (named, rest) = rest.split_once(' ')?;
         let (undetermined, rest) = rest.split_once(' ')?;
+        let (total, rest) = rest.split_once(' ')?;
         let (approval, position) = rest.split_once(' ')?;
         let reached = Self {
             candidates: candidates.parse().ok()?,
             named: named.parse().ok()?,
             undetermined: undetermined.parse().ok()?,
+            total: Total::decode(total)?,
             approval: (approval != NO_APPROVAL).then(|| approval.into()),
         };
         Some((reached, Position::decode(position)?))
@@ -105,6 +112,9 @@ pub(crate) struct Candidates<'s> {
     rest: std::vec::IntoIter<Named>,
     /// The source's page to read when those are through.
     next: Option<At>,
+    /// On the pages before that one.
+    listed: usize,
+    pub total: Total,
 }
 
 impl<'s> Candidates<'s> {
@@ -118,11 +128,12 @@ impl<'s> Candidates<'s> {
             }
         };
         let next = at.as_ref().map(|place: &Place| place.position.page.clone());
-        Some((Self { from, at, rest: Vec::new().into_iter(), next }, reached))
+        let (listed, total) = (before(at.as_ref(), reached.candidates), reached.total);
+        Some((Self { from, at, rest: Vec::new().into_iter(), next, listed, total }, reached))
     }
 
-    /// What is left behind a place ([`Self::place`]); `None`: it is none of these candidates.
-    pub fn going_on(from: From<'s>, place: Option<&str>) -> Option<Self> {
+    /// What is left behind a place ([`Self::place`]), before which so many candidates lie; `None`: it is none of these.
+    pub fn going_on(from: From<'s>, place: Option<&str>, candidates: usize, total: Total) -> Option<Self> {
         let parts = match &from {
             From::Listings { of, .. } => of.len(),
             From::Keys(..) => 1,
@@ -136,7 +147,8 @@ impl<'s> Candidates<'s> {
             }
         };
         let next = at.as_ref().map(|place: &Place| place.position.page.clone());
-        Some(Self { from, at, rest: Vec::new().into_iter(), next })
+        let listed = before(at.as_ref(), candidates);
+        Some(Self { from, at, rest: Vec::new().into_iter(), next, listed, total })
     }
 
     /// The place behind a candidate. It holds the source's own cursors, which are nobody's to see.
@@ -157,16 +169,30 @@ impl<'s> Candidates<'s> {
 
     /// Some candidates, at most so many; none where all were looked at.
     pub async fn next(&mut self, execution: &Execution<'_>, most: usize) -> Result<Vec<Candidate>, Failure> {
+        let place = self.reached(execution).await?;
+        Ok(place.map(|place| self.taken(place, most)).unwrap_or_default())
+    }
+
+    /// Reads as far as there are candidates at hand; how many there are in all may be known then.
+    pub async fn peek(&mut self, execution: &Execution<'_>) -> Result<(), Failure> {
+        if let Some(place) = self.reached(execution).await? {
+            self.at = Some(place);
+        }
+        Ok(())
+    }
+
+    /// Where the candidates at hand lie, read until there are some; `None`: all were looked at.
+    async fn reached(&mut self, execution: &Execution<'_>) -> Result<Option<Place>, Failure> {
         loop {
             let place = match self.at.take() {
                 Some(place) => place,
                 None => match self.beginning(execution, 0)? {
                     Some(place) => place,
-                    None => return Ok(Vec::new()),
+                    None => return Ok(None),
                 },
             };
             if self.rest.len() > 0 {
-                return Ok(self.taken(place, most));
+                return Ok(Some(place));
             }
             let place = match self.next.take() {
                 Some(next) => self.turned(execution, place, next).await?,
@@ -175,7 +201,7 @@ impl<'s> Candidates<'s> {
                     Some(place) => place,
                     None => {
                         self.at = Some(place);
-                        return Ok(Vec::new());
+                        return Ok(None);
                     }
                 },
             };
@@ -231,20 +257,30 @@ impl<'s> Candidates<'s> {
     /// The next page of a part, read.
     async fn turned(&mut self, execution: &Execution<'_>, place: Place, next: At) -> Result<Place, Failure> {
         let skip = if next == place.position.page { place.position.skip } else { 0 };
-        let (named, following) = match &self.from {
+        let read = match &self.from {
             From::Listings { query, binding, of } => {
                 let Some((selection, _)) = of.get(place.part) else { return Ok(place) };
-                execution.listed(selection, query, binding, Some(next.clone())).await?
+                let read = execution.listed(selection, query, binding, Some(next.clone())).await?;
+                // What one of several listings tells is not how many there are in all.
+                Listed { total: read.total.filter(|_| of.len() == 1), ..read }
             }
             From::Keys(keys, _) => {
                 let named = |key: &Arc<str>| Named { key: Some(Arc::clone(key)), record: None };
-                (keys.iter().map(named).collect(), None)
+                Listed { named: keys.iter().map(named).collect(), next: None, total: None }
             }
         };
-        self.rest = named.into_iter().skip(skip).collect::<Vec<Named>>().into_iter();
-        self.next = following;
+        self.listed = self.listed.saturating_add(read.named.len());
+        self.total.read(read.total, self.listed, read.next.is_none());
+        self.rest = read.named.into_iter().skip(skip).collect::<Vec<Named>>().into_iter();
+        self.next = read.next;
         Ok(Place { part: place.part, position: Position { page: next, skip } })
     }
+}
+
+/// How many of so many candidates lie on pages before the one where it is gone on. All that were listed are candidates, or how many
+/// there are is not known anyway.
+fn before(at: Option<&Place>, candidates: usize) -> usize {
+    candidates.saturating_sub(at.map_or(0, |place| place.position.skip))
 }
 
 /// What is known of candidates once the caller's relations to them are.

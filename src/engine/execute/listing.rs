@@ -146,12 +146,12 @@ impl Execution<'_> {
         }
         let Some(next) = page.next.take() else { return Ok(()) };
         let asked = next.clone();
-        let (named, following) = self.listed(listing.selection, listing.query, listing.binding, Some(asked)).await?;
+        let read = self.listed(listing.selection, listing.query, listing.binding, Some(asked)).await?;
         if next != page.at.page {
             page.at = Position { page: next, skip: 0 };
         }
-        let behind = named.into_iter().skip(page.at.skip).collect::<Vec<Named>>();
-        (page.rest, page.next) = (behind.into_iter(), following);
+        let behind = read.named.into_iter().skip(page.at.skip).collect::<Vec<Named>>();
+        (page.rest, page.next) = (behind.into_iter(), read.next);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ pub mod quota;
 mod root;
 mod rows;
 mod subjects;
+pub(crate) mod total;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -33,6 +33,22 @@ pub struct Stood {
     pub used: Vec<(EntityId, Arc<str>, SlotSet)>,
 }
 
+/// What a read of a listing brought.
+pub(super) struct Listed {
+    pub named: Vec<Named>,
+    /// What lies behind; none: nothing.
+    pub next: Option<At>,
+    /// How many the listing has in all, where its source tells that of all of it.
+    pub total: Option<usize>,
+}
+
+/// The same of one connection.
+struct Read {
+    named: Vec<Named>,
+    next: Option<PageAt>,
+    total: Option<usize>,
+}
+
 impl Execution<'_> {
     /// The root selections of one node, by their place in the operation: several only where each names an entity by
     /// its key.
@@ -122,10 +138,10 @@ impl Execution<'_> {
             (RootKind::Lookup, Some(binding)) => self.lookup(selection, node, query, binding).await,
             (RootKind::List, Some(binding)) => match self.listed(selection, query, binding, None).await {
                 // The source has more pages than the binding allows: half a list is not a list.
-                Ok((_, Some(_))) => {
+                Ok(Listed { next: Some(_), .. }) => {
                     self.nothing(node, Some(Failure::unavailable(ErrorCode::LimitExceeded, binding.source)))
                 }
-                Ok((named, None)) => {
+                Ok(Listed { named, next: None, .. }) => {
                     let rows = named.into_iter().map(|named| seed(named.key, named.record)).collect();
                     let mut related = self.relate(node, Seeds { rows, inherited: None }).await;
                     related.rows.iter_mut().for_each(|row| self.only_if_comparable(row, selection));
@@ -163,7 +179,7 @@ impl Execution<'_> {
         binding: &RootBinding,
     ) -> RootAnswer {
         match self.listed(selection, query, binding, None).await {
-            Ok((found, _)) if found.is_empty() => {
+            Ok(Listed { named: found, .. }) if found.is_empty() => {
                 let rows = vec![nobody()];
                 let mut related = self.relate(node, Seeds { rows, inherited: None }).await;
                 for row in &mut related.rows {
@@ -173,7 +189,7 @@ impl Execution<'_> {
                     Frame { node, rows: related.rows, answers: Vec::new(), children: Vec::new(), subjects: Vec::new() };
                 RootAnswer { frame: Arc::new(frame), ..self.nothing(node, None) }
             }
-            Ok((found, _)) => {
+            Ok(Listed { named: found, .. }) => {
                 let rows = found.into_iter().take(1).map(|named| seed(named.key, named.record)).collect();
                 let mut related = self.relate(node, Seeds { rows, inherited: None }).await;
                 related.rows.iter_mut().for_each(|row| self.only_if_comparable(row, selection));
@@ -217,31 +233,33 @@ impl Execution<'_> {
         query: &RootField,
         binding: &RootBinding,
         at: Option<At>,
-    ) -> Result<(Vec<Named>, Option<At>), Failure> {
+    ) -> Result<Listed, Failure> {
         let instances = self.instances(selection, binding)?;
         let Some(at) = at else {
-            let mut all = Vec::new();
+            let mut named = Vec::new();
             for connector in instances {
-                let (named, next) = self.read_listing(selection, query, binding, connector, None).await?;
-                all.extend(named);
-                if let Some(page) = next {
-                    return Ok((all, Some(At { instance: id_of(connector), page })));
+                let read = self.read_listing(selection, query, binding, connector, None).await?;
+                named.extend(read.named);
+                if let Some(page) = read.next {
+                    return Ok(Listed { named, next: Some(At { instance: id_of(connector), page }), total: None });
                 }
             }
-            return Ok((all, None));
+            return Ok(Listed { named, next: None, total: None });
         };
+        // What one of several instances tells is not how many there are in all.
+        let is_alone = instances.len() == 1;
         let mut left = instances.into_iter().skip_while(|connector| id_of(connector) != at.instance);
         // An instance that counts no more, since the page before was read: nobody knows what lay behind.
         let Some(connector) = left.next() else {
             return Err(Failure::undetermined(ErrorCode::OutsideTerritory, binding.source));
         };
         let page = binding.ask.page().map(|_| at.page);
-        let (named, next) = self.read_listing(selection, query, binding, connector, page).await?;
-        let next = match next {
+        let read = self.read_listing(selection, query, binding, connector, page).await?;
+        let next = match read.next {
             Some(page) => Some(At { instance: at.instance, page }),
             None => left.next().map(|connector| At { instance: id_of(connector), page: PageAt::First }),
         };
-        Ok((named, next))
+        Ok(Listed { named: read.named, next, total: read.total.filter(|_| is_alone) })
     }
 
     /// The entities that the records of one connection's listing name.
@@ -252,7 +270,7 @@ impl Execution<'_> {
         binding: &RootBinding,
         connector: &Arc<Connector>,
         page: Option<PageAt>,
-    ) -> Result<(Vec<Named>, Option<PageAt>), Failure> {
+    ) -> Result<Read, Failure> {
         let inputs: Arc<[(Arc<str>, String)]> = selection
             .arguments
             .iter()
@@ -296,7 +314,7 @@ impl Execution<'_> {
             tracing::warn!(%source, query = %query.name, %request, "a record of a listing has no key (key_at, items)");
             return Err(Failure::unavailable(ErrorCode::SourceBadAnswer, binding.source));
         }
-        Ok((found, fetched.next))
+        Ok(Read { named: found, next: fetched.next, total: fetched.total })
     }
 }
 

@@ -422,6 +422,9 @@ pub struct Query {
     /// Where each division has an instance of its own: the argument that is a division's code, or the beginning of one. The
     /// instances that cover any of it are asked; absent: all that count today.
     pub division: Option<Spanned<String>>,
+    /// Of a listing: where the answer's data holds how many there are in all, as a whole number. Absent: nobody knows before all
+    /// were looked at.
+    pub total: Option<Spanned<String>>,
     /// Fields of the entity that the listing's records hold already.
     #[serde(default)]
     pub fields: Named<Field>,

@@ -317,7 +317,7 @@ fn alike(one: &str, other: &str) -> bool {
 
 /// The part of an answer that is of the keys at these places. Its records stand in the order of their keys.
 fn own(fetched: &Fetched, places: &[u32]) -> Fetched {
-    let mut own = Fetched { next: fetched.next.clone(), ..Fetched::default() };
+    let mut own = Fetched { next: fetched.next.clone(), total: fetched.total, ..Fetched::default() };
     for (place, key) in places.iter().zip(0_u32..) {
         let from = fetched.records.partition_point(|record| record.key < *place);
         let records = fetched.records.iter().skip(from).take_while(|record| record.key == *place);

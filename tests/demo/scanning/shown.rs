@@ -52,12 +52,14 @@ async fn a_silent_department_makes_exit_code_three_and_is_named() {
 }
 
 #[tokio::test]
-async fn a_plan_asks_nobody() {
+async fn a_plan_asks_the_list_alone_and_says_what_all_would_take() {
     let asked = Asked::start().await;
     asked.served.world.departments.clear_logs();
     let scan = ["--division", TOWN, "--where", DIBAO_AND_VEHICLE, "--plan"];
     let done = asked.run(&scan).await.ends_with(0);
-    assert_eq!(calls(&asked), BTreeMap::new());
+    assert_eq!(calls(&asked), BTreeMap::from([("agriculture".to_owned(), 1)]));
+    let all = asked.served.world.departments.world().households_in(TOWN);
+    assert!(done.out.contains(&format!("for all {all} that are listed")), "{}", done.out);
     let at = |name: &str| done.out.find(name).unwrap_or_else(|| panic!("{name}: {}", done.out));
     assert!(at("civil-affairs") < at("police"), "in the order in which they would be asked: {}", done.out);
     let json = asked.run(&[&scan[..], &["--json"]].concat()).await.ends_with(0).json();

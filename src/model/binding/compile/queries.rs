@@ -9,6 +9,7 @@ use crate::model::binding::fields::Base;
 use crate::model::binding::format::{self, DividedBy, Protocol, SourceFile};
 use crate::model::binding::mapping::Mapping;
 use crate::model::binding::request::CallTemplate;
+use crate::model::binding::request::reading::pointer;
 use crate::model::binding::request::template::{Hole, Text};
 use crate::model::binding::{RootBinding, SourceId};
 use crate::model::contract::{RootField, RootKind};
@@ -84,6 +85,10 @@ impl Compiler<'_> {
             encrypted.extend(Pointer::parse(&at.value).ok().map(|at| (at, Arc::clone(cipher))));
         }
         let ask = ask.with_encrypted(encrypted);
+        let ask = match self.total_of(&query.value, &field.kind, file.protocol, text) {
+            Some(at) => ask.with_total(at),
+            None => ask,
+        };
         self.ciphers_there(&ask, file, yaml::span(&query.value.ask), text);
         if let Some(binding) = self.bindings.queries.get_mut(at) {
             let division = query.value.division.as_ref().map(|division| division.value.as_str().into());
@@ -98,6 +103,26 @@ impl Compiler<'_> {
                 );
             }
         }
+    }
+
+    /// Where a listing tells how many there are in all (`total`).
+    fn total_of(
+        &mut self,
+        query: &format::Query,
+        kind: &RootKind,
+        protocol: Protocol,
+        text: &Arc<SourceText>,
+    ) -> Option<Pointer> {
+        let total = query.total.as_ref()?;
+        let wrong = match (kind, protocol) {
+            (RootKind::Connection, Protocol::Rest | Protocol::Soap | Protocol::Graphql) => {
+                return pointer(total, text, self.faults);
+            }
+            (RootKind::Connection, _) => ("an answer of this protocol has records alone", "leave `total` out"),
+            _ => ("this query is no listing in pages", "`total` goes with a query that answers a connection"),
+        };
+        self.faults.add(text, yaml::span(total), format!("`total` means nothing here: {}", wrong.0), wrong.1);
+        None
     }
 
     fn has_argument(&self, query: &str, argument: &str) -> bool {

@@ -33,6 +33,13 @@ impl CallTemplate {
         self
     }
 
+    /// The listing's answers tell at this place of their data how many there are in all.
+    pub fn with_total(mut self, at: Pointer) -> Self {
+        self.fallback = self.fallback.map(|fallback| Arc::new(Self::clone(&fallback).with_total(at.clone())));
+        self.reading.total = Some(at);
+        self
+    }
+
     /// Where values of records are encrypted, and with which cipher; places in lists left out.
     pub fn encrypted(&self) -> &[(Pointer, Arc<str>)] {
         &self.encrypted

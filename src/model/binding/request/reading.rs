@@ -37,8 +37,8 @@ impl Condition {
     }
 }
 
-/// Compiled reading of an answer. Pointers of `ok`, `absent`, `data` and `message` start at the answer, `items` and
-/// `columns` at the data, `item_key` and `only` at the record.
+/// Compiled reading of an answer. Pointers of `ok`, `absent`, `data` and `message` start at the answer, `items`,
+/// `columns` and `total` at the data, `item_key` and `only` at the record.
 #[derive(Debug, Clone, Default)]
 pub struct Reading {
     pub ok: Option<Condition>,
@@ -52,6 +52,8 @@ pub struct Reading {
     pub items_by_key: bool,
     pub columns: Option<Pointer>,
     pub only: Option<Condition>,
+    /// In the data: how many records the listing has in all.
+    pub total: Option<Pointer>,
 }
 
 impl Reading {

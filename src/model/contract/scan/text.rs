@@ -107,6 +107,8 @@ enum ScanVerdict {
 type ScanCoverage {
   """Looked at, in the divisions of the caller. 调用者辖区内纳入扫描的数量。"""
   candidates: Int!
+  """How many there are in all, as the source that lists them tells; null where that is not known. 名册数据源给出的总数；未知时为空。"""
+  total: Int
   """Decided or undetermined. 已处理的数量。"""
   evaluated: Int!
   """Of which the condition holds; null where a statistic keeps back groups that would be known from it. 条件成立的数量；统计中据此可推知被隐去的组时为空。"""
@@ -181,6 +183,8 @@ type ScanStage {
 type ScanProgress {
   """Looked at so far. 已纳入的数量。"""
   candidates: Int!
+  """How many there are in all, as the source that lists them tells; null where that is not known. 名册数据源给出的总数；未知时为空。"""
+  total: Int
   """Decided or undetermined. 已处理的数量。"""
   evaluated: Int!
   """Of which the condition holds; null where a statistic keeps back what would be known from it, and before its last frame. 条件成立的数量；统计末帧之前，及据此可推知被隐去的组时为空。"""
