@@ -9,6 +9,7 @@ mod live_support;
 mod rates;
 mod raw;
 mod reload;
+mod sockets;
 mod streams;
 mod support;
 #[path = "../support/temporary.rs"]

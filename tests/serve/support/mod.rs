@@ -1,6 +1,8 @@
 //! A gateway that records what it is asked, behind a real listener.
 #![allow(dead_code, reason = "each crate of tests uses its part")]
 
+pub mod socket;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -85,7 +87,7 @@ impl Gateway for Recorder {
         self.recorded(who, request, id, trace).await
     }
 
-    /// `subscription { N frames of B bytes }`, one after the other as fast as they are taken, then the end; `subscription { late
+    /// `subscription { N frames of B bytes }` (at least 2: an empty list and blanks), one after the other as fast as they are taken, then the end; `subscription { late
     /// MS }`, one frame after a while, and `subscription { broken }`, one frame and then nothing, not even the end. When the
     /// frames are dropped, the last that was taken is told.
     fn subscribe(
@@ -113,7 +115,8 @@ impl Gateway for Recorder {
                 _ => (number(2), number(5)),
             };
             for _ in 0..count {
-                if sender.send(Frame::Next(vec![b' '; bytes].into())).await.is_err() {
+                let frame = format!("[]{}", " ".repeat(bytes.saturating_sub(2)));
+                if sender.send(Frame::Next(frame.into())).await.is_err() {
                     taken.send_modify(|(_, is_gone)| *is_gone = true);
                     return;
                 }
