@@ -504,3 +504,29 @@ async fn what_sockets_are_refused_is_counted_with_what_requests_are() {
     };
     until("both are told", counted).await;
 }
+
+#[tokio::test]
+async fn sockets_and_their_operations_stand_in_the_metrics() {
+    let running = Running::start(Options::default()).await;
+    let mut socket = Socket::begun(running.address, json!({})).await;
+    socket.subscribe("1", "subscription { late 60000 }", json!({})).await;
+    socket.send(json!({ "type": "ping" })).await;
+    socket.next().await;
+    let text = running.metrics().await;
+    for line in ["huxiang_sockets_open 1", "huxiang_socket_operations 1"] {
+        assert!(text.lines().any(|of| of == line), "{line}: {text}");
+    }
+    socket.send_text("not JSON").await;
+    socket.closed().await;
+    let began = Instant::now();
+    loop {
+        let text = running.metrics().await;
+        let all =
+            ["huxiang_sockets_open 0", "huxiang_socket_operations 0", "huxiang_sockets_closed_total{code=\"4400\"} 1"];
+        if all.iter().all(|line| text.lines().any(|of| of == *line)) {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

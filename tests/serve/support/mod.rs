@@ -218,6 +218,7 @@ pub struct Running {
     pub gateway: Arc<Recorder>,
     pub stop: Option<oneshot::Sender<()>>,
     pub served: tokio::task::JoinHandle<()>,
+    metrics: axum::Router,
 }
 
 impl Running {
@@ -259,7 +260,8 @@ impl Running {
             taken: Arc::new(tokio::sync::watch::channel((0, false)).0),
         });
         let verifier = Arc::new(Verifier::load(&config).unwrap());
-        let app = serve::app(&config, verifier, Arc::clone(&gateway)).unwrap();
+        let application = serve::application(&config, verifier, Arc::clone(&gateway)).unwrap();
+        let (app, metrics) = (application.router, application.metrics);
         let tls = config.tls.as_ref().map(|tls| serve::acceptor(tls).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -269,7 +271,7 @@ impl Running {
             serve::run(listener, app, tls, &served_with, async { drop(stopped.await) }).await;
         });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, client, gateway, stop: Some(stop), served }
+        Self { address, client, gateway, stop: Some(stop), served, metrics }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -278,6 +280,14 @@ impl Running {
 
     pub fn post(&self) -> reqwest::RequestBuilder {
         self.client.post(self.url("/graphql")).header("content-type", "application/json")
+    }
+
+    /// What is counted, as monitoring reads it.
+    pub async fn metrics(&self) -> String {
+        let asked = http::Request::get("/metrics").header("host", "localhost").body(axum::body::Body::empty()).unwrap();
+        let answer = tower_service::Service::call(&mut self.metrics.clone(), asked).await.unwrap();
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
     }
 
     pub fn seen(&self) -> Vec<Seen> {
