@@ -318,7 +318,7 @@ impl<G: Gateway> Session<G> {
             return Err(Close::too_early());
         }
         if self.operations.has(&id) {
-            return Err(Close::id_taken(&id));
+            return Err(Close::id_taken());
         }
         self.number += 1;
         let operation = Operation {
