@@ -1,13 +1,17 @@
 //! GraphQL over WebSockets on the wire: the protocol `graphql-transport-ws`, the same door as for HTTP, and its bounds.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use huxiang::model::config::rates::{Rate, Rates};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::pki::Authority;
 use crate::support::socket::{SUBPROTOCOL, Socket};
 use crate::support::{Options, Running, sha256, token, token_of};
 
@@ -252,6 +256,40 @@ async fn who_asks_is_the_same_over_a_socket_as_by_post() {
     socket.subscribe("1", "{a}", json!({})).await;
     socket.all("1").await;
     assert_eq!(running.seen().pop().unwrap().0.networks, ["local"]);
+}
+
+#[tokio::test]
+async fn over_tls_the_connections_certificate_is_that_of_each_operation() {
+    let authority = Authority::new("Departments");
+    let (server, own) = (authority.make("localhost", |_| {}), authority.client("help.dept"));
+    let options = Options {
+        tls: Some((server.cert.clone(), server.key.clone())),
+        client_ca: Some(authority.pem()),
+        ..Options::default()
+    };
+    let running = Running::start(options).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let chain = vec![CertificateDer::from_pem_slice(own.cert.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+    let client = client.with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap();
+    let client = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let stream = client.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let opened = Socket::open_on(Box::new(stream), "localhost", Some(SUBPROTOCOL), &[]).await;
+    let mut socket = opened.unwrap_or_else(|refused| panic!("{refused:?}"));
+    socket.send(json!({ "type": "connection_init" })).await;
+    socket.next().await;
+    socket.subscribe("1", "{a}", json!({})).await;
+    socket.all("1").await;
+    let certificate = running.seen().pop().unwrap().0.certificate.expect("the handshake's");
+    assert!(certificate.subject.contains("help.dept"), "{certificate:?}");
+    socket.subscribe("2", "BIG 3000000", json!({})).await;
+    assert!(socket.text().await.unwrap().len() > 3_000_000);
+    socket.0.close(None).await.unwrap();
+    socket.closed().await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -14,7 +15,11 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 pub const SUBPROTOCOL: &str = "graphql-transport-ws";
 const SOON: Duration = Duration::from_secs(20);
 
-pub struct Socket(pub WebSocketStream<TcpStream>);
+/// A connection, over TLS or plain.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for S {}
+
+pub struct Socket(pub WebSocketStream<Box<dyn Wire>>);
 
 /// What came of a socket's end: its code, and why.
 pub type Closed = (u16, String);
@@ -30,7 +35,17 @@ impl Socket {
         subprotocol: Option<&str>,
         headers: &[(&str, &str)],
     ) -> Result<Self, (u16, String)> {
-        let mut request = format!("ws://{address}/graphql").into_client_request().unwrap();
+        let stream = Box::new(TcpStream::connect(address).await.unwrap());
+        Self::open_on(stream, &address.to_string(), subprotocol, headers).await
+    }
+
+    pub async fn open_on(
+        stream: Box<dyn Wire>,
+        host: &str,
+        subprotocol: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, (u16, String)> {
+        let mut request = format!("ws://{host}/graphql").into_client_request().unwrap();
         if let Some(subprotocol) = subprotocol {
             request.headers_mut().insert("sec-websocket-protocol", subprotocol.parse().unwrap());
         }
@@ -38,7 +53,6 @@ impl Socket {
             let name: http::HeaderName = name.parse().unwrap();
             request.headers_mut().append(name, value.parse().unwrap());
         }
-        let stream = TcpStream::connect(address).await.unwrap();
         match tokio_tungstenite::client_async(request, stream).await {
             Ok((socket, response)) => {
                 assert_eq!(response.headers()["sec-websocket-protocol"], SUBPROTOCOL);
