@@ -27,6 +27,8 @@ pub struct Frames(mpsc::Receiver<Frame>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     Next(Bytes),
+    /// Instead of the first: it is refused as a query would be. [`Frame::Complete`] follows.
+    Refused(Bytes),
     /// Nothing more: the stream has come to its end.
     Complete,
 }
@@ -144,15 +146,15 @@ impl Run {
                 continue;
             };
             // The first turn is refused as a query would be; a later one says where the stream can be gone on with.
-            let body = if turn == 0 {
-                answer.body
+            let frame = if turn == 0 {
+                Frame::Refused(answer.body)
             } else {
                 if !self.end(code.as_str()).await {
                     return;
                 }
-                self.closed(self.errors_of(&answer.body), None)
+                Frame::Next(self.closed(self.errors_of(&answer.body), None))
             };
-            if self.hand(Frame::Next(body), standing).await {
+            if self.hand(frame, standing).await {
                 self.hand(Frame::Complete, standing).await;
             }
             return;

@@ -11,6 +11,7 @@ pub mod login;
 pub mod rates;
 mod reader;
 pub mod scans;
+pub mod sockets;
 pub mod traces;
 pub mod watch;
 
@@ -54,6 +55,8 @@ pub struct GatewayConfig {
     pub admission: admission::Admission,
     /// What a scan may take.
     pub scans: scans::Scans,
+    /// What WebSockets may take.
+    pub sockets: sockets::Sockets,
     pub rates: rates::Rates,
     pub cors: cors::Cors,
     pub graphql: GraphqlConfig,

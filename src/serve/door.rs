@@ -1,7 +1,8 @@
 //! The one door: who asks is known, has asked no more than allowed, and has its turn, before anything of the request itself
 //! is looked at.
 //!
-//! Every handler that answers goes through [`admit`]; `tests/repo/tidy.rs` holds them to it.
+//! Every handler that answers goes through [`admit`], and every operation that comes over a socket through [`admit_message`], which
+//! is the same but for what HTTP alone has; `tests/repo/tidy.rs` holds them to it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -104,7 +105,12 @@ pub(super) struct Admitted {
 /// its turn. Who sends slowly holds nothing but its own connection meanwhile; and whom there is no room for is told before
 /// that.
 pub(super) async fn admit<G>(app: &App<G>, parts: &Parts, body: Option<Body>) -> Result<Admitted, Refusal> {
-    let (identity, payer) = match asking(app, parts, body.is_none()).await {
+    let is_get = body.is_none();
+    let asked = async {
+        check_headers(parts, is_get, app.limits.body_bytes_max)?;
+        asking(app, parts).await
+    };
+    let (identity, payer) = match asked.await {
         Ok(asking) => asking,
         Err(refusal) => {
             // Who waits for word before it sends the body does not send it now: what comes next is another request.
@@ -125,9 +131,17 @@ pub(super) async fn admit<G>(app: &App<G>, parts: &Parts, body: Option<Body>) ->
     Ok(Admitted { identity, body, turn })
 }
 
+/// As [`admit`], of an operation that came over a socket: `parts` are those of the socket's upgrade, with what its connection was
+/// begun with. All of it is looked at again for each operation.
+pub(super) async fn admit_message<G>(app: &App<G>, parts: &Parts) -> Result<Admitted, Refusal> {
+    let (identity, payer) = asking(app, parts).await?;
+    let turn = app.turns.take(&payer).await?;
+    Ok(Admitted { identity, body: Bytes::new(), turn })
+}
+
 /// Who asks, where there is room for a request of theirs.
-async fn asking<G>(app: &App<G>, parts: &Parts, is_get: bool) -> Result<(Identity, Payer), Refusal> {
-    let identity = identified(app, parts, is_get).await?;
+async fn asking<G>(app: &App<G>, parts: &Parts) -> Result<(Identity, Payer), Refusal> {
+    let identity = identified(app, parts).await?;
     let payer = Payer::of(&identity);
     app.turns.look(&payer)?;
     Ok((identity, payer))
@@ -152,16 +166,21 @@ fn let_go<G>(app: &App<G>, body: Body) {
     }
 }
 
-async fn identified<G>(app: &App<G>, parts: &Parts, is_get: bool) -> Result<Identity, Refusal> {
-    check_headers(parts, is_get, app.limits.body_bytes_max)?;
+/// Whose request it is, counted as one of theirs.
+pub(super) async fn identified<G>(app: &App<G>, parts: &Parts) -> Result<Identity, Refusal> {
+    let identity = known(app, parts).await?;
+    app.requests.take(&identity, 1)?;
+    Ok(identity)
+}
+
+/// Whose it is, by address, certificate and token.
+pub(super) async fn known<G>(app: &App<G>, parts: &Parts) -> Result<Identity, Refusal> {
     let address = address(app, &parts.headers, parts.extensions.get::<Peer>());
     let address = address.ok_or_else(|| bad(ForwardedError.to_string()))?;
     let certificate = certificate::of_caller(app, parts, address).map_err(|error| rejected(app, address, &error))?;
     let principal = principal(app, address, &parts.headers, certificate.as_deref()).await?;
     let networks = app.networks.of(address);
-    let identity = Identity { principal, networks, certificate, ..Identity::at(address) };
-    app.requests.take(&identity, 1)?;
-    Ok(identity)
+    Ok(Identity { principal, networks, certificate, ..Identity::at(address) })
 }
 
 /// What the headers alone decide. A browser cannot send either kind of request across sites without asking first:

@@ -8,7 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,13 +16,29 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Characters of a line that are kept, blanks apart: `transfer-encoding:`, or `content-length:` with its digits.
 const LINE_MAX: usize = 40;
 
+const DOUBTFUL: u8 = 1;
+const UPGRADED: u8 = 2;
+
 /// Whether a connection carried such a request.
 #[derive(Debug, Clone, Default)]
-pub struct Doubtful(Arc<AtomicBool>);
+pub struct Doubtful(Arc<AtomicU8>);
 
 impl Doubtful {
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) & DOUBTFUL != 0
+    }
+
+    fn set(&self) {
+        self.0.fetch_or(DOUBTFUL, Ordering::AcqRel);
+    }
+
+    /// What comes from now on is no HTTP any more, and is not read along.
+    pub fn upgraded(&self) {
+        self.0.fetch_or(UPGRADED, Ordering::AcqRel);
+    }
+
+    fn is_upgraded(&self) -> bool {
+        self.0.load(Ordering::Acquire) & UPGRADED != 0
     }
 }
 
@@ -115,7 +131,7 @@ impl Head {
     fn end(&self, doubtful: &Doubtful) -> At {
         let unreadable = self.lengths == 1 && self.length.is_none();
         if self.lengths > 1 || unreadable || (self.chunked && self.lengths > 0) {
-            doubtful.0.store(true, Ordering::Release);
+            doubtful.set();
             return At::Last;
         }
         match self.length {
@@ -144,7 +160,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Framing<S> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
-        this.scanner.scan(buffer.filled().get(before..).unwrap_or_default());
+        if !this.scanner.doubtful.is_upgraded() {
+            this.scanner.scan(buffer.filled().get(before..).unwrap_or_default());
+        }
         polled
     }
 }

@@ -1,8 +1,6 @@
 //! GraphQL over HTTP: what comes in is checked before it is read, and read before it is parsed.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -10,35 +8,22 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use bytes::{Bytes, BytesMut};
-use futures::FutureExt;
 use futures::future::join_all;
 
+use super::ask::{Api, Asking, is_subscription, trace};
 use super::door::{Admitted, Refusal, admit, bad};
-use super::kind::{Kind, selected};
 use super::negotiate::{Media, accepted, accepts_events, status};
 use super::origin::{self, Site};
 use super::refusals::Refused;
 use super::request::{self, Sent};
-use super::stream;
 use super::unsent::Cut;
-use super::{Answer, App, ENGINE_GRACE, Gateway, GraphqlRequest, Outcome, Peer, RequestId, Turn};
+use super::{Answer, App, Gateway, GraphqlRequest, Outcome, RequestId, Turn, socket, stream};
 use crate::base::code::ErrorCode;
-use crate::engine::error::RequestError;
-use crate::identify::{Declared, Identity};
+use crate::identify::Identity;
 use crate::model::config::cors::Cors;
 use crate::trace::Parent;
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// What a request is for. Both pass the same checks; only what answers differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Api {
-    /// The contract.
-    Contract,
-    /// The gateway's own API: by POST, and no trusted documents.
-    Admin,
-}
 
 pub async fn handle<G: Gateway>(
     State(app): State<Arc<App<G>>>,
@@ -56,13 +41,9 @@ pub async fn admin<G: Gateway>(
     respond(&app, &id, Api::Admin, request).await
 }
 
-/// The operations that answer to a request, and what it is called.
-struct Asking<'a, G> {
-    app: &'a Arc<App<G>>,
-    /// In force when the request began; all its operations end with it.
-    gateway: &'a Arc<G>,
-    id: &'a str,
-    api: Api,
+/// The answers to a request, and as what they are sent.
+struct Answering<'a, G> {
+    asking: Asking<'a, G>,
     media: Media,
     cut: Cut,
 }
@@ -71,7 +52,7 @@ async fn respond<G: Gateway>(app: &Arc<App<G>>, id: &str, api: Api, request: Req
     // The gateway's own API is for its own pages and for programs, never for other sites' pages.
     let none = Cors::default();
     let cors = if api == Api::Contract { &app.cors } else { &none };
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let site = origin::site(&parts, cors, app.is_tls);
     let gateway = app.gateway.now();
     let methods = methods(app, &*gateway, api);
@@ -82,6 +63,10 @@ async fn respond<G: Gateway>(app: &Arc<App<G>>, id: &str, api: Api, request: Req
             refused(id, &parts.headers, Refusal::with_code(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message))
         }
         Site::Listed(_) | Site::Own if parts.method == Method::OPTIONS => options(methods),
+        Site::Listed(_) | Site::Own if api == Api::Contract && socket::is_asked(&parts) => {
+            let opened = socket::open(app, id, &mut parts).await;
+            opened.unwrap_or_else(|refusal| refused(id, &parts.headers, refusal))
+        }
         Site::Listed(_) | Site::Own => match answer(app, &gateway, id, api, &parts, body).await {
             Ok(response) => response,
             Err(refusal) => refused(id, &parts.headers, refusal),
@@ -132,26 +117,25 @@ async fn answer<G: Gateway>(
         true => request::from_uri(&parts.uri).map(Sent::One),
         false => request::from_body(&body, batch_max),
     };
-    let from_proxy = parts.extensions.get::<Peer>().is_some_and(|peer| app.networks.is_proxy(peer.address));
-    let trace = Parent::read(parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()), from_proxy);
+    let trace = trace(app, parts);
     let cut = parts.extensions.get::<Cut>().cloned().unwrap_or_default();
-    let asking = Asking { app, gateway, id, api, media, cut };
+    let answering = Answering { asking: Asking { app, gateway, id, api }, media, cut };
     match sent.map_err(bad)? {
         Sent::One(request) => {
-            let (identity, request) = asking.prepared(parts, &identity, request, is_get)?;
-            let query = request.query.as_deref().unwrap_or("");
-            if takes_events && selected(query, request.operation_name.as_deref()) == Some(Kind::Subscription) {
-                return Ok(asking.stream(parts, identity, request, trace, turn));
+            let (identity, request) = answering.asking.prepared(parts, &identity, request, is_get)?;
+            if takes_events && is_subscription(&request) {
+                return Ok(answering.stream(parts, identity, request, trace, turn));
             }
-            Ok(asking.one(identity, request, trace, turn).await)
+            Ok(answering.one(identity, request, trace, turn).await)
         }
         // Of a batch, nothing is streamed.
         Sent::Batch(_) if media == Media::EventStream => Err(not_acceptable()),
         Sent::Batch(requests) => {
             // The first is paid for.
             app.requests.take(&identity, u64::try_from(requests.len()).unwrap_or(u64::MAX).saturating_sub(1))?;
-            let prepared = requests.into_iter().map(|request| asking.prepared(parts, &identity, request, is_get));
-            Ok(asking.batch(prepared.collect::<Result<_, _>>()?, trace, turn).await)
+            let prepare = |request| answering.asking.prepared(parts, &identity, request, is_get);
+            let prepared = requests.into_iter().map(prepare);
+            Ok(answering.batch(prepared.collect::<Result<_, _>>()?, trace, turn).await)
         }
     }
 }
@@ -165,60 +149,12 @@ fn is_get(parts: &Parts, methods: &'static str) -> Result<bool, Refusal> {
     }
 }
 
-/// Puts a trusted document's text in its place, and keeps GET to queries.
-fn trusted<G: Gateway>(
-    app: &App<G>,
-    gateway: &G,
-    api: Api,
-    mut sent: GraphqlRequest,
-    is_get: bool,
-) -> Result<GraphqlRequest, Refusal> {
-    match &sent.document_id {
-        Some(_) if api == Api::Admin => return Err(bad("the admin API has no trusted documents; send `query`")),
-        Some(id) => match gateway.document(id) {
-            Some(text) => sent.query = Some(text.to_string()),
-            // What clients of automatic persisted queries take as: send the text, always.
-            None if sent.extensions.contains_key("persistedQuery") => return Err(bad("PersistedQueryNotSupported")),
-            None => return Err(bad("this document is not known here; send `query`, or have the document registered")),
-        },
-        None if is_get && !app.get_queries => {
-            let message = "GET takes only trusted documents here; send queries by POST";
-            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message).with(header::ALLOW, "POST"));
-        }
-        None => {}
-    }
-    let query = sent.query.as_deref().unwrap_or("");
-    if is_get && !matches!(selected(query, sent.operation_name.as_deref()), None | Some(Kind::Query)) {
-        let message = "GET takes only queries; send this operation by POST";
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message).with(header::ALLOW, "POST"));
-    }
-    Ok(sent)
-}
-
-impl<G: Gateway> Asking<'_, G> {
-    /// Who asks, with what the request declares; and the text that its document names.
-    fn prepared(
-        &self,
-        parts: &Parts,
-        identity: &Identity,
-        sent: GraphqlRequest,
-        is_get: bool,
-    ) -> Result<(Identity, GraphqlRequest), Refusal> {
-        let sent = trusted(self.app, &**self.gateway, self.api, sent, is_get)?;
-        for name in Declared::HEADERS {
-            if parts.headers.get_all(name).iter().nth(1).is_some() {
-                return Err(bad(format!("the header {name} is sent twice")));
-            }
-        }
-        let header = |name: &'static str| parts.headers.get(name).map(HeaderValue::as_bytes);
-        let declared = Declared::from(&sent.extensions, header).map_err(bad)?;
-        Ok((identity.clone().declaring(declared), sent))
-    }
-
+impl<G: Gateway> Answering<'_, G> {
     async fn one(&self, identity: Identity, sent: GraphqlRequest, trace: Parent, turn: Turn) -> Response<Body> {
-        let Answer { status: outcome, body } = self.ask(identity, sent, self.id.to_owned(), trace, turn).await;
+        let id = self.asking.id.to_owned();
+        let Answer { status: outcome, body } = self.asking.answer(identity, sent, id, trace, turn).await;
         let body = if self.media == Media::EventStream { stream::alone(&body) } else { body };
-        let mut out = response(status(outcome, self.media), self.media, self.app.unsent.hold(body, &self.cut));
+        let mut out = response(status(outcome, self.media), self.media, self.asking.app.unsent.hold(body, &self.cut));
         if let Outcome::TryLater { retry_after_s } = outcome {
             out.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
         }
@@ -237,9 +173,8 @@ impl<G: Gateway> Asking<'_, G> {
         trace: Parent,
         turn: Turn,
     ) -> Response<Body> {
-        let standing = stream::Admitted::new(self.app, self.gateway, &identity, parts);
-        let frames = self.gateway.subscribe(identity, sent, self.id.to_owned(), Some(trace), turn, standing);
-        let body = stream::events(frames, Arc::clone(&self.app.unsent), self.cut.clone());
+        let frames = self.asking.subscribe(parts, identity, sent, trace, turn);
+        let body = stream::events(frames, Arc::clone(&self.asking.app.unsent), self.cut.clone());
         let mut out = Response::new(body);
         let content_type = HeaderValue::from_static(Media::EventStream.content_type());
         out.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -253,7 +188,8 @@ impl<G: Gateway> Asking<'_, G> {
     async fn batch(&self, prepared: Vec<(Identity, GraphqlRequest)>, trace: Parent, turn: Turn) -> Response<Body> {
         let others = prepared.len().saturating_sub(1);
         let asked = prepared.into_iter().enumerate().map(|(at, (identity, sent))| {
-            self.ask(identity, GraphqlRequest { others, ..sent }, format!("{}-{at}", self.id), trace, turn.clone())
+            let sent = GraphqlRequest { others, ..sent };
+            self.asking.answer(identity, sent, format!("{}-{at}", self.asking.id), trace, turn.clone())
         });
         let mut body = BytesMut::from("[");
         for (at, answer) in join_all(asked).await.into_iter().enumerate() {
@@ -261,31 +197,7 @@ impl<G: Gateway> Asking<'_, G> {
             body.extend_from_slice(&answer.body);
         }
         body.extend_from_slice(b"]");
-        response(StatusCode::OK, self.media, self.app.unsent.hold(body.freeze(), &self.cut))
-    }
-
-    /// Asks the engine; an operation that panics or never ends costs itself and no other.
-    async fn ask(&self, identity: Identity, sent: GraphqlRequest, id: String, trace: Parent, turn: Turn) -> Answer {
-        let limit = Duration::from_millis(self.app.limits.request_timeout_ms).saturating_add(ENGINE_GRACE);
-        let asked = async {
-            match self.api {
-                Api::Contract => self.gateway.answer(identity, sent, id.clone(), Some(trace), turn).await,
-                // Rare, and larger than what most requests go through.
-                Api::Admin => Box::pin(self.gateway.admin(identity, sent, id.clone(), turn)).await,
-            }
-        };
-        match tokio::time::timeout(limit, AssertUnwindSafe(asked).catch_unwind()).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => {
-                tracing::error!(request_id = %id, "answering panicked");
-                let message = "a fault of the gateway; tell the operator the request id".to_owned();
-                Answer::refused(&RequestError::new(ErrorCode::Internal, message), &id)
-            }
-            Err(_) => {
-                let message = "the request took too long; ask for less".to_owned();
-                Answer::refused(&RequestError::new(ErrorCode::DeadlineExceeded, message), &id)
-            }
-        }
+        response(StatusCode::OK, self.media, self.asking.app.unsent.hold(body.freeze(), &self.cut))
     }
 }
 

@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::addresses::Addresses;
 use super::framing::Framing;
+use super::socket::Takeover;
 use super::stream::Stopping;
 use super::write_limit::WriteLimit;
 use super::{Peer, ServeError};
@@ -223,11 +224,14 @@ async fn http(
     let stopping = Stopping(stopped.clone());
     let (stream, cut) = WriteLimit::new(stream, bounds.io_timeout);
     let (stream, doubtful) = Framing::new(stream);
+    let takeover = Takeover::default();
+    let of_requests = takeover.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(doubtful.clone());
         request.extensions_mut().insert(cut.clone());
         request.extensions_mut().insert(stopping.clone());
+        request.extensions_mut().insert(of_requests.clone());
         inner.call(request)
     });
     let connection = http1::Builder::new()
@@ -235,7 +239,8 @@ async fn http(
         .header_read_timeout(bounds.io_timeout)
         .max_headers(bounds.headers_max)
         .max_buf_size(bounds.head_bytes_max)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::pin!(connection);
     let stop = async {
         drop(stopped.wait_for(|stopped| *stopped).await);
@@ -250,8 +255,10 @@ async fn http(
             connection.await
         }
     };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended early");
+    match result {
+        // A socket goes on here, so that its connection's place is held and a stop waits for it.
+        Ok(()) => takeover.go_on().await,
+        Err(error) => tracing::debug!(%error, "a connection ended early"),
     }
 }
 

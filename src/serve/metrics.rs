@@ -17,6 +17,7 @@ pub(super) async fn handle<G: Gateway>(State(app): State<Arc<App<G>>>) -> ([(Hea
         text.sample(&[("status", &status.to_string())], count);
     }
     app.turns.count(&mut text);
+    app.sockets.count(&mut text);
     let help = "Bytes of large answers that clients have not taken yet.";
     text.single("huxiang_unsent_bytes", "gauge", help, app.unsent.bytes());
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();

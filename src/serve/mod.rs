@@ -1,6 +1,7 @@
-//! HTTP: GraphQL over HTTP, GraphiQL, health, metrics. What is behind it is a [`Gateway`].
+//! HTTP: GraphQL over HTTP and over WebSockets, GraphiQL, health, metrics. What is behind it is a [`Gateway`].
 
 mod addresses;
+mod ask;
 mod certificate;
 mod door;
 mod framing;
@@ -18,6 +19,7 @@ mod origin;
 pub mod refusals;
 pub mod reload;
 mod request;
+mod socket;
 mod stream;
 mod turns;
 mod unsent;
@@ -50,6 +52,7 @@ use crate::model::config::hosts::Hosts;
 use crate::model::config::{GatewayConfig, Limits, Networks};
 use crate::trace::Parent;
 use refusals::{Refusals, Refused, Summing};
+use socket::Sockets;
 use turns::Turns;
 use unsent::Unsent;
 
@@ -167,6 +170,7 @@ struct App<G> {
     limits: Limits,
     requests: Meter,
     turns: Turns,
+    sockets: Arc<Sockets>,
     unsent: Arc<Unsent>,
     refusals: Arc<Refusals>,
     /// Closed with the application.
@@ -179,7 +183,7 @@ struct App<G> {
     batch_max: usize,
 }
 
-/// The routes: `/graphql`, `/admin/graphql` (if configured), `/login/NAME/start` and `/token` (if configured), `/graphiql`
+/// The routes: `/graphql` (which can be upgraded to a WebSocket), `/admin/graphql` (if configured), `/login/NAME/start` and `/token` (if configured), `/graphiql`
 /// (if configured), `/health/live`, `/health/ready`.
 pub fn app<G: Gateway>(
     config: &GatewayConfig,
@@ -215,6 +219,7 @@ pub fn application<G: Gateway>(
         limits: config.limits.clone(),
         requests: Meter::of_requests(&config.rates),
         turns: Turns::new(&config.admission),
+        sockets: Sockets::new(&config.sockets, config.scans.time_max),
         unsent: Unsent::new(config.limits.unsent_bytes_max),
         refusals: Arc::clone(&refusals),
         _open: open,

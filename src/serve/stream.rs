@@ -23,6 +23,19 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Stopping(pub watch::Receiver<bool>);
 
+impl Stopping {
+    /// Ends once the listener stops.
+    pub async fn come(stopping: Option<&Self>) {
+        if let Some(Self(stopping)) = stopping
+            && stopping.clone().wait_for(|stopping| *stopping).await.is_ok()
+        {
+            return;
+        }
+        // Nobody stops it any more.
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Who asked for a stream, looked at again between its frames.
 pub(super) struct Admitted<G> {
     app: Arc<App<G>>,
@@ -57,13 +70,7 @@ impl<G: Gateway> StreamStanding for Admitted<G> {
     }
 
     async fn stopping(&self) {
-        if let Some(Stopping(stopping)) = &self.stopping
-            && stopping.clone().wait_for(|stopping| *stopping).await.is_ok()
-        {
-            return;
-        }
-        // Nobody stops it any more.
-        std::future::pending::<()>().await;
+        Stopping::come(self.stopping.as_ref()).await;
     }
 }
 
@@ -74,7 +81,7 @@ pub(super) fn events(frames: Frames, unsent: Arc<Unsent>, cut: Cut) -> Body {
         let (mut frames, unsent, cut) = going?;
         match tokio::time::timeout(HEARTBEAT, frames.next()).await {
             Err(_) => Some((Ok(Bytes::from_static(b":\n\n")), Some((frames, unsent, cut)))),
-            Ok(Some(Frame::Next(body))) => {
+            Ok(Some(Frame::Next(body) | Frame::Refused(body))) => {
                 let event = unsent.hold(next(&body), &cut);
                 Some((Ok(event), Some((frames, unsent, cut))))
             }

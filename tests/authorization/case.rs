@@ -44,10 +44,12 @@ pub enum Transport {
     Get,
     /// Second of a list of operations, where lists are taken.
     Batch,
+    /// `graphql-transport-ws`, where the gateway is of the stage's own.
+    Socket,
 }
 
 impl Transport {
-    pub const ALL: [Self; 5] = [Self::Post, Self::PostJson, Self::PostNamed, Self::Get, Self::Batch];
+    pub const ALL: [Self; 6] = [Self::Post, Self::PostJson, Self::PostNamed, Self::Get, Self::Batch, Self::Socket];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -56,6 +58,7 @@ impl Transport {
             Self::PostNamed => "POST by operationName",
             Self::Get => "GET",
             Self::Batch => "POST in a list",
+            Self::Socket => "WebSocket",
         }
     }
 }
@@ -116,6 +119,8 @@ pub struct Drawn {
     pub issuer: String,
     pub get: bool,
     pub batch: bool,
+    /// Whether WebSockets are opened.
+    pub sockets: bool,
 }
 
 impl Drawn {
@@ -149,7 +154,12 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
     ];
     let scanning = drawn.scanning.clone();
     let mut transports = Transport::ALL.to_vec();
-    transports.retain(|one| (drawn.get || *one != Transport::Get) && (drawn.batch || *one != Transport::Batch));
+    transports.retain(|one| match one {
+        Transport::Get => drawn.get,
+        Transport::Batch => drawn.batch,
+        Transport::Socket => drawn.sockets,
+        _ => true,
+    });
     let what = (
         root,
         prop_oneof![5 => Just(0_usize), 3 => 0..drawn.households.len()],

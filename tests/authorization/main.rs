@@ -15,6 +15,7 @@ mod check;
 mod document;
 mod facts;
 mod odds;
+mod over_socket;
 #[path = "../identity_support/pki.rs"]
 #[allow(dead_code, reason = "each crate of tests uses its part")]
 mod pki;
@@ -22,6 +23,8 @@ mod rules;
 mod scan;
 mod scan_check;
 mod scan_oracle;
+#[path = "../serve/support/socket.rs"]
+mod socket;
 mod stage;
 mod tally;
 mod twice;
@@ -96,6 +99,7 @@ fn drawn(stage: &Stage) -> Drawn {
         issuer: access_oracle::issuer(root),
         get: stage.get,
         batch: stage.batch,
+        sockets: stage.own_departments(),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::access_oracle::{Caller, Contract, Roles, folder, yaml};
 use crate::case::{Drawn, Transport};
 use crate::facts::{Facts, Learned};
 use crate::odds::Odds;
+use crate::over_socket;
 use crate::scan_oracle::Marked;
 
 /// One gateway, and the roles it runs with.
@@ -367,6 +368,9 @@ impl Stage {
             let body = if transport == Transport::Batch { list } else { body };
             self.client.post(url).body(body.to_string())
         };
+        if transport == Transport::Socket {
+            headers.push(("upgrade", "websocket".to_owned()));
+        }
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -388,6 +392,9 @@ impl Stage {
     }
 
     pub async fn send(&self, request: reqwest::Request) -> Reply {
+        if request.headers().contains_key("upgrade") {
+            return over_socket::send(&request).await;
+        }
         let mut response = self.client.execute(request.try_clone().expect("a body in memory")).await;
         // Another's gateway may have rates that this suite comes to.
         for _ in 0..TRIES {

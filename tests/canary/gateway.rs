@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::marks;
 use crate::portal::{Portal, SECRET};
+use crate::socket::Socket;
 use crate::support::HOUSEHOLD;
 
 /// What the officer on duty says: no household's words.
@@ -346,6 +347,49 @@ impl Serving {
         let post = self.client.post(format!("{}/graphql", self.url)).header("content-type", "application/json");
         let response = self.with(caller, post.header("accept", "text/event-stream").body(body)).send().await;
         response.expect("a stream").text().await.expect("a whole stream")
+    }
+
+    /// A WebSocket of the caller.
+    async fn opened(&self, caller: &Caller) -> Socket {
+        self.show(&caller.token);
+        let address = self.url.trim_start_matches("http://").parse().expect("an address");
+        let mut payload = json!({"Authorization": format!("Bearer {}", caller.token)});
+        for (name, value) in [("X-Purpose", caller.purpose), ("X-Case", caller.case)] {
+            payload[name] = json!(value);
+        }
+        Socket::begun(address, payload).await
+    }
+
+    /// The frames of a subscription over a WebSocket.
+    pub async fn socket(&self, caller: &Caller, query: &str, variables: &Value) -> Vec<Value> {
+        let mut socket = self.opened(caller).await;
+        socket.subscribe("1", query, variables.clone()).await;
+        socket.all("1").await
+    }
+
+    /// How WebSockets end on which a household's id stands where none should.
+    pub async fn closed_socket(&self, caller: &Caller, variables: &Value) -> (u16, String) {
+        for text in [
+            variables["id"].to_string(),
+            json!({"type": variables["id"]}).to_string(),
+            format!("{{{}", variables["id"]),
+        ] {
+            let mut socket = self.opened(caller).await;
+            socket.send_text(&text).await;
+            assert_eq!(socket.closed().await.0, 4400);
+        }
+        let mut socket = self.opened(caller).await;
+        let id = variables["id"].as_str().expect("an id");
+        for _ in 0..2 {
+            socket
+                .subscribe(
+                    id,
+                    "subscription { households(division: \"331122101000\") { progress { done } } }",
+                    json!({}),
+                )
+                .await;
+        }
+        socket.closed().await
     }
 
     /// Relying on an approval.

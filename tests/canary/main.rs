@@ -15,6 +15,8 @@ mod gateway;
 mod identity_support;
 mod marks;
 mod portal;
+#[path = "../serve/support/socket.rs"]
+mod socket;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/temporary.rs"]
@@ -207,4 +209,11 @@ async fn administered(serving: &Serving, departments: &Running, whole: &str) {
     let streamed = serving.stream(caller("supervisor"), query, &household).await;
     assert!(streamed.contains(HOUSEHOLDS[0]) && streamed.ends_with("event: complete\ndata:\n\n"), "{streamed:.300}");
     serving.done("a stream");
+    let frames = serving.socket(caller("supervisor"), query, &household).await;
+    assert!(frames.len() == 1 && frames[0].to_string().contains(HOUSEHOLDS[0]), "{frames:?}");
+    serving.done("a stream over a WebSocket");
+    // Whatever is wrong with a message, its values are in no log: a text that is an id, and an id that is one.
+    let (code, reason) = serving.closed_socket(caller("supervisor"), &household).await;
+    assert!(code == 4409 && !reason.contains(HOUSEHOLDS[0]), "{code} {reason}");
+    serving.done("a WebSocket that is closed for what came");
 }

@@ -10,7 +10,7 @@ use crate::portal::{BACK, Portal};
 use crate::support::{self, HOUSEHOLD};
 
 /// What must have happened in each round.
-pub const STEPS: [&str; 22] = [
+pub const STEPS: [&str; 24] = [
     "metrics",
     "a login through the portal",
     "a code that was used up",
@@ -32,6 +32,8 @@ pub const STEPS: [&str; 22] = [
     "a department that answers wrongly",
     "a batch",
     "a stream",
+    "a stream over a WebSocket",
+    "a WebSocket that is closed for what came",
     "GET with the id in the query",
 ];
 

@@ -12,11 +12,15 @@ mod plans;
 mod portrait;
 mod posts_example;
 mod queries;
+mod scan_served;
+mod scan_sockets;
 mod scan_stats;
 mod scan_streams;
 mod scans;
 mod scenario;
 mod scenarios;
+#[path = "../serve/support/socket.rs"]
+mod socket;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/temporary.rs"]

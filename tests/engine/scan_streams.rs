@@ -2,104 +2,21 @@
 //! what a query is refused for ends them too.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use departments::{Fault, Options};
-use huxiang::answer::Gateway;
-use huxiang::base::current::Current;
-use huxiang::identify::{Identity, RevocationOrder, Revoked, Verifier, mint};
-use huxiang::model::snapshot::Snapshot;
-use huxiang::serve;
-use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use departments::Fault;
+use serde_json::{Value, json};
 
-use crate::support::{World, ask, records, supervisor, world_edited};
+use crate::scan_served::{EVENTS, JSON, PAGE, Running, STREAM, TOWN, VILLAGE, dibao, nodes, progress, rows, vehicles};
+use crate::support::records;
 
-const VILLAGE: &str = "331122101348";
-const TOWN: &str = "331122101";
-const JSON: &str = "application/graphql-response+json";
-const EVENTS: &str = "text/event-stream";
-
-const STREAM: &str = "subscription($division: ID!, $where: HouseholdFilter, $first: Int, $after: String) {
-  households(division: $division, where: $where, first: $first, after: $after) {
-    progress { candidates total evaluated matched undetermined calls elapsedMs resume done ended }
-    page { edges { cursor node { id registry { headName } } } pageInfo { endCursor } coverage { candidates matched ended } }
-  }
-}";
-const PAGE: &str = "query($division: ID!, $where: HouseholdFilter, $first: Int, $after: String) {
-  households(division: $division, where: $where, first: $first, after: $after) {
-    edges { cursor node { id registry { headName } } } pageInfo { endCursor hasNextPage } coverage { candidates matched undetermined ended }
-  }
-}";
 const STATS: &str = "($division: ID!, $where: HouseholdFilter, $resume: ScanResume) {
   householdStats(division: $division, where: $where, resume: $resume, groupBy: [{by: registry_category}],
                  measures: [{count: true}])";
 const FIGURES: &str =
     "groups { key { value } suppressed values { value lower upper } } coverage { matched whole ended }";
 
-/// The demo behind a listener that can be stopped, and what is in force can be switched.
-struct Running {
-    world: World,
-    address: SocketAddr,
-    current: Current<Gateway>,
-    verifier: Arc<Verifier>,
-    client: reqwest::Client,
-    stop: Option<oneshot::Sender<()>>,
-    served: tokio::task::JoinHandle<()>,
-    refreshed: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.served.abort();
-        self.refreshed.abort();
-    }
-}
-
 impl Running {
-    async fn start(edit: impl FnOnce(&mut Snapshot)) -> Self {
-        let world = world_edited(Options { latency: false, ..Options::default() }, edit).await;
-        let config = world.gateway.snapshot().config.clone();
-        let verifier = Arc::new(Verifier::open(&config).await.unwrap());
-        let refreshed = tokio::spawn(Arc::clone(&verifier).keep_fresh());
-        world.gateway.served_behind(Arc::clone(&verifier));
-        let current: Current<Gateway> = Arc::new(world.gateway.clone()).into();
-        let app = serve::app(&config, Arc::clone(&verifier), current.clone()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(async move {
-            serve::run(listener, app, None, &config, async { drop(stopped.await) }).await;
-        });
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { world, address, current, verifier, client, stop: Some(stop), served, refreshed }
-    }
-
-    fn token(&self, id: &str) -> String {
-        let issuer = &self.world.gateway.snapshot().config.issuers[0];
-        let claims = Map::from_iter([("divisions".to_owned(), json!(["331122"]))]);
-        mint(issuer, id, &["supervisor".to_owned()], &claims, Duration::from_secs(600)).unwrap()
-    }
-
-    /// Who the token of `supervisor-1` speaks for.
-    fn caller(&self) -> Identity {
-        let mut identity = supervisor();
-        let issuer = self.world.gateway.snapshot().config.issuers[0].issuer.clone();
-        identity.principal.iter_mut().for_each(|principal| principal.issuer = issuer.clone());
-        identity
-    }
-
-    async fn sent(&self, who: &str, accept: &str, body: Value) -> reqwest::Response {
-        let request = self.client.post(format!("http://{}/graphql", self.address));
-        let request = request.header("content-type", "application/json").header("accept", accept);
-        let request = request.header("authorization", format!("Bearer {}", self.token(who)));
-        let request = request.header("x-purpose", "supervision").header("x-case", "JD-2026-0001");
-        request.body(body.to_string()).send().await.unwrap()
-    }
-
     async fn stream(&self, who: &str, query: &str, variables: Value) -> Events {
         let response = self.sent(who, EVENTS, json!({ "query": query, "variables": variables })).await;
         assert_eq!(response.status(), 200);
@@ -108,34 +25,9 @@ impl Running {
         Events { response, text: String::new() }
     }
 
-    async fn ask(&self, who: &str, query: &str, variables: Value) -> Value {
-        let response = self.sent(who, JSON, json!({ "query": query, "variables": variables })).await;
-        serde_json::from_str(&response.text().await.unwrap()).unwrap()
-    }
-
-    /// The rows of all pages of the query, from a cursor on.
-    async fn pages(&self, variables: &Value, after: Value) -> Vec<Value> {
-        let (mut rows, mut after) = (Vec::new(), after);
-        loop {
-            let mut variables = variables.clone();
-            variables["after"] = after;
-            let answer = ask(&self.world.gateway, &self.caller(), PAGE, variables).await;
-            assert_eq!(answer["errors"], Value::Null, "{answer:#}");
-            let page = &answer["data"]["households"];
-            rows.extend(nodes(page));
-            if page["pageInfo"]["hasNextPage"] == false {
-                return rows;
-            }
-            after = page["pageInfo"]["endCursor"].clone();
-        }
-    }
-
-    fn calls(&self) -> usize {
-        self.world.departments.log("police").len()
-    }
-
-    fn slow(&self, ms: u64) {
-        self.world.departments.set_fault("police", Fault::Slow(Duration::from_millis(ms)));
+    /// All responses of a stream.
+    pub async fn events(&self, who: &str, query: &str, variables: Value) -> Vec<Value> {
+        self.stream(who, query, variables).await.all().await
     }
 }
 
@@ -185,27 +77,6 @@ impl Events {
         assert_eq!(self.event().await, None, "nothing comes after `complete`");
         all
     }
-}
-
-fn nodes(page: &Value) -> Vec<Value> {
-    page["edges"].as_array().into_iter().flatten().map(|edge| edge["node"].clone()).collect()
-}
-
-fn rows(frames: &[Value]) -> Vec<Value> {
-    frames.iter().flat_map(|frame| nodes(&frame["data"]["households"]["page"])).collect()
-}
-
-fn progress(frame: &Value) -> &Value {
-    &frame["data"]["households"]["progress"]
-}
-
-/// Asks the police of each person.
-fn vehicles(division: &str, first: usize) -> Value {
-    json!({ "division": division, "first": first, "where": { "assets": { "vehicles": { "count": { "gte": 0 } } } } })
-}
-
-fn dibao(division: &str, first: usize) -> Value {
-    json!({ "division": division, "first": first, "where": { "assistance": { "dibaoStatus": { "eq": "RECEIVING" } } } })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -391,10 +262,7 @@ async fn a_revoked_token_ends_the_stream() {
     running.slow(100);
     let mut events = running.stream("supervisor-1", STREAM, vehicles(TOWN, 2)).await;
     events.next().await;
-    let issuer = running.world.gateway.snapshot().config.issuers[0].issuer.clone();
-    let what = Revoked::Principal { id: "supervisor-1".to_owned(), before: None };
-    let by = (issuer.clone(), "officer-1".to_owned());
-    running.verifier.revoke(RevocationOrder { issuer, what, by, reason: "lost".to_owned() }).await.unwrap();
+    running.revoke("supervisor-1").await;
     let frames = tokio::time::timeout(Duration::from_secs(20), events.all()).await.expect("it ends");
     let last = frames.last().unwrap();
     assert_eq!(last["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{last:#}");

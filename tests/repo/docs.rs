@@ -108,6 +108,8 @@ fn every_key_of_the_other_files_stands_in_its_reference() {
     all_told("docs/operations.md", serde_keys(&read("src/model/config/rates.rs")));
     all_told("docs/operations.md", serde_keys(&read("src/model/config/admission.rs")));
     all_told("docs/operations.md", serde_keys(&read("src/model/config/cors.rs")));
+    let sockets = read("src/model/config/sockets.rs");
+    all_told("docs/operations.md", serde_keys(sockets.split("/// Checked.").next().unwrap_or_default()));
     let limits = read("src/model/config.rs");
     let limits = limits.split("pub struct Limits").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
     let keys = serde_keys(limits);

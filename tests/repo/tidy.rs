@@ -371,6 +371,7 @@ const OPEN_ROUTES: [&str; 5] = ["/health/live", "/health/ready", "/metrics", "/g
 fn there_is_one_door() {
     let mut faults = Vec::new();
     let mut routes = Vec::new();
+    let mut askers = 0;
     for path in rust("src/serve") {
         let text = read(&path);
         let code_only: String = code(text.split("#[cfg(test)]").next().unwrap_or_default())
@@ -387,11 +388,18 @@ fn there_is_one_door() {
         let doors = [".gateway.answer(", ".gateway.admin(", ".gateway.subscribe("];
         let asks: Vec<usize> = doors.iter().map(|door| code_only.matches(door).count()).collect();
         let is_asked = asks.iter().any(|asks| *asks > 0);
-        if is_asked && (path != "src/serve/graphql.rs" || asks != [1, 1, 1]) {
-            faults.push(format!("{path}: {asks:?} calls of the gateway; there is one of each kind, in serve/graphql"));
+        if is_asked && (path != "src/serve/ask.rs" || asks != [1, 1, 1]) {
+            faults.push(format!("{path}: {asks:?} calls of the gateway; there is one of each kind, in serve/ask"));
         }
-        if is_asked && !code_only.contains("admit(") {
+        // Whoever asks by it has been let in: by HTTP, or with a message of a socket.
+        let admits = code_only.contains("admit(") || code_only.contains("admit_message(");
+        if code_only.contains("Asking {") && path != "src/serve/ask.rs" && !admits {
             faults.push(format!("{path}: asks the gateway without `door::admit`"));
+        }
+        askers += usize::from(code_only.contains("Asking {") && admits);
+        // What every ask needs is handed out at the door alone.
+        if code_only.contains(".turns.take(") && path != "src/serve/door.rs" {
+            faults.push(format!("{path}: takes a turn beside the door"));
         }
         for rest in code_only.split(".route(").skip(1) {
             let whole: String = rest.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -403,6 +411,7 @@ fn there_is_one_door() {
         }
     }
     assert!(routes.len() >= 6, "the test reads routes no more: {routes:?}");
+    assert_eq!(askers, 2, "the transports: HTTP, with its events, and sockets");
     for (path, route, module) in &routes {
         if path != "src/serve/mod.rs" {
             faults.push(format!(

@@ -6,9 +6,13 @@ mod http;
 mod listen;
 #[path = "../live_support/mod.rs"]
 mod live_support;
+#[path = "../identity_support/pki.rs"]
+#[allow(dead_code, reason = "each crate of tests uses its part")]
+mod pki;
 mod rates;
 mod raw;
 mod reload;
+mod sockets;
 mod streams;
 mod support;
 #[path = "../support/temporary.rs"]

@@ -23,7 +23,7 @@ async fn who_waits_for_long_gets_a_comment_now_and_then() {
     let running = Running::start(Options { read_timeout_ms: 2_000, ..Options::default() }).await;
     let answer = stream(&running, "subscription { late 11000 }").await;
     assert_eq!(answer.headers()["x-accel-buffering"], "no");
-    assert_eq!(answer.text().await.unwrap(), ":\n\nevent: next\ndata:   \n\nevent: complete\ndata:\n\n");
+    assert_eq!(answer.text().await.unwrap(), ":\n\nevent: next\ndata: []\n\nevent: complete\ndata:\n\n");
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn a_stream_that_breaks_off_does_not_look_as_if_it_were_complete() {
             Err(_) => break true,
         }
     };
-    assert!(broke && text == "event: next\ndata:   \n\n", "{text}");
+    assert!(broke && text == "event: next\ndata: []\n\n", "{text}");
 }
 
 #[tokio::test]

@@ -44,6 +44,9 @@ pub struct ConfigFile {
     /// What a scan over many entities may take.
     #[serde(default)]
     pub scans: super::scans::ScansEntry,
+    /// How many WebSockets are open, and what each may take.
+    #[serde(default)]
+    pub sockets: super::sockets::SocketsEntry,
     /// What a minute may have.
     #[serde(default)]
     pub rates: super::rates::RatesEntry,

@@ -17,6 +17,7 @@ use super::egress::{EgressConfig, Host};
 use super::hosts::Hosts;
 use super::rates::Rates;
 use super::scans::Scans;
+use super::sockets::Sockets;
 use super::watch::{AccessLogConfig, AlertsConfig};
 use super::{
     ClaimType, ForwardedCertificate, GatewayConfig, GraphqlConfig, HEAD_BYTES_MIN, Issuer, JwksFrom, JwksLimits,
@@ -140,6 +141,7 @@ impl Reader<'_> {
             limits: file.limits,
             admission: Admission::read(&file.admission, self),
             scans: Scans::read(&file.scans, self),
+            sockets: Sockets::read(&file.sockets, self),
             rates,
             cors: Cors::read(&file.cors, self.text, self.faults),
             graphql,

@@ -1,6 +1,8 @@
 //! A gateway that records what it is asked, behind a real listener.
 #![allow(dead_code, reason = "each crate of tests uses its part")]
 
+pub mod socket;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -85,7 +87,7 @@ impl Gateway for Recorder {
         self.recorded(who, request, id, trace).await
     }
 
-    /// `subscription { N frames of B bytes }`, one after the other as fast as they are taken, then the end; `subscription { late
+    /// `subscription { N frames of B bytes }` (at least 2: an empty list and blanks), one after the other as fast as they are taken, then the end; `subscription { late
     /// MS }`, one frame after a while, and `subscription { broken }`, one frame and then nothing, not even the end. When the
     /// frames are dropped, the last that was taken is told.
     fn subscribe(
@@ -113,7 +115,8 @@ impl Gateway for Recorder {
                 _ => (number(2), number(5)),
             };
             for _ in 0..count {
-                if sender.send(Frame::Next(vec![b' '; bytes].into())).await.is_err() {
+                let frame = format!("[]{}", " ".repeat(bytes.saturating_sub(2)));
+                if sender.send(Frame::Next(frame.into())).await.is_err() {
                     taken.send_modify(|(_, is_gone)| *is_gone = true);
                     return;
                 }
@@ -215,6 +218,7 @@ pub struct Running {
     pub gateway: Arc<Recorder>,
     pub stop: Option<oneshot::Sender<()>>,
     pub served: tokio::task::JoinHandle<()>,
+    metrics: axum::Router,
 }
 
 impl Running {
@@ -256,7 +260,8 @@ impl Running {
             taken: Arc::new(tokio::sync::watch::channel((0, false)).0),
         });
         let verifier = Arc::new(Verifier::load(&config).unwrap());
-        let app = serve::app(&config, verifier, Arc::clone(&gateway)).unwrap();
+        let application = serve::application(&config, verifier, Arc::clone(&gateway)).unwrap();
+        let (app, metrics) = (application.router, application.metrics);
         let tls = config.tls.as_ref().map(|tls| serve::acceptor(tls).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -266,7 +271,7 @@ impl Running {
             serve::run(listener, app, tls, &served_with, async { drop(stopped.await) }).await;
         });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, client, gateway, stop: Some(stop), served }
+        Self { address, client, gateway, stop: Some(stop), served, metrics }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -275,6 +280,14 @@ impl Running {
 
     pub fn post(&self) -> reqwest::RequestBuilder {
         self.client.post(self.url("/graphql")).header("content-type", "application/json")
+    }
+
+    /// What is counted, as monitoring reads it.
+    pub async fn metrics(&self) -> String {
+        let asked = http::Request::get("/metrics").header("host", "localhost").body(axum::body::Body::empty()).unwrap();
+        let answer = tower_service::Service::call(&mut self.metrics.clone(), asked).await.unwrap();
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
     }
 
     pub fn seen(&self) -> Vec<Seen> {
