@@ -134,7 +134,9 @@ async fn a_client_that_completes_or_goes_away_stops_the_work_and_its_calls() {
 async fn a_revoked_token_ends_what_is_under_way_and_then_the_socket() {
     let running = Running::start(|_| {}).await;
     running.slow(100);
-    let mut socket = running.socket("supervisor-1").await;
+    // A token that is made afterwards counts.
+    let payload = running.payload("supervisor-1");
+    let mut socket = Socket::begun(running.address, payload.clone()).await;
     socket.subscribe("s", STREAM, vehicles(TOWN, 2)).await;
     socket.next().await;
     running.revoke("supervisor-1").await;
@@ -151,7 +153,7 @@ async fn a_revoked_token_ends_what_is_under_way_and_then_the_socket() {
     assert!(code == 4403 && reason.contains("token"), "{code} {reason}");
     assert_eq!(running.calls(), asked);
     let mut again = Socket::open(running.address, &[]).await.unwrap();
-    again.send(json!({ "type": "connection_init", "payload": running.payload("supervisor-1") })).await;
+    again.send(json!({ "type": "connection_init", "payload": payload })).await;
     assert_eq!(again.closed().await.0, 4403);
 }
 

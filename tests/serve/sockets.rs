@@ -508,6 +508,23 @@ async fn a_socket_that_says_nothing_does_not_stay() {
 }
 
 #[tokio::test]
+async fn a_socket_that_has_had_its_time_begins_nothing_more_and_ends_with_what_is_under_way() {
+    let streams = Some(Duration::from_millis(700));
+    let running = Running::start(Options { streams, ..Options::default() }).await;
+    let mut idle = Socket::begun(running.address, json!({})).await;
+    let mut busy = Socket::begun(running.address, json!({})).await;
+    busy.subscribe("1", "SLEEP 4000", json!({})).await;
+    let (closed, reason) = idle.closed().await;
+    assert!(closed == 1001 && reason.contains("connect again"), "{closed} {reason}");
+    // A little later, at most, the other one has had its time too.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    busy.subscribe("2", "{a}", json!({})).await;
+    assert_eq!(code(&busy.refused("2").await), "OVERLOADED");
+    assert_eq!(busy.all("1").await.len(), 1, "what was begun is answered");
+    assert_eq!(busy.closed().await.0, 1001);
+}
+
+#[tokio::test]
 async fn a_stop_closes_sockets_once_what_is_under_way_has_ended() {
     let mut running = Running::start(Options::default()).await;
     let mut idle = Socket::begun(running.address, json!({})).await;

@@ -264,6 +264,26 @@ mod tests {
         assert!(Incoming::read(&deep).is_err());
     }
 
+    proptest::proptest! {
+        /// Whatever comes, it is read or told; and what is told fits into a close.
+        #[test]
+        fn whatever_comes_is_a_message_or_closes_the_socket(
+            kind in "(connection_init|subscribe|complete|ping|pong|next|.{0,4})",
+            id in ".{0,300}",
+            payload in "(null|\\{\\}|\\[\\]|\\{\"query\":.{0,9}\\}|.{0,9})",
+            cut in 0..400_usize,
+        ) {
+            let whole = format!("{{\"type\":\"{kind}\",\"id\":{},\"payload\":{payload}}}", Value::from(id));
+            let part: String = whole.chars().take(cut).collect();
+            for text in [whole, part] {
+                if let Err(close) = Incoming::read(&text) {
+                    proptest::prop_assert_eq!(close.code, Some(4400));
+                    proptest::prop_assert!(close.frame().is_some_and(|frame| frame.reason.len() <= 123));
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_message_in_pieces_is_the_message() {
         for length in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {

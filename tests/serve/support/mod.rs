@@ -182,6 +182,8 @@ pub struct Options {
     pub origins: Vec<&'static str>,
     pub credentials: bool,
     pub batch_max: usize,
+    /// How long a stream may run, where it is not what gateway.yaml says.
+    pub streams: Option<Duration>,
     /// Lines of gateway.yaml besides.
     pub more: &'static str,
 }
@@ -207,6 +209,7 @@ impl Default for Options {
             origins: Vec::new(),
             credentials: false,
             batch_max: 0,
+            streams: None,
             more: "",
         }
     }
@@ -237,6 +240,7 @@ impl Running {
             credentials: options.credentials,
             max_age_s: 600,
         };
+        config.scans.time_max = options.streams.unwrap_or(config.scans.time_max);
         config.limits.body_bytes_max = 65_536;
         config.limits.request_timeout_ms = options.request_timeout_ms;
         config.limits.read_timeout_ms = options.read_timeout_ms;
