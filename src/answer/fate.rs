@@ -131,7 +131,8 @@ pub(super) fn used(bindings: &Bindings, node: &Node, row: &Row, fates: &[FetchFa
             used.union(&fetch.hidden.inputs);
         }
         let source = bindings.endpoint(fetch.endpoint).source;
-        if fetch.stage == Stage::Answer && !row.over_quota.contains(&source) {
+        // A fetch of the gate may give rules what they read, too.
+        if !row.over_quota.contains(&source) {
             used.union(&fetch.hidden.by_rules(&row.rights, row.read_from_above.as_deref(), source));
         }
     }

@@ -312,6 +312,10 @@ impl Reading<'_> {
             if field.hidden || matches!(field.shape, Shape::ItemStates | Shape::Entity(_) | Shape::EntityList(_)) {
                 continue;
             }
+            // Every rule of one is told, whatever is held.
+            if self.is_checklist(Some(child)) {
+                continue;
+            }
             self.path.push(child);
             let inside = match field.shape {
                 Shape::Object if self.is_section(child) => self.anything(child),

@@ -23,6 +23,9 @@ use crate::model::binding::SourceId;
 use crate::model::contract::{Shape, SlotId};
 use crate::model::rule::{CheckRule, Checklist, Threshold};
 
+/// Bytes that a line is reckoned with beside what it writes: its facts are read for it alone.
+const LINE_BYTES: usize = 1024;
+
 /// For the caller: the whole list.
 pub(super) fn write(
     writer: &mut Writer<'_>,
@@ -36,15 +39,17 @@ pub(super) fn write(
     let unread = view.rights.held.unread(need.slot).map_or(&everything, |unread| unread);
     writer.out.push(b'[');
     for (at, (rule, reads)) in checklist.rules.iter().zip(&need.by_rule).enumerate() {
+        writer.spend(LINE_BYTES);
         if !writer.afford() {
             break;
         }
         if at > 0 {
             writer.out.push(b',');
         }
-        let facts = Facts::read(view, reads, Mode::Rules(unread));
-        let line = line(view, rule, reads, &facts, asking, unread);
-        project(writer, &line, &selection.children);
+        let line = Line { view, rule, reads, facts: Facts::read(view, reads, Mode::Rules(unread)), asking, unread };
+        writer.journal.enter(Segment::Index(at));
+        project(writer, view, &line.told(&selection.children), &selection.children);
+        writer.journal.leave();
     }
     writer.out.push(b']');
     Written::answered()
@@ -64,19 +69,21 @@ pub(super) fn decided(
     let unread = view.rights.held.unread(need.slot).map_or(&everything, |unread| unread);
     let lines: Vec<Value> = (checklist.rules.iter().zip(&need.by_rule).enumerate())
         .map(|(at, (rule, reads))| {
-            let facts = Facts::read(view, reads, Mode::Rules(unread));
-            let verdict = Checklist::verdict(rule.when.evaluate(&facts.value, &asking.principal, asking.today));
-            let mut line = serde_json::Map::new();
+            let line = Line { view, rule, reads, facts: Facts::read(view, reads, Mode::Rules(unread)), asking, unread };
+            let mut facts = serde_json::Map::new();
             for child in &selection.children {
                 let What::Slot(slot) = child.what else { continue };
-                match (&*view.snapshot.contract.slot(slot).name, verdict) {
-                    ("id", _) => drop(line.insert(child.key.to_string(), json!(rule.id))),
-                    ("verdict", Some(verdict)) => drop(line.insert(child.key.to_string(), json!(verdict))),
-                    ("verdict", None) => note(writer, at, &child.key, reasons(rule, &facts)),
+                if writer.mode.is_kept(view, slot) {
+                    continue;
+                }
+                match (&*view.snapshot.contract.slot(slot).name, line.verdict()) {
+                    ("id", _) => drop(facts.insert(child.key.to_string(), json!(rule.id))),
+                    ("verdict", Some(verdict)) => drop(facts.insert(child.key.to_string(), json!(verdict))),
+                    ("verdict", None) => note(writer, at, &child.key, line.reasons()),
                     _ => {}
                 }
             }
-            Value::Object(line)
+            Value::Object(facts)
         })
         .collect();
     let _ = serde_json::to_writer(&mut writer.out, &lines);
@@ -92,43 +99,70 @@ fn note(writer: &mut Writer<'_>, at: usize, key: &Arc<str>, reasons: Vec<Failure
     writer.journal.leave();
 }
 
-/// At least one: a date known in part is no failure of anybody's.
-fn reasons(rule: &CheckRule, facts: &Facts) -> Vec<Failure> {
-    let found = facts.reasons(rule.when.inputs());
-    if found.is_empty() {
-        return vec![undecided(None)];
-    }
-    found.into_iter().map(|failure| undecided(Some(failure))).collect()
+/// One rule, with what it reads of an entity.
+struct Line<'l, 'v> {
+    view: &'l RowView<'v>,
+    rule: &'l CheckRule,
+    reads: &'l [Selection],
+    facts: Facts,
+    asking: &'l Asking,
+    unread: &'l Unread,
 }
 
-fn line(
-    view: &RowView<'_>,
-    rule: &CheckRule,
-    reads: &[Selection],
-    facts: &Facts,
-    asking: &Asking,
-    unread: &Unread,
-) -> Value {
-    let verdict = Checklist::verdict(rule.when.evaluate(&facts.value, &asking.principal, asking.today));
-    let failure = verdict.is_none().then(|| reasons(rule, facts).first().copied()).flatten();
-    let readable = rule.when.inputs().iter().all(|path| readable(view, path, unread));
-    let inputs: Option<Vec<Value>> = readable.then(|| {
-        let inputs = rule.when.inputs().iter();
-        inputs.map(|path| json!({ "path": path.join("."), "value": input(&facts.value, path) })).collect()
-    });
-    let thresholds: Vec<Value> = rule.when.thresholds().iter().map(|one| threshold(one, asking)).collect();
-    json!({
-        "id": rule.id,
-        "zh": rule.zh,
-        "en": rule.en,
-        "rule": rule.when.text(),
-        "verdict": verdict,
-        "state": failure.map_or(ItemState::Answered, |failure| failure.state).as_str(),
-        "code": failure.map(|failure| failure.code.as_str()),
-        "thresholds": thresholds,
-        "sources": Heard::of(view, reads, facts, readable).told(view),
-        "inputs": inputs,
-    })
+impl Line<'_, '_> {
+    /// `None`: not known. `Some(None)`: departments hold nothing that the rule could be decided on.
+    fn verdict(&self) -> Option<Option<&'static str>> {
+        let holds = self.rule.when.decide(&self.facts.value, &self.asking.principal, self.asking.today);
+        holds.map(|holds| holds.map(Checklist::verdict))
+    }
+
+    /// At least one: a date known in part is no failure of anybody's.
+    fn reasons(&self) -> Vec<Failure> {
+        let found = self.facts.reasons(self.rule.when.inputs());
+        if found.is_empty() {
+            return vec![undecided(None)];
+        }
+        found.into_iter().map(|failure| undecided(Some(failure))).collect()
+    }
+
+    /// Whether the caller may see all that was compared.
+    fn is_readable(&self) -> bool {
+        self.rule.when.inputs().iter().all(|path| readable(self.view, path, self.unread))
+    }
+
+    /// Of what takes work, only what is selected.
+    fn told(&self, selected: &[Selection]) -> Value {
+        let rule = self.rule;
+        let contract = &self.view.snapshot.contract;
+        let is_asked = |name: &str| {
+            selected.iter().any(|field| matches!(field.what, What::Slot(slot) if *contract.slot(slot).name == *name))
+        };
+        let verdict = self.verdict();
+        let failure = verdict.is_none().then(|| self.reasons().first().copied()).flatten();
+        let state = match verdict {
+            Some(Some(_)) => ItemState::Answered,
+            Some(None) => ItemState::NoRecord,
+            None => failure.map_or(ItemState::Undetermined, |failure| failure.state),
+        };
+        let inputs = (is_asked("inputs") && self.is_readable()).then(|| -> Vec<Value> {
+            let inputs = rule.when.inputs().iter();
+            inputs.map(|path| json!({ "path": path.join("."), "value": input(&self.facts.value, path) })).collect()
+        });
+        let sources = is_asked("sources").then(|| Heard::of(self, verdict.is_some()).told(self.view));
+        let thresholds: Vec<Value> = rule.when.thresholds().iter().map(|one| threshold(one, self.asking)).collect();
+        json!({
+            "id": rule.id,
+            "zh": rule.zh,
+            "en": rule.en,
+            "rule": rule.when.text(),
+            "verdict": verdict.flatten(),
+            "state": state.as_str(),
+            "code": failure.map(|failure| failure.code.as_str()),
+            "thresholds": thresholds,
+            "sources": sources,
+            "inputs": inputs,
+        })
+    }
 }
 
 fn threshold(one: &Threshold, asking: &Asking) -> Value {
@@ -158,43 +192,57 @@ struct Outcome {
 struct Heard<'f> {
     outcomes: BTreeMap<Asked, Outcome>,
     missing: &'f [Missing],
-    /// The day of a record tells that there is one.
-    dated: bool,
+    /// The day of a record tells that there is one, and which instance is silent may tell what the others say.
+    readable: bool,
+    /// Then what could not be read inside a record changed nothing, and would tell that there is one.
+    is_known: bool,
+    unread: &'f Unread,
+}
+
+/// Where the fields are that a rule reads.
+#[derive(Clone, Copy)]
+enum Of<'l, 'v> {
+    /// Of the entity itself.
+    Own(&'l RowView<'v>),
+    /// Of entities below: what fills those is known by its binding, and how it fared by what is missing. `false`: there are
+    /// none, and nobody was asked about them.
+    Below(bool),
 }
 
 impl<'f> Heard<'f> {
-    fn of<'v>(view: &RowView<'v>, reads: &[Selection], facts: &'f Facts, dated: bool) -> Self {
-        let mut heard = Self { outcomes: BTreeMap::new(), missing: &facts.missing, dated };
-        heard.add_all(view, Some(view), reads, &mut Vec::new());
+    fn of(line: &'f Line<'_, '_>, is_known: bool) -> Self {
+        let (missing, readable, unread) = (&line.facts.missing[..], line.is_readable(), line.unread);
+        let mut heard = Self { outcomes: BTreeMap::new(), missing, readable, is_known, unread };
+        heard.add_all(line.view, Of::Own(line.view), line.reads, &mut Vec::new());
         heard
     }
 
-    /// `own`: of the entity itself; what fills entities below is known by its binding, and how it fared by what is missing.
-    fn add_all<'v>(
-        &mut self,
-        view: &RowView<'v>,
-        own: Option<&RowView<'v>>,
-        reads: &[Selection],
-        path: &mut Vec<Arc<str>>,
-    ) {
+    fn add_all<'v>(&mut self, view: &RowView<'v>, of: Of<'_, 'v>, reads: &[Selection], path: &mut Vec<Arc<str>>) {
         for read in reads {
             let What::Slot(slot) = read.what else { continue };
             path.push(Arc::clone(&read.key));
-            self.add(view, own, slot, path);
-            let is_entity = matches!(view.snapshot.contract.slot(slot).shape, Shape::Entity(_) | Shape::EntityList(_));
-            self.add_all(view, own.filter(|_| !is_entity), &read.children, path);
+            self.add(view, of, slot, path);
+            let below = match (&view.snapshot.contract.slot(slot).shape, of) {
+                (Shape::Entity(_) | Shape::EntityList(_), Of::Own(view)) => Of::Below(names_any(view, slot)),
+                _ => of,
+            };
+            self.add_all(view, below, &read.children, path);
             path.pop();
         }
     }
 
-    fn add<'v>(&mut self, view: &RowView<'v>, own: Option<&RowView<'v>>, slot: SlotId, path: &[Arc<str>]) {
+    fn add<'v>(&mut self, view: &RowView<'v>, of: Of<'_, 'v>, slot: SlotId, path: &[Arc<str>]) {
         let bindings = &view.snapshot.bindings;
-        let Some(own) = own else {
-            let provider = bindings.provider(slot).map(|endpoint| bindings.endpoint(endpoint).source);
-            if let Some(source) = provider {
-                self.note(source, None, self.missed(source, path), None);
+        let own = match of {
+            Of::Own(own) => own,
+            Of::Below(are_there) => {
+                let provider = bindings.provider(slot).map(|endpoint| bindings.endpoint(endpoint).source);
+                if let Some(source) = provider {
+                    let nobody = (!are_there).then(|| Failure::undetermined(ErrorCode::InputMissing, source));
+                    self.note(source, None, self.missed(source, path).or(nobody), None);
+                }
+                return;
             }
-            return;
         };
         match own.filling(slot) {
             Filling::Answer(fetched) => self.answer(own, &fetched, path),
@@ -204,7 +252,8 @@ impl<'f> Heard<'f> {
         for endpoint in bindings.also(slot).iter().map(|id| bindings.endpoint(*id)) {
             let Some(entry) = endpoint.mapping.entry(slot) else { continue };
             let fetched = own.fetched(endpoint, slot, entry);
-            if fetched.fetch.is_some() {
+            let is_heard = !Mode::Rules(self.unread).is_kept_by(own, slot, endpoint.source);
+            if fetched.fetch.is_some() && is_heard {
                 self.answer(own, &fetched, path);
             }
         }
@@ -216,20 +265,32 @@ impl<'f> Heard<'f> {
         let missed = self.missed(source, path);
         let parts = match fetched.parts() {
             Ok(parts) => parts,
-            Err(failure) => return self.note(source, None, Some(failure), None),
+            Err(failure) => {
+                if let Some(other) = failure.source.filter(|other| *other != source) {
+                    self.note(other, None, Some(failure), None);
+                }
+                return self.note(source, None, Some(failure), None);
+            }
         };
-        let valid_on = self.dated.then(|| fetched.valid_on(view)).flatten();
-        let connections = &view.snapshot.bindings.source(source).connections;
         if parts.is_empty() {
-            self.note(source, None, missed, None);
+            // There was nothing to ask with.
+            let nobody = Failure::undetermined(ErrorCode::InputMissing, source);
+            self.note(source, None, missed.or(Some(nobody)), None);
         }
+        let connections = &view.snapshot.bindings.source(source).connections;
+        let fails = parts.iter().any(|part| part.outcome.is_err());
         for part in parts {
             let instance =
                 connections.get(part.instance).and_then(|known| known.instance.as_ref()).map(|_| part.instance);
             let failure = part.outcome.as_ref().err().copied();
-            // Of several instances, each answers for itself alone.
+            // Of several instances, each answers for itself; what failed where all of them answered is the source's.
             let failure = failure.or(missed.filter(|_| instance.is_none()));
-            self.note(source, instance, failure, valid_on.clone());
+            let is_dated = self.readable && failure.is_none() && parts.len() == 1;
+            let valid_on = is_dated.then(|| fetched.valid_on(view)).flatten();
+            self.note(source, instance.filter(|_| self.readable), failure, valid_on);
+        }
+        if let Some(missed) = missed.filter(|_| !fails && !parts.is_empty()) {
+            self.note(source, None, Some(missed), None);
         }
     }
 
@@ -237,7 +298,8 @@ impl<'f> Heard<'f> {
     /// or what it stands in, is not known.
     fn missed(&self, source: SourceId, path: &[Arc<str>]) -> Option<Failure> {
         let along = |missing: &&Missing| missing.path.iter().zip(path).all(|(a, b)| a == b);
-        let mut concerning = self.missing.iter().filter(along);
+        let counts = |missing: &&Missing| !self.is_known || missing.failure.code != ErrorCode::ValueInvalid;
+        let mut concerning = self.missing.iter().filter(along).filter(counts);
         let own = concerning.clone().find(|missing| missing.failure.source == Some(source));
         let mut above =
             || concerning.find(|missing| missing.path.len() < path.len() || missing.failure.source.is_none());
@@ -273,4 +335,11 @@ impl<'f> Heard<'f> {
         };
         self.outcomes.into_iter().map(told).collect()
     }
+}
+
+/// Whether a slot of entities has any, as far as that is known here.
+fn names_any(view: &RowView<'_>, slot: SlotId) -> bool {
+    let at = view.node.children.iter().position(|child| child.slot == slot);
+    let below = view.frame.zip(at).and_then(|(frame, at)| frame.children.get(at)?.as_ref());
+    below.and_then(|below| below.ranges.get(view.at)).is_none_or(|range| !range.is_empty())
 }

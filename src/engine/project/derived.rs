@@ -40,11 +40,8 @@ pub(super) fn write(
         }
         // Not read for it: that is not to say that there is nothing.
         (Mode::Condition(_), None) => return writer.failed(UNREAD),
-        // Rules do not read what rules fill.
-        _ => {
-            writer.null();
-            return Written::no_record();
-        }
+        // Rules do not read what rules fill: that is not to say that there is nothing.
+        _ => return writer.failed(UNREAD),
     };
     if let Derived::Checklist(checklist) = rule {
         return super::checklist::write(writer, view, checklist, need, asking, selection);
@@ -70,7 +67,7 @@ pub(super) fn write(
     let undetermined: Vec<&str> =
         decision.undetermined.iter().filter(|rule| readable(rule)).map(|rule| rule.id.as_str()).collect();
     let value = json!({ "level": level, "complete": decision.complete, "rules": fired, "undetermined": undetermined });
-    project(writer, &value, &selection.children);
+    project(writer, view, &value, &selection.children);
     Written::answered()
 }
 
@@ -185,16 +182,22 @@ fn slots_of(contract: &Contract, mut entity: EntityId, path: &[String]) -> Optio
     Some(slots)
 }
 
-/// A value the gateway made, as far as it is selected.
-pub(super) fn project(writer: &mut Writer<'_>, value: &Value, selections: &[Selection]) {
+/// A value the gateway made, as far as it is selected and the caller may have it: what is in it has rights of its own, and
+/// what is given masked is not told, since no mask knows what rules made.
+pub(super) fn project(writer: &mut Writer<'_>, view: &RowView<'_>, value: &Value, selections: &[Selection]) {
     match value {
         Value::Array(list) => {
             writer.out.push(b'[');
             for (at, element) in list.iter().enumerate() {
+                if !writer.afford() {
+                    break;
+                }
                 if at > 0 {
                     writer.out.push(b',');
                 }
-                project(writer, element, selections);
+                writer.journal.enter(Segment::Index(at));
+                project(writer, view, element, selections);
+                writer.journal.leave();
             }
             writer.out.push(b']');
         }
@@ -209,8 +212,15 @@ pub(super) fn project(writer: &mut Writer<'_>, value: &Value, selections: &[Sele
                 match &selection.what {
                     What::Typename(name) => writer.string(name),
                     What::Slot(slot) => {
-                        let name = &writer.snapshot.contract.slot(*slot).name;
-                        project(writer, members.get(&**name).unwrap_or(&Value::Null), &selection.children);
+                        writer.journal.enter(Segment::Key(Arc::clone(&selection.key)));
+                        if writer.permitted(view, *slot) && !view.rights.masks.contains_key(slot) {
+                            let name = &writer.snapshot.contract.slot(*slot).name;
+                            project(writer, view, members.get(&**name).unwrap_or(&Value::Null), &selection.children);
+                        } else {
+                            writer.refuse(*slot);
+                            writer.null();
+                        }
+                        writer.journal.leave();
                     }
                     _ => writer.null(),
                 }

@@ -198,6 +198,10 @@ impl Writer<'_> {
         if let Some(failure) = self.over_quota(view, fetched.endpoint.source) {
             return self.failed(failure);
         }
+        // What a department was not asked for want of a key, rules do not take for its "nothing".
+        if matches!((self.mode, fetched.answer), (Mode::Rules(_), RowAnswer::NoKey)) {
+            return self.failed(Failure::undetermined(ErrorCode::InputMissing, fetched.endpoint.source));
+        }
         let parts = match fetched.picked(view) {
             Ok(parts) => parts,
             Err(failure) => return self.failed(failure),

@@ -181,6 +181,11 @@ impl<'a> Writer<'a> {
         !self.too_much
     }
 
+    /// Counts work that writes nothing.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.spent = self.spent.saturating_add(bytes);
+    }
+
     /// Takes back what was written since `start`; the work stays counted.
     pub(super) fn discard(&mut self, start: usize) {
         self.spent = self.spent.saturating_add(self.out.len().saturating_sub(start));

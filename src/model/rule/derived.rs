@@ -83,13 +83,9 @@ impl Checklist {
     /// The verdict of a rule whose condition does not hold.
     pub const CLEAR: &str = "CLEAR";
 
-    /// What a rule comes to; `None`: something that it reads is not known.
-    pub fn verdict(truth: Truth) -> Option<&'static str> {
-        match truth {
-            Truth::True => Some(Self::FLAGGED),
-            Truth::False => Some(Self::CLEAR),
-            Truth::Unknown => None,
-        }
+    /// The verdict of a rule whose condition came to this.
+    pub fn verdict(holds: bool) -> &'static str {
+        if holds { Self::FLAGGED } else { Self::CLEAR }
     }
 }
 

@@ -191,6 +191,16 @@ impl Expression {
         needs_own_key(&self.inner.root, key)
     }
 
+    /// As [`Self::evaluate`], null told apart: `Some(None)` is null, `None` unknown.
+    pub fn decide(
+        &self,
+        entity: &serde_json::Value,
+        principal: &serde_json::Value,
+        today: jiff::civil::Date,
+    ) -> Option<Option<bool>> {
+        evaluate::value(&self.inner.root, entity, principal, today).map(|value| value.as_bool())
+    }
+
     /// `entity` in the contract's JSON; what is absent there is unavailable. `principal` is an object of claims.
     pub fn evaluate(
         &self,
