@@ -9,7 +9,8 @@ use huxiang::identify::Identity;
 use serde_json::{Value, json};
 
 use crate::second_persons::verifier;
-use crate::support::{World, ask, caller, config, repository, supervisor, world, world_at};
+use crate::support::files::Files;
+use crate::support::{World, ask, caller, config, records, repository, supervisor, world, world_at};
 
 const VILLAGE: &str = "331122101348";
 const CHECK: &str = "query($id: ID!) { household(id: $id) { recognition { check { id zh en rule verdict state code
@@ -277,4 +278,41 @@ async fn the_check_hears_eleven_departments_and_all_banks() {
         }
     }
     assert_eq!((departments.len(), banks.len()), (11, 73), "{departments:?}");
+}
+
+/// A field inside a line is a field: without a grant of it, it is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_inside_a_line_needs_a_grant_too() {
+    let world = world().await;
+    let files = Files::copied("line").edit("config/roles.yaml", |roles| {
+        roles.replace(
+            "adjustment, recognition.marriages,",
+            "adjustment, recognition.check.sources, recognition.marriages,",
+        )
+    });
+    let gateway = files.gateway(&world).await;
+    let query = "query($id: ID!) { household(id: $id) { recognition { check { id verdict sources { source } } } } }";
+    let answer = ask(&gateway, &officer(), query, json!({ "id": format!("{VILLAGE}000001") })).await;
+    let lines = answer["data"]["household"]["recognition"]["check"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    assert_eq!(lines.len(), 22, "{answer}");
+    assert!(lines.iter().all(|line| line["id"].is_string() && line["sources"].is_null()), "{answer}");
+    let codes: BTreeSet<_> = answer["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["extensions"]["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, BTreeSet::from(["FORBIDDEN"]), "{answer}");
+}
+
+/// What rules read is on record, also where the gate fetched it for a relation.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_rules_read_is_on_record() {
+    let world = world().await;
+    let query = "query($id: ID!) { household(id: $id) { adjustment { exit { id verdict } } } }";
+    ask(&world.gateway, &verifier(), query, json!({ "id": format!("{VILLAGE}000001") })).await;
+    let records = records(&world.folder).await;
+    let last = records.last().expect("a record").to_string();
+    // 54: income a head, held by agriculture, whose record the relation is decided by.
+    assert!(last.contains("income.perCapita") || last.contains("\"54\""), "{last}");
 }
