@@ -111,13 +111,13 @@ impl World {
         self.inner.divisions.villages_in(division_prefix).len() * self.inner.households_per_village as usize
     }
 
-    /// How many persons they have.
+    /// How many persons those have.
     pub fn persons_in(&self, division_prefix: &str) -> usize {
         let of_village: usize = (1..=self.inner.households_per_village).map(|sequence| shape(sequence).len()).sum();
         self.inner.divisions.villages_in(division_prefix).len() * of_village
     }
 
-    /// How many of them have an id up to this text, in key order.
+    /// How many of a division's households have an id up to this text, in key order.
     pub fn households_up_to(&self, division_prefix: &str, id: &str) -> usize {
         let per_village = self.inner.households_per_village as usize;
         let villages = &self.inner.divisions.villages[self.inner.divisions.villages_in(division_prefix)];
