@@ -70,7 +70,11 @@ async fn persons_of_a_division_are_listed_page_by_page_and_each_once() {
         let listed = page.calls.iter().filter(|(_, call)| call.path.ends_with("/list"));
         assert!(listed.clone().count() > 0);
         for (_, call) in listed {
-            assert!(found.iter().all(|node| !call.query.contains(node["idNumber"].as_str().unwrap())), "{}", call.query);
+            assert!(
+                found.iter().all(|node| !call.query.contains(node["idNumber"].as_str().unwrap())),
+                "{}",
+                call.query
+            );
         }
         let info = &page.answer["data"]["persons"]["pageInfo"];
         after = info["endCursor"].clone();
@@ -153,7 +157,9 @@ async fn what_a_mask_hides_of_persons_is_not_compared_and_nobody_is_asked() {
         json!({ "household": { "assets": { "vehicles": { "count": { "gt": 0 } } } } }),
         json!({ "household": { "identity": { "members": { "some": { "birthDate": { "lt": "1960-01-01" } } } } } }),
     ] {
-        for condition in [condition.clone(), json!({ "not": condition }), json!({ "or": [condition, { "sex": { "eq": "MALE" } }] })] {
+        for condition in
+            [condition.clone(), json!({ "not": condition }), json!({ "or": [condition, { "sex": { "eq": "MALE" } }] })]
+        {
             let found = scan(&world, &officer, VILLAGE, condition.clone()).await;
             assert!(found.is_refused(), "{condition}: {} {:?}", found.answer, found.paths());
             let found = seen(&world, &officer, stats, json!({ "where": condition })).await;
@@ -190,7 +196,11 @@ async fn outside_the_callers_divisions_there_is_nobody() {
     assert_eq!((ids(&own).len(), &coverage(&own)["candidates"]), (21, &json!(PERSONS)), "{}", own.answer);
     for wide in ["", "33", "331122000000", "331122101"] {
         let found = scan(&world, &verifier, wide, filter()).await;
-        assert_eq!((ids(&found), coverage(&found), found.paths()), (ids(&own), coverage(&own), own.paths()), "{wide:?}");
+        assert_eq!(
+            (ids(&found), coverage(&found), found.paths()),
+            (ids(&own), coverage(&own), own.paths()),
+            "{wide:?}"
+        );
         let text: String = found.calls.iter().map(|(_, call)| format!("{} {}", call.query, call.body)).collect();
         assert!(!text.contains(NEIGHBOUR), "{wide:?}: {text}");
     }
@@ -266,7 +276,8 @@ async fn the_record_names_the_persons_of_whom_something_was_found() {
     assert_eq!(record["details"]["scan"]["query"], "persons", "{record}");
     assert_eq!(record["details"]["scan"]["candidates"], PERSONS);
     let key = std::sync::Arc::clone(&world.gateway.snapshot().config.audit.key);
-    let subject = |id: &String| huxiang::audit::SubjectKey::new(std::sync::Arc::clone(&key)).subject("Person", id).to_string();
+    let subject =
+        |id: &String| huxiang::audit::SubjectKey::new(std::sync::Arc::clone(&key)).subject("Person", id).to_string();
     let named: BTreeSet<String> = record["access"]
         .as_array()
         .into_iter()

@@ -111,7 +111,7 @@ fn read(response: &Value) -> Answer {
         let refused = is_nothing && code.starts_with("SOURCE_");
         return if refused { Answer::Refused } else { Answer::Error(response["errors"].to_string()) };
     }
-    let (found, stats) = (&response["data"]["households"], &response["data"]["householdStats"]);
+    let (found, stats) = (&response["data"]["found"], &response["data"]["stats"]);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let sources = |missing: &Value| -> Sources {
