@@ -165,7 +165,7 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
         2 => Just(Root::Person),
         1 => Just(listing),
         2 => Just(scan),
-        1 => Just(person_scan)
+        2 => Just(person_scan)
     ];
     let scanning = drawn.scanning.clone();
     let mut transports = Transport::ALL.to_vec();

@@ -174,6 +174,7 @@ impl Asked<'_> {
         self.reasons(root, undetermined)?;
         let mut tally = self.bench.tally.borrow_mut();
         tally.scans += 1;
+        tally.scans_of_persons += usize::from(scan.of_persons);
         tally.scanned += looked_at;
         tally.found += listed.len();
         tally.undetermined += undetermined;

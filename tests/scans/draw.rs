@@ -51,8 +51,8 @@ const DERIVED: [(&str, &[&str]); 4] = [
     ("assets.ownsCar", &["true", "false"]),
     ("income.belowLine", &["true", "false"]),
 ];
-/// Not drawn: what the gateway says of banks' answers, a constant, and how the warning came about.
-const LEFT_OUT: [&str; 3] = ["assets.deposits.banks.", "assets.deposits.total", "risk.warning."];
+/// Not drawn: what the gateway says of banks' answers, a constant, how the warning came about, and what rules check.
+const LEFT_OUT: [&str; 4] = ["assets.deposits.banks.", "assets.deposits.total", "risk.warning.", "recognition.check"];
 
 /// What values fields have in the world, by path: conditions are drawn from these, so that they tell some from others.
 pub struct Drawing<'a> {

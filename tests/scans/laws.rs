@@ -252,7 +252,7 @@ fn what_is_drawn_is_worth_asking() {
     let drawing = Drawing::over(files);
     assert!(drawing.fields() > 120, "{}", drawing.fields());
     let (mut some, mut open, mut refused, mut statistics) = (0, 0, 0, 0);
-    for number in 0..120 {
+    for number in 0..160 {
         let case = drawing.case(1, number);
         assert_eq!(format!("{case:?}"), format!("{:?}", drawing.case(1, number)));
         match &case.asked {

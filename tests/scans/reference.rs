@@ -175,7 +175,11 @@ impl Files {
 
 /// A member of a household, with the household.
 fn member(home: &Fact, id_number: &str) -> Fact {
-    let Fact::List(members) = home.at(Of::Persons.path()) else { panic!("who is listed has a household with members") };
+    let members = match home.at(Of::Persons.path()) {
+        Fact::List(members) => members,
+        Fact::Unknown(reasons) => return Fact::Unknown(reasons),
+        other => panic!("who is listed has a household with members, and not {other:?}"),
+    };
     let is_it = |fact: &&Fact| fact.at("idNumber") == Fact::Leaf(Value::from(id_number));
     let Some(Fact::Object(mut fields)) = members.iter().find(is_it).cloned() else {
         panic!("{id_number} is no member")
