@@ -87,7 +87,7 @@ impl<'a> Drawing<'a> {
         }
         let division = dice.one_of(&DIVISIONS).to_string();
         let of = if dice.chance(25) { Of::Persons } else { Of::Households };
-        let above = of.from_household("");
+        let above = of.within_household("");
         let condition = (!dice.chance(5)).then(|| self.object(&mut dice, of.type_name(), &above, DEPTH, true));
         let asked = if dice.chance(30) {
             let mut groups: Vec<Group> = (0..dice.below(3)).map(|_| self.group(&mut dice, of)).collect();
@@ -239,9 +239,9 @@ impl<'a> Drawing<'a> {
     fn single(&self, dice: &mut Dice, of: Of, fits: impl Fn(&Field) -> bool) -> String {
         let is_single = |path: &&str| match of {
             Of::Households => self.is_single(path, &fits),
-            Of::Persons => !path.contains('.') && self.is_fitting(&of.from_household(path), &fits),
+            Of::Persons => !path.contains('.') && self.is_fitting(&of.within_household(path), &fits),
         };
-        let above = of.from_household("");
+        let above = of.within_household("");
         let paths = self.values.keys().filter_map(|path| path.strip_prefix(&above));
         let paths: Vec<&str> = paths.filter(is_single).collect();
         dice.one_of(&paths).to_string()

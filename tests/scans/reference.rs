@@ -31,7 +31,7 @@ impl Of {
     }
 
     /// The path from a household, of one from them.
-    pub fn from_household(self, path: &str) -> String {
+    pub fn within_household(self, path: &str) -> String {
         match (self, path.strip_prefix("household.")) {
             (Self::Persons, Some(of_household)) => of_household.to_owned(),
             (Self::Persons, None) => format!("{}.{path}", self.path()),
@@ -109,11 +109,11 @@ impl Files {
     /// With what is known of it, at these paths beside those of the condition.
     fn judged(&self, of: Of, key: &str, condition: Option<&Value>, also: &[&str], silent: &Sources) -> (Verdict, Fact) {
         let mut reads = condition.map(|condition| reads(&self.contract, condition, of)).unwrap_or_default();
-        reads.extend(also.iter().map(|path| of.from_household(path)));
+        reads.extend(also.iter().map(|path| of.within_household(path)));
         let household = match of {
             Of::Households => key.to_owned(),
             Of::Persons => {
-                reads.insert(of.from_household("idNumber"));
+                reads.insert(of.within_household("idNumber"));
                 self.world.person(key).unwrap().0.id
             }
         };
