@@ -288,4 +288,33 @@ async fn the_record_names_the_persons_of_whom_something_was_found() {
         .collect();
     assert_eq!(named, dead.iter().map(subject).collect(), "{record}");
     assert!(dead.iter().all(|id| !record.to_string().contains(id.as_str())));
+
+    // What is compared of their household is used of the household, though nobody is shown.
+    let of = world.departments.world();
+    let receives = |id: &String| at(&portrait(of, id).unwrap(), "assistance.dibaoStatus") == "RECEIVING";
+    let condition = json!({ "relation": { "eq": "HEAD" }, "household": { "assistance": { "dibaoStatus": { "eq": "RECEIVING" } } } });
+    let query = "query($where: PersonFilter) { persons(division: \"331122101348\", where: $where, first: 100) {
+        nodes { sex } coverage { matched undetermined } } }";
+    let found = seen(&world, &supervisor(), query, json!({ "where": condition })).await;
+    let record = records(&world.folder).await.pop().unwrap();
+    let households: Vec<String> = of.village_household_ids(VILLAGE).filter(receives).collect();
+    let matched = usize::try_from(coverage(&found)["matched"].as_u64().unwrap()).unwrap();
+    assert!(matched > 0 && matched <= households.len(), "{}", found.answer);
+    // Items stand there by their numbers.
+    let used = |access: &&Value| access["used"].as_array().unwrap().contains(&json!("16"));
+    let named: BTreeSet<&str> = record["access"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|access| access["entity"] == "Household")
+        .filter(used)
+        .flat_map(|access| access["subjects"].as_array().unwrap())
+        .map(|subject| subject.as_str().unwrap())
+        .collect();
+    let key = std::sync::Arc::clone(&world.gateway.snapshot().config.audit.key);
+    let subject =
+        |id: &String| huxiang::audit::SubjectKey::new(std::sync::Arc::clone(&key)).subject("Household", id).to_string();
+    let expected: BTreeSet<String> = households.iter().map(subject).collect();
+    assert_eq!(named.len(), matched, "{record:#}");
+    assert!(named.iter().all(|subject| expected.contains(*subject)), "{record:#}");
 }
