@@ -182,6 +182,7 @@ pub fn router(world: World) -> Router {
         .route("/api/nh/list", get(list))
         .route("/api/nh/code", get(by_code))
         .route("/api/ry/batch", post(people))
+        .route("/api/ry/list", get(people_list))
         .route("/api/nj/batch", post(machinery))
         .layer(axum::middleware::from_fn_with_state(guard, sign::check))
         .with_state(world)
@@ -272,6 +273,38 @@ fn brief(household: &Household) -> Value {
         "zczt": if facts.exited.is_some() { "2" } else { "1" },
         "jtrks": facts.member_count,
     })
+}
+
+/// Persons of a division, household by household, and how many there are: `xzqh`, `size`, and the page as `after`, a place as
+/// `next` names it (the household and how many of its members were told). It is no id number: addresses are logged.
+async fn people_list(State(world): State<World>, query: Parameters) -> Json<Value> {
+    let division = parameter(&query, "xzqh");
+    if division.len() < 2 {
+        return failed(1400, "参数缺失");
+    }
+    let size = parameter(&query, "size").parse().unwrap_or(20).clamp(1, PAGE_MAX);
+    let (household, told) = parameter(&query, "after").split_once('-').unwrap_or_default();
+    let mut told: usize = told.parse().unwrap_or(0);
+    // It goes on within the household that is named, or with the first.
+    let first = world.households_up_to(division, household).saturating_sub(1);
+    let (mut rows, mut next) = (Vec::new(), None);
+    for id in world.household_ids_from(division, first) {
+        let Some(household) = world.household(&id) else { continue };
+        if rows.len() == size {
+            next.get_or_insert(format!("{id}-0"));
+            break;
+        }
+        let left = household.members.iter().skip(std::mem::take(&mut told));
+        let skipped = household.members.len() - left.len();
+        let taken = left.len().min(size - rows.len());
+        let row = |member: &Member| json!({"sfzh": member.id_number, "xm": member.name, "hbh": household.id});
+        rows.extend(left.take(taken).map(row));
+        if skipped + taken < household.members.len() {
+            next = Some(format!("{id}-{}", skipped + taken));
+            break;
+        }
+    }
+    ok(json!({"rows": rows, "next": next, "total": world.persons_in(division)}))
 }
 
 async fn by_code(State(world): State<World>, query: Parameters) -> Json<Value> {

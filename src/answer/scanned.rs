@@ -9,6 +9,7 @@ use super::{Asked, Executed, Inner, Planned, Ready, Response, Running};
 use crate::audit::{Access, AuditRecord};
 use crate::engine::error::RequestError;
 use crate::engine::execute::CallLog;
+use crate::model::contract::Shape;
 use crate::scan::run::Scanned;
 use crate::scan::{self, Bounds, Concerned, ScanPlan};
 
@@ -71,11 +72,23 @@ impl Inner {
         let Some(scan) = planned.scan.as_ref().filter(|_| !concerned.keys.is_empty()) else { return };
         let contract = &self.snapshot.contract;
         let Some(entity) = contract.queries.get(scan.query).map(|query| query.entity) else { return };
-        let own = scan.condition.slots.iter().filter(|slot| contract.slot(*slot).entity == entity);
-        let access =
-            Access { entity: contract.entity(entity).name.to_string(), used: self.names(own), ..Access::default() };
-        let subject = |key: &Arc<str>| self.kept.subjects.subject(&access.entity, key);
-        record.add_all(concerned.keys.iter().map(subject).collect(), access.clone());
+        let above = contract.entity(entity).via.and_then(|via| match contract.slot(via).shape {
+            Shape::Entity(above) => Some((above, &concerned.above)),
+            _ => None,
+        });
+        // What stands above is named where anything of it was compared.
+        for (is_above, entity, keys) in
+            [(false, entity, &concerned.keys)].into_iter().chain(above.map(|(above, keys)| (true, above, keys)))
+        {
+            let own = scan.condition.slots.iter().filter(|slot| contract.slot(*slot).entity == entity);
+            let access =
+                Access { entity: contract.entity(entity).name.to_string(), used: self.names(own), ..Access::default() };
+            if keys.is_empty() || (is_above && access.used.is_empty()) {
+                continue;
+            }
+            let subject = |key: &Arc<str>| self.kept.subjects.subject(&access.entity, key);
+            record.add_all(keys.iter().map(subject).collect(), access.clone());
+        }
     }
 
     /// What the record says of a scan: what was compared and how, keyed, and how many were looked at. Candidates are counted

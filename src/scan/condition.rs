@@ -96,10 +96,7 @@ impl Condition {
             return Ok(());
         }
         let contract = &snapshot.contract;
-        let Some(territory) = contract.entity(entity).territory else { return Ok(()) };
-        let mut path: Vec<SlotId> = contract.above(territory).collect();
-        path.reverse();
-        path.push(territory);
+        let Some(path) = contract.territory_path(entity) else { return Ok(()) };
         let starts = |division: &Division| {
             let start = Filter::StartsWith(division.prefix.as_str().to_owned());
             let around = |filter, slot: &SlotId| Filter::Field(contract.slot(*slot).name.to_string(), Box::new(filter));

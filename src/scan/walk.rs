@@ -20,16 +20,20 @@ const CONCERNED_MAX: usize = 1_000;
 #[derive(Debug, Clone, Default)]
 pub struct Concerned {
     pub keys: BTreeSet<Arc<str>>,
+    /// Of those, the entities whose relations they take: a condition on a person tells of the household too.
+    pub above: BTreeSet<Arc<str>>,
     pub others: usize,
 }
 
 impl Concerned {
     pub(super) fn of_keys(scan: &ScanPlan) -> Self {
-        Self { keys: scan.among.iter().flatten().cloned().collect(), others: 0 }
+        Self { keys: scan.among.iter().flatten().cloned().collect(), ..Self::default() }
     }
 
-    fn add(&mut self, key: Option<&Arc<str>>) {
-        match key {
+    fn add(&mut self, candidate: &Candidate) {
+        // No more than are named: each is of one that is.
+        self.above.extend(candidate.above().filter(|_| self.keys.len() < CONCERNED_MAX).cloned());
+        match candidate.key.as_ref() {
             Some(key) if self.keys.len() < CONCERNED_MAX => drop(self.keys.insert(Arc::clone(key))),
             _ => self.others += 1,
         }
@@ -95,7 +99,9 @@ impl<'w, 'a> Walk<'w, 'a> {
     /// Counts what was decided of one candidate.
     pub fn count(&mut self, candidate: &Candidate, decided: &Decided) {
         if matches!(decided, Decided::Matched(_)) {
-            self.concerned.add(candidate.key.as_ref());
+            self.concerned.add(candidate);
+        } else if self.scan.among.is_some() && !matches!(decided, Decided::None) {
+            self.concerned.above.extend(candidate.above().cloned());
         }
         let one = usize::from(!matches!(decided, Decided::None));
         self.coverage.candidates += one;

@@ -17,6 +17,7 @@ mod persons;
 mod recognition;
 mod recognition_facts;
 mod scan_approvals;
+mod scan_persons;
 mod scan_traces;
 mod scans;
 mod second_persons;

@@ -199,7 +199,7 @@ async fn one_use_of_an_approval_is_good_for_the_whole_stream_and_for_no_other() 
         let identity = relying_on(verifier(), &approval.id);
         let mut frames = world.gateway.stream_holding(identity, request, "s".to_owned(), None, Stands, ());
         let mut all: Vec<Value> = Vec::new();
-        while let Some(Frame::Next(body)) = frames.next().await {
+        while let Some(Frame::Next(body) | Frame::Refused(body)) = frames.next().await {
             all.push(serde_json::from_slice(&body).unwrap());
         }
         all

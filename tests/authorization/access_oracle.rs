@@ -761,11 +761,11 @@ pub fn checklists(root: &Path) -> BTreeSet<String> {
     derived(root).into_iter().filter(|(_, derived)| derived["checklist"].is_array()).map(|(name, _)| name).collect()
 }
 
-/// What the lines of checklists tell that is no household's: conditions as written, and the names of instances.
+/// What the lines of checklists tell that is no household's: rules as they are written, and the names of instances.
 pub fn told_by_checklists(root: &Path) -> BTreeSet<String> {
     let rules = derived(root).into_iter().flat_map(|(_, derived)| derived["checklist"].as_array().cloned());
-    let mut told: BTreeSet<String> =
-        rules.flatten().filter_map(|rule| rule["when"].as_str().map(str::to_owned)).collect();
+    let own = |rule: Value| ["when", "zh", "en"].map(|key| rule[key].as_str().map(str::to_owned));
+    let mut told: BTreeSet<String> = rules.flatten().flat_map(own).flatten().collect();
     for file in std::fs::read_dir(root.join("resolvers")).unwrap() {
         let path = file.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "csv") {

@@ -10,7 +10,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::access_oracle::{self, Caller, Endpoint, Field};
-use crate::case::{Case, Drawn, Root, Transport, VILLAGE};
+use crate::case::{Case, Drawn, HOUSEHOLDS, Root, Transport, VILLAGE};
 use crate::check;
 use crate::document::{LEFT_OUT, Rooted, Selected, Writer, name};
 use crate::facts::{Facts, Home};
@@ -126,7 +126,7 @@ impl Bench {
         let leaves = self.leaves(entity);
         let mut tree = Vec::new();
         // What a scan compares says enough.
-        let most = if case.root == Root::Scan { 8 } else { usize::MAX };
+        let most = if case.root.is_scan() { 8 } else { usize::MAX };
         for (at, index) in case.leaves.iter().take(most).enumerate() {
             let leaf = &leaves[index.index(leaves.len())];
             let mut level = &mut tree;
@@ -159,11 +159,9 @@ impl Bench {
                 enter(level, field, case.aliases.then_some(case.leaves.len() + at));
             }
         }
-        if entity == "Household"
-            && !tree.iter().any(|one: &Selected| one.key == "id")
-            && matches!(case.root, Root::Listing | Root::Scan)
-        {
-            enter(&mut tree, self.stage.contract.field("Household", "id"), None);
+        let key = if entity == "Household" { "id" } else { "idNumber" };
+        if !tree.iter().any(|one: &Selected| one.key == key) && (case.root == Root::Listing || case.root.is_scan()) {
+            enter(&mut tree, self.stage.contract.field(entity, key), None);
         }
         tree
     }
@@ -201,7 +199,7 @@ impl Bench {
         let caller = self.stage.facts.caller(case, &self.drawn);
         let target = self.target(case);
         let known = self.household(target);
-        let entity = if case.root == Root::Person { "Person" } else { "Household" };
+        let entity = case.root.entity();
         let selected = self.select(case, entity);
         let mut writer = Writer::new(&self.stage.contract, case.shape);
         let mut body = writer.set(entity, &selected);
@@ -222,7 +220,7 @@ impl Bench {
             value: value.to_owned(),
             more: String::new(),
         };
-        let scan = (case.root == Root::Scan).then(|| self.scan(case, &caller));
+        let scan = case.root.is_scan().then(|| self.scan(case, &caller));
         let rooted = match case.root {
             Root::Household => by("household", "$key: ID!", "id", target),
             Root::ByCode => by("householdByCode", "$key: String!", "code", &code),
@@ -231,7 +229,10 @@ impl Bench {
                 let division = self.drawn.division.as_deref().unwrap_or_default();
                 Rooted { more: ", first: 3".to_owned(), ..by("households", "$key: ID!", "division", division) }
             }
-            Root::Scan => by("households", "$key: ID!", "division", scan.as_ref().map_or("", |scan| &scan.division)),
+            Root::Scan | Root::PersonScan => {
+                let query = if case.root == Root::Scan { "households" } else { "persons" };
+                by(query, "$key: ID!", "division", scan.as_ref().map_or("", |scan| &scan.division))
+            }
         };
         let mut rooted = rooted;
         if let Some(scan) = &scan {
@@ -252,7 +253,7 @@ impl Bench {
     /// What a scan of this caller's asks, mostly by what the caller may compare.
     fn scan(&self, case: &Case, caller: &Caller) -> Scan {
         let grants = self.marked.grants(&self.stage.gates[0].roles, caller);
-        let leaves = self.leaves("Household");
+        let leaves = self.leaves(case.root.entity());
         // Of how rules come to their level or verdict nothing is asked, and shapes are not compared.
         let told = |field: &Field| match self.check_line(field) {
             Some(inside) => inside == "id" || inside == "verdict",
@@ -271,7 +272,10 @@ impl Bench {
             let ids = (1..=21).map(|sequence| format!("{VILLAGE}{sequence:06}"));
             ids.filter_map(|id| self.portrait(&id)).map(|portrait| Value::clone(&portrait)).collect()
         });
-        let mut drawing = Drawing { contract: &self.stage.contract, chance, portraits };
+        let homes = HOUSEHOLDS.iter().filter_map(|id| self.household(id));
+        let persons: Vec<String> =
+            homes.flat_map(|home| home.members.iter().map(|one| one.id_number.clone()).collect::<Vec<_>>()).collect();
+        let mut drawing = Drawing { contract: &self.stage.contract, chance, portraits, persons: &persons };
         Scan::draw(case, &leaves, &mut drawing)
     }
 
@@ -316,7 +320,7 @@ impl Bench {
         if approved {
             return Ok(());
         }
-        if reply.json["data"]["root"].is_null() && !matches!(case.root, Root::Listing | Root::Scan) {
+        if reply.json["data"]["root"].is_null() && case.root != Root::Listing && !case.root.is_scan() {
             self.is_as_absent(gate, case, &written, &reply, calls.as_deref()).await.map_err(&told)?;
         }
         // What a gateway tells of looks at it is another's than what the next one does.
@@ -435,6 +439,10 @@ impl Bench {
         }
         let scope: Vec<String> = match case.root {
             Root::Scan => ids_in(&reply.json, &written.selected),
+            Root::PersonScan => {
+                let persons = ids_in(&reply.json, &written.selected);
+                persons.iter().filter_map(|id| Some(self.stage.facts.person(id)?.0.id)).collect()
+            }
             Root::Listing => match &self.stage.facts {
                 Facts::Generated(world) => world.village_household_ids(VILLAGE).collect(),
                 Facts::Learned(_) => ids_in(&reply.json, &written.selected),
@@ -510,7 +518,7 @@ impl Bench {
         let (whole, _, line) = self.ask(&self.stage.gates[0], written, case.transport, &written.asked).await?;
         // With less to decide by, others may be found: that shows nothing of what is given of them.
         let ids = |reply: &Reply| ids_in(&reply.json, &written.selected);
-        if case.root == Root::Scan && ids(narrowed) != ids(&whole) {
+        if case.root.is_scan() && ids(narrowed) != ids(&whole) {
             return Ok(());
         }
         let (mut less, mut more) = (BTreeMap::new(), BTreeMap::new());
@@ -602,9 +610,10 @@ impl Bench {
     }
 }
 
-/// The households of a list, in its order.
+/// The keys of a list, in its order.
 fn ids_in(answer: &Value, selected: &[Selected]) -> Vec<String> {
-    let Some(id) = selected.iter().find(|one| one.field.path == "id") else { return Vec::new() };
+    let is_key = |one: &&Selected| one.field.path == if one.field.entity == "Person" { "idNumber" } else { "id" };
+    let Some(id) = selected.iter().find(is_key) else { return Vec::new() };
     let nodes = answer["data"]["root"]["nodes"].as_array().into_iter().flatten();
     nodes.filter_map(|node| node[&id.key].as_str().map(str::to_owned)).collect()
 }

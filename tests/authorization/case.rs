@@ -33,6 +33,19 @@ pub enum Root {
     Listing,
     /// A listing with conditions.
     Scan,
+    /// One of persons.
+    PersonScan,
+}
+
+impl Root {
+    pub fn is_scan(self) -> bool {
+        matches!(self, Self::Scan | Self::PersonScan)
+    }
+
+    /// What it gives.
+    pub fn entity(self) -> &'static str {
+        if matches!(self, Self::Person | Self::PersonScan) { "Person" } else { "Household" }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,12 +158,14 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
     let who = (roles, network, purpose, case, (claims_for, 0..8_usize, 0..drawn.departments.len().max(1)));
     let listing = if drawn.division.is_some() { Root::Listing } else { Root::Household };
     let scan = if drawn.scanning.is_empty() { Root::Household } else { Root::Scan };
+    let person_scan = if drawn.scanning.is_empty() { Root::Household } else { Root::PersonScan };
     let root = prop_oneof![
         5 => Just(Root::Household),
         1 => Just(Root::ByCode),
         2 => Just(Root::Person),
         1 => Just(listing),
-        2 => Just(scan)
+        2 => Just(scan),
+        2 => Just(person_scan)
     ];
     let scanning = drawn.scanning.clone();
     let mut transports = Transport::ALL.to_vec();
@@ -173,7 +188,7 @@ pub fn cases(drawn: &Drawn) -> BoxedStrategy<Case> {
             let (mut roles, mut network, mut purpose, mut case, (claims_for, member, department)) = who;
             let (root, target, leaves, (flags, rarely), (shape, transport, gate)) = what;
             let [items, claims, aliases, extensions] = flags;
-            if root == Root::Scan && shape % 4 != 0 {
+            if root.is_scan() && shape % 4 != 0 {
                 roles = vec![scanning[member % scanning.len()].clone()];
                 if shape % 8 > 3 {
                     (network, purpose, case) = (None, None, None);

@@ -161,6 +161,32 @@ impl Asked<'_> {
         Ok(listed)
     }
 
+    /// The persons of a page, by their numbers.
+    pub fn listed_persons<'v>(&self, answer: &'v Value, whole: &str) -> Result<Vec<&'v str>, String> {
+        let (mut listed, mut households) = (Vec::new(), BTreeSet::new());
+        for node in answer["data"]["root"]["nodes"].as_array().into_iter().flatten() {
+            let id = self.selected.iter().find(|one| one.field.path == "idNumber").map(|one| &node[&one.key]);
+            let id = id.and_then(Value::as_str).ok_or("a listed person without a number")?;
+            let (home, at) = self.bench.stage.facts.person(id).ok_or_else(|| format!("{id} is answered and is not"))?;
+            let relations = self.standing(&home.id);
+            if !self.related(&relations) {
+                return Err(format!("{id} is answered to a caller in no relation to the household"));
+            }
+            self.found_by("Person", "idNumber", &relations)?;
+            self.found_by("Person", "household", &relations)?;
+            self.found_by("Household", "registry.division.code", &relations)?;
+            let household = self.bench.portrait(&home.id).expect("a household that is");
+            let expected = Rc::new(home.members[at].person.clone());
+            let entity = Entity { relations, expected, household };
+            self.object(node, self.selected, &entity, false)?;
+            self.refusals(answer, node, &["root", "nodes", ""], &entity)?;
+            listed.push(id);
+            households.insert(home.id);
+        }
+        self.secrets(whole, &households.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(listed)
+    }
+
     /// A household that is.
     fn known(&self, id: &str) -> Entity {
         let portrait = self.bench.portrait(id).expect("a household that is");

@@ -247,6 +247,7 @@ fn what_is_refused_is_neither_answered_nor_asked_nor_logged() {
         assert!(tally.values.get(&access_oracle::Access::Plain).is_some_and(|seen| *seen > 50), "{tally:?}");
         let holds = tally.scans > 3
             && tally.found > 0
+            && tally.scans_of_persons > 0
             && tally.decided * 2 > tally.scanned
             && tally.scans_refused > 3
             && tally.too_much < tally.scans;

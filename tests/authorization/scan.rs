@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::access_oracle::{Contract, Field};
-use crate::case::{ABSENT, Case, HOUSEHOLDS, VILLAGE};
+use crate::case::{ABSENT, Case, HOUSEHOLDS, NOBODY, Root, VILLAGE};
 use crate::document::{Writer, name};
 
 /// What must be so of the thing it stands at.
@@ -35,6 +35,8 @@ pub struct Operator {
 /// A scan as it is asked for.
 #[derive(Debug, Clone)]
 pub struct Scan {
+    /// Of persons, else of households.
+    pub of_persons: bool,
     pub division: String,
     pub condition: Option<Condition>,
     pub among: Option<Vec<String>>,
@@ -73,6 +75,8 @@ pub struct Drawing<'d> {
     pub chance: Chance,
     /// Of some households, all that is held: values to compare with.
     pub portraits: &'d [Value],
+    /// Of some persons.
+    pub persons: &'d [String],
 }
 
 impl Scan {
@@ -95,14 +99,19 @@ impl Scan {
             _ => VILLAGE,
         };
         let among = (chance.one_of(5) == 0).then(|| {
-            let all: Vec<&str> = HOUSEHOLDS.into_iter().chain(["331122101348000008", "331122101347000009"]).collect();
+            let all: Vec<&str> = match case.root {
+                Root::PersonScan => drawing.persons.iter().map(String::as_str).collect(),
+                _ => HOUSEHOLDS.into_iter().chain(["331122101348000008", "331122101347000009"]).collect(),
+            };
             let mut among: Vec<String> =
                 (0..1 + chance.one_of(6)).map(|_| all[chance.one_of(all.len())].to_owned()).collect();
-            among.push(ABSENT.to_owned());
+            among.push(if case.root == Root::PersonScan { NOBODY } else { ABSENT }.to_owned());
             among
         });
         let undetermined = chance.one_of(5) == 0;
-        Self { division: division.to_owned(), condition, among, undetermined, first: FIRST[chance.one_of(FIRST.len())] }
+        let first = FIRST[chance.one_of(FIRST.len())];
+        let of_persons = case.root == Root::PersonScan;
+        Self { of_persons, division: division.to_owned(), condition, among, undetermined, first }
     }
 
     /// The arguments beside the division, and what stands beside the nodes.
@@ -110,7 +119,8 @@ impl Scan {
         let mut arguments = String::new();
         match &self.condition {
             Some(condition) if writer.one_of(3) == 1 => {
-                writer.variable("where", "$where: HouseholdFilter", condition.json());
+                let declared = if self.of_persons { "$where: PersonFilter" } else { "$where: HouseholdFilter" };
+                writer.variable("where", declared, condition.json());
                 arguments.push_str(", where: $where");
             }
             Some(condition) => arguments.push_str(&format!(", where: {}", condition.literal(writer))),
@@ -344,10 +354,12 @@ impl Drawing<'_> {
     }
 }
 
-/// Names from the household; what stands under the household of a member stands under this one.
+/// Names from the household; what stands under the household of a member stands under this one, and a person is a member.
 fn path(chain: &[Field]) -> Vec<String> {
     let back = chain.iter().rposition(|field| field.type_name == "Household").map_or(0, |at| at + 1);
-    chain[back..].iter().map(name).collect()
+    let of_person = back == 0 && chain.first().is_some_and(|field| field.entity == "Person");
+    let member: &[&str] = if of_person { &["identity", "members"] } else { &[] };
+    member.iter().map(|name| (*name).to_owned()).chain(chain[back..].iter().map(name)).collect()
 }
 
 fn values(held: &Value, path: &[String], into: &mut BTreeMap<String, Value>) {

@@ -6,7 +6,6 @@ use departments::{Logged, World};
 use serde_json::Value;
 
 use crate::access_oracle;
-use crate::case::Root;
 use crate::check::Asked;
 use crate::facts::Facts;
 use crate::scan::Scan;
@@ -18,11 +17,46 @@ use crate::{bench::Bench, drawn, tree};
 const NOT_OF_DEPARTMENTS: [&str; 6] =
     ["FORBIDDEN", "SOURCE_BUSY", "LIMIT_EXCEEDED", "DEADLINE_EXCEEDED", "INTERNAL", "NO_SOURCE"];
 
+/// What a scan looks at: a household, or which of its members.
+#[derive(Debug, Clone)]
+struct Candidate {
+    key: String,
+    household: String,
+    member: Option<usize>,
+}
+
+/// By a key, where it is anybody's.
+fn of_key(world: &World, key: &str, of_persons: bool) -> Option<Candidate> {
+    let (household, member) = match of_persons {
+        true => world.person(key).map(|(household, at)| (household, Some(at)))?,
+        false => (world.household(key)?, None),
+    };
+    Some(Candidate { key: key.to_owned(), household: household.id, member })
+}
+
+/// Those of a household.
+fn of_household(world: &World, household: String, of_persons: bool) -> Vec<Candidate> {
+    if !of_persons {
+        return vec![Candidate { key: household.clone(), household, member: None }];
+    }
+    let members = world.household(&household).expect("a household that is").members;
+    let of = |(at, member): (usize, departments::world::Member)| Candidate {
+        key: member.id_number,
+        household: household.clone(),
+        member: Some(at),
+    };
+    members.into_iter().enumerate().map(of).collect()
+}
+
 impl Asked<'_> {
     /// Whether the scan must be refused as a whole; else what it goes through, in order.
-    fn candidates(&self, world: &World, scan: &Scan) -> Option<Vec<String>> {
+    fn candidates(&self, world: &World, scan: &Scan) -> Option<Vec<Candidate>> {
         let contract = &self.bench.stage.contract;
-        let found_by = ["id", "registry.division.code"].map(|path| contract.field("Household", path));
+        let found_by: &[(&str, &str)] = match scan.of_persons {
+            true => &[("Person", "idNumber"), ("Person", "household"), ("Household", "registry.division.code")],
+            false => &[("Household", "id"), ("Household", "registry.division.code")],
+        };
+        let found_by = found_by.iter().map(|(entity, path)| contract.field(entity, path));
         let refused = |field: &&access_oracle::Field| field.class.is_some() && !gives(&self.grants, field);
         if self.compared.iter().chain(found_by).any(|field| refused(&field)) {
             return None;
@@ -33,21 +67,25 @@ impl Asked<'_> {
             return None;
         }
         // The number of a household begins with its village's.
-        let is_inside = |id: &&String| id.starts_with(asked) && granted.iter().any(|own| id.starts_with(own.as_str()));
-        let all = match &scan.among {
+        let is_inside = |one: &Candidate| {
+            one.household.starts_with(asked) && granted.iter().any(|own| one.household.starts_with(own.as_str()))
+        };
+        let mut all = match &scan.among {
             Some(among) => {
                 let mut seen = BTreeSet::new();
-                let once: Vec<String> = among.iter().filter(|id| seen.insert((*id).clone())).cloned().collect();
-                once.into_iter().filter(|id| world.household(id).is_some()).collect()
+                let once = among.iter().filter(|id| seen.insert((*id).clone()));
+                once.filter_map(|id| of_key(world, id, scan.of_persons)).collect()
             }
             None => {
                 // Those of the divisions alone are made: a province has many.
                 let narrower = |own: &String| if own.starts_with(asked) { own.clone() } else { asked.to_owned() };
                 let parts: BTreeSet<String> = granted.iter().map(narrower).collect();
-                parts.iter().flat_map(|part| world.village_household_ids(part).collect::<Vec<_>>()).collect::<Vec<_>>()
+                let households = parts.iter().flat_map(|part| world.village_household_ids(part).collect::<Vec<_>>());
+                households.flat_map(|id| of_household(world, id, scan.of_persons)).collect::<Vec<_>>()
             }
         };
-        Some(all.iter().filter(is_inside).cloned().collect())
+        all.retain(is_inside);
+        Some(all)
     }
 
     /// The answer to a scan: refused as a whole, or found among the caller's own and nowhere else.
@@ -68,7 +106,7 @@ impl Asked<'_> {
             self.bench.tally.borrow_mut().too_much += usize::from(too_much);
             return if too_much { Ok(()) } else { Err("the scan was not made".to_owned()) };
         }
-        let listed = self.listed(answer, whole)?;
+        let listed = if scan.of_persons { self.listed_persons(answer, whole) } else { self.listed(answer, whole) }?;
         let root = &answer["data"]["root"];
         self.found(world, scan, root, (&candidates, &listed))
     }
@@ -79,7 +117,7 @@ impl Asked<'_> {
         world: &World,
         scan: &Scan,
         root: &Value,
-        (candidates, listed): (&[String], &[&str]),
+        (candidates, listed): (&[Candidate], &[&str]),
     ) -> Result<(), String> {
         let coverage = &root["coverage"];
         let count = |name: &str| {
@@ -101,12 +139,12 @@ impl Asked<'_> {
         let also = also(&self.bench.endpoints);
         let (mut least, mut most, mut decided) = ([0, 0], [0, 0], 0);
         let mut order: Vec<&str> = Vec::new();
-        for id in &candidates[..looked_at] {
-            let standing = self.standing(id);
-            let portrait = self.bench.portrait(id).expect("a household that is");
+        for Candidate { key: id, household, member } in &candidates[..looked_at] {
+            let standing = self.standing(household);
+            let portrait = self.bench.portrait(household).expect("a household that is");
             let told = (&self.bench.stage.contract, self.bench.withheld.as_slice());
             let read = Read::new(world, &portrait, (&self.grants, &standing), told, &also);
-            let truths = scan.condition.as_ref().map_or(Truths::TRUE, |condition| read.decides(condition));
+            let truths = scan.condition.as_ref().map_or(Truths::TRUE, |condition| read.decides(condition, *member));
             let is_listed = listed.contains(&id.as_str());
             let is_so = if is_listed { truths.may_be(shown) } else { truths != shown };
             if !is_so {
@@ -136,6 +174,7 @@ impl Asked<'_> {
         self.reasons(root, undetermined)?;
         let mut tally = self.bench.tally.borrow_mut();
         tally.scans += 1;
+        tally.scans_of_persons += usize::from(scan.of_persons);
         tally.scanned += looked_at;
         tally.found += listed.len();
         tally.undetermined += undetermined;
@@ -177,17 +216,21 @@ impl Asked<'_> {
                 None => Ok(()),
             };
         };
-        let members = candidates.iter().filter_map(|id| self.bench.household(id));
+        let households: BTreeSet<String> = candidates.iter().map(|one| one.household.clone()).collect();
+        let members = households.iter().filter_map(|id| self.bench.household(id));
         let members = members.flat_map(|home| home.members.iter().map(|one| one.id_number.clone()).collect::<Vec<_>>());
-        let among = scan.among.iter().flatten().cloned();
-        let known: BTreeSet<String> = members.chain(candidates.iter().cloned()).chain(among).collect();
+        let among = scan.among.iter().flatten();
+        // In which division a person is, the household says.
+        let of_among = among.clone().filter_map(|key| of_key(world, key, scan.of_persons)).map(|one| one.household);
+        let known: BTreeSet<String> =
+            members.chain(households.iter().cloned()).chain(among.cloned()).chain(of_among).collect();
         for (source, call) in calls {
             let text = format!("{} {} {}", call.path, call.query, call.body);
             if let Some(other) = self.bench.key.find_iter(&text).find(|key| !known.contains(key.as_str())) {
                 return Err(format!("{source} was told {}, who is outside the caller's divisions", other.as_str()));
             }
         }
-        let scope: Vec<String> = candidates;
+        let scope: Vec<String> = households.into_iter().collect();
         self.calls(&scope, calls)
     }
 }
@@ -200,7 +243,7 @@ async fn scans(bench: &Bench, role: &str, most: u64) -> Result<(), String> {
     let mut scans = 0;
     for at in 0.. {
         let case = proptest::strategy::ValueTree::current(&tree(&drawn, 7, at));
-        if case.root == Root::Scan {
+        if case.root.is_scan() {
             bench.run(&case).await.map_err(|fault| format!("CASE={at}: {fault}"))?;
             scans += 1;
         }

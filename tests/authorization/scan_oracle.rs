@@ -209,9 +209,10 @@ impl Read {
         Self { held, doubtful, today: today.strftime("%Y-%m-%d").to_string() }
     }
 
-    /// What a condition on the household may come to.
-    pub fn decides(&self, condition: &Condition) -> Truths {
-        self.at(condition, Some(&self.held), None)
+    /// What a condition on the household may come to, or on one of its members.
+    pub fn decides(&self, condition: &Condition, member: Option<usize>) -> Truths {
+        let of = member.map_or(&self.held, |at| &expected::at(&self.held, "identity.members")[at]);
+        self.at(condition, Some(of), None)
     }
 
     fn at(&self, condition: &Condition, value: Option<&Value>, field: Option<&Field>) -> Truths {

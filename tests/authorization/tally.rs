@@ -24,9 +24,10 @@ pub struct Tally {
     /// Lists that two departments hold, each with a claim of both; and those in which they differ.
     pub lists: usize,
     pub conflicts: usize,
-    /// Scans that were answered, households that they looked at, those of which it is known here what must come of them,
+    /// Scans that were answered, those of persons, households and persons that they looked at, those of which it is known here what must come of them,
     /// those that were found and those that stayed undetermined; and scans that must be refused, and were.
     pub scans: usize,
+    pub scans_of_persons: usize,
     pub scanned: usize,
     pub decided: usize,
     pub found: usize,
@@ -82,6 +83,7 @@ impl Tally {
         self.calls += other.calls;
         self.lists += other.lists;
         self.scans += other.scans;
+        self.scans_of_persons += other.scans_of_persons;
         self.scanned += other.scanned;
         self.decided += other.decided;
         self.found += other.found;
@@ -112,7 +114,7 @@ impl Tally {
              {} refused or masked texts looked for in whole answers, headers included\n\
              {} calls of {} endpoints, each with its reason\n\
              {} lists that two departments hold compared, {} of them in conflict\n\
-             {} scans over {} households, of which {} are known to be found or not; {} found, {} undetermined; {} scans \
+             {} scans ({} of persons) over {} entities, of which {} are known to be found or not; {} found, {} undetermined; {} scans \
              refused, and nobody asked; {} too much at once\n\
              {} answers for the unrelated equal to those for nobody, in bytes and calls\n\
              {} answers with a grant or a role less hold nothing more\n\
@@ -130,6 +132,7 @@ impl Tally {
             self.lists,
             self.conflicts,
             self.scans,
+            self.scans_of_persons,
             self.scanned,
             self.decided,
             self.found,

@@ -55,6 +55,13 @@ async fn plans_of_typical_queries() {
             scan("risk: { warning: { level: { eq: RED } } }, help: { visits: { none: { on: { ltDaysAgo: 30 } } } }"),
         ),
         ("scan_by_what_the_listing_tells", supervisor(), scan("registry: { category: { eq: DIBAO } }")),
+        (
+            "scan_of_persons",
+            supervisor(),
+            "{ persons(division: \"331122101\", first: 50, where: { lifeStatus: { eq: DECEASED }, relation: { eq: PARENT }, \
+             household: { assistance: { dibaoStatus: { eq: RECEIVING } } } }) { nodes { idNumber deathOn } coverage { matched } } }"
+                .to_owned(),
+        ),
         ("states_of_items", supervisor(), one("items(no: [\"16\", \"39\"]) { no state claims { source value } }")),
     ];
     for (name, identity, query) in cases {

@@ -417,3 +417,26 @@ async fn a_subscription_that_is_asked_otherwise_is_told_how_and_a_query_may_come
     let frames = running.stream("supervisor-1", asked, json!({})).await.all().await;
     assert_eq!(frames[0]["data"]["s"], json!({ "__typename": "HouseholdScanFrame", "at": { "n": 21, "done": true } }));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_persons_shows_those_that_pages_show() {
+    let running = Running::start(|_| {}).await;
+    let selected = "persons(division: $division, where: $where, first: 20) {";
+    let of = "($division: ID!, $where: PersonFilter)";
+    let stream = format!(
+        "subscription{of} {{ {selected} progress {{ candidates matched done ended }} page {{ edges {{ node {{ idNumber }} }} }} }} }}"
+    );
+    let query =
+        "query($division: ID!, $where: PersonFilter) { persons(division: $division, where: $where, first: 200) {
+        edges { node { idNumber } } coverage { candidates whole } } }";
+    let variables = json!({ "division": VILLAGE, "where": { "lifeStatus": { "ne": "DECEASED" } } });
+    let frames = running.events("supervisor-1", &stream, variables.clone()).await;
+    let shown: Vec<Value> = frames.iter().flat_map(|frame| nodes(&frame["data"]["persons"]["page"])).collect();
+    let page = running.ask("supervisor-1", query, variables).await;
+    let page = &page["data"]["persons"];
+    assert_eq!(page["coverage"]["whole"], true, "{page}");
+    assert!(shown.len() > 20 && frames.len() > 2, "{} in {}", shown.len(), frames.len());
+    assert_eq!(shown, nodes(page));
+    let last = &frames.last().unwrap()["data"]["persons"]["progress"];
+    assert_eq!((&last["done"], &last["ended"]), (&json!(true), &json!("LISTED")), "{last}");
+}

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::draw::{Asked, Case};
 use crate::facts::Files;
 use crate::kleene::Reason;
-use crate::reference::{Bounds, Found, Group, Key, Measure, Reckoned, Refused, Scan, Statistic};
+use crate::reference::{Bounds, Found, Group, Key, Measure, Of, Reckoned, Refused, Scan, Statistic};
 use crate::sources::Sources;
 
 /// Asks for a case: the document and its variables; the sources named in the case are silent meanwhile.
@@ -89,8 +89,8 @@ pub fn hold(files: &Files, case: &Case, ask: &Ask<'_>) -> Result<(), String> {
 
 /// Those that a statistic counts.
 fn counted(statistic: &Statistic) -> Scan {
-    let Statistic { division, condition, .. } = statistic;
-    Scan { division: division.clone(), condition: condition.clone(), order: None, first: usize::MAX }
+    let Statistic { of, division, condition, .. } = statistic;
+    Scan { of: *of, division: division.clone(), condition: condition.clone(), order: None, first: usize::MAX }
 }
 
 /// One page, as it was drawn.
@@ -119,7 +119,7 @@ fn of_more(files: &Files, case: &Case, scan: &Scan, ask: &Ask<'_>, question: &Qu
     counts(&expected, &all.coverage).map_err(|error| format!("pages put together: {error}"))?;
 
     let open = joined(case, ask, &question.with(json!({"o": null, "n": 200, "v": "UNDETERMINED"})))?;
-    listed("undetermined", &expected.undetermined.keys().cloned().collect::<Vec<_>>(), &open.shown)?;
+    listed("undetermined", &expected.open(), &open.shown)?;
     counts(&expected, &open.coverage).map_err(|error| format!("undetermined: {error}"))?;
     for (household, reasons) in &expected.undetermined {
         let said = open.why.get(household).cloned().unwrap_or_default();
@@ -127,31 +127,31 @@ fn of_more(files: &Files, case: &Case, scan: &Scan, ask: &Ask<'_>, question: &Qu
         nobody_who_answered(files, case, std::iter::once(household), &said, household)?;
     }
 
-    let keys = some_keys(files, &scan, &expected);
+    let keys = some_keys(&expected);
     let here = |key: &&String| keys.contains(key);
     let of_keys = Found {
         matched: expected.matched.iter().filter(here).cloned().collect(),
         undetermined: expected.undetermined.clone().into_iter().filter(|(key, _)| here(&key)).collect(),
         candidates: keys.len() - ELSEWHERE.len(),
+        listed: expected.listed.iter().filter(here).cloned().collect(),
     };
     let again = joined(case, ask, &question.with(json!({"o": null, "n": 200, "k": keys})))?;
     listed("among keys", &of_keys.matched, &again.shown)?;
     counts(&of_keys, &again.coverage).map_err(|error| format!("among keys: {error}"))
 }
 
-/// Of another village, and of nobody.
+/// Of another village, and of nobody; as a person's, of nobody.
 const ELSEWHERE: [&str; 2] = ["331122101349000001", "331122101348999999"];
 
-/// A few of each verdict, and of none.
-fn some_keys(files: &Files, scan: &Scan, expected: &Found) -> Vec<String> {
-    let (matched, open) = (&expected.matched, &expected.undetermined);
-    let others = files.world.village_household_ids(&scan.division);
-    let others = others.filter(|key| !matched.contains(key) && !open.contains_key(key));
-    let mut keys: Vec<String> = others.take(3).collect();
+/// A few of each verdict in the order of the listing, and of none.
+fn some_keys(expected: &Found) -> Vec<String> {
+    let (matched, open) = (&expected.matched, expected.open());
+    let others = expected.listed.iter().filter(|key| !matched.contains(key) && !open.contains(key));
+    let mut keys: Vec<String> = others.take(3).cloned().collect();
     keys.extend(matched.iter().rev().take(3).cloned());
-    keys.extend(open.keys().take(3).cloned());
+    keys.extend(open.into_iter().take(3));
+    keys.sort_by_key(|key| expected.listed.iter().position(|listed| listed == key));
     keys.extend(ELSEWHERE.map(str::to_owned));
-    keys.sort();
     keys
 }
 
@@ -215,7 +215,8 @@ fn nobody_who_answered<'k>(
         return Ok(());
     }
     let condition = case.asked.condition();
-    let not_asked: Sources = open.flat_map(|household| files.not_asked(household, condition, &case.silent)).collect();
+    let of = case.asked.of();
+    let not_asked: Sources = open.flat_map(|key| files.not_asked(of, key, condition, &case.silent)).collect();
     match answered.find(|source| !not_asked.contains(*source)) {
         Some(source) => Err(format!("{source} answered and is named as missing ({place})")),
         None => Ok(()),
@@ -309,17 +310,19 @@ pub fn question(asked: &Asked) -> Question {
     let coverage = "coverage { candidates evaluated matched undetermined missing { source } }";
     let field = |path: &str| path.replace('.', "_");
     match asked {
-        Asked::Scan(Scan { division, condition, order, first }) => {
+        Asked::Scan(Scan { of, division, condition, order, first }) => {
             let order = order.as_ref().map(|order| json!([{"by": field(&order.path), "descending": order.descending}]));
+            let name = of.type_name();
+            let (query, key) = if *of == Of::Persons { ("persons", "idNumber") } else { ("households", "id") };
             let document = format!(
-                "query($d: ID!, $w: HouseholdFilter, $o: [HouseholdOrder!], $n: Int, $a: String, $v: ScanVerdict, \
-                 $k: [ID!]) {{ households(division: $d, where: $w, orderBy: $o, first: $n, after: $a, verdict: $v, among: $k) \
-                 {{ edges {{ node {{ id }} missing {{ source }} }} pageInfo {{ hasNextPage endCursor }} {coverage} }} }}"
+                "query($d: ID!, $w: {name}Filter, $o: [{name}Order!], $n: Int, $a: String, $v: ScanVerdict, \
+                 $k: [ID!]) {{ found: {query}(division: $d, where: $w, orderBy: $o, first: $n, after: $a, verdict: $v, among: $k) \
+                 {{ edges {{ node {{ id: {key} }} missing {{ source }} }} pageInfo {{ hasNextPage endCursor }} {coverage} }} }}"
             );
             let variables = json!({"d": division, "w": condition, "o": order, "n": first, "v": "MATCHED"});
             Question { document, variables: without_nulls(variables) }
         }
-        Asked::Statistic(Statistic { division, condition, groups, measures }) => {
+        Asked::Statistic(Statistic { of, division, condition, groups, measures }) => {
             let by = |Group { path, digits, period }: &Group| {
                 let period = period.map(|length| if length == 4 { "YEAR" } else { "MONTH" });
                 without_nulls(json!({"by": field(path), "digits": digits, "dates": period}))
@@ -332,9 +335,11 @@ pub fn question(asked: &Asked) -> Question {
             };
             let groups: Vec<Value> = groups.iter().map(by).collect();
             let measures: Vec<Value> = measures.iter().map(measured).collect();
+            let name = of.type_name();
+            let query = if *of == Of::Persons { "personStats" } else { "householdStats" };
             let document = format!(
-                "query($d: ID!, $w: HouseholdFilter, $g: [HouseholdGroup!], $m: [HouseholdMeasure!]!) {{ \
-                 householdStats(division: $d, where: $w, groupBy: $g, measures: $m) {{ groups {{ key {{ field value state }} \
+                "query($d: ID!, $w: {name}Filter, $g: [{name}Group!], $m: [{name}Measure!]!) {{ \
+                 stats: {query}(division: $d, where: $w, groupBy: $g, measures: $m) {{ groups {{ key {{ field value state }} \
                  suppressed values {{ measure value lower upper }} }} {coverage} }} }}"
             );
             Question {
@@ -357,7 +362,7 @@ pub fn own_answer(files: &Files, case: &Case, question: &Question) -> Answer {
             let order = scan.order.clone().filter(|_| !question.variables["o"].is_null());
             match files.scan(&Scan { order, ..scan.clone() }, &case.silent) {
                 Err(Refused) => Answer::Refused,
-                Ok(found) => Answer::Scan(own_page(files, scan, &found, &question.variables)),
+                Ok(found) => Answer::Scan(own_page(&found, &question.variables)),
             }
         }
         Asked::Statistic(statistic) => match files.statistic(statistic, &case.silent) {
@@ -381,13 +386,14 @@ fn of_all(found: &Found) -> Coverage {
 }
 
 /// Cursors are the last key that was shown; a page looks no further than to its last one.
-fn own_page(files: &Files, scan: &Scan, found: &Found, variables: &Value) -> Page {
+fn own_page(found: &Found, variables: &Value) -> Page {
     let among: Option<BTreeSet<&str>> =
         variables["k"].as_array().map(|keys| keys.iter().filter_map(Value::as_str).collect());
-    let (after, sorted) = (variables["a"].as_str().unwrap_or_default(), !variables["o"].is_null());
-    let asked = |key: &str| key > after && among.as_ref().is_none_or(|among| among.contains(key));
+    let place = |key: &str| found.listed.iter().position(|listed| listed == key);
+    let (after, sorted) = (variables["a"].as_str().and_then(place), !variables["o"].is_null());
+    let asked = |key: &str| place(key) > after && among.as_ref().is_none_or(|among| among.contains(key));
     let all: Vec<String> = match variables["v"].as_str() {
-        Some("UNDETERMINED") => found.undetermined.keys().cloned().collect(),
+        Some("UNDETERMINED") => found.open(),
         _ => found.matched.clone(),
     };
     let all: Vec<String> = all.into_iter().filter(|key| asked(key)).collect();
@@ -395,11 +401,11 @@ fn own_page(files: &Files, scan: &Scan, found: &Found, variables: &Value) -> Pag
     let shown: Vec<String> = all.iter().take(first).cloned().collect();
     let has_next = all.len() > shown.len();
     let end = if has_next && !sorted { shown.last().cloned() } else { None };
-    let looked_at = |key: &&String| asked(key) && end.as_ref().is_none_or(|end| *key <= end);
-    let households: Vec<String> = files.world.village_household_ids(&scan.division).collect();
+    let last = end.as_deref().and_then(place);
+    let looked_at = |key: &&String| asked(key) && last.is_none_or(|last| place(key) <= Some(last));
     let open: Vec<&String> = found.undetermined.keys().filter(looked_at).collect();
     let why = |key: &String| silent(found.undetermined.get(key).into_iter().flatten());
-    let candidates = households.iter().filter(looked_at).count();
+    let candidates = found.listed.iter().filter(looked_at).count();
     let coverage = Coverage {
         candidates,
         evaluated: candidates,

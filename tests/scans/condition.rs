@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::contract::{Contract, Field, Kind};
 use crate::facts::{Fact, Files, Reads, is_entity, is_entity_above};
 use crate::kleene::{Reason, Reasons, Truth};
+use crate::reference::Of;
 use crate::sources::Sources;
 
 /// A household that conditions are held against.
@@ -20,9 +21,14 @@ pub struct Against<'a> {
 }
 
 impl Against<'_> {
-    /// Whether the household meets it.
-    pub fn meets(&self, condition: &Value) -> Truth {
-        self.object(members(condition), self.household, "Household", "")
+    /// Whether the household meets it, or one of its members, of whom this is known.
+    pub fn meets(&self, condition: &Value, of: Of, fact: &Fact) -> Truth {
+        self.object(members(condition), fact, of.type_name(), of.path())
+    }
+
+    /// Whether the household does.
+    pub fn household_meets(&self, condition: &Value) -> Truth {
+        self.meets(condition, Of::Households, self.household)
     }
 
     /// Of an object: all that stands in the condition has to be so.
@@ -67,7 +73,7 @@ impl Against<'_> {
         let field = self.files.contract.field(type_name, name);
         // Of a member, its household is the one that is looked at.
         if is_entity_above(field) {
-            return self.meets(part);
+            return self.household_meets(part);
         }
         let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         self.field(members(part), &below(fact, name), field, &path)
@@ -246,9 +252,9 @@ fn array(value: &Value) -> &[Value] {
 }
 
 /// What a condition reads, in longest paths; a field whose state is read is read as a whole.
-pub fn reads(contract: &Contract, condition: &Value) -> Reads {
+pub fn reads(contract: &Contract, condition: &Value, of: Of) -> Reads {
     let mut found = Reads::new();
-    collect(contract, members(condition), "Household", "", &mut found);
+    collect(contract, members(condition), of.type_name(), of.path(), &mut found);
     found
 }
 

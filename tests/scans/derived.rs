@@ -20,10 +20,10 @@ pub fn all() -> Vec<(&'static str, Vec<Value>)> {
 pub fn fact(path: &str, against: &Against<'_>) -> Fact {
     // Of what nobody reckoned it is not said on which side of the line it is.
     let nobody = json!({"income": {"perCapita": {"exists": false}}});
-    if path == "income.belowLine" && against.meets(&nobody) == Truth::True {
+    if path == "income.belowLine" && against.household_meets(&nobody) == Truth::True {
         return Fact::Null;
     }
-    let verdict_of = |(of, rule)| (of == path).then(|| verdict(against.meets(&rule)));
+    let verdict_of = |(of, rule)| (of == path).then(|| verdict(against.household_meets(&rule)));
     verdicts().into_iter().find_map(verdict_of).unwrap_or_else(|| level(against))
 }
 
@@ -87,7 +87,7 @@ fn rules() -> Vec<(&'static str, Value)> {
 fn level(against: &Against<'_>) -> Fact {
     let (mut fired, mut open) = (Vec::new(), Vec::new());
     for (level, rule) in rules() {
-        match against.meets(&rule) {
+        match against.household_meets(&rule) {
             Truth::True => fired.push(level),
             Truth::False => {}
             Truth::Unknown(reasons) => open.push((level, reasons)),

@@ -3,7 +3,7 @@
 use apollo_compiler::ast::{self, Definition, Selection};
 use serde_json::{Map, Value, json};
 
-use crate::reference::{Group, Measure, Order, Scan, Statistic};
+use crate::reference::{Group, Measure, Of, Order, Scan, Statistic};
 
 /// What a document asks for.
 #[derive(Debug)]
@@ -60,7 +60,10 @@ impl Document {
                     .map(|order| Order { path: path(&order["by"]), descending: order["descending"] == json!(true) });
                 let first = self.argument("first").as_u64().and_then(|first| usize::try_from(first).ok());
                 let undetermined = self.argument("verdict") == "UNDETERMINED";
-                Asks::Scan { scan: Scan { division, condition, order, first: first.expect("a size") }, undetermined }
+                Asks::Scan {
+                    scan: Scan { of: Of::Households, division, condition, order, first: first.expect("a size") },
+                    undetermined,
+                }
             }
             "householdStats" => {
                 let group = |group: &Value| Group {
@@ -71,6 +74,7 @@ impl Document {
                 // Averages are held to the portraits alone.
                 let measure = |measure: &Value| (measure["count"] == json!(true)).then_some(Measure::Count);
                 Asks::Statistic(Statistic {
+                    of: Of::Households,
                     division,
                     condition,
                     groups: list("groupBy").iter().map(group).collect(),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::condition::reads;
 use crate::contract::{Field, Kind};
 use crate::facts::{Files, is_entity_above};
-use crate::reference::{Group, Measure, Order, Scan, Statistic};
+use crate::reference::{Group, Measure, Of, Order, Scan, Statistic};
 use crate::sources::{LISTED_BY, Sources};
 
 /// What is asked, and who is silent meanwhile.
@@ -26,6 +26,13 @@ pub enum Asked {
 }
 
 impl Asked {
+    pub fn of(&self) -> Of {
+        match self {
+            Self::Scan(scan) => scan.of,
+            Self::Statistic(statistic) => statistic.of,
+        }
+    }
+
     pub fn condition(&self) -> Option<&Value> {
         match self {
             Self::Scan(scan) => scan.condition.as_ref(),
@@ -44,8 +51,8 @@ const DERIVED: [(&str, &[&str]); 4] = [
     ("assets.ownsCar", &["true", "false"]),
     ("income.belowLine", &["true", "false"]),
 ];
-/// Not drawn: what the gateway says of banks' answers, a constant, and how the warning came about.
-const LEFT_OUT: [&str; 3] = ["assets.deposits.banks.", "assets.deposits.total", "risk.warning."];
+/// Not drawn: what the gateway says of banks' answers, a constant, how the warning came about, and what rules check.
+const LEFT_OUT: [&str; 4] = ["assets.deposits.banks.", "assets.deposits.total", "risk.warning.", "recognition.check"];
 
 /// What values fields have in the world, by path: conditions are drawn from these, so that they tell some from others.
 pub struct Drawing<'a> {
@@ -79,30 +86,32 @@ impl<'a> Drawing<'a> {
             dice.next();
         }
         let division = dice.one_of(&DIVISIONS).to_string();
-        let condition = (!dice.chance(5)).then(|| self.object(&mut dice, "Household", "", DEPTH, true));
+        let of = if dice.chance(25) { Of::Persons } else { Of::Households };
+        let above = of.within_household("");
+        let condition = (!dice.chance(5)).then(|| self.object(&mut dice, of.type_name(), &above, DEPTH, true));
         let asked = if dice.chance(30) {
-            let mut groups: Vec<Group> = (0..dice.below(3)).map(|_| self.group(&mut dice)).collect();
+            let mut groups: Vec<Group> = (0..dice.below(3)).map(|_| self.group(&mut dice, of)).collect();
             // The same twice is refused.
             groups.dedup_by(|one, other| one.path == other.path);
-            let measures = (0..1 + dice.below(3)).map(|_| self.measure(&mut dice)).collect();
-            Asked::Statistic(Statistic { division, condition, groups, measures })
+            let measures = (0..1 + dice.below(3)).map(|_| self.measure(&mut dice, of)).collect();
+            Asked::Statistic(Statistic { of, division, condition, groups, measures })
         } else {
             let sortable = |field: &Field| matches!(field.kind, Kind::Int | Kind::Decimal | Kind::Date);
             let order = dice.chance(25).then(|| {
-                let path = self.single(&mut dice, sortable);
+                let path = self.single(&mut dice, of, sortable);
                 Order { path, descending: dice.chance(50) }
             });
-            Asked::Scan(Scan { division, condition, order, first: [1, 3, 10, 200][dice.below(4)] })
+            Asked::Scan(Scan { of, division, condition, order, first: [1, 3, 10, 200][dice.below(4)] })
         };
-        let silent = self.silent(&mut dice, asked.condition());
+        let silent = self.silent(&mut dice, asked.condition(), of);
         Case { number, asked, silent }
     }
 
     /// Mostly of those that the condition reads. One case in twelve asks while the listing's own source is silent.
-    fn silent(&self, dice: &mut Dice, condition: Option<&Value>) -> Sources {
+    fn silent(&self, dice: &mut Dice, condition: Option<&Value>, of: Of) -> Sources {
         let sources: Vec<String> =
             self.files.bindings.sources().into_iter().filter(|source| source != LISTED_BY).collect();
-        let reads = condition.map(|condition| reads(&self.files.contract, condition)).unwrap_or_default();
+        let reads = condition.map(|condition| reads(&self.files.contract, condition, of)).unwrap_or_default();
         let read: Vec<&str> = reads.iter().filter_map(|path| self.files.bindings.source_of(path)).collect();
         let read: Vec<String> = read.into_iter().filter(|source| *source != LISTED_BY).map(str::to_owned).collect();
         let mut silent: Sources = (0..[0, 0, 1, 1, 2, 4][dice.below(6)])
@@ -226,10 +235,21 @@ impl<'a> Drawing<'a> {
         json!({operator: asked})
     }
 
-    /// A single value of the household itself.
-    fn single(&self, dice: &mut Dice, fits: impl Fn(&Field) -> bool) -> String {
-        let paths: Vec<&String> = self.values.keys().filter(|path| self.is_single(path, &fits)).collect();
+    /// A single value of the household itself, or of the person.
+    fn single(&self, dice: &mut Dice, of: Of, fits: impl Fn(&Field) -> bool) -> String {
+        let is_single = |path: &&str| match of {
+            Of::Households => self.is_single(path, &fits),
+            Of::Persons => !path.contains('.') && self.is_fitting(&of.within_household(path), &fits),
+        };
+        let above = of.within_household("");
+        let paths = self.values.keys().filter_map(|path| path.strip_prefix(&above));
+        let paths: Vec<&str> = paths.filter(is_single).collect();
         dice.one_of(&paths).to_string()
+    }
+
+    fn is_fitting(&self, path: &str, fits: &impl Fn(&Field) -> bool) -> bool {
+        let field = self.files.contract.at(path);
+        fits(field) && !field.list
     }
 
     fn is_single(&self, path: &str, fits: &impl Fn(&Field) -> bool) -> bool {
@@ -238,22 +258,28 @@ impl<'a> Drawing<'a> {
             && fits(self.files.contract.at(path))
     }
 
-    fn group(&self, dice: &mut Dice) -> Group {
+    fn group(&self, dice: &mut Dice, of: Of) -> Group {
         if dice.chance(30) {
-            let path = "registry.division.code".to_owned();
+            let above = if of == Of::Persons { "household." } else { "" };
+            let path = format!("{above}registry.division.code");
             return Group { path, digits: Some([6, 9, 12][dice.below(3)]), period: None };
         }
         if dice.chance(20) {
-            let path = self.single(dice, |field| field.kind == Kind::Date);
+            let path = self.single(dice, of, |field| field.kind == Kind::Date);
             return Group { path, digits: None, period: Some([4, 7][dice.below(2)]) };
         }
-        let path = self
-            .single(dice, |field| matches!(field.kind, Kind::Enum(_)) || field.kind == Kind::Boolean && !field.list);
+        let path = self.single(dice, of, |field| {
+            matches!(field.kind, Kind::Enum(_)) || field.kind == Kind::Boolean && !field.list
+        });
         Group { path, digits: None, period: None }
     }
 
-    fn measure(&self, dice: &mut Dice) -> Measure {
-        let path = self.single(dice, |field| matches!(field.kind, Kind::Int | Kind::Decimal) && !field.list);
+    fn measure(&self, dice: &mut Dice, of: Of) -> Measure {
+        // Nothing that departments hold of a person is a number.
+        if of == Of::Persons {
+            return Measure::Count;
+        }
+        let path = self.single(dice, of, |field| matches!(field.kind, Kind::Int | Kind::Decimal) && !field.list);
         match dice.below(5) {
             0 | 1 => Measure::Count,
             2 => Measure::Sum(path),

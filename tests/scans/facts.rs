@@ -14,6 +14,7 @@ use crate::condition::{self, Against};
 use crate::contract::{Contract, Field, Kind};
 use crate::derived;
 use crate::kleene::{Reason, Reasons};
+use crate::reference::Of;
 use crate::sources::{Bindings, Sources};
 
 /// The world, and the files that say who tells of it.
@@ -72,7 +73,7 @@ impl Files {
             derived::all().into_iter().filter(|(path, _)| reads.iter().any(|read| read == path)).collect();
         let mut read = reads.clone();
         for rule in derived.iter().flat_map(|(_, rules)| rules) {
-            read.extend(condition::reads(&self.contract, rule));
+            read.extend(condition::reads(&self.contract, rule, Of::Households));
         }
         let building = Building { files: self, portrait: &portrait, household: &household, silent, reads: &read };
         let mut fact = Fact::Object(building.object("Household", &portrait, ""));

@@ -28,8 +28,8 @@ struct Stage {
     runtime: Runtime,
     world: World,
     silent: Sources,
-    /// What makes the view that housing is asked by.
-    housing: String,
+    /// The views that housing is asked by, each with what makes it.
+    housing: Vec<(String, String)>,
 }
 
 /// One for all tests, each of which has its departments to itself while it holds it.
@@ -60,8 +60,8 @@ impl Stage {
         let world = runtime.block_on(world_edited(options, unhindered));
         let housing = runtime.block_on(async {
             let mut file = connection(&world).await;
-            let view = "SELECT sql FROM sqlite_master WHERE name = 'v_nfxx'";
-            sqlx::query_scalar(view).fetch_one(&mut file).await.unwrap()
+            let views = "SELECT name, sql FROM sqlite_master WHERE type = 'view'";
+            sqlx::query_as(views).fetch_all(&mut file).await.unwrap()
         });
         Self { runtime, world, silent: Sources::new(), housing }
     }
@@ -71,10 +71,13 @@ impl Stage {
         for source in self.silent.symmetric_difference(silent) {
             let is_silent = silent.contains(source);
             if source == "housing" {
-                let statement = if is_silent { "DROP VIEW v_nfxx" } else { &self.housing };
+                let drop = |name: &String| format!("DROP VIEW {name}");
+                let views = self.housing.iter();
+                let statements: Vec<String> =
+                    views.map(|(name, made)| if is_silent { drop(name) } else { made.clone() }).collect();
                 self.runtime.block_on(async {
                     let mut file = connection(&self.world).await;
-                    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut file).await.unwrap();
+                    sqlx::raw_sql(sqlx::AssertSqlSafe(statements.join(";"))).execute(&mut file).await.unwrap();
                     file.close().await.unwrap();
                 });
                 continue;
@@ -111,7 +114,7 @@ fn read(response: &Value) -> Answer {
         let refused = is_nothing && code.starts_with("SOURCE_");
         return if refused { Answer::Refused } else { Answer::Error(response["errors"].to_string()) };
     }
-    let (found, stats) = (&response["data"]["households"], &response["data"]["householdStats"]);
+    let (found, stats) = (&response["data"]["found"], &response["data"]["stats"]);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let sources = |missing: &Value| -> Sources {

@@ -12,9 +12,38 @@ use crate::facts::{Fact, Files};
 use crate::kleene::{Reason, Reasons, Truth};
 use crate::sources::{LISTED_BY, Sources};
 
+/// What is gone over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    Households,
+    /// Household by household.
+    Persons,
+}
+
+impl Of {
+    pub fn type_name(self) -> &'static str {
+        if self == Self::Households { "Household" } else { "Person" }
+    }
+
+    /// Where they stand in a household.
+    pub fn path(self) -> &'static str {
+        if self == Self::Households { "" } else { "identity.members" }
+    }
+
+    /// The path from a household, of one from them.
+    pub fn within_household(self, path: &str) -> String {
+        match (self, path.strip_prefix("household.")) {
+            (Self::Persons, Some(of_household)) => of_household.to_owned(),
+            (Self::Persons, None) => format!("{}.{path}", self.path()),
+            (Self::Households, _) => path.to_owned(),
+        }
+    }
+}
+
 /// A scan: who of a division meets a condition.
 #[derive(Debug, Clone)]
 pub struct Scan {
+    pub of: Of,
     pub division: String,
     /// As `where`; none: everybody.
     pub condition: Option<Value>,
@@ -36,6 +65,15 @@ pub struct Found {
     pub matched: Vec<String>,
     pub undetermined: BTreeMap<String, Reasons>,
     pub candidates: usize,
+    /// All that were gone over, in the order of the listing.
+    pub listed: Vec<String>,
+}
+
+impl Found {
+    /// Those that could not be decided, in the order of the listing.
+    pub fn open(&self) -> Vec<String> {
+        self.listed.iter().filter(|key| self.undetermined.contains_key(*key)).cloned().collect()
+    }
 }
 
 /// The listing's own source is silent: there is nothing to go over, which is never the same as nobody.
@@ -53,23 +91,36 @@ pub enum Verdict {
 impl Files {
     /// The verdict on one household.
     pub fn verdict(&self, household: &str, condition: Option<&Value>, silent: &Sources) -> Verdict {
-        self.judged(household, condition, &[], silent).0
+        self.verdict_of(Of::Households, household, condition, silent)
     }
 
-    /// The sources that are not asked for what a condition reads of one household, whether or not it decides anything.
-    pub fn not_asked(&self, household: &str, condition: Option<&Value>, silent: &Sources) -> Sources {
-        let (_, facts) = self.judged(household, condition, &[], silent);
+    /// The verdict on one of those that are gone over.
+    pub fn verdict_of(&self, of: Of, key: &str, condition: Option<&Value>, silent: &Sources) -> Verdict {
+        self.judged(of, key, condition, &[], silent).0
+    }
+
+    /// The sources that are not asked for what a condition reads of one, whether or not it decides anything.
+    pub fn not_asked(&self, of: Of, key: &str, condition: Option<&Value>, silent: &Sources) -> Sources {
+        let (_, facts) = self.judged(of, key, condition, &[], silent);
         let source = |reason: &Reason| if let Reason::NotAsked(source) = reason { Some(source.clone()) } else { None };
         facts.reasons().iter().filter_map(source).collect()
     }
 
     /// With what is known of it, at these paths beside those of the condition.
-    fn judged(&self, household: &str, condition: Option<&Value>, also: &[&str], silent: &Sources) -> (Verdict, Fact) {
-        let mut reads = condition.map(|condition| reads(&self.contract, condition)).unwrap_or_default();
-        reads.extend(also.iter().map(|path| (*path).to_owned()));
-        let facts = self.facts(household, silent, &reads);
-        let against = Against { files: self, household: &facts, silent, today: self.world.today() };
-        let verdict = match condition.map_or(Truth::True, |condition| against.meets(condition)) {
+    fn judged(&self, of: Of, key: &str, condition: Option<&Value>, also: &[&str], silent: &Sources) -> (Verdict, Fact) {
+        let mut reads = condition.map(|condition| reads(&self.contract, condition, of)).unwrap_or_default();
+        reads.extend(also.iter().map(|path| of.within_household(path)));
+        let household = match of {
+            Of::Households => key.to_owned(),
+            Of::Persons => {
+                reads.insert(of.within_household("idNumber"));
+                self.world.person(key).unwrap().0.id
+            }
+        };
+        let home = self.facts(&household, silent, &reads);
+        let against = Against { files: self, household: &home, silent, today: self.world.today() };
+        let facts = if of == Of::Persons { member(&home, key) } else { home.clone() };
+        let verdict = match condition.map_or(Truth::True, |condition| against.meets(condition, of, &facts)) {
             Truth::True => Verdict::Matched,
             Truth::False => Verdict::Not,
             Truth::Unknown(reasons) => Verdict::Undetermined(reasons),
@@ -77,17 +128,25 @@ impl Files {
         (verdict, facts)
     }
 
-    fn candidates(&self, division: &str, silent: &Sources) -> Result<Vec<String>, Refused> {
-        if silent.contains(LISTED_BY) { Err(Refused) } else { Ok(self.world.village_household_ids(division).collect()) }
+    pub fn candidates(&self, of: Of, division: &str, silent: &Sources) -> Result<Vec<String>, Refused> {
+        if silent.contains(LISTED_BY) {
+            return Err(Refused);
+        }
+        let households = self.world.village_household_ids(division);
+        if of == Of::Households {
+            return Ok(households.collect());
+        }
+        let members = households.flat_map(|id| self.world.household(&id).unwrap().members);
+        Ok(members.map(|member| member.id_number).collect())
     }
 
     pub fn scan(&self, scan: &Scan, silent: &Sources) -> Result<Found, Refused> {
-        let candidates = self.candidates(&scan.division, silent)?;
+        let candidates = self.candidates(scan.of, &scan.division, silent)?;
         let by: Vec<&str> = scan.order.iter().map(|order| order.path.as_str()).collect();
         let mut matched: Vec<(Option<Ordered>, String)> = Vec::new();
         let mut undetermined = BTreeMap::new();
         for household in &candidates {
-            let (verdict, facts) = self.judged(household, scan.condition.as_ref(), &by, silent);
+            let (verdict, facts) = self.judged(scan.of, household, scan.condition.as_ref(), &by, silent);
             let value = scan.order.as_ref().map(|order| ordered(&facts.at(&order.path), &order.path)).transpose();
             match (verdict, value) {
                 (Verdict::Not, _) => {}
@@ -110,8 +169,23 @@ impl Files {
             });
         }
         let matched = matched.into_iter().map(|(_, household)| household).collect();
-        Ok(Found { matched, undetermined, candidates: candidates.len() })
+        Ok(Found { matched, undetermined, candidates: candidates.len(), listed: candidates })
     }
+}
+
+/// A member of a household, with the household.
+fn member(home: &Fact, id_number: &str) -> Fact {
+    let members = match home.at(Of::Persons.path()) {
+        Fact::List(members) => members,
+        Fact::Unknown(reasons) => return Fact::Unknown(reasons),
+        other => panic!("who is listed has a household with members, and not {other:?}"),
+    };
+    let is_it = |fact: &&Fact| fact.at("idNumber") == Fact::Leaf(Value::from(id_number));
+    let Some(Fact::Object(mut fields)) = members.iter().find(is_it).cloned() else {
+        panic!("{id_number} is no member")
+    };
+    fields.insert("household".to_owned(), home.clone());
+    Fact::Object(fields)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,6 +215,7 @@ fn number(value: &Value) -> Decimal {
 /// A statistic over those of a division who meet a condition.
 #[derive(Debug, Clone)]
 pub struct Statistic {
+    pub of: Of,
     pub division: String,
     pub condition: Option<Value>,
     pub groups: Vec<Group>,
@@ -204,8 +279,8 @@ impl Files {
         if statistic.groups.is_empty() {
             tallies.insert(Key::new(), self.tally(statistic));
         }
-        for household in self.candidates(&statistic.division, silent)? {
-            let (verdict, facts) = self.judged(&household, statistic.condition.as_ref(), &by, silent);
+        for key in self.candidates(statistic.of, &statistic.division, silent)? {
+            let (verdict, facts) = self.judged(statistic.of, &key, statistic.condition.as_ref(), &by, silent);
             if verdict == Verdict::Not {
                 continue;
             }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::facts::Files;
 use crate::files;
 use crate::kleene::Reason;
-use crate::reference::{Bounds, Group, Measure, Order, Refused, Scan, Statistic, Verdict};
+use crate::reference::{Bounds, Group, Measure, Of, Order, Refused, Scan, Statistic, Verdict};
 use crate::sources::Sources;
 
 const VILLAGE: &str = "331122101348";
@@ -39,7 +39,7 @@ fn conflict(path: &str) -> Verdict {
 }
 
 fn scan(condition: Value) -> Scan {
-    Scan { division: VILLAGE.to_owned(), condition: Some(condition), order: None, first: 200 }
+    Scan { of: Of::Households, division: VILLAGE.to_owned(), condition: Some(condition), order: None, first: 200 }
 }
 
 #[test]
@@ -203,6 +203,7 @@ fn counts_and_sums_hold_between_what_is_sure_and_what_may_be() {
     let receiving = json!({"assistance": {"dibaoStatus": {"eq": "RECEIVING"}}});
     let sum = Measure::Sum("assistance.dibaoMonthly".to_owned());
     let statistic = Statistic {
+        of: Of::Households,
         division: VILLAGE.to_owned(),
         condition: Some(receiving.clone()),
         groups: Vec::new(),
@@ -225,6 +226,7 @@ fn counts_and_sums_hold_between_what_is_sure_and_what_may_be() {
     assert_eq!(sum.lower, range.map(|_| paid), "what is sure, where nothing is less than nothing");
     // Groups: a household that is undetermined may be in its own.
     let by_category = Statistic {
+        of: Of::Households,
         groups: vec![Group { path: "housing.safetyGrade".to_owned(), digits: None, period: None }],
         measures: vec![Measure::Count],
         ..statistic.clone()

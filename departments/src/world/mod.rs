@@ -111,7 +111,13 @@ impl World {
         self.inner.divisions.villages_in(division_prefix).len() * self.inner.households_per_village as usize
     }
 
-    /// How many of them have an id up to this text, in key order.
+    /// How many persons those have.
+    pub fn persons_in(&self, division_prefix: &str) -> usize {
+        let of_village: usize = (1..=self.inner.households_per_village).map(|sequence| shape(sequence).len()).sum();
+        self.inner.divisions.villages_in(division_prefix).len() * of_village
+    }
+
+    /// How many of a division's households have an id up to this text, in key order.
     pub fn households_up_to(&self, division_prefix: &str, id: &str) -> usize {
         let per_village = self.inner.households_per_village as usize;
         let villages = &self.inner.divisions.villages[self.inner.divisions.villages_in(division_prefix)];
@@ -173,16 +179,7 @@ impl World {
 
     fn members(&self, household: &Household, n: u64) -> Vec<Member> {
         use Role::{Child, Father, GrownChild, Head, Mother, Spouse};
-        // The seven shapes follow one another, so that any 21 households have each shape three times.
-        let roles: &[Role] = match (household.sequence - 1) % 7 {
-            0 => &[Head, Spouse, Child, GrownChild, Father, Mother],
-            1 => &[Head, Spouse, Child],
-            2 => &[Head, Mother],
-            3 => &[Head, Spouse, GrownChild, Father],
-            4 => &[Head, Child, Mother],
-            5 => &[Head, Spouse, Child, GrownChild],
-            _ => &[Head, Spouse, Father, Mother],
-        };
+        let roles = shape(household.sequence);
         let mut roll = household.roll("members");
         let head_male = roll.chance(65);
         let (ours, other) = (names::surname(&mut roll), names::surname(&mut roll));
@@ -254,6 +251,21 @@ impl World {
             role,
             seed,
         }
+    }
+}
+
+/// Who lives in a household of a village. The seven shapes follow one another, so that any 21 households have each shape three
+/// times.
+fn shape(sequence: u32) -> &'static [Role] {
+    use Role::{Child, Father, GrownChild, Head, Mother, Spouse};
+    match (sequence - 1) % 7 {
+        0 => &[Head, Spouse, Child, GrownChild, Father, Mother],
+        1 => &[Head, Spouse, Child],
+        2 => &[Head, Mother],
+        3 => &[Head, Spouse, GrownChild, Father],
+        4 => &[Head, Child, Mother],
+        5 => &[Head, Spouse, Child, GrownChild],
+        _ => &[Head, Spouse, Father, Mother],
     }
 }
 

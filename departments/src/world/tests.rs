@@ -113,6 +113,8 @@ fn ids_are_found_by_their_place_as_by_going_through_them() {
     for (after, before) in [("", 0), ("33112", 0), ("331122999999999999", all.len()), ("9", all.len())] {
         assert_eq!(world.households_up_to("331122", after), before, "{after}");
     }
+    let members: usize = all.iter().map(|id| world.household(id).unwrap().members.len()).sum();
+    assert_eq!((world.persons_in("331122"), world.persons_in("99")), (members, 0));
     // Between two villages, and of another county.
     assert_eq!(world.households_up_to("331122", &format!("{}999999", &all[15][..12])), 16);
     assert_eq!(world.households_in("99"), 0);

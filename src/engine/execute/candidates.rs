@@ -1,6 +1,6 @@
 //! Candidates of a scan: entities out of a listing, or of a list of keys, stretch by stretch, in the source's own order.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Execution;
 use super::advance::Staged;
@@ -44,7 +44,16 @@ impl From<'_> {
 pub(crate) struct Candidate {
     pub key: Option<Arc<str>>,
     pub embedded: Option<Held>,
+    /// The entity whose relations it takes, by its key, once that is known.
+    above: OnceLock<Arc<str>>,
     behind: Place,
+}
+
+impl Candidate {
+    /// The key of the entity whose relations it takes (a person's household); `None`: it takes none, or that is not known.
+    pub fn above(&self) -> Option<&Arc<str>> {
+        self.above.get()
+    }
 }
 
 /// A place in what is scanned.
@@ -234,7 +243,7 @@ impl<'s> Candidates<'s> {
         let mut taken = Vec::new();
         for Named { key, record } in self.rest.by_ref().take(most) {
             place.position.skip += 1;
-            taken.push(Candidate { key, embedded: record, behind: place.clone() });
+            taken.push(Candidate { key, embedded: record, above: OnceLock::new(), behind: place.clone() });
         }
         self.at = Some(place);
         taken
@@ -305,6 +314,12 @@ impl Execution<'_> {
     ) -> Stood {
         let rows = found.iter().map(|candidate| seed(candidate.key.clone(), candidate.embedded.clone())).collect();
         let mut related = self.relate(node, Seeds { rows, inherited: None }).await;
+        if let Some((_, via)) = &related.via {
+            for (candidate, range) in found.iter().zip(&via.ranges) {
+                let above = range.clone().find_map(|at| via.related.rows.get(at)?.key.clone());
+                above.map(|key| candidate.above.set(key));
+            }
+        }
         let contract = &self.snapshot.contract;
         let entity = self.plan.node(node).entity;
         let own = |slot: &crate::model::contract::SlotId| {

@@ -24,19 +24,29 @@ impl Builder<'_> {
         if let Origin::Slot { node: above, slot } = self.node(node).origin.clone()
             && self.node(above).via == Some(slot)
         {
-            let shown = self.node(above).shown.clone();
-            wanted.union(&shown);
+            let mut above_wanted = self.node(above).shown.clone();
+            self.compared(above, &mut above_wanted);
+            if self.rights.relations_for(&above_wanted).next().is_some() {
+                above_wanted.union(&self.found_by(above));
+            }
+            wanted.union(&above_wanted);
         }
-        if let (Some(compared), Origin::Query(_)) = (self.compared, &self.node(node).origin) {
-            let contract = &self.snapshot.contract;
-            let entity = self.node(node).entity;
-            compared.iter().filter(|slot| contract.slot(*slot).entity == entity).for_each(|slot| wanted.insert(slot));
-        }
+        self.compared(node, &mut wanted);
         if self.rights.relations_for(&wanted).next().is_some() {
             // What it is found by must be readable too: a relation that gives that is looked at.
             wanted.union(&self.found_by(node));
         }
         self.relations_for(node, &wanted)
+    }
+
+    /// What a condition compares of the entities of a root.
+    fn compared(&mut self, node: NodeId, into: &mut SlotSet) {
+        let Some(compared) = self.compared else { return };
+        let entity = self.node(node).entity;
+        if let Origin::Query(_) = self.node(node).origin {
+            let contract = &self.snapshot.contract;
+            compared.iter().filter(|slot| contract.slot(*slot).entity == entity).for_each(|slot| into.insert(slot));
+        }
     }
 
     /// The relations that give any of what is wanted.

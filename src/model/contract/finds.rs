@@ -37,8 +37,21 @@ impl SlotBuilder<'_> {
         Some(FindsBy { argument: argument.name.as_str().into(), slots })
     }
 
-    /// The values at a path of an entity: itself, or everything inside.
+    /// The values at a path of an entity: itself, or everything inside. Where it leads to another entity (its household's
+    /// division), with what leads there, without which nobody reads them either.
     fn values_at(&self, entity: EntityId, path: &str) -> Vec<SlotId> {
+        let led = self.slots.iter().filter(|slot| slot.entity == entity).find_map(|slot| match slot.shape {
+            Shape::Entity(next) => Some((slot.id, next, path.strip_prefix(&*slot.path)?.strip_prefix('.')?)),
+            _ => None,
+        });
+        if let Some((leads, next, rest)) = led {
+            // Each entity lies behind a shorter path, so this ends.
+            let mut found = self.values_at(next, rest);
+            if !found.is_empty() {
+                found.push(leads);
+            }
+            return found;
+        }
         let is_value = |slot: &&Slot| matches!(slot.shape, Shape::Leaf(_) | Shape::LeafList(_));
         let inside = format!("{path}.");
         let here = |slot: &&Slot| slot.entity == entity && (*slot.path == *path || slot.path.starts_with(&inside));

@@ -244,6 +244,28 @@ impl Contract {
         std::iter::successors(self.slot(id).parent, |slot| self.slot(*slot).parent)
     }
 
+    /// The slots that lead from an entity to the division code that it lies in, that one last: its own, or that of the entity
+    /// whose relations it takes. `None`: it lies nowhere.
+    pub fn territory_path(&self, entity: EntityId) -> Option<Vec<SlotId>> {
+        let mut path = Vec::new();
+        let mut at = entity;
+        // Each entity once, should two take each other's relations.
+        for _ in 0..=self.entities.len() {
+            let found = self.entity(at);
+            let next = found.territory.or(found.via)?;
+            let mut slots: Vec<SlotId> = self.above(next).collect();
+            slots.reverse();
+            path.extend(slots);
+            path.push(next);
+            match self.slot(next).shape {
+                _ if found.territory.is_some() => return Some(path),
+                Shape::Entity(via) => at = via,
+                _ => return None,
+            }
+        }
+        None
+    }
+
     /// Whether the slot's type is an interface or a union: its children are the types its values may have.
     pub fn is_abstract(&self, id: SlotId) -> bool {
         self.slot(id).children.first().is_some_and(|child| self.slot(*child).is_type)

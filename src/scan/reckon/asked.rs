@@ -81,7 +81,7 @@ impl Asked {
         let slot = slot_of(scan, &format!("{entity}Groupable"), group.get("by"))
             .ok_or_else(|| invalid("`groupBy` names no field that can be grouped by".to_owned()))?;
         let by = by(snapshot, scan, slot, group)?;
-        let path = self.enter(snapshot, slot);
+        let path = self.enter(snapshot, scan, slot);
         if self.groups.iter().any(|other| other.slot == slot && other.by == by) {
             return Err(invalid(format!("`groupBy` has `{}` twice; leave one out", path.join("."))));
         }
@@ -110,7 +110,7 @@ impl Asked {
         let number = match self.numbers.iter().position(|number| number.slot == slot) {
             Some(number) => number,
             None => {
-                let path = self.enter(snapshot, slot);
+                let path = self.enter(snapshot, scan, slot);
                 let contract = &snapshot.contract;
                 let mut filled = std::iter::once(slot).chain(contract.above(slot));
                 let provider = filled.find_map(|slot| snapshot.bindings.provider(slot));
@@ -130,11 +130,17 @@ impl Asked {
     }
 
     /// Enters a slot into what is read; its path.
-    fn enter(&mut self, snapshot: &Snapshot, slot: SlotId) -> Vec<String> {
+    fn enter(&mut self, snapshot: &Snapshot, scan: &ScanRoot, slot: SlotId) -> Vec<String> {
         let contract = &snapshot.contract;
-        let mut slots: Vec<SlotId> = contract.above(slot).collect();
-        slots.reverse();
-        slots.push(slot);
+        let slots = match contract.territory_path(scan.entity) {
+            Some(path) if path.last() == Some(&slot) => path,
+            _ => {
+                let mut slots: Vec<SlotId> = contract.above(slot).collect();
+                slots.reverse();
+                slots.push(slot);
+                slots
+            }
+        };
         slots.iter().fold(&mut self.reads, |level, slot| &mut enter(level, snapshot, *slot).children);
         slots.iter().for_each(|slot| self.slots.insert(*slot));
         slots.iter().map(|slot| contract.slot(*slot).name.to_string()).collect()
@@ -229,7 +235,7 @@ fn by(snapshot: &Snapshot, scan: &ScanRoot, slot: SlotId, group: &Value) -> Resu
     let contract = &snapshot.contract;
     let field = contract.slot(slot);
     let said = |name: &str| group.get(name).filter(|value| !value.is_null());
-    let is_territory = contract.entity(scan.entity).territory == Some(slot);
+    let is_territory = contract.territory_path(scan.entity).is_some_and(|path| path.last() == Some(&slot));
     let is_date = matches!(field.shape, Shape::Leaf(Kind::Date | Kind::DateTime));
     if said("digits").is_some() && !is_territory {
         return Err(invalid(format!("`digits` is of territories, and `{}` is none; leave it out", field.path)));

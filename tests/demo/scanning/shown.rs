@@ -52,6 +52,25 @@ async fn a_silent_department_makes_exit_code_three_and_is_named() {
 }
 
 #[tokio::test]
+async fn persons_are_found_by_naming_their_query_and_so_are_their_figures() {
+    let asked = Asked::start().await;
+    let of = asked.served.world.departments.world();
+    let members = of.village_household_ids(TOWN).flat_map(|id| of.household(&id).unwrap().members);
+    let expected: Vec<String> = members.filter(|one| one.relation == "52").map(|one| one.id_number).collect();
+    let mothers = r#"{"relationCode": {"eq": "52"}}"#;
+    let scan = ["--query", "persons", "--division", TOWN, "--where", mothers];
+    let json = asked.run(&[&scan[..], &["--show", "idNumber household { id }", "--json"]].concat()).await;
+    let json = json.ends_with(0).json();
+    let found: Vec<&str> =
+        json["rows"].as_array().unwrap().iter().map(|row| row["node"]["idNumber"].as_str().unwrap()).collect();
+    assert_eq!(found, expected);
+    assert_eq!(json["coverage"]["candidates"], json["coverage"]["total"], "{json:#}");
+    let done = asked.run(&[&scan[..], &["--stats", "--count", "--json"]].concat()).await.ends_with(0);
+    let told = done.json();
+    assert_eq!(told["groups"][0]["values"][0]["value"], expected.len().to_string(), "{told:#}");
+}
+
+#[tokio::test]
 async fn a_plan_asks_the_list_alone_and_says_what_all_would_take() {
     let asked = Asked::start().await;
     asked.served.world.departments.clear_logs();

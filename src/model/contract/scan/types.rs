@@ -316,13 +316,14 @@ impl<'a> Making<'a> {
                 .map(|slot| (slot.path.replace('.', "_").into(), self.description(&entity.name, slot), slot.id))
                 .collect(),
         };
+        let elsewhere = entity.territory.is_none().then(|| self.territory_of_another(id)).flatten();
         let name = &entity.name;
         let is_number = |slot: &Slot| matches!(slot.shape, Shape::Leaf(Kind::Int | Kind::Decimal));
         let is_date = |slot: &Slot| matches!(slot.shape, Shape::Leaf(Kind::Date | Kind::DateTime));
         let is_kind = |slot: &Slot| {
             matches!(slot.shape, Shape::Leaf(Kind::Enum(_) | Kind::Boolean) | Shape::LeafList(Kind::Enum(_)))
         };
-        let scanned = Scanned {
+        let mut scanned = Scanned {
             entity: id,
             name: Arc::clone(name),
             sortable: of(
@@ -341,7 +342,27 @@ impl<'a> Making<'a> {
                 &is_number,
             ),
         };
+        scanned.groupable.values.extend(elsewhere);
         self.made.scanned.push(scanned);
+    }
+
+    /// The territory of the entity whose relations this one takes, by its name from here: figures are asked for by division.
+    fn territory_of_another(&self, id: EntityId) -> Option<(Arc<str>, String, SlotId)> {
+        let mut names = Vec::new();
+        let mut at = self.built.entities.get(id.index())?;
+        // Each entity once, should two take each other's relations.
+        for _ in 0..=self.built.entities.len() {
+            let slot = self.slot(at.territory.or(at.via)?).filter(|slot| self.is_filterable(slot))?;
+            names.push(slot.path.replace('.', "_"));
+            match slot.shape {
+                _ if at.territory.is_some() => {
+                    return Some((names.join("_").into(), self.description(&at.name, slot), slot.id));
+                }
+                Shape::Entity(via) => at = self.built.entities.get(via.index())?,
+                _ => return None,
+            }
+        }
+        None
     }
 }
 
