@@ -309,10 +309,11 @@ async fn what_is_inside_a_line_needs_a_grant_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_rules_read_is_on_record() {
     let world = world().await;
-    let query = "query($id: ID!) { household(id: $id) { adjustment { exit { id verdict } } } }";
+    let query = "query($id: ID!) { household(id: $id) { recognition { check { id verdict } } } }";
     ask(&world.gateway, &verifier(), query, json!({ "id": format!("{VILLAGE}000001") })).await;
     let records = records(&world.folder).await;
-    let last = records.last().expect("a record").to_string();
-    // 54: income a head, held by agriculture, whose record the relation is decided by.
-    assert!(last.contains("income.perCapita") || last.contains("\"54\""), "{last}");
+    let household = &records.last().expect("a record")["access"][0];
+    let used: Vec<&str> = household["used"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    // 45, contracted land: agriculture alone holds it, in the record that the relation is decided by.
+    assert!(used.contains(&"45") && used.contains(&"47"), "{household}");
 }
