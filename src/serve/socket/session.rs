@@ -29,7 +29,9 @@ use super::super::refusals::Refused;
 use super::super::stream::Stopping;
 use super::super::unsent::Cut;
 use super::super::{App, Gateway, GraphqlRequest};
+use super::OF_CALLER;
 use super::close::Close;
+use super::fee::Fee;
 use super::message::{Incoming, Outgoing, Voice, with_payload};
 use super::operation::{Ended, Operation, Operations};
 use super::places::Place;
@@ -58,11 +60,13 @@ pub struct Opened<G> {
     pub id: Arc<str>,
     pub parts: Arc<Parts>,
     pub address: IpAddr,
+    pub fee: Fee<G>,
     pub place: Place,
 }
 
 impl<G: Gateway> Opened<G> {
-    pub async fn run(self, upgrade: OnUpgrade) {
+    /// Until the connection has ended: so long it holds its place.
+    pub async fn run(mut self, upgrade: OnUpgrade) {
         let Ok(upgraded) = upgrade.await else { return };
         let (app, id) = (Arc::clone(&self.app), Arc::clone(&self.id));
         let bytes_max = app.limits.body_bytes_max;
@@ -80,7 +84,7 @@ impl<G: Gateway> Opened<G> {
         let voice = Voice { queue, unsent: Arc::clone(&app.unsent), cut, unheard: Arc::clone(&unheard) };
         let close = {
             let mut writing = pin!(write(&mut sink, outgoing, &unheard));
-            let talk = Session::new(self, voice).talk(&mut stream);
+            let talk = Session::new(&mut self, voice).talk(&mut stream);
             let close = tokio::select! {
                 _ = &mut writing => Close::GONE,
                 close = talk => close,
@@ -90,6 +94,7 @@ impl<G: Gateway> Opened<G> {
             let sent = close.code.is_none() || matches!(timeout(takes, writing).await, Ok(Ok(())));
             if sent { close } else { Close::GONE }
         };
+        drop(self.fee);
         tracing::debug!(request_id = %id, code = close.code, reason = close.reason, "a WebSocket is closed");
         app.sockets.closed(close.code);
         // Without a code, what it answers to the client's own close.
@@ -142,8 +147,8 @@ async fn linger(mut connection: TokioIo<Upgraded>) {
 }
 
 /// What one socket knows.
-struct Session<G> {
-    opened: Opened<G>,
+struct Session<'o, G> {
+    opened: &'o mut Opened<G>,
     bounds: Bounds,
     voice: Voice,
     operations: Operations,
@@ -165,8 +170,8 @@ enum Come {
     Stop,
 }
 
-impl<G: Gateway> Session<G> {
-    fn new(opened: Opened<G>, voice: Voice) -> Self {
+impl<'o, G: Gateway> Session<'o, G> {
+    fn new(opened: &'o mut Opened<G>, voice: Voice) -> Self {
         let now = Instant::now();
         Self {
             bounds: opened.app.sockets.bounds,
@@ -238,8 +243,6 @@ impl<G: Gateway> Session<G> {
     fn time(&mut self) -> Result<(), Close> {
         let now = Instant::now();
         if !self.is_begun && now >= self.began + self.bounds.init_max {
-            // Who only opens sockets has asked all the same.
-            let _ = self.opened.app.requests.take_rejected(self.opened.address);
             return Err(Close::no_init());
         }
         if self.is_begun && self.operations.is_empty() && now >= self.idle + self.bounds.idle_max {
@@ -295,17 +298,23 @@ impl<G: Gateway> Session<G> {
         if std::mem::replace(&mut self.is_begun, true) {
             return Err(Close::second_init());
         }
-        let app = &self.opened.app;
+        let app = Arc::clone(&self.opened.app);
         let headers = with_payload(&self.opened.parts.headers, payload, app.limits.head_bytes_max)?;
         let mut parts = Parts::clone(&self.opened.parts);
         parts.headers = headers;
         let of_refusal = |refusal: Refusal| Close::of_refusal(&refusal);
-        let identity = door::identified(app, &parts).await.map_err(of_refusal)?;
+        let identity = door::identified(&app, &parts).await.map_err(|refusal| {
+            // Of these, the door has charged who there was to charge.
+            if matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS) {
+                self.opened.fee.paid();
+            }
+            of_refusal(refusal)
+        })?;
+        self.opened.fee.paid();
         // What is declared so holds for each operation: better said now.
         declared(&GraphqlRequest::default(), &parts).map_err(of_refusal)?;
         if !self.opened.place.is_of(Payer::of(&identity)) {
-            let message = "you have as many WebSockets open as you may (`sockets.per_caller_max`): close one";
-            return Err(Close::try_later(message));
+            return Err(Close::try_later(OF_CALLER));
         }
         self.opened.parts = Arc::new(parts);
         self.idle = Instant::now();
