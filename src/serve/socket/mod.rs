@@ -7,6 +7,7 @@ mod message;
 mod operation;
 mod places;
 mod session;
+mod under_way;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
