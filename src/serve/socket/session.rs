@@ -316,7 +316,8 @@ impl<'o, G: Gateway> Session<'o, G> {
             return Ok(());
         }
         let within = self.bounds.ping.as_millis();
-        let reason = format!("more than {ASIDES_MAX} pings, pongs, `complete`s and refused operations within {within} ms");
+        let reason =
+            format!("more than {ASIDES_MAX} pings, pongs, `complete`s and refused operations within {within} ms");
         Err(Close::policy(reason, StatusCode::TOO_MANY_REQUESTS))
     }
 
