@@ -17,7 +17,7 @@ use super::origin::{self, Site};
 use super::refusals::Refused;
 use super::request::{self, Sent};
 use super::unsent::Cut;
-use super::{Answer, App, Gateway, GraphqlRequest, Outcome, RequestId, Turn, socket, stream};
+use super::{Answer, App, Gateway, GraphqlRequest, Outcome, RequestId, Turn, certificate, socket, stream};
 use crate::base::code::ErrorCode;
 use crate::identify::Identity;
 use crate::model::config::cors::Cors;
@@ -56,6 +56,7 @@ async fn respond<G: Gateway>(app: &Arc<App<G>>, id: &str, api: Api, request: Req
     let site = origin::site(&parts, cors, app.is_tls);
     let gateway = app.gateway.now();
     let methods = methods(app, &*gateway, api);
+    let asks_upgrade = parts.headers.contains_key(header::UPGRADE);
     let mut response = match site {
         Site::Listed(_) if origin::is_preflight(&parts) => origin::preflight(cors, methods),
         Site::Foreign => {
@@ -64,14 +65,23 @@ async fn respond<G: Gateway>(app: &Arc<App<G>>, id: &str, api: Api, request: Req
         }
         Site::Listed(_) | Site::Own if parts.method == Method::OPTIONS => options(methods),
         Site::Listed(_) | Site::Own if api == Api::Contract && socket::is_asked(&parts) => {
-            let opened = socket::open(app, id, &mut parts).await;
-            opened.unwrap_or_else(|refusal| refused(id, &parts.headers, refusal))
+            let opened = async {
+                if matches!(site, Site::Listed(_)) && !cors.credentials {
+                    certificate::forget(app, &mut parts)?;
+                }
+                socket::open(app, id, &mut parts).await
+            };
+            opened.await.unwrap_or_else(|refusal| refused(id, &parts.headers, refusal))
         }
         Site::Listed(_) | Site::Own => match answer(app, &gateway, id, api, &parts, body).await {
             Ok(response) => response,
             Err(refusal) => refused(id, &parts.headers, refusal),
         },
     };
+    if asks_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // A front that takes the upgrade for granted sends on what is no request of its own.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     origin::mark(response.headers_mut(), &site, cors);
     response
 }

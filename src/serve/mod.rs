@@ -49,7 +49,7 @@ use crate::identify::rate::Meter;
 use crate::identify::{ClientCertificate, ForwardedCertificates, Identity, Verifier};
 use crate::model::config::cors::Cors;
 use crate::model::config::hosts::Hosts;
-use crate::model::config::{GatewayConfig, Limits, Networks};
+use crate::model::config::{ClientCertificates, GatewayConfig, Limits, Networks};
 use crate::trace::Parent;
 use refusals::{Refusals, Refused, Summing};
 use socket::Sockets;
@@ -179,6 +179,8 @@ struct App<G> {
     hosts: Hosts,
     /// The listener ends TLS itself.
     is_tls: bool,
+    /// No connection is taken without a client certificate.
+    needs_certificate: bool,
     get_queries: bool,
     batch_max: usize,
 }
@@ -226,6 +228,10 @@ pub fn application<G: Gateway>(
         cors: config.cors.clone(),
         hosts: host::names(config)?,
         is_tls: config.tls.is_some(),
+        needs_certificate: config
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.client_certificates == ClientCertificates::Required),
         get_queries: config.graphql.get_queries,
         batch_max: config.graphql.batch_max,
     });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use huxiang::model::config::ClientCertificates;
 use huxiang::model::config::rates::{Rate, Rates};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -11,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::pki::Authority;
+use crate::pki::{Authority, Made};
 use crate::support::socket::{SUBPROTOCOL, Socket};
 use crate::support::{Options, Running, sha256, token, token_of};
 
@@ -23,6 +24,12 @@ fn bearer(token: &str) -> Value {
 
 fn code(errors: &[Value]) -> &str {
     errors[0]["extensions"]["code"].as_str().unwrap()
+}
+
+fn masked(first: u8, text: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
+    frame.extend_from_slice(text);
+    frame
 }
 
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -166,6 +173,7 @@ async fn an_upgrade_that_is_none_is_refused_and_told_why() {
     };
     let answer = get("12", "dGhlIHNhbXBsZSBub25jZQ==").send().await.unwrap();
     assert_eq!((answer.status().as_u16(), &answer.headers()["sec-websocket-version"]), (426, &"13".parse().unwrap()));
+    assert_eq!(answer.headers()["connection"], "close", "what follows may be meant for a socket");
     assert_eq!(get("13", "short").send().await.unwrap().status(), 400);
     let body = get("13", "dGhlIHNhbXBsZSBub25jZQ==").body("{}").send().await.unwrap();
     assert_eq!(body.status(), 400, "what follows could be taken for a frame by one and for a request by another");
@@ -174,7 +182,9 @@ async fn an_upgrade_that_is_none_is_refused_and_told_why() {
         running.client.get(running.url("/health/live")).header("upgrade", "websocket").send().await.unwrap();
     assert_eq!(elsewhere.status(), 200);
     let post = running.post().header("upgrade", "websocket").body(r#"{"query":"{a}"}"#).send().await.unwrap();
-    assert_eq!(post.status(), 200);
+    assert_eq!((post.status().as_u16(), &post.headers()["connection"]), (200, &"close".parse().unwrap()));
+    let plain = running.post().body(r#"{"query":"{a}"}"#).send().await.unwrap();
+    assert!(!plain.headers().contains_key("connection"));
     let none = Running::start(Options { more: "sockets: {at_once_max: 0}\n", ..Options::default() }).await;
     let (status, body) = Socket::open(none.address, &[]).await.err().expect("refused");
     assert!(status == 404 && body.contains("text/event-stream"), "{status} {body}");
@@ -268,18 +278,7 @@ async fn over_tls_the_connections_certificate_is_that_of_each_operation() {
         ..Options::default()
     };
     let running = Running::start(options).await;
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let chain = vec![CertificateDer::from_pem_slice(own.cert.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
-    let client = client.with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap();
-    let client = tokio_rustls::TlsConnector::from(Arc::new(client));
-    let stream = TcpStream::connect(running.address).await.unwrap();
-    let stream = client.connect("localhost".try_into().unwrap(), stream).await.unwrap();
-    let opened = Socket::open_on(Box::new(stream), "localhost", Some(SUBPROTOCOL), &[]).await;
-    let mut socket = opened.unwrap_or_else(|refused| panic!("{refused:?}"));
+    let mut socket = open_with(&running, &authority, &own, &[]).await.unwrap_or_else(|refused| panic!("{refused:?}"));
     socket.send(json!({ "type": "connection_init" })).await;
     socket.next().await;
     socket.subscribe("1", "{a}", json!({})).await;
@@ -290,6 +289,83 @@ async fn over_tls_the_connections_certificate_is_that_of_each_operation() {
     assert!(socket.text().await.unwrap().len() > 3_000_000);
     socket.0.close(None).await.unwrap();
     socket.closed().await;
+}
+
+/// Opens a socket over TLS, as who has a certificate.
+async fn open_with(
+    running: &Running,
+    authority: &Authority,
+    own: &Made,
+    headers: &[(&str, &str)],
+) -> Result<Socket, (u16, String)> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let chain = vec![CertificateDer::from_pem_slice(own.cert.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+    let client = client.with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap();
+    let client = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let stream = client.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    Socket::open_on(Box::new(stream), "localhost", Some(SUBPROTOCOL), headers).await
+}
+
+#[tokio::test]
+async fn a_listed_sites_page_has_the_browsers_certificate_only_where_its_requests_have_it() {
+    const PORTAL: &str = "https://portal.example";
+    let authority = Authority::new("Departments");
+    let (server, own) = (authority.make("localhost", |_| {}), authority.client("help.dept"));
+    let origin = [("origin", PORTAL)];
+    for (credentials, client_certificates) in [
+        (false, ClientCertificates::Optional),
+        (true, ClientCertificates::Optional),
+        (false, ClientCertificates::Required),
+        (true, ClientCertificates::Required),
+    ] {
+        let options = Options {
+            tls: Some((server.cert.clone(), server.key.clone())),
+            client_ca: Some(authority.pem()),
+            client_certificates,
+            origins: vec![PORTAL],
+            credentials,
+            ..Options::default()
+        };
+        let running = Running::start(options).await;
+        for (headers, counts) in [(&origin[..], credentials), (&[], true)] {
+            let opened = open_with(&running, &authority, &own, headers).await;
+            if !counts && client_certificates == ClientCertificates::Required {
+                assert!(opened.is_err_and(|(status, body)| status == 403 && body.contains("cors.credentials")));
+                continue;
+            }
+            let mut socket = opened.unwrap_or_else(|refused| panic!("{refused:?}"));
+            socket.send(json!({ "type": "connection_init" })).await;
+            assert_eq!(socket.next().await["type"], "connection_ack");
+            socket.subscribe("1", "{a}", json!({})).await;
+            socket.all("1").await;
+            let shown = running.seen().pop().unwrap().0.certificate;
+            assert_eq!(shown.is_some(), counts, "{credentials} {headers:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_listed_sites_page_has_no_forwarded_certificate_either() {
+    let authority = Authority::new("Departments");
+    let own = authority.client("help.dept");
+    let options =
+        Options { origins: vec!["https://portal.example"], forwarded_ca: Some(authority.pem()), ..Options::default() };
+    let running = Running::start(options).await;
+    let forwarded = own.forwarded();
+    let all = [("client-cert", forwarded.as_str()), ("origin", "https://portal.example")];
+    for (headers, counts) in [(&all[..1], true), (&all[..], false)] {
+        let mut socket = Socket::open(running.address, headers).await.unwrap();
+        socket.send(json!({ "type": "connection_init" })).await;
+        assert_eq!(socket.next().await["type"], "connection_ack");
+        socket.subscribe("1", "{a}", json!({})).await;
+        socket.all("1").await;
+        assert_eq!(running.seen().pop().unwrap().0.certificate.is_some(), counts);
+    }
 }
 
 #[tokio::test]
@@ -380,10 +456,12 @@ async fn there_are_only_so_many_sockets_and_operations_and_each_gives_back_its_p
     third.send(json!({ "type": "connection_init", "payload": mine })).await;
     let (code_, reason) = third.closed().await;
     assert!(code_ == 1013 && reason.contains("per_caller_max"), "{code_} {reason}");
-    let others = [
-        Socket::begun(running.address, bearer(&token_of("li", &["cadre"]))).await,
-        Socket::begun(running.address, json!({})).await,
-    ];
+    drop(third);
+    let mut other = freed(&running).await;
+    let li = bearer(&token_of("li", &["cadre"]));
+    other.send(json!({ "type": "connection_init", "payload": li })).await;
+    assert_eq!(other.next().await["type"], "connection_ack");
+    let others = [other, Socket::begun(running.address, json!({})).await];
     let (status, body) = Socket::open(running.address, &[]).await.err().expect("refused");
     assert!(status == 503 && body.contains("OVERLOADED"), "{status} {body}");
     // Operations of one socket.
@@ -487,20 +565,36 @@ async fn a_socket_that_says_nothing_does_not_stay() {
     let began = Instant::now();
     assert_eq!(socket.closed().await.0, 1000, "idle");
     assert!(began.elapsed() >= Duration::from_millis(600), "pings are answered meanwhile: {:?}", began.elapsed());
+    // What stops nothing asks for nothing.
+    let socket = Socket::begun(running.address, json!({})).await;
+    let (mut sends, mut hears) = futures::StreamExt::split(socket.0);
+    let stops = async {
+        let nobody = r#"{"type":"complete","id":"nobody"}"#;
+        while futures::SinkExt::send(&mut sends, Message::text(nobody)).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let ends = async {
+        loop {
+            match futures::StreamExt::next(&mut hears).await {
+                Some(Ok(Message::Close(Some(frame)))) => return u16::from(frame.code),
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let ends = tokio::time::timeout(Duration::from_secs(10), ends);
+    tokio::select! { code = ends => assert_eq!(code.expect("it is closed"), 1000), () = stops => {} }
     // One with an operation is not idle, but who answers no ping is gone.
     let mut socket = Socket::begun(running.address, json!({})).await;
     socket.subscribe("1", "subscription { late 1500 }", json!({})).await;
     assert_eq!(socket.all("1").await.len(), 1);
     let mut taken = running.gateway.taken.subscribe();
     let mut mute = upgraded(&running).await;
-    let masked = |text: &str| {
-        let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
-        frame.extend_from_slice(text.as_bytes());
-        frame
-    };
-    mute.write_all(&masked(r#"{"type":"connection_init"}"#)).await.unwrap();
-    let subscribe = r#"{"type":"subscribe","id":"1","payload":{"query":"subscription { late 2000 }"}}"#;
-    mute.write_all(&masked(subscribe)).await.unwrap();
+    mute.write_all(&masked(0x81, br#"{"type":"connection_init"}"#)).await.unwrap();
+    let subscribe = br#"{"type":"subscribe","id":"1","payload":{"query":"subscription { late 2000 }"}}"#;
+    mute.write_all(&masked(0x81, subscribe)).await.unwrap();
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(5), mute.read_to_end(&mut rest)).await;
     assert!(ended.is_ok() && rest.contains(&0x89), "pinged, and then cut: {rest:?}");
@@ -584,4 +678,159 @@ async fn sockets_and_their_operations_stand_in_the_metrics() {
         assert!(began.elapsed() < Duration::from_secs(10), "{text}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn who_says_nothing_holds_no_more_places_than_a_caller_and_pays_for_each() {
+    let requests = |n| Rate { requests_per_minute: Some(n), upstream_calls_per_minute: None };
+    let rates = Rates { principal: requests(9), anonymous: requests(3), ..Rates::default() };
+    let more = "sockets: {per_caller_max: 2, init_ms_max: 60000}\n";
+    let running = Running::start(Options { rates, more, ..Options::default() }).await;
+    let mine = format!("Bearer {}", token(&["cadre"]));
+    let mut first = Socket::open(running.address, &[]).await.unwrap();
+    let mut second = Socket::open(running.address, &[]).await.unwrap();
+    let (status, body) = Socket::open(running.address, &[]).await.err().expect("refused");
+    assert!(status == 503 && body.contains("per_caller_max"), "{status} {body}");
+    // Others have theirs; and who says who they are gives the address's back.
+    let mut other = Socket::open(running.address, &[("authorization", &mine)]).await.unwrap();
+    first.send(json!({ "type": "connection_init", "payload": { "Authorization": mine.as_str() } })).await;
+    assert_eq!(first.next().await["type"], "connection_ack");
+    let mut third = Socket::open(running.address, &[]).await.unwrap();
+    other.send(json!({ "type": "connection_init" })).await;
+    assert_eq!(other.next().await["type"], "connection_ack", "a place counts once");
+    // However they end, they were asked for.
+    second.send_text("not JSON").await;
+    assert_eq!(second.closed().await.0, 4400);
+    third.subscribe("1", "{a}", json!({})).await;
+    assert_eq!(third.closed().await.0, 4401);
+    drop((second, third));
+    let mut left = freed(&running).await;
+    left.0.close(None).await.unwrap();
+    left.closed().await;
+    for headers in [&[][..], &[("authorization", "Bearer a.b.c")]] {
+        let refused = Socket::open(running.address, headers).await.err();
+        assert_eq!(refused.map(|(status, _)| status), Some(429));
+    }
+    first.subscribe("1", "{a}", json!({})).await;
+    assert_eq!(first.all("1").await.len(), 1, "who is somebody goes on");
+}
+
+/// A socket that is opened once there is a place.
+async fn freed(running: &Running) -> Socket {
+    let began = Instant::now();
+    loop {
+        match Socket::open(running.address, &[]).await {
+            Ok(socket) => return socket,
+            Err((status, body)) => assert_eq!(status, 503, "{body}"),
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "a place comes free");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_held_until_the_connection_has_ended() {
+    let running = Running::start(Options { more: "sockets: {at_once_max: 1}\n", ..Options::default() }).await;
+    let mut closed = upgraded(&running).await;
+    closed.write_all(&masked(0x81, b"not JSON")).await.unwrap();
+    let mut rest = Vec::new();
+    closed.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest[..4], [0x88, rest[1], 0x11, 0x30], "closed with 4400, and this end not yet");
+    let refused = Socket::open(running.address, &[]).await.err();
+    assert_eq!(refused.map(|(status, _)| status), Some(503));
+    drop(closed);
+    freed(&running).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_heard_all_the_same() {
+    let more = "sockets: {operations_max: 2}\n";
+    let running = Running::start(Options { read_timeout_ms: 20_000, more, ..Options::default() }).await;
+    let mut taken = running.gateway.taken.subscribe();
+    let mut socket = Socket::begun(running.address, json!({})).await;
+    socket.subscribe("1", "subscription { 1000 frames of 1000000 bytes }", json!({})).await;
+    // No more is made once all is full.
+    let began = Instant::now();
+    let mut count = 0;
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = taken.borrow_and_update().0;
+        if now == count && now > 0 {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{now}");
+        count = now;
+    }
+    for _ in 0..10 {
+        socket.send(json!({ "type": "ping" })).await;
+    }
+    socket.send(json!({ "type": "complete", "id": "1" })).await;
+    let told = tokio::time::timeout(Duration::from_secs(5), taken.wait_for(|(_, is_gone)| *is_gone)).await;
+    drop(told.expect("it is let go though nothing was read").unwrap());
+}
+
+#[tokio::test]
+async fn a_message_has_to_come_within_its_time_whatever_comes_between_its_parts() {
+    let more = "sockets: {init_ms_max: 60000, ping_ms: 60000}\n";
+    let running = Running::start(Options { read_timeout_ms: 1_000, more, ..Options::default() }).await;
+    // In parts, with control frames between them; and a single frame of which the rest does not come.
+    for (begins, goes_on) in [(masked(0x01, b"{"), masked(0x89, b"")), (b"\x81\xfd\0\0\0\0{".to_vec(), b" ".to_vec())] {
+        let mut slow = upgraded(&running).await;
+        let began = Instant::now();
+        slow.write_all(&begins).await.unwrap();
+        let mut come = Vec::new();
+        while !String::from_utf8_lossy(&come).contains("too slowly") {
+            assert!(began.elapsed() < Duration::from_secs(10), "{come:?}");
+            slow.write_all(&goes_on).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let read = slow.read_buf(&mut come);
+            if let Ok(read) = tokio::time::timeout(Duration::from_millis(1), read).await {
+                assert!(read.unwrap() > 0, "{come:?}");
+            }
+        }
+        assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+    }
+    // One that comes within it is as one that comes at once, and nothing is to come of itself.
+    let mut whole = upgraded(&running).await;
+    for (first, part) in [(0x01, &br#"{"type":"#[..]), (0x00, b""), (0x80, br#""connection_init"}"#)] {
+        whole.write_all(&masked(first, part)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    whole.write_all(&masked(0x81, br#"{"type":"ping"}"#)).await.unwrap();
+    let mut come = Vec::new();
+    while !String::from_utf8_lossy(&come).contains("pong") {
+        assert!(whole.read_buf(&mut come).await.unwrap() > 0, "{come:?}");
+    }
+    assert!(String::from_utf8_lossy(&come).contains("connection_ack"));
+}
+
+#[tokio::test]
+async fn messages_that_ask_for_nothing_are_bounded_and_refused_operations_take_from_the_rate() {
+    let requests = |n| Rate { requests_per_minute: Some(n), upstream_calls_per_minute: None };
+    let rates = Rates { principal: requests(5), anonymous: requests(100), ..Rates::default() };
+    let more = "sockets: {operations_max: 1}\n";
+    let running = Running::start(Options { rates, more, ..Options::default() }).await;
+    for message in [json!({ "type": "ping" }), json!({ "type": "pong" }), json!({ "type": "complete", "id": "x" })] {
+        let mut socket = Socket::begun(running.address, json!({})).await;
+        for _ in 0..121 {
+            socket.send(message.clone()).await;
+        }
+        let (code, reason) = socket.closed().await;
+        assert!(code == 1008 && reason.contains("120"), "{code} {reason}");
+    }
+    // Of five, connection_init is one, and what goes on is another.
+    let mut socket = Socket::begun(running.address, bearer(&token(&["cadre"]))).await;
+    socket.subscribe("1", "subscription { late 60000 }", json!({})).await;
+    for expected in ["OVERLOADED", "OVERLOADED", "OVERLOADED", "RATE_LIMITED"] {
+        socket.subscribe("2", "{a}", json!({})).await;
+        assert_eq!(code(&socket.refused("2").await), expected);
+    }
+    socket.send(json!({ "type": "complete", "id": "1" })).await;
+    // Nor for ever, where the rate has nothing left.
+    for _ in 0..115 {
+        socket.subscribe("2", "{a}", json!({})).await;
+        assert_eq!(code(&socket.refused("2").await), "RATE_LIMITED");
+    }
+    socket.subscribe("2", "{a}", json!({})).await;
+    assert_eq!(socket.closed().await.0, 1008);
 }

@@ -64,6 +64,11 @@ impl Close {
         Self::refused(4429, "Too many initialisation requests", StatusCode::BAD_REQUEST)
     }
 
+    /// What came is of the protocol, but not how it came.
+    pub fn policy(reason: impl Into<String>, status: StatusCode) -> Self {
+        Self::refused(1008, reason, status)
+    }
+
     /// Not now.
     pub fn try_later(reason: impl Into<String>) -> Self {
         Self::refused(1013, reason, StatusCode::SERVICE_UNAVAILABLE)

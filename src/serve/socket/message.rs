@@ -161,8 +161,9 @@ impl Voice {
         self.say(vec![Bytes::from_static(br#"{"type":"connection_ack"}"#)]).await;
     }
 
-    pub async fn pong(&self) {
-        self.say(vec![Bytes::from_static(br#"{"type":"pong"}"#)]).await;
+    /// Where as much waits as may, there is none: who asked sees by what comes that somebody is there.
+    pub fn pong(&self) {
+        let _ = self.queue.try_send(Outgoing::Text(vec![Bytes::from_static(br#"{"type":"pong"}"#)]));
     }
 
     /// A response, as it is.

@@ -2,10 +2,12 @@
 //! upgrade of `/graphql`, which passes what any request passes; its operations pass the door one by one.
 
 mod close;
+mod fee;
 mod message;
 mod operation;
 mod places;
 mod session;
+mod under_way;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,11 +23,15 @@ use super::door::{self, Refusal, bad};
 use super::framing::Doubtful;
 use super::{App, Gateway};
 use crate::base::code::ErrorCode;
+use crate::identify::rate::Payer;
+use fee::Fee;
+use places::Full;
 pub use places::Sockets;
 
 const SUBPROTOCOL: &str = "graphql-transport-ws";
 /// To whom there was no room for a socket.
 const RETRY_AFTER_S: &str = "10";
+const OF_CALLER: &str = "you have as many WebSockets open as you may (`sockets.per_caller_max`): close one";
 
 /// Where an upgrade leaves what goes on over its connection, which the listener waits for as for any connection.
 #[derive(Clone, Default)]
@@ -77,16 +83,23 @@ pub(super) async fn open<G: Gateway>(
         )));
     }
     let identity = door::known(app, parts).await?;
+    if identity.principal.is_none() {
+        // Who asks is said later, if ever: until then it is a visitor of that address.
+        app.requests.is_spent(identity.address)?;
+    }
     let (Some(upgrade), Some(takeover)) =
         (parts.extensions.remove::<OnUpgrade>(), parts.extensions.remove::<Takeover>())
     else {
         return Err(bad("this connection cannot be upgraded; use HTTP/1.1"));
     };
-    let Some(place) = app.sockets.enter() else {
-        let message = format!("as many WebSockets are open as may be: try again in {RETRY_AFTER_S} s");
+    let place = app.sockets.enter(Payer::of(&identity)).map_err(|full| {
+        let message = match full {
+            Full::AtOnce => format!("as many WebSockets are open as may be: try again in {RETRY_AFTER_S} s"),
+            Full::OfCaller => format!("{OF_CALLER}, or try again in {RETRY_AFTER_S} s"),
+        };
         let refusal = Refusal::with_code(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Overloaded, message);
-        return Err(refusal.with(header::RETRY_AFTER, RETRY_AFTER_S));
-    };
+        refusal.with(header::RETRY_AFTER, RETRY_AFTER_S)
+    })?;
     if let Some(doubtful) = parts.extensions.get::<Doubtful>() {
         doubtful.upgraded();
     }
@@ -95,6 +108,7 @@ pub(super) async fn open<G: Gateway>(
         id: id.into(),
         parts: Arc::new(parts.clone()),
         address: identity.address,
+        fee: Fee::new(app, identity.address),
         place,
     };
     takeover.leave(Box::pin(opened.run(upgrade)));

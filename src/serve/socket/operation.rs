@@ -18,10 +18,12 @@ use super::message::Voice;
 use crate::base::code::ErrorCode;
 use crate::engine::error::RequestError;
 
-/// Whether the token still counts.
+/// How the door took it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    Good,
+    Admitted,
+    Refused,
+    /// The token does not count any more.
     TokenRefused,
 }
 
@@ -46,8 +48,9 @@ impl Operations {
         self.0.insert(id, operation);
     }
 
-    pub fn stop(&mut self, id: &str) {
-        self.0.remove(id);
+    /// False: there is none.
+    pub fn stop(&mut self, id: &str) -> bool {
+        self.0.remove(id).is_some()
     }
 
     /// The next one's end; without any, never.
@@ -85,7 +88,7 @@ impl<G: Gateway> Operation<G> {
     pub async fn run(self, request: GraphqlRequest) -> Ended {
         let _under = self.app.sockets.operation();
         match self.asked(request).await {
-            Ok(()) => Ended::Good,
+            Ok(()) => Ended::Admitted,
             Err(refusal) => self.refuse(&refusal).await,
         }
     }
@@ -134,6 +137,6 @@ impl<G: Gateway> Operation<G> {
         let refused = Refused { reason: refusal.error.message.clone() };
         self.app.refusals.log(&self.request_id, self.address, refusal.status, &refused);
         self.voice.error(&self.id, &Answer::refused(&refusal.error, &self.request_id).body).await;
-        if refusal.status == StatusCode::UNAUTHORIZED { Ended::TokenRefused } else { Ended::Good }
+        if refusal.status == StatusCode::UNAUTHORIZED { Ended::TokenRefused } else { Ended::Refused }
     }
 }

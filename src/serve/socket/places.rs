@@ -32,7 +32,16 @@ struct Open {
 #[derive(Debug)]
 pub struct Place {
     of: Arc<Sockets>,
-    payer: Option<Payer>,
+    payer: Payer,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// As many are open as may be.
+    AtOnce,
+    /// As many as one caller may have.
+    OfCaller,
 }
 
 /// An operation under way, for as long as it is there.
@@ -44,14 +53,17 @@ impl Sockets {
         Arc::new(Self { bounds: *bounds, life, open: Mutex::default(), operations: AtomicUsize::new(0) })
     }
 
-    /// `None`: as many are open as may be.
-    pub fn enter(self: &Arc<Self>) -> Option<Place> {
+    /// A place of whoever the upgrade shows: without a token it is the address's, until [`Place::is_of`] says whose it is.
+    pub fn enter(self: &Arc<Self>, payer: Payer) -> Result<Place, Full> {
         let mut open = self.lock();
         if open.count >= self.bounds.at_once_max {
-            return None;
+            return Err(Full::AtOnce);
+        }
+        if !open.add(payer, self.bounds.per_caller_max) {
+            return Err(Full::OfCaller);
         }
         open.count += 1;
-        Some(Place { of: Arc::clone(self), payer: None })
+        Ok(Place { of: Arc::clone(self), payer })
     }
 
     pub fn operation(self: &Arc<Self>) -> Under {
@@ -84,16 +96,39 @@ impl Sockets {
     }
 }
 
+impl Open {
+    /// One more of a caller's; false: they have as many as they may.
+    fn add(&mut self, payer: Payer, most: usize) -> bool {
+        let own = self.by_caller.get(&payer).copied().unwrap_or_default();
+        if own >= most {
+            return false;
+        }
+        self.by_caller.insert(payer, own + 1);
+        true
+    }
+
+    fn remove(&mut self, payer: Payer) {
+        let left = self.by_caller.get(&payer).map_or(0, |count| count.saturating_sub(1));
+        if left == 0 {
+            self.by_caller.remove(&payer);
+        } else {
+            self.by_caller.insert(payer, left);
+        }
+    }
+}
+
 impl Place {
     /// Whose socket it is; false: they have as many open as they may.
     pub fn is_of(&mut self, payer: Payer) -> bool {
+        if self.payer == payer {
+            return true;
+        }
         let mut open = self.of.lock();
-        let own = open.by_caller.entry(payer).or_default();
-        if self.payer.is_some() || *own >= self.of.bounds.per_caller_max {
+        if !open.add(payer, self.of.bounds.per_caller_max) {
             return false;
         }
-        *own += 1;
-        self.payer = Some(payer);
+        open.remove(self.payer);
+        self.payer = payer;
         true
     }
 }
@@ -102,13 +137,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.of.lock();
         open.count = open.count.saturating_sub(1);
-        let Some(payer) = self.payer else { return };
-        let left = open.by_caller.get(&payer).map_or(0, |count| count.saturating_sub(1));
-        if left == 0 {
-            open.by_caller.remove(&payer);
-        } else {
-            open.by_caller.insert(payer, left);
-        }
+        open.remove(self.payer);
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -29,11 +30,15 @@ use super::super::refusals::Refused;
 use super::super::stream::Stopping;
 use super::super::unsent::Cut;
 use super::super::{App, Gateway, GraphqlRequest};
+use super::OF_CALLER;
 use super::close::Close;
+use super::fee::Fee;
 use super::message::{Incoming, Outgoing, Voice, with_payload};
 use super::operation::{Ended, Operation, Operations};
 use super::places::Place;
+use super::under_way::{UnderWay, Watched};
 use crate::base::code::ErrorCode;
+use crate::identify::Identity;
 use crate::identify::rate::Payer;
 use crate::model::config::sockets::Sockets as Bounds;
 
@@ -45,11 +50,14 @@ const READ_BYTES: usize = 4 << 10;
 const WRITE_BYTES_MAX: usize = 256 << 10;
 /// Pings that a client may leave unanswered.
 const UNHEARD_MAX: usize = 3;
+/// Messages within `ping_ms` that ask for nothing: pings, pongs, what is stopped, what is refused.
+const ASIDES_MAX: u32 = 120;
 /// How long the other end may take to close the connection, and what it may still send.
 const CLOSE_TAKES: Duration = Duration::from_secs(2);
 const CLOSE_BYTES_MAX: u64 = 4 << 20;
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+type Connection = Watched<TokioIo<Upgraded>>;
+type Socket = WebSocketStream<Connection>;
 
 /// A socket whose upgrade is answered.
 pub struct Opened<G> {
@@ -58,11 +66,13 @@ pub struct Opened<G> {
     pub id: Arc<str>,
     pub parts: Arc<Parts>,
     pub address: IpAddr,
+    pub fee: Fee<G>,
     pub place: Place,
 }
 
 impl<G: Gateway> Opened<G> {
-    pub async fn run(self, upgrade: OnUpgrade) {
+    /// Until the connection has ended: so long it holds its place.
+    pub async fn run(mut self, upgrade: OnUpgrade) {
         let Ok(upgraded) = upgrade.await else { return };
         let (app, id) = (Arc::clone(&self.app), Arc::clone(&self.id));
         let bytes_max = app.limits.body_bytes_max;
@@ -72,7 +82,8 @@ impl<G: Gateway> Opened<G> {
             .max_write_buffer_size(WRITE_BYTES_MAX)
             .max_message_size(Some(bytes_max))
             .max_frame_size(Some(bytes_max));
-        let socket = Socket::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+        let (connection, under_way) = Watched::new(TokioIo::new(upgraded));
+        let socket = Socket::from_raw_socket(connection, Role::Server, Some(config)).await;
         let (mut sink, mut stream) = socket.split();
         let (queue, outgoing) = mpsc::channel(QUEUE_MAX);
         let unheard = Arc::new(AtomicUsize::new(0));
@@ -80,7 +91,7 @@ impl<G: Gateway> Opened<G> {
         let voice = Voice { queue, unsent: Arc::clone(&app.unsent), cut, unheard: Arc::clone(&unheard) };
         let close = {
             let mut writing = pin!(write(&mut sink, outgoing, &unheard));
-            let talk = Session::new(self, voice).talk(&mut stream);
+            let talk = Session::new(&mut self, voice, under_way).talk(&mut stream);
             let close = tokio::select! {
                 _ = &mut writing => Close::GONE,
                 close = talk => close,
@@ -90,6 +101,7 @@ impl<G: Gateway> Opened<G> {
             let sent = close.code.is_none() || matches!(timeout(takes, writing).await, Ok(Ok(())));
             if sent { close } else { Close::GONE }
         };
+        drop(self.fee);
         tracing::debug!(request_id = %id, code = close.code, reason = close.reason, "a WebSocket is closed");
         app.sockets.closed(close.code);
         // Without a code, what it answers to the client's own close.
@@ -131,7 +143,7 @@ async fn write(
 }
 
 /// Ends the connection so that what was sent last arrives: who closes on what still comes in takes it back.
-async fn linger(mut connection: TokioIo<Upgraded>) {
+async fn linger(mut connection: Connection) {
     let ending = async {
         let _ = connection.shutdown().await;
         let mut rest = connection.take(CLOSE_BYTES_MAX);
@@ -141,15 +153,33 @@ async fn linger(mut connection: TokioIo<Upgraded>) {
     let _ = timeout(CLOSE_TAKES, ending).await;
 }
 
+/// Ends once it is said; where there is nothing to say, never.
+async fn said(saying: &mut Option<BoxFuture<'static, ()>>) {
+    match saying {
+        Some(saying) => saying.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What one socket knows.
-struct Session<G> {
-    opened: Opened<G>,
+struct Session<'o, G> {
+    opened: &'o mut Opened<G>,
     bounds: Bounds,
     voice: Voice,
     operations: Operations,
     /// Operations since it was opened.
     number: u64,
     is_begun: bool,
+    /// Who asks, once it is begun.
+    identity: Option<Identity>,
+    /// What is being said beside what operations say. No message is taken meanwhile; all else goes on.
+    saying: Option<BoxFuture<'static, ()>>,
+    under_way: UnderWay,
+    /// Since when messages are taken again, after what made them wait.
+    reading: Instant,
+    /// Messages that asked for nothing, since when.
+    asides: u32,
+    asides_since: Instant,
     began: Instant,
     pinged: Instant,
     /// Since when there was no operation.
@@ -160,13 +190,15 @@ struct Session<G> {
 
 enum Come {
     Message(Option<Result<Message, Error>>),
+    TooSlow,
+    Said,
     Ended(Ended),
     Time,
     Stop,
 }
 
-impl<G: Gateway> Session<G> {
-    fn new(opened: Opened<G>, voice: Voice) -> Self {
+impl<'o, G: Gateway> Session<'o, G> {
+    fn new(opened: &'o mut Opened<G>, voice: Voice, under_way: UnderWay) -> Self {
         let now = Instant::now();
         Self {
             bounds: opened.app.sockets.bounds,
@@ -175,6 +207,12 @@ impl<G: Gateway> Session<G> {
             operations: Operations::default(),
             number: 0,
             is_begun: false,
+            identity: None,
+            saying: None,
+            under_way,
+            reading: now,
+            asides: 0,
+            asides_since: now,
             began: now,
             pinged: now,
             idle: now,
@@ -189,23 +227,34 @@ impl<G: Gateway> Session<G> {
         let mut is_stopping = false;
         loop {
             if self.operations.is_empty()
+                && self.saying.is_none()
                 && let Some(close) = self.ending.take()
             {
                 return close;
             }
             let wake = self.wake();
+            let listens = self.saying.is_none();
+            let takes = Duration::from_millis(self.opened.app.limits.read_timeout_ms);
             let come = tokio::select! {
-                message = stream.next() => Come::Message(message),
+                message = stream.next(), if listens => Come::Message(message),
+                () = self.under_way.too_long(takes, self.reading), if listens => Come::TooSlow,
+                () = said(&mut self.saying) => Come::Said,
                 ended = self.operations.ended() => Come::Ended(ended),
                 () = sleep_until(wake) => Come::Time,
                 () = &mut stop, if !is_stopping => Come::Stop,
             };
             let went_on = match come {
                 Come::Message(message) => self.heard(message).await,
-                Come::Ended(ended) => {
-                    self.ended(ended);
+                Come::TooSlow => {
+                    let reason = "a message came too slowly (`limits.read_timeout_ms`)";
+                    Err(Close::policy(reason, StatusCode::REQUEST_TIMEOUT))
+                }
+                Come::Said => {
+                    self.saying = None;
+                    self.reading = Instant::now();
                     Ok(())
                 }
+                Come::Ended(ended) => self.ended(ended),
                 Come::Time => self.time(),
                 // Streams end by themselves, with what goes on from there.
                 Come::Stop => {
@@ -238,8 +287,6 @@ impl<G: Gateway> Session<G> {
     fn time(&mut self) -> Result<(), Close> {
         let now = Instant::now();
         if !self.is_begun && now >= self.began + self.bounds.init_max {
-            // Who only opens sockets has asked all the same.
-            let _ = self.opened.app.requests.take_rejected(self.opened.address);
             return Err(Close::no_init());
         }
         if self.is_begun && self.operations.is_empty() && now >= self.idle + self.bounds.idle_max {
@@ -258,11 +305,31 @@ impl<G: Gateway> Session<G> {
         Ok(())
     }
 
-    fn ended(&mut self, ended: Ended) {
+    /// Counts a message that asked for nothing: no rate bounds how many of them come.
+    fn aside(&mut self) -> Result<(), Close> {
+        let now = Instant::now();
+        if now >= self.asides_since + self.bounds.ping {
+            (self.asides, self.asides_since) = (0, now);
+        }
+        self.asides += 1;
+        if self.asides <= ASIDES_MAX {
+            return Ok(());
+        }
+        let within = self.bounds.ping.as_millis();
+        let reason =
+            format!("more than {ASIDES_MAX} pings, pongs, `complete`s and refused operations within {within} ms");
+        Err(Close::policy(reason, StatusCode::TOO_MANY_REQUESTS))
+    }
+
+    fn ended(&mut self, ended: Ended) -> Result<(), Close> {
         self.idle = Instant::now();
+        if ended != Ended::Admitted {
+            self.aside()?;
+        }
         if ended == Ended::TokenRefused && self.ending.is_none() {
             self.ending = Some(Close::forbidden("Forbidden: the token counts no more; connect again with another"));
         }
+        Ok(())
     }
 
     async fn heard(&mut self, message: Option<Result<Message, Error>>) -> Result<(), Close> {
@@ -272,20 +339,21 @@ impl<G: Gateway> Session<G> {
             Some(Err(error)) => Err(Close::of_error(&error, self.opened.app.limits.body_bytes_max)),
             Some(Ok(Message::Binary(_))) => Err(Close::bad("messages are text")),
             // Pings are answered by the library.
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => self.aside(),
             Some(Ok(Message::Text(text))) => match Incoming::read(&text)? {
                 Incoming::ConnectionInit(payload) => self.begin(payload).await,
                 Incoming::Ping => {
-                    self.voice.pong().await;
-                    Ok(())
+                    self.voice.pong();
+                    self.aside()
                 }
-                Incoming::Pong => Ok(()),
+                Incoming::Pong => self.aside(),
                 Incoming::Complete { id } => {
-                    self.operations.stop(&id);
-                    self.idle = Instant::now();
-                    Ok(())
+                    if self.operations.stop(&id) {
+                        self.idle = Instant::now();
+                    }
+                    self.aside()
                 }
-                Incoming::Subscribe { id, request } => self.subscribe(id, *request).await,
+                Incoming::Subscribe { id, request } => self.subscribe(id, *request),
             },
         }
     }
@@ -295,28 +363,34 @@ impl<G: Gateway> Session<G> {
         if std::mem::replace(&mut self.is_begun, true) {
             return Err(Close::second_init());
         }
-        let app = &self.opened.app;
+        let app = Arc::clone(&self.opened.app);
         let headers = with_payload(&self.opened.parts.headers, payload, app.limits.head_bytes_max)?;
         let mut parts = Parts::clone(&self.opened.parts);
         parts.headers = headers;
         let of_refusal = |refusal: Refusal| Close::of_refusal(&refusal);
-        let identity = door::identified(app, &parts).await.map_err(of_refusal)?;
+        let identity = door::identified(&app, &parts).await.map_err(|refusal| {
+            // Of these, the door has charged who there was to charge.
+            if matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS) {
+                self.opened.fee.paid();
+            }
+            of_refusal(refusal)
+        })?;
+        self.opened.fee.paid();
         // What is declared so holds for each operation: better said now.
         declared(&GraphqlRequest::default(), &parts).map_err(of_refusal)?;
         if !self.opened.place.is_of(Payer::of(&identity)) {
-            let message = "you have as many WebSockets open as you may (`sockets.per_caller_max`): close one";
-            return Err(Close::try_later(message));
+            return Err(Close::try_later(OF_CALLER));
         }
         self.opened.parts = Arc::new(parts);
+        self.identity = Some(identity);
+        let voice = self.voice.clone();
+        self.saying = Some(Box::pin(async move { voice.acknowledge().await }));
         self.idle = Instant::now();
-        self.voice.acknowledge().await;
         Ok(())
     }
 
-    async fn subscribe(&mut self, id: String, request: GraphqlRequest) -> Result<(), Close> {
-        if !self.is_begun {
-            return Err(Close::too_early());
-        }
+    fn subscribe(&mut self, id: String, request: GraphqlRequest) -> Result<(), Close> {
+        let Some(identity) = &self.identity else { return Err(Close::too_early()) };
         if self.operations.has(&id) {
             return Err(Close::id_taken());
         }
@@ -330,17 +404,22 @@ impl<G: Gateway> Session<G> {
             voice: self.voice.clone(),
         };
         let overloaded = |message| Refusal::with_code(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Overloaded, message);
-        if self.ending.is_some() {
-            operation.refuse(&overloaded("this socket is about to be closed: connect again".to_owned())).await;
+        let refusal = if self.ending.is_some() {
+            overloaded("this socket is about to be closed: connect again".to_owned())
         } else if self.operations.len() >= self.bounds.operations_max {
             let most = self.bounds.operations_max;
             let message =
                 format!("{most} operations are under way on this socket, as many as may be: wait for one to end");
-            operation.refuse(&overloaded(message)).await;
+            // It was asked all the same, as what the door refuses to let wait.
+            self.opened.app.requests.take(identity, 1).err().map_or_else(|| overloaded(message), Refusal::from)
         } else {
             self.operations.begin(id, Box::pin(operation.run(request)));
-        }
-        Ok(())
+            return Ok(());
+        };
+        self.saying = Some(Box::pin(async move {
+            operation.refuse(&refusal).await;
+        }));
+        self.aside()
     }
 
     /// Counts a socket that was refused as a refused request.
