@@ -56,7 +56,7 @@ async fn respond<G: Gateway>(app: &Arc<App<G>>, id: &str, api: Api, request: Req
     let site = origin::site(&parts, cors, app.is_tls);
     let gateway = app.gateway.now();
     let methods = methods(app, &*gateway, api);
-    let asks_upgrade = parts.headers.contains_key(header::UPGRADE);
+    let asks_upgrade = socket::names_it(&parts);
     let mut response = match site {
         Site::Listed(_) if origin::is_preflight(&parts) => origin::preflight(cors, methods),
         Site::Foreign => {

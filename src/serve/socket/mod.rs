@@ -53,11 +53,17 @@ impl Takeover {
 
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_asked(parts: &Parts) -> bool {
-    let asks = |value: &HeaderValue| {
+    parts.method == Method::GET && names_it(parts)
+}
+
+/// Whether a front may take a request for one that asks for a WebSocket. Many clients ask for `h2c` beside each request, which
+/// is left alone.
+pub(super) fn names_it(parts: &Parts) -> bool {
+    let names = |value: &HeaderValue| {
         let names = value.to_str().unwrap_or_default().split(',');
         names.into_iter().any(|name| name.trim().eq_ignore_ascii_case("websocket"))
     };
-    parts.method == Method::GET && parts.headers.get_all(header::UPGRADE).iter().any(asks)
+    parts.headers.get_all(header::UPGRADE).iter().any(names)
 }
 
 /// The answer to an upgrade: what comes then over its connection are messages.
