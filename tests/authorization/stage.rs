@@ -503,6 +503,8 @@ fn lay_out(root: &Path, roles: &Value, without: Option<&(String, usize)>) {
     config["graphql"]["batch_max"] = json!(4);
     config["audit"]["store"] = json!(root.join("audit.sqlite"));
     config["limits"]["request_timeout_ms"] = json!(PATIENCE.as_millis() as u64);
+    // Whoever is scanned stands on one page, whatever is shown of them.
+    config["limits"]["upstream_calls_max"] = json!(50_000);
     patiently(&root.join("resolvers"));
     // JSON is YAML.
     std::fs::write(root.join("config/gateway.yaml"), config.to_string()).expect("written");
