@@ -68,7 +68,8 @@ impl Stage {
 
     /// Makes these sources silent, each in a way of its own, and the others well.
     fn silence(&mut self, silent: &Sources, way: u64) {
-        for source in self.silent.symmetric_difference(silent) {
+        // First those that are well again: one bank among them may be silent with all of them now.
+        for source in self.silent.difference(silent).chain(silent.difference(&self.silent)) {
             let is_silent = silent.contains(source);
             if source == "housing" {
                 let drop = |name: &String| format!("DROP VIEW {name}");
